@@ -1,0 +1,51 @@
+# Two commands for a newcomer: `make demo` and `make test`. Everything else is for those who stay.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+STAMP  := $(VENV)/.installed
+export WEIGHTS_HOME ?= $(CURDIR)/.home
+export WEIGHTS_DATA ?= $(CURDIR)/data
+export DAGSTER_HOME := $(WEIGHTS_HOME)
+
+.PHONY: demo ui test lint unit bench sample lock clean help
+
+help:            ## list the targets
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
+
+demo: $(STAMP)   ## set up and materialise the full history of the sample book
+	@$(BIN)/weights demo
+
+ui: $(STAMP)     ## open Dagster on the demo store (http://127.0.0.1:3000)
+	@mkdir -p $(DAGSTER_HOME) && cp dagster.yaml $(DAGSTER_HOME)/dagster.yaml
+	@$(BIN)/dagster dev -w workspace.yaml -h 127.0.0.1 -p 3000
+
+test: lint unit  ## lint, types and the test suite
+
+lint: $(STAMP)   ## ruff and mypy
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+unit: $(STAMP)   ## the test suite
+	$(BIN)/pytest -n 2 --dist worksteal -q
+
+bench: $(STAMP)  ## benchmarks: medians and ratios side by side
+	$(BIN)/python -m benchmarks
+
+sample: $(STAMP) ## make the sample ledger again (needs the bundled prices)
+	$(BIN)/uv pip install -q --python $(BIN)/python -c constraints.txt -e '.[sample]'
+	$(BIN)/python data/sample/make_sample.py
+
+lock: $(STAMP)   ## resolve constraints.txt anew
+	$(BIN)/uv pip compile -q pyproject.toml --all-extras --universal --python-version 3.11 \
+	  --no-emit-index-url --no-header --no-annotate -o constraints.txt
+
+$(STAMP): pyproject.toml constraints.txt
+	@echo "Setting up $(VENV) …"
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt uv
+	@$(BIN)/uv pip install -q --python $(BIN)/python -c constraints.txt -e '.[dev]'
+	@touch $(STAMP)
+
+clean:           ## remove the environment and everything the pipeline wrote
+	rm -rf $(VENV) $(WEIGHTS_HOME)

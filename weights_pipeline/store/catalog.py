@@ -1,0 +1,266 @@
+"""Every table of the chain, in the order the chain computes them.
+
+Here belong the definitions only; see ``tables`` for what a definition is.
+"""
+
+from __future__ import annotations
+
+from weights_pipeline.core.verify import weight_violations
+from weights_pipeline.store.tables import Column, Table, Type
+
+TEXT, FLOAT, INTEGER, BOOLEAN, DATE, TIMESTAMP = (
+    Type.TEXT,
+    Type.FLOAT,
+    Type.INTEGER,
+    Type.BOOLEAN,
+    Type.DATE,
+    Type.TIMESTAMP,
+)
+
+_STRATEGY = Column("strategy", TEXT, "Strategy, as the ledger and the books name it.")
+_SESSION = Column("session", DATE, "Trading session.")
+_AS_OF = Column("as_of", DATE, "Last session of the partition; nothing after it was used.")
+_EFFECTIVE = Column("effective_from", DATE, "First session on which the weight is in force.")
+
+TRADE_LEDGER = Table(
+    name="trade_ledger",
+    description="Closed lots: one row is one exit, booked on the session of the exit.",
+    columns=(
+        Column("lot_id", TEXT, "Unique identification of the exit."),
+        _STRATEGY,
+        Column("symbol", TEXT, "Instrument."),
+        Column("side", TEXT, "long or short."),
+        Column("quantity", FLOAT, "Units closed, positive."),
+        Column("opened_at", TIMESTAMP, "Opening instant, UTC."),
+        Column("closed_at", TIMESTAMP, "Closing instant, UTC."),
+        Column("open_price", FLOAT, "Entry price per unit."),
+        Column("close_price", FLOAT, "Exit price per unit."),
+        Column("fees", FLOAT, "Fees of entry and exit in account currency."),
+        Column("pnl", FLOAT, "Realised profit or loss net of fees, account currency."),
+        Column("margin_used", FLOAT, "Margin the lot tied up, where the ledger says so.", nullable=True),
+        Column("parent_lot_id", TEXT, "Lot that this exit is a part of, where it is one.", nullable=True),
+        Column("entry_value", FLOAT, "|quantity × open price|."),
+        Column("open_session", DATE, "Session of the opening."),
+        Column("session", DATE, "Session of the exit."),
+        Column("source", TEXT, "lots or fills: the kind of input the row came from."),
+    ),
+    key=("session", "strategy", "lot_id"),
+    time_column="session",
+    may_be_empty=True,
+)
+
+OPEN_LOTS = Table(
+    name="open_lots",
+    description="What fills had opened and not yet closed at the end of each month: the open remainder, never lost.",
+    columns=(
+        Column("lot_id", TEXT, "Identification of the opening fill."),
+        _STRATEGY,
+        Column("symbol", TEXT, "Instrument."),
+        Column("side", TEXT, "long or short."),
+        Column("quantity", FLOAT, "Units still open, positive."),
+        Column("opened_at", TIMESTAMP, "Opening instant, UTC."),
+        Column("open_price", FLOAT, "Entry price per unit."),
+        Column("fees", FLOAT, "Opening fees of the units still open."),
+        Column("entry_value", FLOAT, "|quantity × open price|."),
+        Column("open_session", DATE, "Session of the opening."),
+        Column("snapshot", DATE, "Last session of the month, at whose end the lot was open."),
+    ),
+    key=("snapshot", "strategy", "lot_id"),
+    time_column="snapshot",
+    may_be_empty=True,
+)
+
+REJECTED_LOTS = Table(
+    name="rejected_lots",
+    description="Quarantine: every row of the source files that is not in the ledger, with every reason.",
+    columns=(
+        Column("source_file", TEXT, "File, relative to the data folder."),
+        Column("line", INTEGER, "Line in a CSV file, row number in a Parquet file; both from 1."),
+        Column("kind", TEXT, "lots, fills or returns."),
+        Column("reasons", TEXT, "Reason codes, separated by ';'."),
+        Column("details", TEXT, "The same in words, with the offending values."),
+        Column("content", TEXT, "The row as read, JSON."),
+    ),
+    key=("source_file", "line"),
+    time_column=None,
+    may_be_empty=True,
+)
+
+STRATEGY_RETURNS = Table(
+    name="strategy_returns",
+    description="Daily return per strategy, from its first activity on; fixed on its session, never revised.",
+    columns=(
+        _SESSION,
+        _STRATEGY,
+        Column("daily_return", FLOAT, "P&L of the session over capital, a fraction."),
+        Column("pnl", FLOAT, "P&L of the lots exited in the session, account currency.", nullable=True),
+        Column("capital", FLOAT, "Capital the return is measured on, account currency.", nullable=True),
+        Column("closed_lots", INTEGER, "Lots exited in the session."),
+        Column("winning_lots", INTEGER, "Those of them with a profit."),
+        Column("active", BOOLEAN, "Whether any lot known by then was open, or used margin, in the session."),
+    ),
+    key=("session", "strategy"),
+    time_column="session",
+    may_be_empty=True,
+)
+
+METRICS = Table(
+    name="metrics",
+    description="Metrics per strategy over the book's lookback, null with a reason where they cannot be measured.",
+    columns=(
+        _AS_OF,
+        _STRATEGY,
+        Column("metric", TEXT, "Metric with its window, such as calmar_12m."),
+        Column("value", FLOAT, "Fractions, ratios or counts; null where not measurable.", nullable=True),
+        Column("reason", TEXT, "Why the value is null; empty when measured."),
+        Column("source", TEXT, "live, build_up (live blended with starter metrics), starter, or none."),
+    ),
+    key=("as_of", "strategy", "metric"),
+    time_column="as_of",
+)
+
+_BOUNDS = (
+    Column("lower", FLOAT, "Floor of the weight: floor multiple of base."),
+    Column("upper", FLOAT, "Cap of the weight: cap multiple of base."),
+)
+_BASE = Column("base", FLOAT, "Base weight, from the book.")
+
+TARGET_WEIGHTS = Table(
+    name="target_weights",
+    description="Where each weight should go: base weight, multiplier, scale and the bound that holds it.",
+    columns=(
+        _AS_OF,
+        _STRATEGY,
+        _BASE,
+        Column("metric", TEXT, "The metric the method read, with its window."),
+        Column("metric_value", FLOAT, "Its value; null where not measurable.", nullable=True),
+        Column("reason", TEXT, "Why the metric is null; empty when measured."),
+        Column("raw_multiplier", FLOAT, "Multiplier before clipping.", nullable=True),
+        Column("multiplier", FLOAT, "Multiplier after clipping to floor and cap."),
+        Column("note", TEXT, "How the multiplier came about, in words."),
+        Column("scale", FLOAT, "The one factor c that brings the sum to gross."),
+        Column("target", FLOAT, "Target weight."),
+        *_BOUNDS,
+        Column("bound", TEXT, "floor or cap where that limit holds the target; otherwise empty."),
+    ),
+    key=("as_of", "strategy"),
+    time_column="as_of",
+    gate=lambda frame: weight_violations(frame, "target"),
+)
+
+REALIZED_WEIGHTS = Table(
+    name="realized_weights",
+    description="Weights after partial adjustment towards the target; the history the recursion continues from.",
+    columns=(
+        _AS_OF,
+        _EFFECTIVE,
+        _STRATEGY,
+        _BASE,
+        Column("previous", FLOAT, "Weight before the step: that of the preceding partition, or base."),
+        Column("target", FLOAT, "Target weight."),
+        Column("rate", FLOAT, "Share of the gap closed in one rebalance (λ)."),
+        Column("realized", FLOAT, "Weight after the step."),
+        Column("entered", BOOLEAN, "Whether the strategy is new and starts from its base weight."),
+        *_BOUNDS,
+    ),
+    key=("as_of", "strategy"),
+    time_column="as_of",
+    gate=lambda frame: weight_violations(frame, "realized"),
+)
+
+ALLOCATOR_STATE = Table(
+    name="allocator_state",
+    description="Daily state of the unscaled reference portfolio, from its sixtieth session on.",
+    columns=(
+        _SESSION,
+        Column("portfolio_return", FLOAT, "Return of the reference portfolio (unscaled)."),
+        Column("equity", FLOAT, "Its wealth, 1.0 before the first session."),
+        Column("port_rvol_20d", FLOAT, "Annualised volatility over 20 sessions."),
+        Column("port_rvol_60d", FLOAT, "Annualised volatility over 60 sessions."),
+        Column("vol_accel", FLOAT, "Ratio of the two."),
+        Column("dd_level", FLOAT, "Equity over running maximum − 1."),
+        Column("dd_slope_10d", FLOAT, "Change of the drawdown level over 10 sessions."),
+        Column("corr_20d", FLOAT, "Mean pairwise correlation of components over 20 sessions."),
+        Column("corr_60d", FLOAT, "Mean pairwise correlation of components over 60 sessions."),
+        Column("corr_shock", FLOAT, "Difference of the two."),
+        Column("trend_breadth_20d", FLOAT, "Share of components with a gain over 20 sessions.", nullable=True),
+        Column(
+            "sleeve_concentration_60d", FLOAT, "Herfindahl of absolute 60-session contributions.", nullable=True
+        ),
+    ),
+    key=("session",),
+    time_column="session",
+    may_be_empty=True,
+)
+
+RISK_REGIME = Table(
+    name="risk_regime",
+    description="Sticky risk regime per session, with the signals that put it there.",
+    columns=(
+        _SESSION,
+        Column("regime", TEXT, "NORMAL, ELEVATED, STRESS or CRISIS."),
+        Column("score", INTEGER, "Number of signals past their entry threshold."),
+        Column("exit_score", INTEGER, "Number of signals past their exit threshold."),
+        Column("vol_fast", BOOLEAN, "Volatility accelerates."),
+        Column("corr_spike", BOOLEAN, "Correlation jumps."),
+        Column("dd_deep", BOOLEAN, "Drawdown is deep."),
+        Column("dd_worsening", BOOLEAN, "Drawdown deepens fast."),
+        Column("sessions_in_regime", INTEGER, "Sessions in the regime so far, the entry counting as one."),
+        Column("changed", BOOLEAN, "Whether the regime differs from the session before."),
+    ),
+    key=("session",),
+    time_column="session",
+    may_be_empty=True,
+)
+
+RISK_SCALAR = Table(
+    name="risk_scalar",
+    description="Smoothed scalar that the overlay multiplies weights with, lagged.",
+    columns=(
+        _SESSION,
+        Column("regime", TEXT, "Regime the target is for."),
+        Column("target", FLOAT, "Scalar of the regime by the profile's map."),
+        Column("scalar", FLOAT, "Exponentially smoothed target, inside the profile's bounds."),
+    ),
+    key=("session",),
+    time_column="session",
+    may_be_empty=True,
+)
+
+FINAL_WEIGHTS = Table(
+    name="final_weights",
+    description="Weights to trade: realised, scaled by the lagged risk scalar where the overlay is enabled.",
+    columns=(
+        _AS_OF,
+        _EFFECTIVE,
+        _STRATEGY,
+        Column("realized", FLOAT, "Unscaled weight."),
+        Column("scalar", FLOAT, "Risk scalar used; null where none was to be had.", nullable=True),
+        Column("scalar_session", DATE, "Session of that scalar; null before the first one.", nullable=True),
+        Column("regime", TEXT, "Risk regime on that session; empty before the first one."),
+        Column("scaled", FLOAT, "realized × scalar.", nullable=True),
+        Column("applied", BOOLEAN, "Whether the overlay is enabled, so that final is the scaled weight."),
+        Column("final", FLOAT, "Weight to trade."),
+        Column("next_rebalance", TEXT, "When the book is due again, ISO 8601 in the book's zone."),
+    ),
+    key=("as_of", "strategy"),
+    time_column="as_of",
+)
+
+TABLES: dict[str, Table] = {
+    table.name: table
+    for table in (
+        TRADE_LEDGER,
+        OPEN_LOTS,
+        REJECTED_LOTS,
+        STRATEGY_RETURNS,
+        METRICS,
+        TARGET_WEIGHTS,
+        REALIZED_WEIGHTS,
+        ALLOCATOR_STATE,
+        RISK_REGIME,
+        RISK_SCALAR,
+        FINAL_WEIGHTS,
+    )
+}
+"""All tables by name."""

@@ -1,0 +1,259 @@
+"""What every store demands of a frame before it writes it, and what it records about the write.
+
+Here belong the rules shared by all stores: columns by name, types, nulls, keys, partition windows, gates, content
+hashes. Here does not belong anything that knows one storage technology.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from weights_pipeline.store.tables import PARTITION_COLUMN, Column, Table, Type
+
+_ARROW = {
+    Type.TEXT: pa.string(),
+    Type.FLOAT: pa.float64(),
+    Type.INTEGER: pa.int64(),
+    Type.BOOLEAN: pa.bool_(),
+    Type.DATE: pa.date32(),
+    Type.TIMESTAMP: pa.timestamp("us"),
+}
+_ROWS_SHOWN = 5
+
+
+class StoreError(Exception):
+    """A store refused or could not do what was asked. The message says what, where and what to do."""
+
+
+class ContractError(StoreError):
+    """A frame does not meet its table's definition; nothing was written."""
+
+
+class GateError(ContractError):
+    """Rows break a hard limit; nothing was written."""
+
+
+class MissingPartitionError(StoreError):
+    """An upstream partition that is needed was never materialised, or only while it was still open."""
+
+
+class SchemaMigrationError(StoreError):
+    """The stored table differs from its definition in a way that only a person can decide about."""
+
+
+@dataclass(frozen=True)
+class Window:
+    """One partition: its key and the half-open span of time [start, end), zone-aware."""
+
+    key: str
+    start: dt.datetime
+    end: dt.datetime
+
+
+@dataclass(frozen=True)
+class PartitionRecord:
+    """What is recorded about one written partition; the key is empty for an unpartitioned table."""
+
+    key: str
+    rows: int
+    content_hash: str
+    run_id: str
+    recorded_at: dt.datetime
+
+
+def arrow_schema(table: Table) -> pa.Schema:
+    """Arrow schema of the stored columns, the partition column first where the table has partitions."""
+    fields = [pa.field(c.name, _ARROW[c.type], nullable=c.nullable) for c in table.columns]
+    if table.time_column is not None:
+        fields.insert(0, pa.field(PARTITION_COLUMN, pa.string(), nullable=False))
+    return pa.schema(fields)
+
+
+def prepare(frame: pd.DataFrame, table: Table, windows: Sequence[Window]) -> pa.Table:
+    """Validate a frame and bring it into stored form.
+
+    Parameters
+    ----------
+    frame
+        Rows with the columns of ``table`` in any order.
+    table
+        The definition to meet.
+    windows
+        The partitions being written; empty for an unpartitioned table.
+
+    Returns
+    -------
+    pyarrow.Table
+        Columns in storage order, rows sorted by partition and key.
+
+    Raises
+    ------
+    ContractError
+        Missing, unknown or mistyped columns, nulls in columns that are not nullable, duplicate keys, rows outside
+        every window, infinite numbers, or no rows where rows are due. Nothing has been written then.
+    GateError
+        Rows break the table's hard limit.
+    """
+    where = table.name if not windows else f"{table.name} [{windows[0].key}..{windows[-1].key}]"
+    _check_columns(frame, table, where)
+    typed = pd.DataFrame({c.name: _typed(frame[c.name], c, where) for c in table.columns})
+    _check_nulls(typed, table, where)
+    if duplicated := int((repeats := typed.duplicated(list(table.key), keep=False)).sum()):
+        raise ContractError(
+            f"{where}: {duplicated} rows share their key {table.key}:\n{_excerpt(typed[repeats])}\n"
+            f"Each key may occur once; nothing was written."
+        )
+    if table.time_column is not None:
+        typed.insert(0, PARTITION_COLUMN, _assign(typed[table.time_column], table, windows, where))
+    _check_empty(typed, table, windows, where)
+    if table.gate is not None and len(broken := table.gate(typed)):
+        raise GateError(
+            f"{where}: {len(broken)} rows break a hard limit; nothing was written:\n{_excerpt(broken)}"
+        )
+    order = ([PARTITION_COLUMN] if table.time_column is not None else []) + list(table.key)
+    typed = typed.sort_values(order, kind="stable", ignore_index=True)
+    return pa.Table.from_pandas(typed, schema=arrow_schema(table), preserve_index=False, safe=True)
+
+
+def content_hashes(stored: pa.Table, table: Table, keys: Sequence[str]) -> dict[str, tuple[int, str]]:
+    """Row count and SHA-256 of the content of each partition (key ``""`` for an unpartitioned table).
+
+    The hash covers column names, types and values in storage order and nothing else, so equal content has equal
+    hashes whatever the run, the file layout or the size of the range it was written in.
+    """
+    if table.time_column is None:
+        return {"": (stored.num_rows, _digest(stored))}
+    partition = stored.column(PARTITION_COLUMN).to_numpy(zero_copy_only=False)
+    result = {}
+    for key in keys:
+        first, last = np.searchsorted(partition, [key, key + "\0"])
+        part = stored.slice(first, last - first)
+        result[key] = (part.num_rows, _digest(part))
+    return result
+
+
+def to_frame(stored: pa.Table) -> pd.DataFrame:
+    """Turn stored form back into a frame: dates and timestamps as datetime64[us], null numbers as NaN."""
+    frame = stored.to_pandas(date_as_object=False)
+    for name in frame.columns:
+        if frame[name].dtype.kind == "M":
+            frame[name] = frame[name].astype("datetime64[us]")
+    return frame
+
+
+def _check_columns(frame: pd.DataFrame, table: Table, where: str) -> None:
+    names = table.column_names()
+    missing = [name for name in names if name not in frame.columns]
+    unknown = [str(name) for name in frame.columns if name not in names]
+    if missing or unknown or frame.columns.has_duplicates:
+        raise ContractError(
+            f"{where}: columns do not match the table definition: missing {missing}, unknown {unknown}, "
+            f"expected exactly {names}"
+        )
+
+
+def _typed(values: pd.Series, column: Column, where: str) -> pd.Series:
+    try:
+        match column.type:
+            case Type.TEXT:
+                texts = values.astype("str")
+                if not all(isinstance(v, str) for v in values.dropna()):
+                    raise TypeError("expected text")
+                return texts
+            case Type.FLOAT:
+                if values.dtype.kind not in "fiu" and len(values):
+                    raise TypeError("expected numbers")
+                numbers = values.astype("float64")
+                if np.isinf(numbers.to_numpy()).any():
+                    raise ValueError("infinite values; a null with a reason was expected")
+                return numbers
+            case Type.INTEGER:
+                if values.dtype.kind not in "iu" and len(values):
+                    raise TypeError("expected whole numbers")
+                return values.astype("int64")
+            case Type.BOOLEAN:
+                if values.dtype.kind != "b" and len(values):
+                    raise TypeError("expected true/false")
+                return values.astype("bool")
+            case Type.DATE:
+                dates = values.astype("datetime64[us]")
+                if (dates.dropna() != dates.dropna().dt.normalize()).any():
+                    raise ValueError("dates with a time of day")
+                return dates
+            case Type.TIMESTAMP:
+                return values.astype("datetime64[us]")
+    except (TypeError, ValueError) as error:
+        raise ContractError(
+            f"{where}: column {column.name!r} must be {column.type.value}, got {values.dtype}: {error}"
+        ) from error
+
+
+def _check_nulls(frame: pd.DataFrame, table: Table, where: str) -> None:
+    for column in table.columns:
+        must = column.name in table.key or not column.nullable
+        if must and (nulls := frame[column.name].isna()).any():
+            raise ContractError(
+                f"{where}: {int(nulls.sum())} nulls in column {column.name!r}, which may not be null:\n"
+                f"{_excerpt(frame[nulls])}"
+            )
+
+
+def _assign(dates: pd.Series, table: Table, windows: Sequence[Window], where: str) -> pd.Series:
+    """Give each row the key of the window that holds the end of its day (in the window's own zone)."""
+    if not windows:
+        raise ContractError(f"{where}: a partitioned table was written without partitions")
+    starts = np.array([_end_of_day_cut(w.start) for w in windows], dtype="datetime64[us]")
+    ends = np.array([_end_of_day_cut(w.end) for w in windows], dtype="datetime64[us]")
+    days = dates.to_numpy(dtype="datetime64[us]")
+    slot = np.searchsorted(starts, days, side="right") - 1
+    outside = (slot < 0) | (days >= ends[slot])
+    if outside.any():
+        raise ContractError(
+            f"{where}: {int(outside.sum())} rows lie outside the partitions being written, by column "
+            f"{table.time_column!r}: {sorted({str(d)[:10] for d in days[outside]})[:_ROWS_SHOWN]}"
+        )
+    keys = np.array([w.key for w in windows], dtype=object)
+    return pd.Series(keys[slot], index=dates.index, dtype="str")
+
+
+def _end_of_day_cut(instant: dt.datetime) -> dt.datetime:
+    """First midnight-stamped date whose end of day is not before ``instant``."""
+    return instant.replace(hour=0, minute=0, second=0, microsecond=0, tzinfo=None)
+
+
+def _check_empty(frame: pd.DataFrame, table: Table, windows: Sequence[Window], where: str) -> None:
+    if table.may_be_empty:
+        return
+    if table.time_column is None:
+        vacant = [] if len(frame) else [table.name]
+    else:
+        present = set(frame[PARTITION_COLUMN].unique())
+        vacant = [w.key for w in windows if w.key not in present]
+    if vacant:
+        raise ContractError(
+            f"{where}: no rows for {', '.join(vacant[:_ROWS_SHOWN])} ({len(vacant)} in all), where rows are due; "
+            f"nothing was written. Check that the inputs cover them."
+        )
+
+
+def _digest(part: pa.Table) -> str:
+    digest = hashlib.sha256()
+    for field, column in zip(part.schema, part.columns, strict=True):
+        digest.update(f"{field.name}:{field.type};".encode())
+        values = column.to_numpy(zero_copy_only=False)
+        if values.dtype.kind == "O":
+            digest.update("\x1f".join("\x00" if v is None else str(v) for v in values).encode())
+        else:
+            digest.update(np.ascontiguousarray(values).tobytes())
+    return digest.hexdigest()
+
+
+def _excerpt(frame: pd.DataFrame) -> str:
+    return frame.head(_ROWS_SHOWN).to_string(index=False)

@@ -1,0 +1,226 @@
+"""The Dagster IO manager of the DuckDB store.
+
+Here belongs the translation between Dagster's contexts and the store: which table, which partitions, which of them
+must exist. What a frame has to look like is in ``contract``, how it reaches the file in ``duckdb_store``.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from dagster import (
+    DagsterInstance,
+    InitResourceContext,
+    InputContext,
+    MetadataValue,
+    OutputContext,
+    TimeWindowPartitionsDefinition,
+)
+from dagster._core.storage.db_io_manager import DbClient, DbIOManager, DbTypeHandler, TableSlice
+from dagster_duckdb import DuckDBIOManager
+from pydantic import Field
+
+from weights_pipeline.store.catalog import TABLES
+from weights_pipeline.store.contract import MissingPartitionError, PartitionRecord, Window
+from weights_pipeline.store.duckdb_store import DuckDBStore, quoted
+from weights_pipeline.store.tables import PARTITION_COLUMN, Table
+
+PRECEDING_ONLY = {"preceding_only": True}
+"""Input metadata of a self-dependency: load what precedes the run's first partition, never the run's own range.
+
+Inside a range Dagster maps the input to the whole range shifted by one, which would bring in rows of an earlier run
+that this very run is about to replace.
+"""
+
+_NAMES_SHOWN = 6
+
+
+class StoreClient(DbClient[DuckDBStore]):
+    """Hands the store to the type handler, which replaces partitions in one transaction of its own.
+
+    The stock client connects read-write also for loads, deletes and inserts without a transaction, and leaves its
+    connection open on errors; the store does none of that, so there is nothing to prepare or delete here.
+    """
+
+    @staticmethod
+    @contextmanager
+    def connect(context: OutputContext | InputContext, table_slice: TableSlice) -> Iterator[DuckDBStore]:
+        """Yield the store that the resource configuration names."""
+        config: Any = context.resource_config
+        yield DuckDBStore(Path(config["database"]), lock_timeout=config["lock_timeout"])
+
+    @staticmethod
+    def ensure_schema_exists(context: OutputContext, table_slice: TableSlice, connection: DuckDBStore) -> None:
+        """Do nothing: the store creates what is missing inside the write's transaction."""
+
+    @staticmethod
+    def delete_table_slice(context: OutputContext, table_slice: TableSlice, connection: DuckDBStore) -> None:
+        """Do nothing: old rows are replaced inside the write's transaction."""
+
+    @staticmethod
+    def get_select_statement(table_slice: TableSlice) -> str:
+        """SQL that shows the written rows, for a person to paste."""
+        query = f"SELECT * FROM {quoted(table_slice.schema)}.{quoted(table_slice.table)}"  # noqa: S608
+        for dimension in table_slice.partition_dimensions or []:
+            first, last = dimension.partitions
+            query += (
+                f" WHERE {dimension.partition_expr} >= '{first:%Y-%m-%d}' "
+                f"AND {dimension.partition_expr} < '{last:%Y-%m-%d}'"
+            )
+        return query
+
+
+class FrameTypeHandler(DbTypeHandler[pd.DataFrame]):
+    """Pandas frames against explicit table definitions: by name, in one transaction, with gates."""
+
+    @property
+    def supported_types(self) -> Sequence[type[object]]:
+        """Pandas frames only."""
+        return [pd.DataFrame]
+
+    def handle_output(
+        self, context: OutputContext, table_slice: TableSlice, obj: pd.DataFrame, connection: DuckDBStore
+    ) -> Mapping[str, Any]:
+        """Write the run's partitions of one table, or refuse them as a whole."""
+        table = TABLES[table_slice.table]
+        windows = _output_windows(context)
+        records = connection.write(
+            table_slice.schema,
+            table,
+            obj,
+            windows,
+            run_id=context.run_id,
+            recorded_at=run_instant(context.step_context.instance, context.run_id),
+        )
+        context.log.info(
+            f"wrote {sum(r.rows for r in records)} rows of {table_slice.schema}.{table.name} in "
+            f"{len(records)} partitions ({records[0].key}..{records[-1].key})"
+        )
+        return {
+            "dagster/row_count": len(obj),
+            "preview": MetadataValue.md(_preview(obj)),
+        }
+
+    def load_input(self, context: InputContext, table_slice: TableSlice, connection: DuckDBStore) -> pd.DataFrame:
+        """Load the partitions an asset depends on.
+
+        Raises
+        ------
+        MissingPartitionError
+            One of them was never written, or was last written before its window had ended and that end has passed.
+        """
+        table = TABLES[table_slice.table]
+        if not context.has_asset_partitions:
+            return connection.read(table_slice.schema, table, columns=table_slice.columns)
+        keys = list(context.asset_partition_keys)
+        preceding_only = (context.definition_metadata or {}).get("preceding_only", False)
+        if preceding_only:
+            first = context.step_context.partition_key_range.start
+            keys = [key for key in keys if key < first]
+        records = connection.partitions(table_slice.schema, table.name)
+        _require(context, f"{table_slice.schema}.{table.name}", keys, records)
+        return connection.read(table_slice.schema, table, keys, columns=table_slice.columns)
+
+
+class StoreIOManager(DuckDBIOManager):
+    """IO manager that keeps every asset as a partitioned table of one DuckDB file."""
+
+    lock_timeout: float = Field(default=120.0, description="Seconds to wait for another process's lock.")
+
+    @staticmethod
+    def type_handlers() -> Sequence[DbTypeHandler[Any]]:
+        """Pandas frames only."""
+        return [FrameTypeHandler()]
+
+    @staticmethod
+    def default_load_type() -> type[pd.DataFrame]:
+        """Inputs without an annotation are frames."""
+        return pd.DataFrame
+
+    def create_io_manager(self, context: InitResourceContext) -> DbIOManager:
+        """Build the base package's manager over our client and handler."""
+        return DbIOManager(
+            db_client=StoreClient(),
+            database=self.database,
+            schema=self.schema_,
+            type_handlers=self.type_handlers(),
+            default_load_type=self.default_load_type(),
+            io_manager_name="StoreIOManager",
+        )
+
+
+def asset_metadata(table: Table) -> dict[str, Any]:
+    """Definition metadata that an asset of this table carries: what the IO manager needs to know about it."""
+    return {} if table.time_column is None else {"partition_expr": PARTITION_COLUMN}
+
+
+@lru_cache(maxsize=4096)
+def partition_window(partitions_def: TimeWindowPartitionsDefinition, key: str) -> Window:
+    """Span of time of one partition."""
+    window = partitions_def.time_window_for_partition_key(key)
+    return Window(key, window.start, window.end)
+
+
+@lru_cache(maxsize=64)
+def run_instant(instance: DagsterInstance, run_id: str) -> dt.datetime:
+    """Instant the run was created: the only "now" that assets and the store know."""
+    record = instance.get_run_record_by_id(run_id)
+    if record is None:
+        raise LookupError(f"run {run_id} is unknown to the instance")
+    return record.create_timestamp
+
+
+def _output_windows(context: OutputContext) -> list[Window]:
+    if not context.has_asset_partitions:
+        return []
+    return [
+        partition_window(_time_partitions(context), key) for key in context.asset_partition_keys
+    ]
+
+
+def _time_partitions(context: InputContext | OutputContext) -> TimeWindowPartitionsDefinition:
+    definition = context.asset_partitions_def
+    if not isinstance(definition, TimeWindowPartitionsDefinition):
+        raise TypeError(f"{context.asset_key.to_user_string()}: only time-window partitions can be stored")
+    return definition
+
+
+def _require(
+    context: InputContext, table: str, keys: Sequence[str], records: Mapping[str, PartitionRecord]
+) -> None:
+    """Refuse to compute on a gap, or on a month that was read while it was still going on."""
+    name = context.asset_key.to_user_string()
+    missing = [key for key in keys if key not in records]
+    if missing:
+        raise MissingPartitionError(
+            f"{name}: partition{'s' if len(missing) > 1 else ''} {_listed(missing)} missing from {table}. "
+            f"They come before or with the partition being computed; materialise {name} "
+            f"from {missing[0]} on, then run this again. Nothing was written."
+        )
+    now = run_instant(context.instance, context.run_id)
+    partitions = _time_partitions(context)
+    open_when_read = [
+        key
+        for key in keys
+        if records[key].recorded_at.replace(tzinfo=dt.UTC) < partition_window(partitions, key).end <= now
+    ]
+    if open_when_read:
+        raise MissingPartitionError(
+            f"{name}: partition{'s' if len(open_when_read) > 1 else ''} {_listed(open_when_read)} was written "
+            f"before its window had ended and may lack rows. Materialise {name} for it again, then run this again."
+        )
+
+
+def _listed(keys: Sequence[str]) -> str:
+    shown = ", ".join(keys[:_NAMES_SHOWN])
+    return shown if len(keys) <= _NAMES_SHOWN else f"{shown} … ({len(keys)} in all)"
+
+
+def _preview(frame: pd.DataFrame) -> str:
+    return frame.tail(12).to_markdown(index=False) if len(frame) else "no rows"

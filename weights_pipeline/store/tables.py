@@ -1,0 +1,73 @@
+"""The explicit definition of every table: columns, types, keys, time column and gate.
+
+Here belongs what a table is. How rows are validated against it is in ``contract``, how they reach a file in
+``duckdb_store``. Adding a nullable column here is a migration that stores make by themselves; anything else is not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+class Type(StrEnum):
+    """Column types, spelled as DuckDB spells them."""
+
+    TEXT = "VARCHAR"
+    FLOAT = "DOUBLE"
+    INTEGER = "BIGINT"
+    BOOLEAN = "BOOLEAN"
+    DATE = "DATE"
+    TIMESTAMP = "TIMESTAMP"
+
+
+PARTITION_COLUMN = "partition_key"
+"""Stored beside the defined columns of a partitioned table; assigned by the contract, never by an asset."""
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column: name, type, what it means, and whether it may be null."""
+
+    name: str
+    type: Type
+    description: str
+    nullable: bool = False
+
+
+@dataclass(frozen=True)
+class Table:
+    """One table of the chain.
+
+    Attributes
+    ----------
+    name
+        Table name, equal to the last part of the asset key; the schema is the rest of it.
+    columns
+        In storage order. Frames may come in any order: columns are matched by name.
+    key
+        Columns that identify a row; never null, never twice in one write.
+    time_column
+        The DATE column that places a row in a partition's window; None for an unpartitioned table.
+    may_be_empty
+        Whether a partition without rows is a normal state of affairs (a month without trades) or a defect.
+    gate
+        Returns the rows that break a hard limit. Any such row refuses the whole write.
+    """
+
+    name: str
+    description: str
+    columns: tuple[Column, ...]
+    key: tuple[str, ...]
+    time_column: str | None
+    may_be_empty: bool = False
+    gate: Callable[[pd.DataFrame], pd.DataFrame] | None = None
+
+    def column_names(self) -> list[str]:
+        """Names in storage order."""
+        return [column.name for column in self.columns]

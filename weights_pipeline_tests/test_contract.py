@@ -1,0 +1,131 @@
+"""The write contract: what a frame must be before any store takes it."""
+
+import datetime as dt
+from zoneinfo import ZoneInfo
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from weights_pipeline.store.contract import (
+    ContractError,
+    GateError,
+    Window,
+    content_hashes,
+    prepare,
+    to_frame,
+)
+from weights_pipeline.store.tables import Column, Table, Type
+
+NEW_YORK = ZoneInfo("America/New_York")
+
+
+def small_table(**changes):
+    defaults = {
+        "name": "small",
+        "description": "A table for tests.",
+        "columns": (
+            Column("day", Type.DATE, "day"),
+            Column("name", Type.TEXT, "name"),
+            Column("value", Type.FLOAT, "value", nullable=True),
+            Column("count", Type.INTEGER, "count"),
+            Column("flag", Type.BOOLEAN, "flag"),
+        ),
+        "key": ("day", "name"),
+        "time_column": "day",
+    }
+    return Table(**(defaults | changes))
+
+
+def month(key):
+    start = dt.datetime.fromisoformat(key).replace(tzinfo=NEW_YORK)
+    end = (start + dt.timedelta(days=32)).replace(day=1)
+    return Window(key, start, end)
+
+
+WINDOWS = [month("2020-01-01"), month("2020-02-01")]
+
+
+def frame(**changes):
+    columns = {
+        "day": pd.to_datetime(["2020-01-31", "2020-02-03", "2020-01-02"]),
+        "name": ["b", "a", "a"],
+        "value": [1.0, np.nan, 2.0],
+        "count": [1, 2, 3],
+        "flag": [True, False, True],
+    }
+    return pd.DataFrame(columns | changes)
+
+
+def test_columns_are_matched_by_name_whatever_their_order():
+    table = small_table()
+    straight = prepare(frame(), table, WINDOWS)
+    shuffled = prepare(frame()[["flag", "count", "value", "name", "day"]].iloc[::-1], table, WINDOWS)
+    assert straight.equals(shuffled)
+    assert straight.column("partition_key").to_pylist() == ["2020-01-01", "2020-01-01", "2020-02-01"]
+
+
+def test_round_trip_keeps_nulls_and_types():
+    back = to_frame(prepare(frame(), small_table(), WINDOWS))
+    assert list(back["value"].isna()) == [False, False, True]
+    assert back["day"].dtype == "datetime64[us]"
+    assert back["flag"].dtype == bool
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"extra": 1}, r"unknown \['extra'\]"),
+        ({"name": ["a", None, "b"]}, "nulls in column 'name'"),
+        ({"count": [1.5, 2.0, 3.0]}, "'count' must be BIGINT"),
+        ({"value": ["x", "y", "z"]}, "'value' must be DOUBLE"),
+        ({"value": [1.0, np.inf, 2.0]}, "infinite"),
+        ({"flag": [1, 0, 1]}, "'flag' must be BOOLEAN"),
+        ({"day": pd.to_datetime(["2020-01-31 12:00", "2020-02-03 00:00", "2020-01-02 00:00"])}, "time of day"),
+        ({"day": pd.to_datetime(["2020-01-31", "2020-02-03", "2020-03-01"])}, "outside the partitions.*2020-03-01"),
+        ({"day": pd.to_datetime(["2020-01-31", "2020-02-03", "2019-12-31"])}, "outside the partitions.*2019-12-31"),
+        ({"day": pd.to_datetime(["2020-01-02", "2020-02-03", "2020-01-02"]), "name": ["a", "a", "a"]}, "share their key"),
+        ({"day": pd.to_datetime(["2020-01-31", "2020-01-03", "2020-01-02"])}, "no rows for 2020-02-01"),
+    ],
+)
+def test_refused_frames_say_why(changes, message):
+    with pytest.raises(ContractError, match=message):
+        prepare(frame(**changes), small_table(), WINDOWS)
+
+
+def test_missing_column_is_named():
+    with pytest.raises(ContractError, match=r"missing \['flag'\]"):
+        prepare(frame().drop(columns="flag"), small_table(), WINDOWS)
+
+
+def test_gate_refuses_the_whole_frame():
+    table = small_table(gate=lambda rows: rows[rows["count"] > 2])
+    with pytest.raises(GateError, match="1 rows break a hard limit"):
+        prepare(frame(), table, WINDOWS)
+
+
+def test_empty_partition_is_allowed_only_where_the_definition_says_so():
+    assert prepare(frame().iloc[:0], small_table(may_be_empty=True), WINDOWS).num_rows == 0
+    with pytest.raises(ContractError, match="no rows for 2020-01-01, 2020-02-01"):
+        prepare(frame().iloc[:0], small_table(), WINDOWS)
+
+
+def test_week_windows_hold_the_days_that_end_inside_them():
+    # Sunday 18:00 to Sunday 18:00: Friday belongs to the week that ends after it, the Sunday itself to the next.
+    starts = [dt.datetime(2021, 3, 7, 18, tzinfo=NEW_YORK), dt.datetime(2021, 3, 14, 18, tzinfo=NEW_YORK)]
+    windows = [Window(f"{s:%Y-%m-%d}", s, s + dt.timedelta(days=7)) for s in starts]
+    days = pd.to_datetime(["2021-03-08", "2021-03-12", "2021-03-14", "2021-03-15"])
+    rows = pd.DataFrame({"day": days, "name": list("abcd"), "value": 0.0, "count": 1, "flag": True})
+    stored = prepare(rows, small_table(), windows)
+    assert stored.column("partition_key").to_pylist() == ["2021-03-07", "2021-03-07", "2021-03-14", "2021-03-14"]
+
+
+def test_content_hash_depends_on_content_alone():
+    table = small_table()
+    keys = [w.key for w in WINDOWS]
+    whole = content_hashes(prepare(frame(), table, WINDOWS), table, keys)
+    january = frame()[lambda f: f["day"] < "2020-02-01"]
+    alone = content_hashes(prepare(january, table, WINDOWS[:1]), table, keys[:1])
+    assert whole["2020-01-01"] == alone["2020-01-01"]
+    changed = january.assign(value=np.nextafter(january["value"], 9))
+    assert content_hashes(prepare(changed, table, WINDOWS[:1]), table, keys[:1])["2020-01-01"] != alone["2020-01-01"]
