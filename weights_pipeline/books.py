@@ -42,6 +42,18 @@ class Monthly(_Model):
     day: int = Field(default=1, ge=1, le=28)
     time: dt.time = dt.time(6, 30)
 
+    def due(self, after: dt.datetime, *, skip: int = 0) -> dt.datetime:
+        """First rebalance at or after a zone-aware instant, or the one that many rebalances later."""
+        month = after.year * 12 + after.month - 1
+        tick = self._tick(month, after)
+        if tick < after:
+            month += 1
+        return self._tick(month + skip, after)
+
+    def _tick(self, month: int, like: dt.datetime) -> dt.datetime:
+        year, index = divmod(month, 12)
+        return dt.datetime.combine(dt.date(year, index + 1, self.day), self.time, tzinfo=like.tzinfo)
+
 
 class Adjustment(_Model):
     """How fast realised weights follow their targets: ``w += rate · (target − w)`` each rebalance."""
@@ -100,6 +112,11 @@ class Book(_Model):
     def lookback(self) -> Lookback:
         """The window of the metric that the method reads."""
         return Lookback.parse(self.method.lookback)
+
+    def next_rebalance(self, window_end: dt.datetime) -> str:
+        """When the book is due again after the rebalance on a window that ended then; ISO 8601, the book's zone."""
+        local = window_end.astimezone(ZoneInfo(self.timezone))
+        return self.cadence.due(local, skip=1).isoformat(timespec="minutes")
 
     @property
     def metric(self) -> str:

@@ -86,6 +86,31 @@ REJECTED_LOTS = Table(
     may_be_empty=True,
 )
 
+LEDGER_FILES = Table(
+    name="ledger_files",
+    description="The source files, with how many of their rows were read, accepted and rejected.",
+    columns=(
+        Column("source_file", TEXT, "File, relative to the data folder."),
+        Column("kind", TEXT, "lots, fills or returns."),
+        Column("read", INTEGER, "Rows in the file."),
+        Column("accepted", INTEGER, "Rows that are in the ledger."),
+        Column("rejected", INTEGER, "Rows in quarantine."),
+        Column("duplicates", INTEGER, "Those of the rejected that merely repeat an accepted row."),
+        Column("ignored_columns", TEXT, "Columns that no rule reads."),
+    ),
+    key=("source_file",),
+    time_column=None,
+)
+
+GIVEN_RETURNS = Table(
+    name="given_returns",
+    description="Daily returns delivered in place of a ledger.",
+    columns=(_SESSION, _STRATEGY, Column("daily_return", FLOAT, "Return of the session, a fraction.")),
+    key=("session", "strategy"),
+    time_column="session",
+    may_be_empty=True,
+)
+
 STRATEGY_RETURNS = Table(
     name="strategy_returns",
     description="Daily return per strategy, from its first activity on; fixed on its session, never revised.",
@@ -95,8 +120,8 @@ STRATEGY_RETURNS = Table(
         Column("daily_return", FLOAT, "P&L of the session over capital, a fraction."),
         Column("pnl", FLOAT, "P&L of the lots exited in the session, account currency.", nullable=True),
         Column("capital", FLOAT, "Capital the return is measured on, account currency.", nullable=True),
-        Column("closed_lots", INTEGER, "Lots exited in the session."),
-        Column("winning_lots", INTEGER, "Those of them with a profit."),
+        Column("closed_lots", INTEGER, "Lots exited; null where returns came in place of a ledger.", nullable=True),
+        Column("winning_lots", INTEGER, "Those of them with a profit.", nullable=True),
         Column("active", BOOLEAN, "Whether any lot known by then was open, or used margin, in the session."),
     ),
     key=("session", "strategy"),
@@ -253,6 +278,8 @@ TABLES: dict[str, Table] = {
         TRADE_LEDGER,
         OPEN_LOTS,
         REJECTED_LOTS,
+        LEDGER_FILES,
+        GIVEN_RETURNS,
         STRATEGY_RETURNS,
         METRICS,
         TARGET_WEIGHTS,

@@ -175,9 +175,9 @@ def _typed(values: pd.Series, column: Column, where: str) -> pd.Series:
                     raise ValueError("infinite values; a null with a reason was expected")
                 return numbers
             case Type.INTEGER:
-                if values.dtype.kind not in "iu" and len(values):
+                if values.dtype.kind not in ("iuf" if column.nullable else "iu") and len(values):
                     raise TypeError("expected whole numbers")
-                return values.astype("int64")
+                return values.astype("Int64" if column.nullable else "int64")
             case Type.BOOLEAN:
                 if values.dtype.kind != "b" and len(values):
                     raise TypeError("expected true/false")

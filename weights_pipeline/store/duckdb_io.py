@@ -203,7 +203,7 @@ def _require(
             f"They come before or with the partition being computed; materialise {name} "
             f"from {missing[0]} on, then run this again. Nothing was written."
         )
-    now = run_instant(context.instance, context.run_id)
+    now = run_instant(context.step_context.instance, context.step_context.run_id)
     partitions = _time_partitions(context)
     open_when_read = [
         key

@@ -1,0 +1,122 @@
+"""What every asset of the chain shares: its spec, and metadata per partition.
+
+Here belong the few lines that would otherwise stand in each asset.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import dagster as dg
+import pandas as pd
+
+from weights_pipeline.books import Book
+from weights_pipeline.checks import STORE_POOL
+from weights_pipeline.ledger import LedgerSource, calendar_sessions
+from weights_pipeline.partitions import SINGLE_RUN
+from weights_pipeline.store.contract import Window
+from weights_pipeline.store.duckdb_io import asset_metadata, partition_window
+from weights_pipeline.store.tables import Table, Type
+
+IO_MANAGER = "io_manager"
+
+_DAGSTER_TYPES = {
+    Type.TEXT: "string",
+    Type.FLOAT: "float",
+    Type.INTEGER: "int",
+    Type.BOOLEAN: "bool",
+    Type.DATE: "date",
+    Type.TIMESTAMP: "timestamp",
+}
+
+
+def column_schema(table: Table) -> dg.TableSchema:
+    """Columns of a table, as the catalogue shows them."""
+    return dg.TableSchema(
+        columns=[
+            dg.TableColumn(
+                c.name,
+                _DAGSTER_TYPES[c.type],
+                c.description,
+                constraints=dg.TableColumnConstraints(nullable=c.nullable),
+            )
+            for c in table.columns
+        ],
+        constraints=dg.TableConstraints(other=[f"key: {', '.join(table.key)}"]),
+    )
+
+
+def table_metadata(table: Table) -> dict[str, Any]:
+    """Definition metadata of an asset kept in a table."""
+    return {"dagster/column_schema": column_schema(table), **asset_metadata(table)}
+
+
+def book_asset(
+    book: Book, table: Table, partitions_def: dg.PartitionsDefinition, kinds: set[str], **options: Any
+) -> Callable[[Callable[..., pd.DataFrame]], dg.AssetsDefinition]:
+    """Asset of one table of a book: key, group, owner, partitions and pool in one place."""
+    return dg.asset(
+        name=table.name,
+        key_prefix=book.name,
+        group_name=book.name,
+        description=table.description,
+        owners=[book.owner],
+        kinds={"duckdb", *kinds},
+        tags={"account": book.account},
+        partitions_def=partitions_def,
+        backfill_policy=SINGLE_RUN,
+        metadata=table_metadata(table) | options.pop("metadata", {}),
+        pool=STORE_POOL,
+        **options,
+    )
+
+
+def run_windows(context: dg.AssetExecutionContext) -> list[Window]:
+    """Windows of the partitions this run computes, in order."""
+    definition = context.assets_def.partitions_def
+    if not isinstance(definition, dg.TimeWindowPartitionsDefinition):
+        raise TypeError(f"{context.asset_key.to_user_string()} needs time-window partitions")
+    return [partition_window(definition, key) for key in context.partition_keys]
+
+
+def window_dates(windows: Sequence[Window]) -> pd.IntervalIndex:
+    """Windows as half-open intervals of dates."""
+    dates = [(pd.Timestamp(w.start.date()), pd.Timestamp(w.end.date())) for w in windows]
+    return pd.IntervalIndex.from_tuples(dates, closed="left")
+
+
+def sessions_of(source: LedgerSource, windows: Sequence[Window]) -> pd.DatetimeIndex:
+    """Trading sessions from the ledger's first month to some days past the last window."""
+    first = pd.Timestamp(f"{source.first_month}-01")
+    last = pd.Timestamp(windows[-1].end.date()) + pd.Timedelta(days=14)
+    return calendar_sessions(source.calendar, first.date(), last.date())
+
+
+def per_partition(
+    context: dg.AssetExecutionContext,
+    frame: pd.DataFrame,
+    time_column: str,
+    windows: Sequence[Window],
+    measure: Callable[[pd.DataFrame], Mapping[str, Any]],
+    asset: str | None = None,
+) -> pd.DataFrame:
+    """Attach figures to each partition's own materialisation, so that they plot over time; returns the frame."""
+    days = frame[time_column].to_numpy(dtype="datetime64[D]")
+    for window in windows:
+        start, end = (edge.replace(tzinfo=None) for edge in (window.start, window.end))
+        rows = frame[(days >= _day(start)) & (days < _day(end))]
+        if len(rows):
+            context.add_asset_metadata(dict(measure(rows)), asset_key=asset, partition_key=window.key)
+    return frame
+
+
+def only_windows(frame: pd.DataFrame, time_column: str, windows: Sequence[Window]) -> pd.DataFrame:
+    """Rows of a frame that belong to the run's partitions."""
+    dates = window_dates(windows)
+    days = frame[time_column]
+    return frame[(days >= dates.left[0]) & (days < dates.right[-1])].reset_index(drop=True)
+
+
+def _day(instant: Any) -> Any:
+    return pd.Timestamp(instant).to_datetime64().astype("datetime64[D]")

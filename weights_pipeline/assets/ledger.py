@@ -1,0 +1,184 @@
+"""The ledger: closed and open lots, quarantine, source files, and the daily returns that follow from them.
+
+Here belongs loading, one call into ``ledger`` or ``core``, and metadata. All books on a ledger share these assets.
+"""
+
+import datetime as dt
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import dagster as dg
+import pandas as pd
+
+from weights_pipeline.assets.common import (
+    only_windows,
+    per_partition,
+    run_windows,
+    sessions_of,
+    table_metadata,
+    window_dates,
+)
+from weights_pipeline.checklist import LEDGER_SCHEMA
+from weights_pipeline.checks import STORE_POOL, as_result
+from weights_pipeline.core.chain import last_sessions, returns_table
+from weights_pipeline.core.verify import unchanged_months
+from weights_pipeline.ledger import LedgerSource, exchange_timezone, read_capital, read_ledger, session_closes
+from weights_pipeline.partitions import SINGLE_RUN, UP_TO_NOW, ledger_months
+from weights_pipeline.store import catalog
+from weights_pipeline.store.contract import Window, content_hashes, prepare
+from weights_pipeline.store.duckdb_io import partition_window, run_instant
+from weights_pipeline.store.duckdb_store import DuckDBStore
+from weights_pipeline.store.tables import Table
+
+GROUP = "ledger"
+_LATE = "no_late_lots"
+
+
+def ledger_assets(source: LedgerSource, root: Path) -> list[dg.AssetsDefinition]:
+    """Assets of one ledger source, from files to daily returns."""
+    months = ledger_months(source)
+    partitioned = [catalog.TRADE_LEDGER, catalog.OPEN_LOTS] + [catalog.GIVEN_RETURNS] * bool(source.returns)
+    whole = [catalog.REJECTED_LOTS, catalog.LEDGER_FILES]
+
+    @dg.multi_asset(
+        name="read_ledger",
+        outs={table.name: _out(table) for table in partitioned},
+        check_specs=[
+            dg.AssetCheckSpec(
+                _LATE,
+                asset=catalog.TRADE_LEDGER.name,
+                description="No month written earlier differs from what the source files say now.",
+            )
+        ],
+        partitions_def=months,
+        backfill_policy=SINGLE_RUN,
+        pool=STORE_POOL,
+        required_resource_keys={"store"},
+    )
+    def trades(context: dg.AssetExecutionContext) -> Iterator[dg.Output[pd.DataFrame] | dg.AssetCheckResult]:
+        now = run_instant(context.instance, context.run_id)
+        windows = run_windows(context)
+        intake = read_ledger(source, root, horizon=_horizon(source, months, now))
+        month_ends = last_sessions(sessions_of(source, windows), window_dates(windows))
+        frames = {
+            catalog.TRADE_LEDGER: only_windows(intake.lots, "session", windows),
+            catalog.OPEN_LOTS: intake.open_lots(month_ends),
+            catalog.GIVEN_RETURNS: only_windows(intake.returns, "session", windows),
+        }
+        for table, figures in ((catalog.TRADE_LEDGER, _lot_figures), (catalog.OPEN_LOTS, _open_figures)):
+            per_partition(context, frames[table], str(table.time_column), windows, figures, table.name)
+        for table in partitioned:
+            yield dg.Output(frames[table], output_name=table.name)
+        every = [partition_window(months, key) for key in months.get_partition_keys(current_time=now)]
+        late = unchanged_months(
+            _hashes(intake.lots, every),
+            _stored_hashes(context.resources.store),
+            being_written=[w.key for w in windows],
+        )
+        yield as_result(late, error=False, check_name=_LATE, asset_key=dg.AssetKey(catalog.TRADE_LEDGER.name))
+
+    @dg.multi_asset(name="read_quarantine", outs={table.name: _out(table) for table in whole}, pool=STORE_POOL)
+    def quarantine(context: dg.AssetExecutionContext) -> Iterator[dg.Output[pd.DataFrame]]:
+        now = run_instant(context.instance, context.run_id)
+        intake = read_ledger(source, root, horizon=_horizon(source, months, now))
+        yield dg.Output(
+            intake.rejected, output_name=catalog.REJECTED_LOTS.name, metadata=_intake_figures(intake.files)
+        )
+        yield dg.Output(intake.files, output_name=catalog.LEDGER_FILES.name)
+
+    returns_table_ = catalog.STRATEGY_RETURNS
+    inputs = {table.name: dg.AssetIn(table.name, partition_mapping=UP_TO_NOW) for table in partitioned}
+
+    @dg.asset(
+        name=returns_table_.name,
+        group_name=GROUP,
+        description=returns_table_.description,
+        owners=["team:allocation"],
+        kinds={"duckdb", "pandas"},
+        ins=inputs,
+        partitions_def=months,
+        backfill_policy=SINGLE_RUN,
+        metadata=table_metadata(returns_table_) | {"schema": LEDGER_SCHEMA},
+        pool=STORE_POOL,
+    )
+    def strategy_returns(context: dg.AssetExecutionContext, **tables: pd.DataFrame) -> pd.DataFrame:
+        windows = run_windows(context)
+        lots = tables[catalog.TRADE_LEDGER.name]
+        sessions = _closed_sessions(source, windows, lots, run_instant(context.instance, context.run_id))
+        start = sessions[sessions.searchsorted(window_dates(windows).left[0])]
+        given = tables.get(catalog.GIVEN_RETURNS.name, pd.DataFrame())
+        table = returns_table(
+            lots, tables[catalog.OPEN_LOTS.name], given, sessions, read_capital(source, root), start
+        )
+        return per_partition(context, table, "session", windows, _return_figures)
+
+    return [trades, quarantine, strategy_returns]
+
+
+def _out(table: Table) -> dg.AssetOut:
+    return dg.AssetOut(
+        dagster_type=pd.DataFrame,
+        group_name=GROUP,
+        description=table.description,
+        owners=["team:allocation"],
+        kinds={"duckdb", "csv"},
+        metadata=table_metadata(table) | {"schema": LEDGER_SCHEMA},
+    )
+
+
+def _horizon(source: LedgerSource, months: dg.MonthlyPartitionsDefinition, now: dt.datetime) -> dt.date:
+    """Day up to which the ledger is read: today at the exchange, or the last day of a finished history."""
+    last = months.get_partition_keys(current_time=now)[-1]
+    end = partition_window(months, last).end - dt.timedelta(microseconds=1)
+    return min(now, end).astimezone(ZoneInfo(exchange_timezone(source.calendar))).date()
+
+
+def _closed_sessions(
+    source: LedgerSource, windows: Sequence[Window], lots: pd.DataFrame, now: dt.datetime
+) -> pd.DatetimeIndex:
+    """Sessions that had closed by now, from the first opening to the end of the last window."""
+    first = pd.Timestamp(f"{source.first_month}-01")
+    if len(lots):
+        first = min(first, lots["open_session"].min())
+    last = pd.Timestamp(windows[-1].end.date()) - pd.Timedelta(days=1)
+    closes = session_closes(source.calendar, first.date(), last.date())
+    return pd.DatetimeIndex(closes.index[closes <= pd.Timestamp(now).tz_convert("UTC").tz_localize(None)])
+
+
+def _hashes(lots: pd.DataFrame, windows: Sequence[Window]) -> dict[str, str]:
+    stored = prepare(only_windows(lots, "session", windows), catalog.TRADE_LEDGER, windows)
+    found = content_hashes(stored, catalog.TRADE_LEDGER, [w.key for w in windows])
+    return {key: content for key, (_, content) in found.items()}
+
+
+def _stored_hashes(store: DuckDBStore) -> dict[str, str]:
+    records = store.partitions(LEDGER_SCHEMA, catalog.TRADE_LEDGER.name)
+    return {key: record.content_hash for key, record in records.items()}
+
+
+def _lot_figures(rows: pd.DataFrame) -> Mapping[str, Any]:
+    return {
+        "lots": len(rows),
+        "strategies": int(rows["strategy"].nunique()),
+        "pnl": float(rows["pnl"].sum()),
+        "winning_share": float((rows["pnl"] > 0).mean()),
+    }
+
+
+def _open_figures(rows: pd.DataFrame) -> Mapping[str, Any]:
+    return {"open_lots": len(rows), "open_value": float(rows["entry_value"].sum())}
+
+
+def _intake_figures(files: pd.DataFrame) -> Mapping[str, Any]:
+    return {name: int(files[name].sum()) for name in ("read", "accepted", "rejected", "duplicates")}
+
+
+def _return_figures(rows: pd.DataFrame) -> Mapping[str, Any]:
+    return {
+        "strategies": int(rows["strategy"].nunique()),
+        "sessions": int(rows["session"].nunique()),
+        "mean_return": float(rows["daily_return"].mean()),
+        "worst_return": float(rows["daily_return"].min()),
+    }

@@ -1,0 +1,186 @@
+"""Partial adjustment: how realised weights follow their targets.
+
+Here belongs the step from one rebalance to the next, and how fast it is. Here do not belong targets
+(``methods``) nor where the previous weights are kept.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from weights_pipeline.core.methods.base import Limits
+from weights_pipeline.core.normalise import GROSS_TOLERANCE, Floats, fit_to_gross, proportional
+
+
+def partial_adjustment(
+    previous: pd.Series | None,
+    target: pd.Series,
+    base: pd.Series,
+    *,
+    rate: float,
+    limits: Limits,
+    gross: float,
+) -> pd.DataFrame:
+    r"""One step towards the targets: :math:`w_i \leftarrow w_i + \lambda (w_i^* - w_i)`.
+
+    The step starts from the weights before it, which are the base weights in the first partition and for a
+    strategy that was not there before; one that is no longer in the book is dropped. Weights that then
+    break a limit or do not add up to gross (the set of strategies, base weights or limits have changed) are
+    put back by the book's own normalisation. Weights that do are taken as they are, so that a chain of
+    steps disturbs no bit of them.
+
+    Under ``capped`` normalisation both ends of the step are inside the limits and so is what lies between:
+    realised weights keep floor and cap by construction. Under ``proportional`` targets may lie outside
+    those multiples of base; realised weights follow them there, and only gross is kept.
+
+    Parameters
+    ----------
+    previous
+        Realised weights of the preceding rebalance by strategy; None in the first partition.
+    target
+        Target weights by strategy, the same strategies as ``base``.
+    base
+        Base weights by strategy.
+    rate
+        Share :math:`\lambda` of the gap closed in one rebalance, in (0, 1].
+    limits
+        Floor, cap and normalisation.
+    gross
+        What the weights add up to.
+
+    Returns
+    -------
+    DataFrame
+        One row per strategy, sorted by name: ``strategy``, ``base``, ``previous`` (the weight the step
+        started from), ``target``, ``rate``, ``realized``, ``entered`` (new since the preceding rebalance),
+        ``lower``, ``upper`` (the limits promised).
+
+    Raises
+    ------
+    ValueError
+        The rate is outside (0, 1], target and base differ in strategies, a weight is null or negative, or a
+        target breaks a limit or gross.
+    """
+    _require_rate(rate)
+    base = base.sort_index()
+    if base.index.has_duplicates or not base.index.equals(target.index.sort_values()):
+        raise ValueError(
+            f"target: expected one weight for each of {list(base.index)}, got {list(target.index)}"
+        )
+    anchor = base.to_numpy(dtype=np.float64)
+    goal = target.reindex(base.index).to_numpy(dtype=np.float64)
+    lower, upper = limits.bounds(anchor, gross)
+    if not _feasible(goal, lower, upper, gross):
+        raise ValueError(
+            f"target: weights break a limit or do not add up to gross {gross:.12g}: {target.to_dict()}, "
+            f"lower {lower.tolist()}, upper {upper.tolist()}"
+        )
+    start, entered = anchor, np.zeros(len(base), dtype=bool)
+    if previous is not None:
+        if not (previous >= 0).all() or previous.index.has_duplicates:
+            raise ValueError(
+                f"previous: expected one weight of at least 0 per strategy, got {previous.to_dict()}"
+            )
+        entered = ~base.index.isin(previous.index)
+        start = np.where(entered, anchor, previous.reindex(base.index).to_numpy(dtype=np.float64))
+        if not _feasible(start, lower, upper, gross):
+            start = _put_back(start, lower, upper, limits, gross)
+    # Rounding may not carry the step past either of its ends, the limits among them.
+    step = np.clip(start + rate * (goal - start), np.minimum(start, goal), np.maximum(start, goal))
+    return pd.DataFrame(
+        {
+            "strategy": base.index.astype("str"),
+            "base": anchor,
+            "previous": start,
+            "target": goal,
+            "rate": float(rate),
+            "realized": goal if rate == 1 else step,
+            "entered": entered,
+            "lower": lower,
+            "upper": upper,
+        }
+    )
+
+
+def remaining_gap(rate: float, rebalances: int) -> float:
+    r"""Share of a gap to a constant target that is left after some rebalances: :math:`(1 - \lambda)^n`.
+
+    Parameters
+    ----------
+    rate
+        Share of the gap closed in one rebalance, in (0, 1].
+    rebalances
+        Their number :math:`n`.
+
+    Returns
+    -------
+    float
+    """
+    _require_rate(rate)
+    return float((1 - rate) ** rebalances)
+
+
+@dataclass(frozen=True)
+class AdjustmentSpeed:
+    """How fast weights follow a constant target.
+
+    Attributes
+    ----------
+    rate
+        Share of the gap closed in one rebalance.
+    half_life
+        Rebalances until half of a gap is closed; 0 at rate 1.
+    gap_after_10
+        Share of a gap that is left after ten rebalances.
+    rebalances_to_90
+        Rebalances that close 90 % of a gap, to the nearest whole number and at least one.
+    """
+
+    rate: float
+    half_life: float
+    gap_after_10: float
+    rebalances_to_90: int
+
+
+def adjustment_speed(rate: float) -> AdjustmentSpeed:
+    r"""Speed of partial adjustment: a share :math:`p` is left after :math:`\ln p / \ln(1-\lambda)` steps.
+
+    Parameters
+    ----------
+    rate
+        Share :math:`\lambda` of the gap closed in one rebalance, in (0, 1].
+
+    Returns
+    -------
+    AdjustmentSpeed
+    """
+    gap = remaining_gap(rate, 10)
+    if rate == 1:
+        return AdjustmentSpeed(rate=rate, half_life=0.0, gap_after_10=gap, rebalances_to_90=1)
+    decay = math.log1p(-rate)
+    return AdjustmentSpeed(
+        rate=rate,
+        half_life=math.log(0.5) / decay,
+        gap_after_10=gap,
+        rebalances_to_90=max(1, round(math.log(0.1) / decay)),
+    )
+
+
+def _require_rate(rate: float) -> None:
+    if not 0 < rate <= 1:
+        raise ValueError(f"rate: expected a share of the gap in (0, 1], got {rate!r}")
+
+
+def _feasible(weights: Floats, lower: Floats, upper: Floats, gross: float) -> bool:
+    inside = bool(((weights >= lower) & (weights <= upper)).all())
+    return inside and abs(math.fsum(weights) - gross) <= GROSS_TOLERANCE * gross
+
+
+def _put_back(weights: Floats, lower: Floats, upper: Floats, limits: Limits, gross: float) -> Floats:
+    if limits.normalisation == "capped":
+        return fit_to_gross(weights, lower, upper, gross=gross)[0]
+    return proportional(weights, np.ones_like(weights), gross=gross)[0]

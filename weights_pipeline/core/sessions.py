@@ -1,0 +1,132 @@
+"""Trading sessions: which session an instant belongs to, and the sessions around a date.
+
+Here belongs the arithmetic of instants, local dates and sessions. Here does not belong any exchange's
+calendar: the sessions are an argument, tz-naive midnights in ascending order.
+"""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+Instants = pd.Series | pd.DatetimeIndex | NDArray[np.datetime64]
+
+
+class UtcTimes(NamedTuple):
+    """Local times placed on the UTC axis, entry by entry.
+
+    Attributes
+    ----------
+    utc : DatetimeIndex
+        tz-naive UTC in microseconds; NaT where the local time is missing, ambiguous or nonexistent.
+    ambiguous : ndarray of bool
+        The clocks were put back and the local time occurred twice.
+    nonexistent : ndarray of bool
+        The clocks were put forward and the local time never occurred.
+    """
+
+    utc: pd.DatetimeIndex
+    ambiguous: NDArray[np.bool_]
+    nonexistent: NDArray[np.bool_]
+
+
+def to_utc(local: pd.DatetimeIndex, timezone: str) -> UtcTimes:
+    """Place local wall-clock times on the UTC axis; never guesses around a change of the clocks.
+
+    Parameters
+    ----------
+    local : DatetimeIndex, shape (n,)
+        tz-naive wall-clock times; NaT stays NaT.
+    timezone : str
+        IANA zone of the wall clock.
+    """
+    placed = local.tz_localize(timezone, ambiguous="NaT", nonexistent="NaT")
+    lost = np.asarray(placed.isna()) & np.asarray(local.notna())
+    shifted = local.tz_localize(timezone, ambiguous="NaT", nonexistent="shift_forward")
+    ambiguous = lost & np.asarray(shifted.isna())
+    return UtcTimes(_naive_utc(placed), ambiguous, lost & ~ambiguous)
+
+
+def day_start(days: pd.DatetimeIndex, timezone: str) -> pd.DatetimeIndex:
+    """First instant of each local day, tz-naive UTC, also where the clocks change at midnight."""
+    the_first_of_two = np.ones(len(days), dtype=bool)
+    return _naive_utc(days.tz_localize(timezone, ambiguous=the_first_of_two, nonexistent="shift_forward"))
+
+
+def assign_session(times: Instants, sessions: pd.DatetimeIndex, timezone: str) -> pd.DatetimeIndex:
+    """Session each instant belongs to: the first session on or after its local date.
+
+    What happens on a weekend or a holiday belongs to the next session; what happens after the close belongs
+    to its own date.
+
+    Parameters
+    ----------
+    times : Series, DatetimeIndex or ndarray of datetime64, shape (n,)
+        Instants; tz-naive ones are UTC.
+    sessions : DatetimeIndex, shape (m,)
+        tz-naive midnights in ascending order.
+    timezone : str
+        IANA zone of the exchange, which says what the local date is.
+
+    Returns
+    -------
+    DatetimeIndex, shape (n,)
+        tz-naive midnights in microseconds. NaT for a NaT, for a local date before the first session (one
+        that the calendar leaves out may lie between) and for one after the last.
+
+    Raises
+    ------
+    ValueError
+        If there are no sessions or they do not ascend.
+    """
+    days = _ascending(sessions)
+    instants = pd.DatetimeIndex(times).as_unit("us")
+    zoned = instants.tz_localize("UTC") if instants.tz is None else instants
+    local = zoned.tz_convert(timezone).tz_localize(None).normalize()
+    position = days.searchsorted(local)
+    known = np.asarray(local >= days[0]) & (position < len(days))
+    return pd.DatetimeIndex(days.take(np.where(known, position, 0)).where(known))
+
+
+def next_session(sessions: pd.DatetimeIndex, d: date | pd.Timestamp) -> pd.Timestamp:
+    """First session strictly after the date `d`.
+
+    Raises
+    ------
+    ValueError
+        If the sessions end on or before `d`.
+    """
+    days = _ascending(sessions)
+    position = int(days.searchsorted(pd.Timestamp(d).normalize(), side="right"))
+    if position == len(days):
+        raise ValueError(f"sessions: expected one after {d:%Y-%m-%d}, but they end on {days[-1]:%Y-%m-%d}")
+    return days[position]
+
+
+def last_session_on_or_before(sessions: pd.DatetimeIndex, d: date | pd.Timestamp) -> pd.Timestamp:
+    """Last session on or before the date `d`.
+
+    Raises
+    ------
+    ValueError
+        If the sessions begin after `d`.
+    """
+    days = _ascending(sessions)
+    position = int(days.searchsorted(pd.Timestamp(d).normalize(), side="right"))
+    if position == 0:
+        raise ValueError(f"sessions: expected one by {d:%Y-%m-%d}, but they begin on {days[0]:%Y-%m-%d}")
+    return days[position - 1]
+
+
+def _naive_utc(zoned: pd.DatetimeIndex) -> pd.DatetimeIndex:
+    return zoned.tz_convert("UTC").tz_localize(None).as_unit("us")
+
+
+def _ascending(sessions: pd.DatetimeIndex) -> pd.DatetimeIndex:
+    if len(sessions) == 0 or not (sessions.is_monotonic_increasing and sessions.is_unique):
+        raise ValueError("sessions: expected at least one session, in ascending order and each once")
+    return sessions.as_unit("us")

@@ -1,0 +1,234 @@
+"""Runs started from the command line: the ledger and a book over a range of months, in this process.
+
+Here belongs launching and following Dagster runs. What runs is in ``definitions``.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+
+from weights_pipeline.books import BookError, load_books
+from weights_pipeline.definitions import build_definitions
+from weights_pipeline.settings import Settings
+
+Progress = Callable[[int, int, str], None]
+_QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+_POLL_SECONDS = 0.2
+
+
+class RangeError(ValueError):
+    """The months asked for are not months of the book. The message says which there are."""
+
+
+@dataclass(frozen=True)
+class CheckOutcome:
+    """One evaluated asset check."""
+
+    asset: str
+    name: str
+    passed: bool
+    error: bool
+    summary: str
+
+
+@dataclass(frozen=True)
+class RunReport:
+    """What a command-line run did."""
+
+    book: str
+    first: str
+    last: str
+    success: bool
+    assets: int
+    materialisations: int
+    seconds: float
+    run_ids: tuple[str, ...]
+    checks: tuple[CheckOutcome, ...]
+    errors: tuple[str, ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        """JSON form."""
+        return asdict(self)
+
+
+def materialise(
+    settings: Settings,
+    book: str,
+    first: str | None = None,
+    last: str | None = None,
+    *,
+    on_progress: Progress = lambda done, total, what: None,
+    instance: dg.DagsterInstance | None = None,
+) -> RunReport:
+    """Materialise a book's ledger and then the book, each as one run over the range.
+
+    Parameters
+    ----------
+    settings
+        Where data and state are.
+    book
+        Name of the book.
+    first, last
+        Months ``YYYY-MM`` (or partition keys); the first and last month there is when left out.
+    on_progress
+        Called with (partitions done, partitions in all, what is being done).
+    instance
+        Dagster instance to record on; the one of ``DAGSTER_HOME`` when left out.
+
+    Raises
+    ------
+    BookError
+        There is no such book, or a book is not valid.
+    RangeError
+        The range is not one of months the book has.
+    """
+    books = load_books(settings.data / "books")
+    if book not in books:
+        raise BookError(f"unknown book {book!r}; there are {', '.join(books)}")
+    definitions = build_definitions(settings)
+    jobs = [
+        definitions.resolve_job_def(f"{books[book].ledger}_ledger"),
+        definitions.resolve_job_def(book),
+    ]
+    keys = _range(jobs[1], first, last)
+    started = time.monotonic()
+    counts = [len(job.asset_layer.executable_asset_keys) for job in jobs]
+    total = sum(_expected(job, len(keys)) for job in jobs)
+    results = []
+    with _instance(settings, instance) as on:
+        done = 0
+        for job in jobs:
+            run_id = str(uuid.uuid4())
+            with _followed(on, run_id, lambda n, what, base=done: on_progress(base + n, total, what)):
+                result = job.execute_in_process(
+                    instance=on,
+                    run_id=run_id,
+                    run_config=_QUIET,
+                    tags={
+                        "dagster/asset_partition_range_start": keys[0],
+                        "dagster/asset_partition_range_end": keys[-1],
+                    },
+                    raise_on_error=bool(__import__("os").environ.get("RAISE")),
+                )
+            results.append(result)
+            done += _expected(job, len(keys))
+            if not result.success:
+                break
+    return RunReport(
+        book=book,
+        first=keys[0],
+        last=keys[-1],
+        success=all(r.success for r in results) and len(results) == len(jobs),
+        assets=sum(counts),
+        materialisations=sum(len(_materialised(r)) for r in results),
+        seconds=round(time.monotonic() - started, 2),
+        run_ids=tuple(r.run_id for r in results),
+        checks=tuple(c for r in results for c in _checks(r)),
+        errors=tuple(e for r in results for e in _errors(r)),
+    )
+
+
+def _range(job: dg.JobDefinition, first: str | None, last: str | None) -> list[str]:
+    if job.partitions_def is None:
+        raise RangeError(f"job {job.name} has no partitions")
+    known = list(job.partitions_def.get_partition_keys())
+    if not known:
+        raise RangeError(f"book {job.name} has no month that has ended yet")
+    start, end = (_key(month) if month else known[edge] for month, edge in ((first, 0), (last, -1)))
+    unknown = [key for key in (start, end) if key not in known]
+    if unknown or start > end:
+        problem = f"{unknown[0][:7]} is not a month of book {job.name}" if unknown else f"{start} is after {end}"
+        raise RangeError(f"{problem}; months run from {known[0][:7]} to {known[-1][:7]}")
+    return known[known.index(start) : known.index(end) + 1]
+
+
+def _key(month: str) -> str:
+    if not re.fullmatch(r"\d{4}-(0[1-9]|1[0-2])(-01)?", month):
+        raise RangeError(f"{month!r} is not a month; write YYYY-MM, for example 2020-03")
+    return f"{month[:7]}-01"
+
+
+def _expected(job: dg.JobDefinition, keys: int) -> int:
+    """Materialisations that a run over so many partitions records."""
+    layer = job.asset_layer
+    return sum(keys if layer.get(key).partitions_def else 1 for key in layer.executable_asset_keys)
+
+
+@contextmanager
+def _instance(settings: Settings, given: dg.DagsterInstance | None) -> Iterator[dg.DagsterInstance]:
+    if given is not None:
+        yield given
+        return
+    settings.home.mkdir(parents=True, exist_ok=True)
+    # The project's instance configuration goes where Dagster looks for it; without one its defaults apply.
+    configuration = Path("dagster.yaml")
+    if configuration.exists() and not (settings.home / configuration.name).exists():
+        shutil.copy(configuration, settings.home)
+    with dg.DagsterInstance.get() as instance:
+        yield instance
+
+
+@contextmanager
+def _followed(
+    instance: dg.DagsterInstance, run_id: str, report: Callable[[int, str], None]
+) -> Iterator[None]:
+    """Report materialisations of a run while it goes on, from a thread that reads its event log."""
+    over = threading.Event()
+
+    def follow() -> None:
+        cursor, done = None, 0
+        while True:
+            last_look = over.wait(_POLL_SECONDS)
+            page = instance.get_records_for_run(
+                run_id, cursor=cursor, of_type=dg.DagsterEventType.ASSET_MATERIALIZATION
+            )
+            cursor = page.cursor
+            if page.records:
+                done += len(page.records)
+                key = page.records[-1].asset_key
+                report(done, key.to_user_string() if key else "")
+            if last_look and not page.has_more:
+                return
+
+    thread = threading.Thread(target=follow, name="progress", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
+def _materialised(result: dg.ExecuteInProcessResult) -> list[dg.DagsterEvent]:
+    return [e for e in result.all_events if e.event_type == dg.DagsterEventType.ASSET_MATERIALIZATION]
+
+
+def _checks(result: dg.ExecuteInProcessResult) -> Iterator[CheckOutcome]:
+    for evaluation in result.get_asset_check_evaluations():
+        yield CheckOutcome(
+            asset=evaluation.asset_key.to_user_string(),
+            name=evaluation.check_name,
+            passed=evaluation.passed,
+            error=evaluation.severity == dg.AssetCheckSeverity.ERROR,
+            summary=str(evaluation.description or ""),
+        )
+
+
+def _errors(result: dg.ExecuteInProcessResult) -> Iterator[str]:
+    for event in result.all_events:
+        if event.event_type == dg.DagsterEventType.STEP_FAILURE:
+            error = event.step_failure_data.error
+            while error is not None and error.cause is not None:
+                error = error.cause
+            yield f"{event.step_key}: {error.message.strip() if error else 'failed'}"

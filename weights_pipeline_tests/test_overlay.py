@@ -1,0 +1,186 @@
+"""Overlay: lag, gaps, disabled books, and the two-pass audit."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from weights_pipeline.core.overlay import (
+    OverlayResult,
+    StaleScalarError,
+    applied_scalar,
+    apply_overlay,
+    audit,
+    scaled_returns,
+)
+
+SESSIONS = pd.bdate_range("2024-01-01", periods=20)
+REALISED = pd.Series({"a": 0.25, "b": 0.75})
+SCALAR = pd.Series([0.5, 0.75, 0.25, 1.0], index=SESSIONS[10:14])
+
+
+def overlay(at: int, *, lag: int = 1, enabled: bool = True, scalar: pd.Series = SCALAR) -> OverlayResult:
+    return apply_overlay(REALISED, scalar, SESSIONS[at], SESSIONS, lag=lag, enabled=enabled)
+
+
+class TestApplyOverlay:
+    @pytest.mark.parametrize(
+        ("at", "lag", "scalar"), [(11, 1, 0.5), (12, 1, 0.75), (12, 2, 0.5), (16, 3, 1.0)]
+    )
+    def test_final_is_realised_times_the_lagged_scalar(self, at: int, lag: int, scalar: float) -> None:
+        result = overlay(at, lag=lag)
+        assert (result.scalar, result.scalar_session, result.reason) == (scalar, SESSIONS[at - lag], None)
+        assert result.scaled.to_dict() == result.final.to_dict() == {"a": 0.25 * scalar, "b": 0.75 * scalar}
+
+    def test_lag_skips_days_without_a_session(self) -> None:
+        monday = SESSIONS[15]
+        assert monday.day_name() == "Monday"
+        scalar = pd.Series([0.5], index=[monday - pd.Timedelta(days=3)])
+        assert overlay(15, scalar=scalar).scalar == 0.5
+
+    @pytest.mark.parametrize(("at", "lag"), [(10, 1), (11, 2), (0, 1), (1, 2)])
+    def test_before_the_first_scalar_weights_are_unscaled(self, at: int, lag: int) -> None:
+        result = overlay(at, lag=lag)
+        assert (result.scalar, result.reason) == (1.0, "before the first scalar, that of 2024-01-15")
+        assert pd.isna(result.scalar_session)
+        assert result.final.tolist() == REALISED.tolist()
+
+    @pytest.mark.parametrize("scalar", [SCALAR.iloc[:0], pd.Series(dtype=float), SCALAR * np.nan])
+    def test_without_any_scalar_weights_are_unscaled(self, scalar: pd.Series) -> None:
+        result = overlay(12, scalar=scalar)
+        assert (result.scalar, result.reason) == (1.0, "no scalar has been computed yet")
+
+    @pytest.mark.parametrize(
+        ("at", "scalar", "needed", "latest"),
+        [
+            (15, SCALAR, "2024-01-19", "2024-01-18"),
+            (13, SCALAR.drop(SESSIONS[12]), "2024-01-17", "2024-01-16"),
+            (13, SCALAR.where(SCALAR != 0.25), "2024-01-17", "2024-01-16"),
+        ],
+    )
+    def test_a_gap_stops_an_enabled_overlay_and_names_the_session(
+        self, at: int, scalar: pd.Series, needed: str, latest: str
+    ) -> None:
+        with pytest.raises(StaleScalarError, match=f"no scalar for {needed}, the latest is that of {latest}"):
+            overlay(at, scalar=scalar)
+
+    def test_a_gap_of_a_disabled_overlay_is_null_with_a_reason(self) -> None:
+        result = overlay(15, enabled=False)
+        assert np.isnan(result.scalar)
+        assert result.scaled.isna().all()
+        assert pd.isna(result.scalar_session)
+        assert result.reason == "no scalar for 2024-01-19, the latest is that of 2024-01-18"
+        assert result.final.tolist() == REALISED.tolist()
+
+    def test_disabled_overlay_computes_but_does_not_apply(self) -> None:
+        result = overlay(11, enabled=False)
+        assert (result.scalar, result.scaled.tolist()) == (0.5, [0.125, 0.375])
+        assert result.final.tolist() == REALISED.tolist()
+
+    def test_bad_calls_are_refused(self) -> None:
+        with pytest.raises(ValueError, match="lag: expected at least 1 session, got 0"):
+            overlay(12, lag=0)
+        for day in ("2024-01-06", "2024-02-01"):
+            with pytest.raises(
+                ValueError, match=f"effective_from: expected a session of the calendar, got {day}"
+            ):
+                apply_overlay(REALISED, SCALAR, pd.Timestamp(day), SESSIONS, lag=1, enabled=True)
+
+    @settings(max_examples=25, deadline=None)
+    @given(at=st.integers(11, 14), lag=st.integers(1, 3), future=st.floats(0.25, 1.0))
+    def test_nothing_at_or_after_the_effective_session_counts(self, at: int, lag: int, future: float) -> None:
+        revised = SCALAR.where(SCALAR.index < SESSIONS[at], future)
+        assert overlay(at, lag=lag).final.tolist() == overlay(at, lag=lag, scalar=revised).final.tolist()
+
+
+class TestScaledReturns:
+    def test_scalar_is_lagged_and_one_before_the_first(self) -> None:
+        applied = applied_scalar(SCALAR, SESSIONS, 2)
+        assert applied.iloc[:12].tolist() == [1.0] * 12
+        assert applied.iloc[12:16].tolist() == SCALAR.tolist()
+
+    def test_a_session_without_a_scalar_keeps_the_last(self) -> None:
+        applied = applied_scalar(SCALAR.drop(SESSIONS[11]), SESSIONS, 1)
+        assert applied.iloc[11:14].tolist() == [0.5, 0.5, 0.25]
+
+    def test_returns_are_scaled(self) -> None:
+        returns = scaled_returns(pd.Series(0.5, index=SESSIONS), SCALAR, 1)
+        assert returns.iloc[10:14].tolist() == [0.5, 0.25, 0.375, 0.125]
+
+    def test_lag_of_zero_is_refused(self) -> None:
+        with pytest.raises(ValueError, match="lag: expected at least 1 session"):
+            scaled_returns(pd.Series(0.01, index=SESSIONS), SCALAR, 0)
+
+
+class TestAudit:
+    @staticmethod
+    def run(returns: pd.Series, scalar: float = 0.5, regimes: list[str] | None = None) -> pd.Series:
+        factor = pd.Series(scalar, index=returns.index)
+        frame = audit(returns, returns * factor, factor, pd.Series(regimes or ["NORMAL"] * 4))
+        assert list(frame.columns) == ["portfolio", "metric", "value", "reason"]
+        assert (frame["value"].isna() == (frame["reason"] != "")).all()
+        return frame.set_index(["portfolio", "metric"])["value"]
+
+    def test_worked_year(self) -> None:
+        index = pd.bdate_range("2023-01-02", periods=252)
+        returns = pd.Series(np.where(np.arange(252) % 2, 0.02, -0.01), index=index)
+        values = self.run(returns)
+        assert values["unscaled", "cagr"] == pytest.approx((0.99 * 1.02) ** 126 - 1.0)
+        assert values["scaled", "cagr"] == pytest.approx((0.995 * 1.01) ** 126 - 1.0)
+        assert values["unscaled", "sharpe"] == pytest.approx(
+            0.005 / (0.015 * np.sqrt(252 / 251)) * np.sqrt(252)
+        )
+        assert values["scaled", "sharpe"] == pytest.approx(values["unscaled", "sharpe"])
+        assert values["unscaled", "max_drawdown"] == pytest.approx(0.01)
+        assert values["scaled", "max_drawdown"] == pytest.approx(0.005)
+
+    def test_loss_of_the_first_session_is_a_drawdown(self) -> None:
+        values = self.run(pd.Series([-0.2, 0.5, -0.1], index=SESSIONS[:3]))
+        assert values["unscaled", "max_drawdown"] == pytest.approx(0.2)
+        assert values["scaled", "max_drawdown"] == pytest.approx(0.1)
+
+    def test_worst_month_compounds_calendar_months(self) -> None:
+        index = pd.to_datetime(["2024-01-30", "2024-01-31", "2024-02-01", "2024-02-29"])
+        values = self.run(pd.Series([-0.1, -0.1, 0.5, -0.2], index=index))
+        assert values["unscaled", "worst_month"] == pytest.approx(0.9 * 0.9 - 1.0)
+        assert values["scaled", "worst_month"] == pytest.approx(0.95 * 0.95 - 1.0)
+
+    @pytest.mark.parametrize(("scalar", "share"), [(1.0, 0.0), (0.99, 0.0), (0.98, 1.0)])
+    def test_share_scaled_starts_below_the_threshold(self, scalar: float, share: float) -> None:
+        assert self.run(pd.Series(0.01, index=SESSIONS), scalar)["scaled", "share_scaled"] == share
+
+    def test_transitions_are_counted_per_year(self) -> None:
+        regimes = ["NORMAL", "STRESS", "STRESS", "NORMAL"] * 63
+        values = self.run(pd.Series(0.01, index=SESSIONS), regimes=regimes)
+        assert values["scaled", "transitions_per_year"] == 126.0
+
+    def test_constant_returns_have_no_sharpe(self) -> None:
+        returns = pd.Series(0.001, index=pd.bdate_range("2024-01-01", periods=60))
+        frame = audit(returns, returns, returns * 0 + 1, pd.Series(["NORMAL"])).set_index(
+            ["portfolio", "metric"]
+        )
+        assert frame.loc[("unscaled", "sharpe"), "reason"] == "zero_volatility"
+        assert frame.loc[("unscaled", "cagr"), "value"] == pytest.approx(1.001**252 - 1.0)
+
+    def test_too_little_history_says_so(self) -> None:
+        short = self.run(pd.Series([0.5, -0.1], index=SESSIONS[:2]))
+        assert np.isnan(short["unscaled", "cagr"])
+        assert np.isnan(short["unscaled", "sharpe"])
+        assert short["unscaled", "max_drawdown"] == pytest.approx(0.1)
+        none = pd.Series(dtype=float, index=SESSIONS[:0])
+        frame = audit(none, none, none, pd.Series(dtype=str))
+        assert frame["value"].isna().all()
+        assert set(frame["reason"]) == {"insufficient"}
+
+    def test_bad_input_is_refused(self) -> None:
+        returns, regimes = pd.Series(0.01, index=SESSIONS), pd.Series(["NORMAL"])
+        ones = returns * 0 + 1
+        with pytest.raises(ValueError, match="on the same sessions"):
+            audit(returns, returns.iloc[1:], ones, regimes)
+        with pytest.raises(ValueError, match=r"scaled: expected returns above -1, got -1\.0 on 2024-01-01"):
+            audit(returns, returns - 1.01, ones, regimes)
+        with pytest.raises(ValueError, match="unscaled: expected returns above -1, got nan on 2024-01-26"):
+            audit(returns.iloc[:-1].reindex(SESSIONS), returns, ones, regimes)
+        with pytest.raises(ValueError, match="scalar: expected no null, got one on 2024-01-01"):
+            audit(returns, returns, ones * np.nan, regimes)

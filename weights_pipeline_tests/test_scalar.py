@@ -1,0 +1,270 @@
+"""Risk scalars: profiles, smoothing, parameters and the chain from portfolio to scalar."""
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import TypeAdapter, ValidationError
+
+from weights_pipeline.core.regime import REGIMES, RegimeThresholds
+from weights_pipeline.core.scalar import (
+    PROFILES,
+    AllocatorCarry,
+    AllocatorParameters,
+    Profile,
+    allocate,
+    parameter_hash,
+    risk_scalar,
+    smoothing_alpha,
+)
+
+LOW = PROFILES["low"]
+paths = st.lists(st.sampled_from(REGIMES), min_size=1, max_size=30)
+
+
+def series(*regimes: str) -> pd.Series:
+    return pd.Series(list(regimes), index=pd.bdate_range("2024-01-01", periods=len(regimes)), dtype=str)
+
+
+class TestProfiles:
+    @pytest.mark.parametrize(
+        ("name", "targets", "alpha", "floor"),
+        [
+            ("low", (1.00, 0.85, 0.55, 0.30), 0.25, 0.25),
+            ("medium", (1.00, 0.90, 0.70, 0.45), 0.20, 0.35),
+            ("high", (1.00, 0.98, 0.85, 0.60), 0.15, 0.50),
+        ],
+    )
+    def test_published_numbers(
+        self, name: str, targets: tuple[float, ...], alpha: float, floor: float
+    ) -> None:
+        profile = PROFILES[name]
+        assert tuple(profile.map[regime] for regime in REGIMES) == targets
+        assert (profile.alpha, profile.floor, profile.cap) == (alpha, floor, 1.0)
+
+    @pytest.mark.parametrize(
+        ("change", "named"),
+        [
+            ({"map": {**LOW.map, "STRESS": 0.9}}, "map: .* got ELEVATED 0.85 and STRESS 0.9"),
+            ({"map": {**LOW.map, "NORMAL": 1.1}}, "map: expected scalars in"),
+            ({"map": {**LOW.map, "CRISIS": -0.1}}, "map: expected scalars in"),
+            ({"map": {**LOW.map, "CRISIS": float("nan")}}, "map: expected scalars in"),
+            ({"map": {"NORMAL": 1.0}}, "map: expected a scalar for each of NORMAL, ELEVATED, STRESS, CRISIS"),
+            ({"map": {**LOW.map, "PANIC": 0.1}}, "map: expected a scalar for each"),
+            ({"alpha": 0.0}, "alpha: expected a number in"),
+            ({"alpha": 1.01}, "alpha: expected a number in"),
+            ({"floor": 0.0}, "floor, cap: expected 0 < floor <= cap <= 1"),
+            ({"floor": 0.9, "cap": 0.8}, "floor, cap: expected"),
+            ({"cap": 1.5}, "floor, cap: expected"),
+        ],
+    )
+    def test_inconsistent_profiles_are_refused(self, change: dict[str, object], named: str) -> None:
+        with pytest.raises(ValueError, match=named):
+            replace(LOW, **change)
+
+
+class TestSmoothing:
+    def test_worked_path(self) -> None:
+        result = risk_scalar(series("NORMAL", "STRESS", "STRESS", "NORMAL"), LOW)
+        assert result["target"].tolist() == [1.0, 0.55, 0.55, 1.0]
+        expected = [1.0, 0.75 + 0.25 * 0.55]
+        expected.append(0.75 * expected[1] + 0.25 * 0.55)
+        expected.append(0.75 * expected[2] + 0.25)
+        assert result["scalar"].tolist() == expected
+        assert expected[1:] == pytest.approx([0.8875, 0.803125, 0.85234375])
+
+    def test_seeded_at_the_first_target(self) -> None:
+        assert risk_scalar(series("CRISIS"), LOW)["scalar"].tolist() == [0.30]
+
+    @pytest.mark.parametrize("name", PROFILES)
+    @pytest.mark.parametrize("regime", REGIMES)
+    def test_a_lasting_regime_keeps_exactly_its_target(self, name: str, regime: str) -> None:
+        result = risk_scalar(series(*[regime] * 50), PROFILES[name])
+        assert set(result["scalar"]) == {PROFILES[name].map[regime]}
+
+    def test_floor_above_a_target_binds_and_does_not_wind_up(self) -> None:
+        profile = replace(LOW, floor=0.5)
+        scalars = risk_scalar(series("NORMAL", *["CRISIS"] * 30, "NORMAL"), profile)["scalar"]
+        assert scalars.iloc[-2] == scalars.min() == 0.5
+        assert scalars.iloc[-1] == 0.75 * 0.5 + 0.25
+
+    def test_cap_binds(self) -> None:
+        assert risk_scalar(series("NORMAL", "ELEVATED"), replace(LOW, cap=0.8))["scalar"].tolist() == [
+            0.8,
+            0.8,
+        ]
+
+    def test_alpha_of_one_is_the_target_itself(self) -> None:
+        result = risk_scalar(series(*REGIMES), replace(LOW, alpha=1.0))
+        assert result["scalar"].tolist() == result["target"].tolist()
+
+    def test_half_life_halves_the_gap(self) -> None:
+        assert smoothing_alpha(1.0) == 0.5
+        profile = replace(LOW, alpha=smoothing_alpha(6.0))
+        scalars = risk_scalar(series("NORMAL", *["STRESS"] * 6), profile)["scalar"]
+        assert scalars.iloc[-1] - 0.55 == pytest.approx((1.0 - 0.55) / 2.0)
+
+    def test_bad_regimes_and_carries_are_refused(self) -> None:
+        with pytest.raises(ValueError, match="got 'CALM' on 2024-01-01"):
+            risk_scalar(series("CALM"), LOW)
+        for carry in (0.2, 1.01, float("nan")):
+            with pytest.raises(ValueError, match="carry: expected a scalar in"):
+                risk_scalar(series("NORMAL"), LOW, carry)
+
+    def test_no_session_has_no_scalar(self) -> None:
+        assert risk_scalar(series(), LOW).shape == (0, 2)
+
+    @settings(max_examples=50, deadline=None)
+    @given(regimes=paths, others=paths, name=st.sampled_from([*PROFILES]))
+    def test_more_stress_never_raises_the_scalar(
+        self, regimes: list[str], others: list[str], name: str
+    ) -> None:
+        both = list(zip(regimes, others, strict=False))
+        worse = [max(pair, key=REGIMES.index) for pair in both]
+        calm, stressed = (risk_scalar(series(*p), PROFILES[name]) for p in ([a for a, _ in both], worse))
+        assert (stressed["target"] <= calm["target"]).all()
+        assert (stressed["scalar"] <= calm["scalar"] + 1e-15).all()
+
+    @settings(max_examples=50, deadline=None)
+    @given(regimes=paths, name=st.sampled_from([*PROFILES]))
+    def test_scalar_stays_in_bounds_and_moves_by_at_most_alpha_of_the_gap(
+        self, regimes: list[str], name: str
+    ) -> None:
+        profile = PROFILES[name]
+        result = risk_scalar(series(*regimes), profile)
+        assert result["scalar"].between(profile.floor, profile.cap).all()
+        gap = (result["target"] - result["scalar"].shift()).abs()
+        assert (result["scalar"].diff().abs() <= profile.alpha * gap + 1e-15).iloc[1:].all()
+
+    @settings(max_examples=50, deadline=None)
+    @given(regimes=paths, data=st.data(), floor=st.sampled_from([0.25, 0.6]))
+    def test_continuing_equals_the_whole_and_appending_changes_no_past_bit(
+        self, regimes: list[str], data: st.DataObject, floor: float
+    ) -> None:
+        profile, cut = replace(LOW, floor=floor), data.draw(st.integers(1, len(regimes)))
+        whole = risk_scalar(series(*regimes), profile)
+        head = risk_scalar(series(*regimes[:cut]), profile)
+        tail = risk_scalar(series(*regimes).iloc[cut:], profile, head["scalar"].iloc[-1])
+        pd.testing.assert_frame_equal(pd.concat([head, tail]), whole, check_exact=True, check_freq=False)
+
+
+class TestParameters:
+    def test_half_life_takes_the_place_of_alpha(self) -> None:
+        assert AllocatorParameters().resolved_profile() == LOW
+        assert AllocatorParameters(half_life=2.0).resolved_profile() == replace(LOW, alpha=1 - 2**-0.5)
+        own = replace(LOW, alpha=0.5)
+        assert AllocatorParameters(profile=own).resolved_profile() == own
+
+    @pytest.mark.parametrize(
+        ("change", "named"),
+        [
+            ({"profile": "bold"}, "profile: expected one of low, medium, high, got 'bold'"),
+            ({"lag": 0}, "lag: expected at least 1 session, got 0"),
+            ({"half_life": 0.0}, "half_life: expected a positive number of sessions"),
+            ({"half_life": float("inf")}, "half_life: expected a positive number of sessions"),
+        ],
+    )
+    def test_bad_parameters_are_refused(self, change: dict[str, object], named: str) -> None:
+        with pytest.raises(ValueError, match=named):
+            replace(AllocatorParameters(), **change)
+
+    def test_a_book_section_validates_into_parameters(self) -> None:
+        adapter = TypeAdapter(AllocatorParameters)
+        section = {
+            "enabled": False,
+            "profile": "high",
+            "lag": 2,
+            "thresholds": {"stepwise": True},
+            "sleeves": {"a": "x"},
+        }
+        assert adapter.validate_python(section) == AllocatorParameters(
+            enabled=False,
+            profile="high",
+            lag=2,
+            thresholds=RegimeThresholds(stepwise=True),
+            sleeves={"a": "x"},
+        )
+        own = {"map": {"NORMAL": 1, "ELEVATED": 1, "STRESS": 0.5, "CRISIS": 0}, "alpha": 1, "floor": 0.1}
+        assert adapter.validate_python({"profile": own}).resolved_profile().map["CRISIS"] == 0.0
+        for unknown in ({"enable": True}, {"thresholds": {"dd": -0.1}}, {"profile": {**own, "ceiling": 1}}):
+            with pytest.raises(ValidationError):
+                adapter.validate_python(unknown)
+
+    def test_hash_follows_the_meaning(self) -> None:
+        default = parameter_hash(AllocatorParameters())
+        assert default == "33b594efcbd3241ef32b6b0b2f33b3a37f555d704bb3845882299f7d8471b26f"
+        assert parameter_hash(AllocatorParameters(profile=LOW)) == default
+        spelled = Profile(map={r: LOW.map[r] for r in reversed(REGIMES)}, alpha=0.25, floor=0.25, cap=1)
+        assert parameter_hash(AllocatorParameters(profile=spelled)) == default
+        assert parameter_hash(AllocatorParameters(sleeves={"b": "y", "a": "x"})) == parameter_hash(
+            AllocatorParameters(sleeves={"a": "x", "b": "y"})
+        )
+        changed = [
+            AllocatorParameters(enabled=False),
+            AllocatorParameters(profile="medium"),
+            AllocatorParameters(half_life=5.0),
+            AllocatorParameters(lag=2),
+            AllocatorParameters(thresholds=RegimeThresholds(min_stay=6)),
+            AllocatorParameters(sleeves={"a": "x"}),
+        ]
+        assert len({default, *map(parameter_hash, changed)}) == len(changed) + 1
+
+
+class TestAllocate:
+    @staticmethod
+    def stressed_book(sessions: int) -> tuple[pd.Series, pd.Series, pd.DataFrame]:
+        """A calm year, then a common fall, then calm again."""
+        rng = np.random.default_rng(3)
+        returns = rng.normal(0.0003, 0.005, (sessions, 4))
+        returns[100:130] += rng.normal(-0.008, 0.02, (len(returns[100:130]), 1))
+        index = pd.bdate_range("2020-01-01", periods=sessions)
+        components = pd.DataFrame(returns, index=index, columns=list("abcd"))
+        portfolio = components.mean(axis=1)
+        return portfolio, (1.0 + portfolio).cumprod(), components
+
+    def test_chain_visits_regimes_and_scales_down(self) -> None:
+        result = allocate(*self.stressed_book(220), AllocatorParameters())
+        assert set(result.regimes.frame["regime"]) >= {"NORMAL", "CRISIS"}
+        assert result.scalars["scalar"].iloc[0] == 1.0
+        assert result.scalars["scalar"].min() < 0.6
+        assert result.scalars.index.equals(result.state.features.index)
+
+    @pytest.mark.parametrize("cut", [60, 105, 112, 118, 140, 219])
+    def test_day_by_day_equals_the_whole_history(self, cut: int) -> None:
+        portfolio, equity, components = self.stressed_book(220)
+        parameters = AllocatorParameters(
+            profile="medium", half_life=4.0, thresholds=RegimeThresholds(stepwise=True)
+        )
+        whole = allocate(portfolio, equity, components, parameters)
+        carry: AllocatorCarry | None = allocate(
+            portfolio.iloc[:cut], equity.iloc[:cut], components.iloc[:cut], parameters
+        ).carry
+        for day in range(cut, min(cut + 4, len(portfolio))):
+            window = slice(day - 59, day + 1)
+            peak = max(1.0, equity.iloc[: day - 59].max()) if day > 59 else 1.0
+            step = allocate(
+                portfolio.iloc[window],
+                equity.iloc[window],
+                components.iloc[window],
+                parameters,
+                peak=peak,
+                carry=carry,
+            )
+            carry = step.carry
+            for part, full in (
+                (step.state.features, whole.state.features),
+                (step.regimes.frame, whole.regimes.frame),
+                (step.scalars, whole.scalars),
+            ):
+                expected = full.loc[[portfolio.index[day]]]
+                pd.testing.assert_frame_equal(part, expected, check_exact=True, check_freq=False)
+
+    def test_short_history_leaves_the_carry_alone(self) -> None:
+        inputs = self.stressed_book(59)
+        assert allocate(*inputs, AllocatorParameters()).carry is None
+        carry = allocate(*self.stressed_book(80), AllocatorParameters()).carry
+        assert carry is not None
+        assert allocate(*inputs, AllocatorParameters(), carry=carry).carry == carry
