@@ -1,4 +1,4 @@
-"""Time from portfolio returns to risk scalars, against a straightforward pandas version of the same definitions.
+"""Time from portfolio returns to risk scalars, against the same definitions written down in pandas.
 
 Run ``python benchmarks/bench_allocator.py`` (``--quick`` for the smallest size and few repeats).
 """
@@ -140,9 +140,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="smallest size, few repeats")
     rows = run(parser.parse_args().quick)
-    print(
-        f"{'sessions':>8} {'strategies':>10} {'gaps':>5} {'ours':>10} {'pandas':>10}  times faster per session"
-    )
+    print(f"{'sessions':>8} {'strategies':>10} {'gaps':>5} {'ours':>10} {'pandas':>10}  faster per session")
     for row in rows:
         per_session = row["pandas"] / row["pandas_on"] / (row["ours"] / row["sessions"])  # type: ignore[operator]
         note = (

@@ -805,7 +805,7 @@ def _read_unquoted(path: str, data: bytes, header: str) -> _Part:
         pa.BufferReader(data + b"\n" * (not data.endswith((b"\n", b"\r")))),
         read_options=pyarrow.csv.ReadOptions(
             use_threads=False,  # so that rows come in order and invalid ones know their number
-            block_size=1 << 26,
+            block_size=min(len(data) + 2, 2**31 - 1),  # one block, so that no line can straddle two
             skip_rows=1,
             column_names=names,
         ),

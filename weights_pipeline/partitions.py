@@ -8,6 +8,7 @@ from __future__ import annotations
 import dagster as dg
 
 from weights_pipeline.books import Book
+from weights_pipeline.core.metrics import Lookback
 from weights_pipeline.ledger import LedgerSource, exchange_timezone
 
 SINGLE_RUN = dg.BackfillPolicy.single_run()
@@ -16,8 +17,26 @@ SINGLE_RUN = dg.BackfillPolicy.single_run()
 PREVIOUS = dg.TimeWindowPartitionMapping(start_offset=-1, end_offset=-1)
 """The partition before: what a recursion continues from."""
 
-UP_TO_NOW = dg.TimeWindowPartitionMapping(start_offset=-10_000, allow_nonexistent_upstream_partitions=True)
-"""Everything from the first partition to this one; never anything after it."""
+_LAST_YEAR = 2100
+
+
+def history(source: LedgerSource) -> dg.TimeWindowPartitionMapping:
+    """Everything from the ledger's first month to the partition itself; never anything after it.
+
+    Dagster walks the offset month by month, so it is as long as the history can be and no longer.
+    """
+    year, month = map(int, source.first_month.split("-"))
+    last_year, last_month = map(int, (source.last_month or f"{_LAST_YEAR}-12").split("-"))
+    return _back((last_year - year) * 12 + last_month - month)
+
+
+def window(lookback: Lookback) -> dg.TimeWindowPartitionMapping:
+    """The months that a lookback ending in the partition can touch, with room for rounding and holidays."""
+    return _back(lookback.full_months + 2)
+
+
+def _back(months: int) -> dg.TimeWindowPartitionMapping:
+    return dg.TimeWindowPartitionMapping(start_offset=-months, allow_nonexistent_upstream_partitions=True)
 
 
 def ledger_months(source: LedgerSource) -> dg.MonthlyPartitionsDefinition:

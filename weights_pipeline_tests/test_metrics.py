@@ -322,8 +322,19 @@ def test_the_total_of_a_full_year_is_its_annual_return():
     h = history(market(300, 1))
     got = last(h, YEAR)
     assert got["months_of_data"][0] == 12
-    assert 252 != got["n_sessions"][0] > 255
+    assert got["n_sessions"][0] > 255
     assert got["annual_return"][0] == got["total_return"][0]
+
+
+@pytest.mark.parametrize(
+    "lookback", [Lookback(365, "days"), Lookback(260, "sessions"), Lookback(13, "months")]
+)
+def test_only_the_twelve_month_window_goes_without_annualisation(lookback):
+    got = last(history(market(400, 1)), lookback)
+    assert got["months_of_data"][0] == lookback.full_months >= 12
+    annual = (1 + got["total_return"][0]) ** (252 / got["n_sessions"][0]) - 1
+    assert got["annual_return"][0] == pytest.approx(annual, rel=1e-12)
+    assert got["annual_return"][0] != got["total_return"][0]
 
 
 def test_a_partial_year_is_annualised_from_the_first_activity():
@@ -430,11 +441,13 @@ def test_a_window_without_lots_has_no_hit_rate():
     assert got["closed_lots"] == (0.0, "", "live")
 
 
-def test_a_window_without_active_days_has_no_mean_active_return():
-    h = history(market(30, 1), active=np.zeros((30, 1)))
-    assert last(h, QUARTER)["mean_active_return"][1] == "insufficient"
-    active_only = last(h, QUARTER, dataclasses.replace(LENIENT, active_days_only=True))
-    assert {active_only[name][1] for name in ("volatility", "sharpe", "sortino")} == {"insufficient"}
+def test_too_few_active_days_have_no_spread():
+    active_only = dataclasses.replace(LENIENT, active_days_only=True)
+    for days in (0, 1):
+        h = history(market(30, 1), active=np.arange(30)[:, None] < days)
+        got = last(h, QUARTER, active_only)
+        assert {got[name][1] for name in ("volatility", "sharpe", "sortino")} == {"insufficient"}
+        assert got["mean_active_return"][1] == ("" if days else "insufficient")
 
 
 def test_a_strategy_never_seen_is_insufficient():

@@ -157,9 +157,19 @@ def test_floor_and_cap_at_one_hold_base_even_where_it_is_rounded():
     np.testing.assert_array_equal(weights, base)
 
 
+def test_gross_missed_by_rounding_only_is_met_at_the_bounds_with_a_scale_that_makes_sense():
+    weights, scale = fit_to_gross(
+        np.array([2e-13, 1.0]), np.array([1e-13, 1.0]), np.array([1e-13, 1.0]), gross=1 - 1e-10
+    )
+    assert (weights.tolist(), scale) == ([1e-13, 1.0], 0.5)
+    base = np.array([0.999, 0.001])
+    weights, _ = capped(base, np.array([1.0, 0.0]), floor=0.5, cap=1.0, gross=1 + 5e-10)
+    assert weights.tolist() == base.tolist()
+
+
 def test_tiny_and_huge_multipliers_neither_overflow_nor_warn():
     weights, scale = capped(
-        np.array([0.25, 0.25, 0.5]), np.array([5e-324, 1e-300, 1e300]), floor=0.5, cap=1.25, gross=1.0
+        np.array([0.25, 0.25, 0.5]), np.array([1e-310, 1e-300, 1e300]), floor=0.5, cap=1.25, gross=1.0
     )
     np.testing.assert_allclose(weights, [0.125, 0.25, 0.625], rtol=1e-12)
     assert math.isfinite(scale)

@@ -233,6 +233,14 @@ def test_a_ledger_trimmed_to_the_window_gives_the_same_bits(policy: CapitalPolic
     assert_same_bits(whole[whole["session"] >= SESSIONS[start]].reset_index(drop=True), trimmed)
 
 
+@WINDOWED
+@settings(max_examples=15, deadline=None)
+@given(seed=seeds, earlier=st.integers(1, 2 * WINDOW))
+def test_sessions_before_the_first_lot_change_no_bit(policy: CapitalPolicy, seed: int, earlier: int):
+    lots = random_ledger(seed, sessions=SESSIONS[earlier:])
+    assert_same_bits(daily_returns(lots, SESSIONS, policy), daily_returns(lots, SESSIONS[earlier:], policy))
+
+
 @settings(max_examples=10, deadline=None)
 @given(seed=seeds)
 def test_month_by_month_from_fills_equals_one_batch(seed: int):
@@ -395,13 +403,11 @@ def test_history_before_the_start_is_not_judged():
     assert result["daily_return"].tolist() == [0.0, 0.01, 0.0]
 
 
-def test_sessions_that_begin_inside_a_position_are_refused():
-    lots = ledger(lot("a", 0, 10, 100.0, 1.0))
-    with pytest.raises(
-        ValueError, match=r"strategy a closes a lot on 2020-01-15 that opened before .*2020-01-08"
-    ):
-        daily_returns(lots, SESSIONS[5:], POSITION)
-    assert daily_returns(lots, SESSIONS[5:], LOT)["capital"].iloc[0] == 100.0
+def test_a_position_from_before_the_first_session_counts_from_the_first_session_on():
+    lots = ledger(lot("a", 0, 7, 100.0, 1.0), lot("a", 6, 8, 60.0, 1.0))
+    result = daily_returns(lots, SESSIONS[5:10], POSITION)
+    assert result["session"].iloc[0] == SESSIONS[7]
+    assert result["capital"].tolist() == [100.0, (100 + 160 + 160 + 60) / 4, (100 + 160 + 160 + 60) / 4]
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from weights_pipeline.books import Book
 from weights_pipeline.core.chain import final_table, regime_table, scalar_table, state_table
 from weights_pipeline.core.regime import REGIMES
 from weights_pipeline.ledger import LedgerSource
-from weights_pipeline.partitions import UP_TO_NOW, book_months
+from weights_pipeline.partitions import book_months, history
 from weights_pipeline.store import catalog
 
 
@@ -26,15 +26,15 @@ def allocator_assets(book: Book, source: LedgerSource) -> list[dg.AssetsDefiniti
     overlay = book.overlay
     profile = overlay.resolved_profile()
 
-    def history(name: str, *prefix: str) -> dict[str, dg.AssetIn]:
-        return {name: dg.AssetIn([*prefix, name], partition_mapping=UP_TO_NOW)}
+    def so_far(name: str, *prefix: str) -> dict[str, dg.AssetIn]:
+        return {name: dg.AssetIn([*prefix, name], partition_mapping=history(source))}
 
     @book_asset(
         book,
         catalog.ALLOCATOR_STATE,
         months,
         {"pandas"},
-        ins=history("strategy_returns") | history("realized_weights", book.name),
+        ins=so_far("strategy_returns") | so_far("realized_weights", book.name),
     )
     def allocator_state(
         context: dg.AssetExecutionContext, strategy_returns: pd.DataFrame, realized_weights: pd.DataFrame
@@ -43,13 +43,13 @@ def allocator_assets(book: Book, source: LedgerSource) -> list[dg.AssetsDefiniti
         windows = run_windows(context)
         return per_partition(context, only_windows(table, "session", windows), "session", windows, _state_figures)
 
-    @book_asset(book, catalog.RISK_REGIME, months, {"pandas"}, ins=history("allocator_state", book.name))
+    @book_asset(book, catalog.RISK_REGIME, months, {"pandas"}, ins=so_far("allocator_state", book.name))
     def risk_regime(context: dg.AssetExecutionContext, allocator_state: pd.DataFrame) -> pd.DataFrame:
         windows = run_windows(context)
         table = only_windows(regime_table(allocator_state, overlay.thresholds), "session", windows)
         return per_partition(context, table, "session", windows, _regime_figures)
 
-    @book_asset(book, catalog.RISK_SCALAR, months, {"pandas"}, ins=history("risk_regime", book.name))
+    @book_asset(book, catalog.RISK_SCALAR, months, {"pandas"}, ins=so_far("risk_regime", book.name))
     def risk_scalar(context: dg.AssetExecutionContext, risk_regime: pd.DataFrame) -> pd.DataFrame:
         windows = run_windows(context)
         table = only_windows(scalar_table(risk_regime, profile), "session", windows)
@@ -60,7 +60,7 @@ def allocator_assets(book: Book, source: LedgerSource) -> list[dg.AssetsDefiniti
         catalog.FINAL_WEIGHTS,
         months,
         {"pandas"},
-        ins={"realized_weights": dg.AssetIn([book.name, "realized_weights"])} | history("risk_scalar", book.name),
+        ins={"realized_weights": dg.AssetIn([book.name, "realized_weights"])} | so_far("risk_scalar", book.name),
     )
     def final_weights(
         context: dg.AssetExecutionContext, realized_weights: pd.DataFrame, risk_scalar: pd.DataFrame

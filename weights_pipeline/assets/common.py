@@ -102,12 +102,12 @@ def per_partition(
     asset: str | None = None,
 ) -> pd.DataFrame:
     """Attach figures to each partition's own materialisation, so that they plot over time; returns the frame."""
-    days = frame[time_column].to_numpy(dtype="datetime64[D]")
-    for window in windows:
-        start, end = (edge.replace(tzinfo=None) for edge in (window.start, window.end))
-        rows = frame[(days >= _day(start)) & (days < _day(end))]
-        if len(rows):
-            context.add_asset_metadata(dict(measure(rows)), asset_key=asset, partition_key=window.key)
+    dates = window_dates(windows)
+    slot = dates.left.searchsorted(frame[time_column], side="right") - 1
+    for position, rows in frame.groupby(slot):
+        context.add_asset_metadata(
+            dict(measure(rows)), asset_key=asset, partition_key=windows[position].key
+        )
     return frame
 
 
@@ -116,7 +116,3 @@ def only_windows(frame: pd.DataFrame, time_column: str, windows: Sequence[Window
     dates = window_dates(windows)
     days = frame[time_column]
     return frame[(days >= dates.left[0]) & (days < dates.right[-1])].reset_index(drop=True)
-
-
-def _day(instant: Any) -> Any:
-    return pd.Timestamp(instant).to_datetime64().astype("datetime64[D]")

@@ -25,7 +25,7 @@ from weights_pipeline.checks import STORE_POOL, as_result
 from weights_pipeline.core.chain import last_sessions, returns_table
 from weights_pipeline.core.verify import unchanged_months
 from weights_pipeline.ledger import LedgerSource, exchange_timezone, read_capital, read_ledger, session_closes
-from weights_pipeline.partitions import SINGLE_RUN, UP_TO_NOW, ledger_months
+from weights_pipeline.partitions import SINGLE_RUN, history, ledger_months
 from weights_pipeline.store import catalog
 from weights_pipeline.store.contract import Window, content_hashes, prepare
 from weights_pipeline.store.duckdb_io import partition_window, run_instant
@@ -58,7 +58,7 @@ def ledger_assets(source: LedgerSource, root: Path) -> list[dg.AssetsDefinition]
         required_resource_keys={"store"},
     )
     def trades(context: dg.AssetExecutionContext) -> Iterator[dg.Output[pd.DataFrame] | dg.AssetCheckResult]:
-        now = run_instant(context.instance, context.run_id)
+        now = run_instant(context.instance, context.run.run_id)
         windows = run_windows(context)
         intake = read_ledger(source, root, horizon=_horizon(source, months, now))
         month_ends = last_sessions(sessions_of(source, windows), window_dates(windows))
@@ -81,7 +81,7 @@ def ledger_assets(source: LedgerSource, root: Path) -> list[dg.AssetsDefinition]
 
     @dg.multi_asset(name="read_quarantine", outs={table.name: _out(table) for table in whole}, pool=STORE_POOL)
     def quarantine(context: dg.AssetExecutionContext) -> Iterator[dg.Output[pd.DataFrame]]:
-        now = run_instant(context.instance, context.run_id)
+        now = run_instant(context.instance, context.run.run_id)
         intake = read_ledger(source, root, horizon=_horizon(source, months, now))
         yield dg.Output(
             intake.rejected, output_name=catalog.REJECTED_LOTS.name, metadata=_intake_figures(intake.files)
@@ -89,7 +89,7 @@ def ledger_assets(source: LedgerSource, root: Path) -> list[dg.AssetsDefinition]
         yield dg.Output(intake.files, output_name=catalog.LEDGER_FILES.name)
 
     returns_table_ = catalog.STRATEGY_RETURNS
-    inputs = {table.name: dg.AssetIn(table.name, partition_mapping=UP_TO_NOW) for table in partitioned}
+    inputs = {table.name: dg.AssetIn(table.name, partition_mapping=history(source)) for table in partitioned}
 
     @dg.asset(
         name=returns_table_.name,
@@ -106,7 +106,7 @@ def ledger_assets(source: LedgerSource, root: Path) -> list[dg.AssetsDefinition]
     def strategy_returns(context: dg.AssetExecutionContext, **tables: pd.DataFrame) -> pd.DataFrame:
         windows = run_windows(context)
         lots = tables[catalog.TRADE_LEDGER.name]
-        sessions = _closed_sessions(source, windows, lots, run_instant(context.instance, context.run_id))
+        sessions = _closed_sessions(source, windows, lots, run_instant(context.instance, context.run.run_id))
         start = sessions[sessions.searchsorted(window_dates(windows).left[0])]
         given = tables.get(catalog.GIVEN_RETURNS.name, pd.DataFrame())
         table = returns_table(

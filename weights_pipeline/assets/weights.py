@@ -14,7 +14,7 @@ from weights_pipeline.books import Book
 from weights_pipeline.core.chain import last_sessions, realized_table, target_table
 from weights_pipeline.core.metrics import ReturnHistory, StarterMetrics, metrics_table
 from weights_pipeline.ledger import LedgerSource
-from weights_pipeline.partitions import PREVIOUS, UP_TO_NOW, book_months
+from weights_pipeline.partitions import PREVIOUS, book_months, window
 from weights_pipeline.store import catalog
 from weights_pipeline.store.duckdb_io import PRECEDING_ONLY
 
@@ -30,7 +30,7 @@ def weight_assets(
         catalog.METRICS,
         months,
         {"pandas"},
-        ins={"strategy_returns": dg.AssetIn("strategy_returns", partition_mapping=UP_TO_NOW)},
+        ins={"strategy_returns": dg.AssetIn("strategy_returns", partition_mapping=window(book.lookback))},
     )
     def metrics(context: dg.AssetExecutionContext, strategy_returns: pd.DataFrame) -> pd.DataFrame:
         windows = run_windows(context)

@@ -89,8 +89,9 @@ def partial_adjustment(
         start = np.where(entered, anchor, previous.reindex(base.index).to_numpy(dtype=np.float64))
         if not _feasible(start, lower, upper, gross):
             start = _put_back(start, lower, upper, limits, gross)
-    # Rounding may not carry the step past either of its ends, the limits among them.
-    step = np.clip(start + rate * (goal - start), np.minimum(start, goal), np.maximum(start, goal))
+    # Below 1 the rate shortens the gap by more than rounding lengthens it, so that no step passes its
+    # target and with it a limit. At 1 the target itself is exact, the sum need not be.
+    realized = goal if rate == 1 else start + rate * (goal - start)
     return pd.DataFrame(
         {
             "strategy": base.index.astype("str"),
@@ -98,7 +99,7 @@ def partial_adjustment(
             "previous": start,
             "target": goal,
             "rate": float(rate),
-            "realized": goal if rate == 1 else step,
+            "realized": realized,
             "entered": entered,
             "lower": lower,
             "upper": upper,

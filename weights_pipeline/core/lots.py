@@ -531,6 +531,8 @@ def duplicate_faults(
     """
     names = list(identity)
     suspects = content[content.duplicated(names, keep=False)]
+    if suspects.empty:
+        return []
     version = suspects.groupby(list(content), dropna=False, sort=False).ngroup().tolist()
     owner = suspects.groupby(names, dropna=False, sort=False).ngroup().tolist()
     named = suspects[names].notna().all(axis=1).tolist()

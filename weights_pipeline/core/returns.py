@@ -26,9 +26,6 @@ Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.integer[Any]]
 Booleans = npt.NDArray[np.bool_]
 
-BEFORE_GRID = -1
-"""Position of an opening before the first session of the grid."""
-
 _CODED = ("strategy", "open_session", "entry_value")
 _PRICED = ("strategy", "symbol", "side", "quantity", "open_price", "open_session")
 
@@ -50,7 +47,7 @@ class LotArrays:
     session
         Position in ``sessions`` of the exit or, of a lot still open, of the month end; shape (n,).
     open_session
-        Position of the opening, shape (n,); −1 where it is before the first session.
+        Position of the opening, shape (n,); 0 where it is before the first session.
     pnl
         Profit or loss realised, shape (n,), account currency; 0 for a lot still open.
     entry_value
@@ -235,25 +232,9 @@ class AveragePositionValue:
         _require_window(self.sessions)
 
     def capital(self, lots: LotArrays) -> Floats:
-        """Average position value, shape (strategies, sessions); NaN while no position is known.
-
-        Raises
-        ------
-        ValueError
-            A lot opens before the first session and closes within one window of it, so that the sessions it
-            was open in are not all on the grid.
-        """
+        """Average position value, shape (strategies, sessions); NaN while no position is known."""
         n, horizon = lots.shape
         fills, closed = lots.where(lots.from_fills), lots.where(~lots.from_fills)
-        cut = (closed.open_session == BEFORE_GRID) & (closed.session < self.sessions - 1)
-        if cut.any():
-            row = int(np.argmax(cut))
-            raise ValueError(
-                f"sessions: strategy {lots.strategies[closed.strategy[row]]} closes a lot on "
-                f"{lots.sessions[closed.session[row]]:%Y-%m-%d} that opened before the first session "
-                f"{lots.sessions[0]:%Y-%m-%d}; let the sessions begin by its opening, or {self.sessions} "
-                f"earlier"
-            )
         # A window of columns before the first session, so that every mean runs over equally many columns.
         value = np.zeros((n, self.sessions - 1 + horizon))
         # An opening from fills is known at once: each month stands on the lots that left in it and on those
@@ -416,8 +397,8 @@ def daily_returns(
         Exits outside ``sessions`` are left aside.
     sessions
         The calendar's sessions, ascending, up to the last one wanted. With ``open_lots`` they run to the
-        end of a month or of the ledger. They begin with the first opening, or two windows of the policy
-        before ``start``.
+        end of a month or of the ledger. What was open before the first of them counts from the first on, so
+        they begin with the ledger or, to get the same bits from a part of it, two windows before ``start``.
     policy
         How capital is chosen.
     open_lots
@@ -582,7 +563,8 @@ def _coded(
     names = sorted({*rows["strategy"].unique(), *also})
     rows = _inside(rows, sessions)
     strategy = pd.Index(names, dtype="str").get_indexer(pd.Index(rows["strategy"], dtype="str"))
-    session, opened = _positions(rows, "session", sessions), _positions(rows, "open_session", sessions)
+    session = _positions(rows, "session", sessions)
+    opened = np.maximum(_positions(rows, "open_session", sessions), 0)
     entry_value, pnl = rows["entry_value"].to_numpy(np.float64), rows["pnl"].to_numpy(np.float64)
     # Rows that tie on all of these are the same addend to every sum.
     order = np.lexsort((pnl, entry_value, opened, strategy, session))
@@ -601,7 +583,7 @@ def _coded(
 def _first_positions(lots: LotArrays, given: Mapping[str, pd.Timestamp] | None) -> npt.NDArray[np.int64]:
     """Position of each strategy's first activity; past the end where there is none."""
     n, horizon = lots.shape
-    known = np.where(lots.from_fills, np.maximum(lots.open_session, 0), lots.session)
+    known = np.where(lots.from_fills, lots.open_session, lots.session)
     first = np.full(n, horizon)
     np.minimum.at(first, lots.strategy, known)
     if given is None:

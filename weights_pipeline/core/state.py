@@ -296,7 +296,7 @@ def _block_correlation(returns: Floats, window: int) -> Floats:
         factor *= factor
         _add_each(common, factor)
     number = np.count_nonzero(complete, axis=0)
-    total = (common - number) / 2.0
+    total: Floats = (common - number) / 2.0
     pairs = number * (number - 1) // 2
 
     if weight is not None:
@@ -307,8 +307,7 @@ def _block_correlation(returns: Floats, window: int) -> Floats:
         for some in np.array_split(wanted, len(wanted) * len(total) // _BLOCK_CELLS + 1):
             rho, valid = _paired_correlation(filled, weight, left[some], right[some], window)
             valid &= touched[some]
-            for row in np.where(valid, rho, 0.0):
-                total += row
+            _add_each(total, np.where(valid, rho, 0.0))
             pairs += np.count_nonzero(valid, axis=0)
     mean_rho = np.full_like(total, np.nan)
     np.divide(total, pairs, out=mean_rho, where=pairs > 0)
@@ -321,17 +320,21 @@ def _paired_correlation(
     """Correlations of the given pairs on the sessions they share, and where those are defined."""
     both = weight[left] * weight[right]
     x, y = filled[left] * both, filled[right] * both
-    count, x_mean, x_squares = _moments(x, both, window)
-    _, y_mean, y_squares = _moments(y, both, window)
-    product = np.zeros_like(count)
+    count = _counts(both, window)
+    x_mean = _ordered_sum(_lags(x, window)) / np.maximum(count, 1.0)
+    y_mean = _ordered_sum(_lags(y, window)) / np.maximum(count, 1.0)
+    xx, yy, xy = np.zeros_like(count), np.zeros_like(count), np.zeros_like(count)
     for x_lags, y_lags, shared in zip(*(_batches(v, window) for v in (x, y, both)), strict=True):
-        deviations = x_lags - x_mean
-        deviations *= y_lags - y_mean
-        deviations *= shared
-        _add_each(product, deviations)
-    valid = _varies(count, x_squares) & _varies(count, y_squares)
-    scale = np.sqrt(np.where(valid, x_squares * y_squares, 1.0))
-    return np.clip(product / scale, -1.0, 1.0), valid
+        x_deviations, y_deviations = x_lags - x_mean, y_lags - y_mean
+        x_deviations *= shared
+        y_deviations *= shared
+        _add_each(xy, x_deviations * y_deviations)
+        x_deviations *= x_deviations
+        _add_each(xx, x_deviations)
+        y_deviations *= y_deviations
+        _add_each(yy, y_deviations)
+    valid = _varies(count, xx) & _varies(count, yy)
+    return np.clip(xy / np.sqrt(np.where(valid, xx * yy, 1.0)), -1.0, 1.0), valid
 
 
 def _moments(filled: Floats, weight: Floats | None, window: int) -> tuple[Floats, Floats, Floats]:
@@ -340,7 +343,7 @@ def _moments(filled: Floats, weight: Floats | None, window: int) -> tuple[Floats
     ``weight`` is 1 where a value is known and 0 where ``filled`` has a 0 for a gap; None when all are known.
     """
     mean = _ordered_sum(_lags(filled, window))
-    count = np.full_like(mean, window) if weight is None else _ordered_sum(_lags(weight, window))
+    count = np.full_like(mean, window) if weight is None else _counts(weight, window)
     mean /= np.maximum(count, 1.0)
     squares = np.zeros_like(mean)
     masks = repeat(None) if weight is None else _batches(weight, window)
@@ -351,6 +354,12 @@ def _moments(filled: Floats, weight: Floats | None, window: int) -> tuple[Floats
         deviations *= deviations
         _add_each(squares, deviations)
     return count, mean, squares
+
+
+def _counts(weight: Floats, window: int) -> Floats:
+    """Sum of the weights in each window: differences of running totals, which are exact for whole numbers."""
+    totals = np.cumsum(np.pad(weight, ((0, 0), (1, 0))), axis=-1)
+    return totals[:, window:] - totals[:, :-window]
 
 
 def _varies(count: Floats, squares: Floats) -> Bools:

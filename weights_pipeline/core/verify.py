@@ -14,7 +14,7 @@ import pandas as pd
 
 from weights_pipeline.core.adjust import partial_adjustment
 from weights_pipeline.core.methods.base import Limits
-from weights_pipeline.core.regime import REGIMES, RegimeThresholds
+from weights_pipeline.core.regime import RegimeThresholds, regime_levels
 from weights_pipeline.core.scalar import Profile, risk_scalar
 
 SUM_TOLERANCE = 1e-9
@@ -364,8 +364,8 @@ def overlay_applied(final: pd.DataFrame, realized: pd.DataFrame, scalars: pd.Dat
 def sticky_regimes(regimes: pd.DataFrame, thresholds: RegimeThresholds) -> Finding:
     """No regime is left for a calmer one before its minimum stay."""
     rows = regimes.sort_values("session")
-    level = rows["regime"].map({name: i for i, name in enumerate(REGIMES)})
-    early = (level.diff() < 0) & (rows["sessions_in_regime"].shift() < thresholds.min_stay)
+    left = np.diff(regime_levels(rows["regime"]), prepend=0) < 0
+    early = left & (rows["sessions_in_regime"].shift() < thresholds.min_stay).to_numpy()
     changes = int(rows["changed"].sum())
     return Finding(
         passed=not early.any(),

@@ -167,8 +167,8 @@ class WindowStats:
 
     Notes
     -----
-    The float arrays are NaN where the window is empty, incomplete or holds a NaN, and not finite where the value
-    exceeds floating point.
+    The float arrays are NaN where the window is empty, incomplete or holds a NaN, and not finite where the
+    value exceeds floating point.
     """
 
     n: IntArray

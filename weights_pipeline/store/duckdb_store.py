@@ -156,10 +156,11 @@ class DuckDBStore:
                 "AND partition_key IN (SELECT unnest(?))",
                 [schema, table.name, keys],
             ).fetchall()
-            connection.executemany(
-                f"INSERT INTO {_MANIFEST} VALUES (?, ?, ?, ?, ?, ?, ?)",  # noqa: S608
-                [[schema, table.name, r.key, r.rows, r.content_hash, run_id, written_at] for r in records],
-            )
+            connection.execute(
+                f"INSERT INTO {_MANIFEST} SELECT ?, ?, unnest(?), unnest(?), unnest(?), ?, ?",  # noqa: S608
+                [schema, table.name, keys, [r.rows for r in records], [r.content_hash for r in records]]
+                + [run_id, written_at],
+            ).fetchall()
         return records
 
     def read(
@@ -246,11 +247,11 @@ class DuckDBStore:
 def _columns(connection: duckdb.DuckDBPyConnection, schema: str, table: str) -> dict[str, tuple[str, bool]]:
     """Type and nullability of each column of a stored table; empty where there is no such table."""
     rows = connection.execute(
-        "SELECT column_name, data_type, is_nullable FROM information_schema.columns "
-        "WHERE table_schema = ? AND table_name = ?",
+        "SELECT column_name, data_type, is_nullable FROM duckdb_columns() "
+        "WHERE database_name = current_database() AND schema_name = ? AND table_name = ?",
         [schema, table],
     ).fetchall()
-    return {name: (kind, nullable == "YES") for name, kind, nullable in rows}
+    return {name: (kind, nullable) for name, kind, nullable in rows}
 
 
 def _ensure_table(connection: duckdb.DuckDBPyConnection, schema: str, table: Table) -> None:

@@ -97,8 +97,8 @@ class Multipliers:
 class Method(Protocol):
     """An allocation method: a frozen dataclass of parameters that maps metrics to multipliers.
 
-    Methods are pure, do not depend on the order of strategies, and never give a better metric a smaller
-    multiplier.
+    Methods are pure and do not depend on the order of strategies; of two measured strategies the one with the
+    better metric never gets the smaller multiplier.
     """
 
     @property

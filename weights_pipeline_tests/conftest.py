@@ -1,0 +1,131 @@
+"""Fixtures: data folders cut from the sample, settings over temporary stores, runs on temporary instances."""
+
+import csv
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import dagster as dg
+import pytest
+import yaml
+
+from weights_pipeline.books import load_books
+from weights_pipeline.runs import RunReport, materialise
+from weights_pipeline.settings import Settings
+from weights_pipeline.store import catalog
+from weights_pipeline.store.duckdb_store import DuckDBStore
+
+DATA = Path(__file__).resolve().parents[1] / "data"
+BOOK = "calmar_core"
+BOOK_TABLES = [
+    (BOOK, table)
+    for table in (
+        catalog.METRICS,
+        catalog.TARGET_WEIGHTS,
+        catalog.REALIZED_WEIGHTS,
+        catalog.ALLOCATOR_STATE,
+        catalog.RISK_REGIME,
+        catalog.RISK_SCALAR,
+        catalog.FINAL_WEIGHTS,
+    )
+]
+LEDGER_TABLES = [("ledger", t) for t in (catalog.TRADE_LEDGER, catalog.OPEN_LOTS, catalog.STRATEGY_RETURNS)]
+
+
+def edit_rows(file: Path, change: Callable[[dict[str, str]], dict[str, str] | None]) -> None:
+    """Rewrite a CSV file, each row changed, or dropped where the change gives None."""
+    with file.open(newline="") as stream:
+        reader = csv.DictReader(stream)
+        names = list(reader.fieldnames or [])
+        rows = [kept for row in reader if (kept := change(row)) is not None]
+    with file.open("w", newline="") as stream:
+        writer = csv.DictWriter(stream, names, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def edit_yaml(file: Path, **changes: object) -> None:
+    file.write_text(yaml.safe_dump(yaml.safe_load(file.read_text()) | changes, sort_keys=False))
+
+
+def cut_ledger(data: Path, end: str) -> None:
+    """Drop every exit and every fill on or after a date."""
+    for file in (data / "sample" / "lots").glob("*.csv"):
+        edit_rows(file, lambda row: row if row["closed_at"][:10] < end else None)
+    for file in (data / "sample" / "fills").glob("*.csv"):
+        edit_rows(file, lambda row: row if row["ts"][:10] < end else None)
+
+
+@pytest.fixture(scope="session")
+def small_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The sample's first year and a half, as a finished history."""
+    data = tmp_path_factory.mktemp("small") / "data"
+    shutil.copytree(DATA, data)
+    for name in ("lots/2016_2019.csv", "lots/2020_2022.csv"):
+        (data / "sample" / name).unlink()
+    cut_ledger(data, "2013-07-01")
+    edit_yaml(data / "ledgers" / "sample.yaml", last_month="2013-06")
+    return data
+
+
+@pytest.fixture
+def own_data(small_data: Path, tmp_path: Path) -> Path:
+    """A copy of the small data that a test may change."""
+    return Path(shutil.copytree(small_data, tmp_path / "data"))
+
+
+@pytest.fixture
+def instance() -> Iterator[dg.DagsterInstance]:
+    with dg.DagsterInstance.ephemeral() as ephemeral:
+        yield ephemeral
+
+
+class Desk:
+    """One data folder, one store, one instance."""
+
+    def __init__(self, data: Path, home: Path, instance: dg.DagsterInstance) -> None:
+        self.settings = Settings(data=data, home=home, lock_timeout=30)
+        self.instance = instance
+        self.store = DuckDBStore(self.settings.store_path, lock_timeout=30)
+
+    def run(self, first: str | None = None, last: str | None = None) -> RunReport:
+        return materialise(self.settings, BOOK, first, last or first, instance=self.instance)
+
+    def done(self, first: str | None = None, last: str | None = None) -> RunReport:
+        report = self.run(first, last)
+        assert report.success, report.errors
+        return report
+
+    def hashes(self, until: str = "9999") -> dict[tuple[str, str, str], str]:
+        """Content hash of every partition of every table."""
+        return {
+            (schema, table.name, key): record.content_hash
+            for schema, table in [*LEDGER_TABLES, *BOOK_TABLES]
+            for key, record in self.store.partitions(schema, table.name).items()
+            if key <= until
+        }
+
+    @property
+    def book(self):
+        return load_books(self.settings.data / "books")[BOOK]
+
+
+@pytest.fixture
+def desk(tmp_path: Path, instance: dg.DagsterInstance) -> Callable[..., Desk]:
+    """Make a desk over a data folder, with a store of its own."""
+    made = []
+
+    def make(data: Path) -> Desk:
+        made.append(data)
+        return Desk(data, tmp_path / f"home{len(made)}", instance)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def finished(small_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
+    """The small data, materialised in one run over its whole range; tests only read it."""
+    with dg.DagsterInstance.ephemeral() as ephemeral:
+        desk = Desk(small_data, tmp_path_factory.mktemp("finished"), ephemeral)
+        desk.done()
+        yield desk
