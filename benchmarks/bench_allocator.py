@@ -33,9 +33,7 @@ def book(sessions: int, strategies: int, gaps: float = 0.0) -> Inputs:
 
 def ours(portfolio: pd.Series, equity: pd.Series, components: pd.DataFrame) -> pd.Series:
     """Scalars by :func:`allocate`, with the optional features."""
-    result = allocate(
-        portfolio, equity, components, AllocatorParameters(), trend_units=components, sleeves=components
-    )
+    result = allocate(portfolio, equity, components, AllocatorParameters(), trend_units=components, sleeves=components)
     return result.scalars["scalar"]
 
 
@@ -126,9 +124,7 @@ def run(quick: bool = False) -> list[dict[str, object]]:
                     "strategies": strategies,
                     "gaps": gaps,
                     "ours": seconds(ours, inputs, 5 if large or quick else 25),
-                    "pandas": seconds(
-                        with_pandas, head, 1 if large or sessions == PANDAS_SESSIONS or quick else 5
-                    ),
+                    "pandas": seconds(with_pandas, head, 1 if large or sessions == PANDAS_SESSIONS or quick else 5),
                     "pandas_on": len(head[0]),
                 }
             )
@@ -143,11 +139,7 @@ def main() -> None:
     print(f"{'sessions':>8} {'strategies':>10} {'gaps':>5} {'ours':>10} {'pandas':>10}  faster per session")
     for row in rows:
         per_session = row["pandas"] / row["pandas_on"] / (row["ours"] / row["sessions"])  # type: ignore[operator]
-        note = (
-            ""
-            if row["pandas_on"] == row["sessions"]
-            else f"  (pandas once, on {row['pandas_on']:,} sessions)"
-        )
+        note = "" if row["pandas_on"] == row["sessions"] else f"  (pandas once, on {row['pandas_on']:,} sessions)"
         print(
             f"{row['sessions']:>8,} {row['strategies']:>10} {row['gaps']:>5.0%} {row['ours']:>8.4f} s "
             f"{row['pandas']:>8.3f} s  {per_session:,.0f}x{note}"

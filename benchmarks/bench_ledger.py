@@ -67,9 +67,7 @@ def create(file: Path, lots: int) -> None:
     calendar = pd.DataFrame({"position": np.arange(len(SESSIONS)), "session": SESSIONS.date})
     with duckdb.connect(str(file)) as connection:
         connection.register("days", calendar)
-        connection.execute(
-            "CREATE TEMP TABLE calendar AS SELECT position, session::DATE AS session FROM days"
-        )
+        connection.execute("CREATE TEMP TABLE calendar AS SELECT position, session::DATE AS session FROM days")
         numbers = {"strategies": len(STRATEGIES), "sessions": len(SESSIONS), "lots": lots}
         connection.execute(CREATE, numbers).fetchall()
 

@@ -18,9 +18,9 @@ from zoneinfo import ZoneInfo
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, field_validator, model_validator
 
-from weights_pipeline.core.metrics import Lookback, MetricParameters, StarterMetrics
 from weights_pipeline.core.methods import METHODS
 from weights_pipeline.core.methods.base import Limits
+from weights_pipeline.core.metrics import Lookback, MetricParameters, StarterMetrics
 from weights_pipeline.core.scalar import AllocatorParameters
 
 NAME_PATTERN = r"^[a-z][a-z0-9_]*$"
@@ -140,16 +140,15 @@ def load_books(folder: Path) -> dict[str, Book]:
     for file in files:
         book = load_book(file)
         if book.name in books:
-            raise BookError(
-                f"{file}: name: duplicate book {book.name!r}, already defined in {origin[book.name]}"
-            )
+            raise BookError(f"{file}: name: duplicate book {book.name!r}, already defined in {origin[book.name]}")
         books[book.name], origin[book.name] = book, file
     return books
 
 
 def load_book(file: Path) -> Book:
     """Load one book; every problem of the file is in the one :class:`BookError` raised."""
-    return validated(TypeAdapter(Book), read_yaml(file), file)
+    book: Book = validated(TypeAdapter(Book), read_yaml(file), file)
+    return book
 
 
 def load_starter_metrics(book: Book, root: Path) -> Mapping[str, StarterMetrics]:
@@ -212,8 +211,6 @@ class _UniqueKeyLoader(yaml.SafeLoader):
         for key_node, _ in node.value:
             key = self.construct_object(key_node, deep=True)
             if key in seen:
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"duplicate key {key!r}", key_node.start_mark
-                )
+                raise yaml.constructor.ConstructorError(None, None, f"duplicate key {key!r}", key_node.start_mark)
             seen.add(key)
         return super().construct_mapping(node, deep)

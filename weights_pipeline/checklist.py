@@ -112,17 +112,17 @@ def book_checks(book: Book) -> list[Check]:
 
     def gaps(store: DuckDBStore) -> Finding:
         keys = sorted(store.partitions(book.name, catalog.REALIZED_WEIGHTS.name))
-        months = pd.date_range(keys[0], keys[-1], freq="MS") if keys else []
-        return verify.no_gap(keys, [f"{month:%Y-%m-%d}" for month in months])
+        months = pd.date_range(keys[0], keys[-1], freq="MS").strftime("%Y-%m-%d").tolist() if keys else []
+        return verify.no_gap(keys, months)
 
     def coverage(store: DuckDBStore) -> Finding:
         weights = realized(store)
         returns = store.read(LEDGER_SCHEMA, catalog.STRATEGY_RETURNS, columns=["session"])
         newest = weights["as_of"].max()
-        sessions = returns["session"].drop_duplicates().sort_values()
+        sessions = pd.DatetimeIndex(returns["session"].unique()).sort_values()
         invested = sessions[(sessions >= weights["effective_from"].min()) & (sessions <= newest)]
         state = store.read(book.name, catalog.ALLOCATOR_STATE, columns=["session"])
-        return verify.state_coverage(list(invested), state, WARM_UP_SESSIONS, MAX_STATE_LOST)
+        return verify.state_coverage(invested, state, WARM_UP_SESSIONS, MAX_STATE_LOST)
 
     return [
         Check(
@@ -164,7 +164,7 @@ def book_checks(book: Book) -> list[Check]:
             "recurrence",
             catalog.REALIZED_WEIGHTS,
             "w = w_old + λ(target − w_old) holds over the whole history.",
-            lambda store: verify.recurrence(realized(store), book.limits, book.gross),
+            lambda store: verify.recurrence(realized(store)),
             blocking=True,
         ),
         Check(

@@ -7,6 +7,7 @@ benchmark or another stage builds a fresh set over its own store.
 from __future__ import annotations
 
 import os
+from typing import Any
 
 import dagster as dg
 
@@ -46,7 +47,7 @@ def build_definitions(settings: Settings) -> dg.Definitions:
         description=f"Read the ledger {source.name!r} and compute daily strategy returns.",
     )
     jobs = [ledger_job]
-    schedules = [ledger_schedule(source.name, ledger_months(source), ledger_job)]
+    schedules: list[Any] = [ledger_schedule(source.name, ledger_months(source), ledger_job)]
     for book in books.values():
         starter = load_starter_metrics(book, settings.data)
         assets += weight_assets(book, source, starter) + allocator_assets(book, source)

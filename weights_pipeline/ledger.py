@@ -79,9 +79,7 @@ def _relative(path: str) -> str:
     """Refuse what would lead out of the data folder."""
     parts = PurePosixPath(path).parts
     if not parts or parts[0] == "/" or ".." in parts or "\\" in path or ":" in path:
-        raise ValueError(
-            "expected a path inside the data folder, such as trades/*.csv: no leading / and no .."
-        )
+        raise ValueError("expected a path inside the data folder, such as trades/*.csv: no leading / and no ..")
     return path
 
 
@@ -238,9 +236,7 @@ def exchange_timezone(calendar: str) -> str:
 def _calendar_over(name: str, start: dt.date, end: dt.date) -> Any:
     low, high = _bounds(name)
     if start < low or end > high:
-        raise LedgerError(
-            f"calendar: {name} is recorded from {low} to {high}; {start} to {end} was asked for"
-        )
+        raise LedgerError(f"calendar: {name} is recorded from {low} to {high}; {start} to {end} was asked for")
     return _calendar(name, start.year, end.year)
 
 
@@ -267,9 +263,7 @@ def _any_year(name: str) -> Any:
 
 def _require_calendar(name: str) -> None:
     if name not in exchange_calendars.get_calendar_names():
-        raise LedgerError(
-            f"calendar: {name!r} is not known to exchange_calendars; expected a name such as XNYS"
-        )
+        raise LedgerError(f"calendar: {name!r} is not known to exchange_calendars; expected a name such as XNYS")
 
 
 # --- intake -------------------------------------------------------------------------------------------------
@@ -455,9 +449,7 @@ def read_benchmark(source: LedgerSource, root: Path) -> pd.Series:
         raise LedgerError(f"ledger {source.name}: benchmark: expected a file and a column, none are given")
     path, column = source.benchmark.file, source.benchmark.column
     rows = _flawless_rows(root, path, {"date": Column(kind="date"), column: Column(kind="number")})
-    prices = pd.Series(
-        rows[column].to_numpy(), index=pd.DatetimeIndex(rows["date"]), name=column
-    ).sort_index()
+    prices = pd.Series(rows[column].to_numpy(), index=pd.DatetimeIndex(rows["date"]), name=column).sort_index()
     if not (prices > 0).all():
         raise LedgerError(f"{path}: {column}: expected positive prices, got {prices.min():g}")
     if prices.index.has_duplicates:
@@ -689,9 +681,7 @@ def _require_columns(part: _Part, columns: Mapping[str, Column]) -> None:
         if name in part.unreadable
     ]
     alike = {name.strip().casefold(): name for name in found}
-    hints += [
-        f"rename {alike[name]!r} to {name!r}" for name in missing if name in alike and name not in found
-    ]
+    hints += [f"rename {alike[name]!r} to {name!r}" for name in missing if name in alike and name not in found]
     if len(found) == 1 and (other := next((c for c in ";\t|" if c in found[0]), None)):
         hints.append(f"the fields seem to be separated by {other!r}: save the file with commas")
     raise LedgerError(
@@ -717,14 +707,10 @@ def _list_files(root: Path, patterns: Iterable[str], key: str) -> list[str]:
         below = pyarrow.fs.FileSelector("/".join(fixed), allow_not_found=True, recursive=True)
         wanted = re.compile(_glob_expression("/".join(parts)))
         found = {
-            info.path
-            for info in _filesystem(root).get_file_info(below)
-            if info.is_file and wanted.fullmatch(info.path)
+            info.path for info in _filesystem(root).get_file_info(below) if info.is_file and wanted.fullmatch(info.path)
         }
         if not found:
-            raise LedgerError(
-                f"{key}: no file in {root} matches {pattern!r}; correct the path or add the file"
-            )
+            raise LedgerError(f"{key}: no file in {root} matches {pattern!r}; correct the path or add the file")
         files |= found
     return sorted(files)
 

@@ -4,12 +4,17 @@ Here belongs timing. What a tick starts is a job of ``definitions``.
 """
 
 import dagster as dg
+from dagster._core.definitions.partitions.partitioned_schedule import (
+    UnresolvedPartitionedAssetScheduleDefinition,
+)
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
 from weights_pipeline.books import Book
 
 
-def rebalance_schedule(book: Book, job: UnresolvedAssetJobDefinition) -> dg.ScheduleDefinition:
+def rebalance_schedule(
+    book: Book, job: UnresolvedAssetJobDefinition
+) -> UnresolvedPartitionedAssetScheduleDefinition | dg.ScheduleDefinition:
     """Rebalance of a book at its cadence, for the month that has just ended; the zone is that of its partitions."""
     return dg.build_schedule_from_partitioned_job(
         job,

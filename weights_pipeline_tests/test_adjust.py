@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from weights_pipeline.core.adjust import adjustment_speed, partial_adjustment, remaining_gap
+from weights_pipeline.core.adjust import partial_adjustment
 from weights_pipeline.core.methods.base import Limits
 from weights_pipeline.core.normalise import capped
+from weights_pipeline.core.speed import adjustment_speed, remaining_gap
 
 LIMITS = Limits()
 seeds = st.integers(0, 2**32 - 1)
@@ -30,15 +31,12 @@ def random_book(seed: int, partitions: int = 1) -> tuple[pd.Series, list[pd.Seri
     base = rng.uniform(0.1, 1, size)
     base /= base.sum()
     targets = [
-        capped(base, rng.uniform(0.5, 2, size) ** 2, floor=0.5, cap=2.0, gross=1.0)[0]
-        for _ in range(partitions)
+        capped(base, rng.uniform(0.5, 2, size) ** 2, floor=0.5, cap=2.0, gross=1.0)[0] for _ in range(partitions)
     ]
     return series(*base), [series(*target) for target in targets]
 
 
-def history(
-    base: pd.Series, targets: list[pd.Series], rate: float, previous: pd.Series | None = None
-) -> pd.DataFrame:
+def history(base: pd.Series, targets: list[pd.Series], rate: float, previous: pd.Series | None = None) -> pd.DataFrame:
     steps = []
     for target in targets:
         step = partial_adjustment(previous, target, base, rate=rate, limits=LIMITS, gross=1.0)
@@ -125,10 +123,7 @@ def test_a_higher_rate_ends_nearer_the_target(seed: int, slow: float, fast: floa
     base, (target,) = random_book(seed)
     slow, fast = sorted((slow, fast))
     gaps = [
-        (
-            target.to_numpy()
-            - partial_adjustment(None, target, base, rate=r, limits=LIMITS, gross=1.0)["realized"]
-        ).abs()
+        (target.to_numpy() - partial_adjustment(None, target, base, rate=r, limits=LIMITS, gross=1.0)["realized"]).abs()
         for r in (slow, fast)
     ]
     assert (gaps[1] <= gaps[0] + 1e-16).all()
@@ -150,9 +145,7 @@ def test_a_step_at_rest_disturbs_no_bit():
 
 def test_a_start_that_is_feasible_to_rounding_is_taken_as_it_is():
     previous = series(0.3, 0.7 - 4e-10)
-    step = partial_adjustment(
-        previous, series(0.5, 0.5), series(0.5, 0.5), rate=0.1, limits=LIMITS, gross=1.0
-    )
+    step = partial_adjustment(previous, series(0.5, 0.5), series(0.5, 0.5), rate=0.1, limits=LIMITS, gross=1.0)
     assert step["previous"].tolist() == previous.tolist()
 
 

@@ -19,7 +19,19 @@ LAYERS = [
     {"cli"},
 ]
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
-IMPURE = {"dagster", "dagster_duckdb", "duckdb", "boto3", "s3fs", "pyarrow", "pydantic", "os", "time", "pathlib", "random"}
+IMPURE = {
+    "dagster",
+    "dagster_duckdb",
+    "duckdb",
+    "boto3",
+    "s3fs",
+    "pyarrow",
+    "pydantic",
+    "os",
+    "time",
+    "pathlib",
+    "random",
+}
 
 
 def unit(module: Path) -> str:

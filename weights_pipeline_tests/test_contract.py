@@ -84,7 +84,10 @@ def test_round_trip_keeps_nulls_and_types():
         ({"day": pd.to_datetime(["2020-01-31 12:00", "2020-02-03 00:00", "2020-01-02 00:00"])}, "time of day"),
         ({"day": pd.to_datetime(["2020-01-31", "2020-02-03", "2020-03-01"])}, "outside the partitions.*2020-03-01"),
         ({"day": pd.to_datetime(["2020-01-31", "2020-02-03", "2019-12-31"])}, "outside the partitions.*2019-12-31"),
-        ({"day": pd.to_datetime(["2020-01-02", "2020-02-03", "2020-01-02"]), "name": ["a", "a", "a"]}, "share their key"),
+        (
+            {"day": pd.to_datetime(["2020-01-02", "2020-02-03", "2020-01-02"]), "name": ["a", "a", "a"]},
+            "share their key",
+        ),
         ({"day": pd.to_datetime(["2020-01-31", "2020-01-03", "2020-01-02"])}, "no rows for 2020-02-01"),
     ],
 )

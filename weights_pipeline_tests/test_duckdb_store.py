@@ -125,8 +125,8 @@ def test_missing_store_says_what_to_do(store):
 
 
 def hold(store, seconds):
-    code = f"import duckdb, time; c = duckdb.connect({str(store.path)!r}); print('held', flush=True); time.sleep({seconds})"
-    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)
+    code = "import duckdb, sys, time; c = duckdb.connect(sys.argv[1]); print('held', flush=True); time.sleep(%s)"
+    process = subprocess.Popen([sys.executable, "-c", code % seconds, str(store.path)], stdout=subprocess.PIPE)
     assert process.stdout.readline() == b"held\n"
     return process
 

@@ -219,9 +219,7 @@ def test_a_bad_fill_is_rejected_and_takes_no_part_in_matching(
 def test_repeated_and_conflicting_lots(tmp_path: Path) -> None:
     put(
         tmp_path,
-        a="\n".join(
-            [LOT_HEADER, lot(lot_id="once"), lot(lot_id="conflict", pnl="1"), lot(lot_id="bad", fees="x")]
-        ),
+        a="\n".join([LOT_HEADER, lot(lot_id="once"), lot(lot_id="conflict", pnl="1"), lot(lot_id="bad", fees="x")]),
         b="\n".join([LOT_HEADER, lot(lot_id="once", pnl="49.0"), lot(lot_id="conflict"), lot(lot_id="bad")]),
     )
     intake = read_ledger(make(lots=["?.csv"]), tmp_path, horizon=HORIZON)
@@ -325,9 +323,7 @@ def parquet(table: pa.Table) -> bytes:
         (b'"lot_id,strategy\nx,y\n', "line 1: the header is not CSV"),
     ],
 )
-def test_a_file_that_cannot_be_a_ledger_stops_with_the_remedy(
-    tmp_path: Path, data: bytes, message: str
-) -> None:
+def test_a_file_that_cannot_be_a_ledger_stops_with_the_remedy(tmp_path: Path, data: bytes, message: str) -> None:
     put(tmp_path, lots=data)
     with pytest.raises(LedgerError, match=message):
         read_ledger(make(lots=["lots.csv"]), tmp_path, horizon=HORIZON)
@@ -339,9 +335,7 @@ def test_a_file_that_cannot_be_a_ledger_stops_with_the_remedy(
         (f"{LOT_HEADER}\n{LOT}\n".encode(), "lots.parquet: is not a Parquet file"),
         (parquet(pa.table({"lot_id": ["a"]})), "missing column strategy, symbol"),
         (
-            parquet(
-                pa.table({name: [[1]] if name == "quantity" else ["1"] for name in LOT_HEADER.split(",")})
-            ),
+            parquet(pa.table({name: [[1]] if name == "quantity" else ["1"] for name in LOT_HEADER.split(",")})),
             "missing column quantity; .*; quantity holds list<.*>, which is no text, number or time",
         ),
     ],
@@ -381,12 +375,8 @@ def test_a_history_has_to_have_begun_and_its_calendar_to_be_recorded(tmp_path: P
     put(tmp_path, lots=f"{LOT_HEADER}\n{LOT}\n")
     with pytest.raises(LedgerError, match="first_month 2024-01: is after 2023-12-31"):
         read_ledger(make(lots=["lots.csv"]), tmp_path, horizon=dt.date(2023, 12, 31))
-    with pytest.raises(
-        LedgerError, match="first_month 1990-01: calendar XTKS is recorded from 1997-01-01 on"
-    ):
-        read_ledger(
-            make(lots=["lots.csv"], calendar="XTKS", first_month="1990-01"), tmp_path, horizon=HORIZON
-        )
+    with pytest.raises(LedgerError, match="first_month 1990-01: calendar XTKS is recorded from 1997-01-01 on"):
+        read_ledger(make(lots=["lots.csv"], calendar="XTKS", first_month="1990-01"), tmp_path, horizon=HORIZON)
 
 
 # --- files that are read ------------------------------------------------------------------------------------
@@ -541,9 +531,7 @@ def test_parquet_with_native_types_equals_the_same_ledger_as_csv(tmp_path: Path)
 
 
 def test_dates_in_parquet_are_dates_of_the_exchange(tmp_path: Path) -> None:
-    columns: dict[str, Any] = {
-        name: [cell] for name, cell in zip(LOT_HEADER.split(","), LOT.split(","), strict=True)
-    }
+    columns: dict[str, Any] = {name: [cell] for name, cell in zip(LOT_HEADER.split(","), LOT.split(","), strict=True)}
     columns |= {"opened_at": pa.array([dt.date(2024, 3, 14)]), "closed_at": pa.array([dt.date(2024, 3, 15)])}
     pq.write_table(pa.table(columns), tmp_path / "lots.parquet")
     intake = read_ledger(make(lots=["lots.parquet"], timezone="Asia/Tokyo"), tmp_path, horizon=HORIZON)
@@ -568,10 +556,7 @@ def test_globs_know_folders(tmp_path: Path) -> None:
 
 DAYS = [f"2024-0{1 + i % 6}-1{i}T15:00" for i in range(8)]
 POOL = [
-    *(
-        lot(lot_id=f"L{i}", opened_at="2023-12-15", closed_at=day, fees=f"{i}.1")
-        for i, day in enumerate(DAYS)
-    ),
+    *(lot(lot_id=f"L{i}", opened_at="2023-12-15", closed_at=day, fees=f"{i}.1") for i, day in enumerate(DAYS)),
     lot(lot_id="L1", opened_at="2023-12-15", closed_at=DAYS[1], fees="1.10"),  # once more
     lot(lot_id="L3", pnl="12"),  # in conflict
     lot(lot_id="bad", quantity="x"),
@@ -695,8 +680,7 @@ def test_long_and_wide_returns_are_the_same(tmp_path: Path) -> None:
         other="session,b,a\n20240315,0.02,0.0\n2024-03-14,,-1e-2\n",
     )
     frames = [
-        read_ledger(make(returns=[f"{name}.csv"]), tmp_path, horizon=HORIZON)
-        for name in ("long", "wide", "other")
+        read_ledger(make(returns=[f"{name}.csv"]), tmp_path, horizon=HORIZON) for name in ("long", "wide", "other")
     ]
     expected = [["2024-03-14", "a", -0.01], ["2024-03-15", "a", 0.0], ["2024-03-15", "b", 0.02]]
     for intake in frames:
@@ -769,9 +753,7 @@ def test_a_source_is_loaded_with_its_defaults(tmp_path: Path) -> None:
     source = load(tmp_path)
     assert (source.lots, source.calendar, source.last_month) == (("trades/*.csv",), "XNYS", None)
     assert source.capital == AveragePositionValue(sessions=252)
-    assert load(tmp_path, capital={"kind": "average_lot_value", "sessions": 60}).capital == AverageLotValue(
-        sessions=60
-    )
+    assert load(tmp_path, capital={"kind": "average_lot_value", "sessions": 60}).capital == AverageLotValue(sessions=60)
     assert load_ledger_sources(tmp_path) == {
         "desk": load(tmp_path, capital={"kind": "average_lot_value", "sessions": 60})
     }
@@ -872,9 +854,7 @@ def test_a_benchmark_is_a_positive_series_by_date(tmp_path: Path) -> None:
         with pytest.raises(LedgerError, match=message):
             read_benchmark(source, tmp_path)
     put(tmp_path, spx="date,Close\n2024-01-02,1\n")
-    with pytest.raises(
-        LedgerError, match="missing column close; found date, Close; rename 'Close' to 'close'"
-    ):
+    with pytest.raises(LedgerError, match="missing column close; found date, Close; rename 'Close' to 'close'"):
         read_benchmark(source, tmp_path)
     with pytest.raises(LedgerError, match="benchmark: expected a file and a column"):
         read_benchmark(make(lots=["x.csv"]), tmp_path)

@@ -103,9 +103,7 @@ def fills(rows: Sequence[tuple[Any, ...]], **more: Any) -> pd.DataFrame:
         ),
     ],
 )
-def test_worked_cases(
-    rows: list[tuple[Any, ...]], lots: list[tuple[Any, ...]], left: list[tuple[Any, ...]]
-) -> None:
+def test_worked_cases(rows: list[tuple[Any, ...]], lots: list[tuple[Any, ...]], left: list[tuple[Any, ...]]) -> None:
     result = match_fifo(fills(rows))
     assert result.lots["side"].tolist() == [lot[0] for lot in lots]
     np.testing.assert_allclose(
@@ -298,9 +296,7 @@ def test_profit_and_entry_value() -> None:
 # --- cells --------------------------------------------------------------------------------------------------
 
 
-def read(
-    kind: str, texts: list[str | None], timezone: str = "America/New_York"
-) -> tuple[list[Any], list[str]]:
+def read(kind: str, texts: list[str | None], timezone: str = "America/New_York") -> tuple[list[Any], list[str]]:
     """Typed cells of one column, and their faults as ``row code``."""
     cells = pd.DataFrame({"x": pd.array(texts, dtype="str")})
     typed, faults = parse_cells(
@@ -457,10 +453,7 @@ def lot(**cells: Any) -> pd.DataFrame:
         ({"quantity": -3.5}, ["quantity_not_positive quantity: -3.5 is not > 0"]),
         (
             {"closed_at": pd.Timestamp("2024-03-14 14:59")},
-            [
-                "closed_before_opened closed_at: 2024-03-14 14:59:00 is before opened_at "
-                "2024-03-14 15:00:00 (UTC)"
-            ],
+            ["closed_before_opened closed_at: 2024-03-14 14:59:00 is before opened_at 2024-03-14 15:00:00 (UTC)"],
         ),
         (
             {"session": pd.Timestamp("2023-12-29")},
@@ -498,9 +491,7 @@ def test_rules_of_a_daily_return() -> None:
     sessions = pd.DatetimeIndex(["2023-12-29", "2024-01-02", "2024-01-03", "2024-01-05"])
     rows = pd.DataFrame(
         {
-            "session": pd.to_datetime(
-                ["2024-01-02", "2024-01-03", "2024-01-04", "2023-12-29", "2024-01-08", None]
-            ),
+            "session": pd.to_datetime(["2024-01-02", "2024-01-03", "2024-01-04", "2023-12-29", "2024-01-08", None]),
             "strategy": "s",
             "daily_return": [-0.99, -1.0, 0.0, 0.0, 0.0, np.nan],
         }

@@ -32,9 +32,7 @@ from weights_pipeline.core.metrics import (
 
 YEAR, QUARTER = Lookback(12, "months"), Lookback(90, "days")
 LENIENT = MetricParameters(min_closed_lots=0, min_sessions=2)
-STARTER = StarterMetrics(
-    twelve_month_return=0.20, twelve_month_max_drawdown=0.15, calmar_ratio=1.33, months_of_data=12
-)
+STARTER = StarterMetrics(twelve_month_return=0.20, twelve_month_max_drawdown=0.15, calmar_ratio=1.33, months_of_data=12)
 
 
 def history(returns, *, start="2020-01-01", lots=1, wins=0, active=None, names=None):
@@ -74,9 +72,7 @@ def last(h, lookback, parameters=LENIENT, strategy="s0", **options):
     table = table[table["strategy"] == strategy]
     return {
         metric.removesuffix(f"_{lookback.label}"): (value, reason, source)
-        for metric, value, reason, source in table[["metric", "value", "reason", "source"]].itertuples(
-            index=False
-        )
+        for metric, value, reason, source in table[["metric", "value", "reason", "source"]].itertuples(index=False)
     }
 
 
@@ -92,9 +88,7 @@ def test_a_lookback_reads_its_own_label(text, amount, unit):
     assert lookback.metric("calmar") == f"calmar_{text}"
 
 
-@pytest.mark.parametrize(
-    "text", ["", "12", "m", "0m", "-3d", "1.5m", "12M", "12 m", "12mm", "012m", "12w", "12m\n"]
-)
+@pytest.mark.parametrize("text", ["", "12", "m", "0m", "-3d", "1.5m", "12M", "12 m", "12mm", "012m", "12w", "12m\n"])
 def test_an_unreadable_lookback_is_refused(text):
     with pytest.raises(ValueError, match="lookback: expected months, days or sessions such as 12m"):
         Lookback.parse(text)
@@ -326,9 +320,7 @@ def test_the_total_of_a_full_year_is_its_annual_return():
     assert got["annual_return"][0] == got["total_return"][0]
 
 
-@pytest.mark.parametrize(
-    "lookback", [Lookback(365, "days"), Lookback(260, "sessions"), Lookback(13, "months")]
-)
+@pytest.mark.parametrize("lookback", [Lookback(365, "days"), Lookback(260, "sessions"), Lookback(13, "months")])
 def test_only_the_twelve_month_window_goes_without_annualisation(lookback):
     got = last(history(market(400, 1)), lookback)
     assert got["months_of_data"][0] == lookback.full_months >= 12
@@ -581,9 +573,7 @@ def test_agrees_with_ffn(seed):
     )
     anchored = pd.Series(np.concatenate([[1.0], (1 + returns).cumprod()]))
     assert got["sharpe"][0] == pytest.approx(ffn.calc_sharpe(returns, rf=0.045, nperiods=252), rel=1e-9)
-    assert got["sortino"][0] == pytest.approx(
-        ffn.calc_sortino_ratio(returns, rf=0.045, nperiods=252), rel=1e-9
-    )
+    assert got["sortino"][0] == pytest.approx(ffn.calc_sortino_ratio(returns, rf=0.045, nperiods=252), rel=1e-9)
     assert got["max_drawdown"][0] == pytest.approx(-ffn.calc_max_drawdown(anchored), rel=1e-9)
 
 
@@ -707,9 +697,7 @@ def realistic(seed, rows=420):
 
 
 def cut(h, rows):
-    arrays = {
-        f: getattr(h, f)[rows] for f in ("sessions", "returns", "closed_lots", "winning_lots", "active")
-    }
+    arrays = {f: getattr(h, f)[rows] for f in ("sessions", "returns", "closed_lots", "winning_lots", "active")}
     return dataclasses.replace(h, **arrays)
 
 
@@ -750,9 +738,7 @@ def test_a_batch_is_its_single_sessions(seed, lookback, parameters):
     h = realistic(seed)
     as_of = h.sessions[[3, 90, 91, 250, 419]]
     batch = metrics_table(h, as_of, lookback, parameters, starter=STARTERS)
-    singles = [
-        metrics_table(h, as_of[[k]], lookback, parameters, starter=STARTERS) for k in range(len(as_of))
-    ]
+    singles = [metrics_table(h, as_of[[k]], lookback, parameters, starter=STARTERS) for k in range(len(as_of))]
     assert_frame_equal(pd.concat(singles, ignore_index=True), batch, check_exact=True)
     shuffled = metrics_table(h, as_of[[4, 0, 2, 1, 3, 0]], lookback, parameters, starter=STARTERS)
     assert_frame_equal(shuffled, batch, check_exact=True)
@@ -764,9 +750,7 @@ def test_strategies_do_not_touch_each_other():
     together = metrics_table(h, as_of, YEAR, strategies=["s3", "s0"])
     for strategy in ("s0", "s3"):
         i = h.strategies.index(strategy)
-        alone = history(
-            h.returns[:, [i]], lots=h.closed_lots[:, [i]], active=h.active[:, [i]], names=[strategy]
-        )
+        alone = history(h.returns[:, [i]], lots=h.closed_lots[:, [i]], active=h.active[:, [i]], names=[strategy])
         own = together[together["strategy"] == strategy].reset_index(drop=True)
         assert_frame_equal(own, metrics_table(alone, as_of, YEAR), check_exact=True)
 

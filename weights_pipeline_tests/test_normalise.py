@@ -73,9 +73,7 @@ def test_capped_agrees_with_a_root_finder(problem):
 
     root = np.exp(brentq(excess, -9, 9, xtol=1e-14))
     weights, _ = capped(base, multipliers, floor=floor, cap=cap, gross=1.0)
-    np.testing.assert_allclose(
-        weights, np.clip(root * base * multipliers, floor * base, cap * base), atol=1e-11
-    )
+    np.testing.assert_allclose(weights, np.clip(root * base * multipliers, floor * base, cap * base), atol=1e-11)
 
 
 @settings(max_examples=60, deadline=None)
@@ -181,9 +179,7 @@ def test_gross_outside_the_bounds_is_refused_with_numbers(gross: float, span: st
         capped(BASE, TILT, floor=0.5, cap=2.0, gross=gross)
 
 
-@pytest.mark.parametrize(
-    "solve", [proportional, lambda b, m, gross: capped(b, m, floor=0.5, cap=2.0, gross=gross)]
-)
+@pytest.mark.parametrize("solve", [proportional, lambda b, m, gross: capped(b, m, floor=0.5, cap=2.0, gross=gross)])
 @pytest.mark.parametrize(
     ("base", "multipliers", "message"),
     [

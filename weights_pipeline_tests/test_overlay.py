@@ -25,9 +25,7 @@ def overlay(at: int, *, lag: int = 1, enabled: bool = True, scalar: pd.Series = 
 
 
 class TestApplyOverlay:
-    @pytest.mark.parametrize(
-        ("at", "lag", "scalar"), [(11, 1, 0.5), (12, 1, 0.75), (12, 2, 0.5), (16, 3, 1.0)]
-    )
+    @pytest.mark.parametrize(("at", "lag", "scalar"), [(11, 1, 0.5), (12, 1, 0.75), (12, 2, 0.5), (16, 3, 1.0)])
     def test_final_is_realised_times_the_lagged_scalar(self, at: int, lag: int, scalar: float) -> None:
         result = overlay(at, lag=lag)
         assert (result.scalar, result.scalar_session, result.reason) == (scalar, SESSIONS[at - lag], None)
@@ -82,9 +80,7 @@ class TestApplyOverlay:
         with pytest.raises(ValueError, match="lag: expected at least 1 session, got 0"):
             overlay(12, lag=0)
         for day in ("2024-01-06", "2024-02-01"):
-            with pytest.raises(
-                ValueError, match=f"effective_from: expected a session of the calendar, got {day}"
-            ):
+            with pytest.raises(ValueError, match=f"effective_from: expected a session of the calendar, got {day}"):
                 apply_overlay(REALISED, SCALAR, pd.Timestamp(day), SESSIONS, lag=1, enabled=True)
 
     @settings(max_examples=25, deadline=None)
@@ -128,9 +124,7 @@ class TestAudit:
         values = self.run(returns)
         assert values["unscaled", "cagr"] == pytest.approx((0.99 * 1.02) ** 126 - 1.0)
         assert values["scaled", "cagr"] == pytest.approx((0.995 * 1.01) ** 126 - 1.0)
-        assert values["unscaled", "sharpe"] == pytest.approx(
-            0.005 / (0.015 * np.sqrt(252 / 251)) * np.sqrt(252)
-        )
+        assert values["unscaled", "sharpe"] == pytest.approx(0.005 / (0.015 * np.sqrt(252 / 251)) * np.sqrt(252))
         assert values["scaled", "sharpe"] == pytest.approx(values["unscaled", "sharpe"])
         assert values["unscaled", "max_drawdown"] == pytest.approx(0.01)
         assert values["scaled", "max_drawdown"] == pytest.approx(0.005)
@@ -157,9 +151,7 @@ class TestAudit:
 
     def test_constant_returns_have_no_sharpe(self) -> None:
         returns = pd.Series(0.001, index=pd.bdate_range("2024-01-01", periods=60))
-        frame = audit(returns, returns, returns * 0 + 1, pd.Series(["NORMAL"])).set_index(
-            ["portfolio", "metric"]
-        )
+        frame = audit(returns, returns, returns * 0 + 1, pd.Series(["NORMAL"])).set_index(["portfolio", "metric"])
         assert frame.loc[("unscaled", "sharpe"), "reason"] == "zero_volatility"
         assert frame.loc[("unscaled", "cagr"), "value"] == pytest.approx(1.001**252 - 1.0)
 

@@ -105,13 +105,9 @@ class TestTargets:
 
     @settings(max_examples=60, deadline=None)
     @given(first=stress, second=stress)
-    def test_more_stress_never_means_a_calmer_target(
-        self, first: tuple[int, ...], second: tuple[int, ...]
-    ) -> None:
+    def test_more_stress_never_means_a_calmer_target(self, first: tuple[int, ...], second: tuple[int, ...]) -> None:
         worse = tuple(np.maximum(first, second))
-        (level,), (worse_level,) = (
-            regime_levels(classify(from_grid([row])).frame["regime"]) for row in (first, worse)
-        )
+        (level,), (worse_level,) = (regime_levels(classify(from_grid([row])).frame["regime"]) for row in (first, worse))
         assert worse_level >= level
 
 

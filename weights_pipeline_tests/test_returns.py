@@ -32,9 +32,7 @@ WINDOWED = pytest.mark.parametrize("policy", [POSITION, LOT], ids=lambda policy:
 seeds = st.integers(0, 2**32 - 1)
 
 
-def lot(
-    strategy: str, opened: int, closed: int, entry: float, pnl: float, **more: object
-) -> dict[str, object]:
+def lot(strategy: str, opened: int, closed: int, entry: float, pnl: float, **more: object) -> dict[str, object]:
     return {
         "strategy": strategy,
         "open_session": SESSIONS[opened],
@@ -81,9 +79,7 @@ def random_ledger(seed: int, size: int = 60, sessions: pd.DatetimeIndex = SESSIO
 def with_snapshots(lots: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The same lots as if from fills: with a snapshot of what was open at each month end."""
     ends = SESSIONS.to_series().groupby([SESSIONS.year, SESSIONS.month]).max()
-    open_lots = [
-        lots[(lots["open_session"] <= end) & (lots["session"] > end)].assign(snapshot=end) for end in ends
-    ]
+    open_lots = [lots[(lots["open_session"] <= end) & (lots["session"] > end)].assign(snapshot=end) for end in ends]
     known = [
         "strategy",
         "symbol",
@@ -105,9 +101,7 @@ def assert_same_bits(left: pd.DataFrame, right: pd.DataFrame) -> None:
         assert a.tobytes() == b.tobytes() if a.dtype.kind in "fib" else (a == b).all(), name
 
 
-def oracle(
-    lots: pd.DataFrame, policy: CapitalPolicy, *, openings_known: bool = False
-) -> dict[tuple[str, int], float]:
+def oracle(lots: pd.DataFrame, policy: CapitalPolicy, *, openings_known: bool = False) -> dict[tuple[str, int], float]:
     """Capital by the definition: loops over strategies, sessions, windows and lots."""
     result = {}
     for name, own in lots.groupby("strategy"):
@@ -185,9 +179,7 @@ def test_windowed_capital_agrees_with_the_definition(policy: CapitalPolicy, seed
     assert_capital(result, oracle(lots, policy))
     exits = lots.groupby(["session", "strategy"])["pnl"].agg(["sum", "count"])
     booked = result.set_index(["session", "strategy"]).loc[exits.index]
-    np.testing.assert_allclose(
-        booked["daily_return"], exits["sum"] / booked["capital"], rtol=1e-9, atol=1e-15
-    )
+    np.testing.assert_allclose(booked["daily_return"], exits["sum"] / booked["capital"], rtol=1e-9, atol=1e-15)
     assert booked["closed_lots"].tolist() == exits["count"].tolist()
     assert (result.loc[result["closed_lots"] == 0, "daily_return"] == 0).all()
 
@@ -209,9 +201,7 @@ def test_cutting_the_ledger_leaves_earlier_rows_bit_identical(policy: CapitalPol
     lots = random_ledger(seed)
     whole = daily_returns(lots, SESSIONS, policy)
     until = whole[whole["session"] <= SESSIONS[cut]].reset_index(drop=True)
-    assert_same_bits(
-        until, daily_returns(lots[lots["session"] <= SESSIONS[cut]], SESSIONS[: cut + 1], policy)
-    )
+    assert_same_bits(until, daily_returns(lots[lots["session"] <= SESSIONS[cut]], SESSIONS[: cut + 1], policy))
     # Later lots in the frame change nothing either.
     assert_same_bits(until, daily_returns(lots, SESSIONS[: cut + 1], policy))
 
@@ -306,9 +296,7 @@ def test_active_means_a_known_open_lot_that_uses_margin_or_does_not_say():
 def test_dates_of_any_unit_mean_the_same():
     lots = random_ledger(7)
     coarse = lots.assign(session=lots["session"].astype("datetime64[s]"))
-    assert_same_bits(
-        daily_returns(lots, SESSIONS, POSITION), daily_returns(coarse, SESSIONS.as_unit("us"), POSITION)
-    )
+    assert_same_bits(daily_returns(lots, SESSIONS, POSITION), daily_returns(coarse, SESSIONS.as_unit("us"), POSITION))
 
 
 def test_no_lots_give_no_rows_and_given_first_activity_gives_zeros():
@@ -346,9 +334,7 @@ def test_marked_days_of_lots_add_up_to_their_pnl(seed: int):
 
 def test_marking_follows_prices_between_entry_and_exit_and_books_fees_on_exit():
     prices = pd.DataFrame({"X": [10.0, 11.0, 13.0, 12.0, 15.0]}, index=SESSIONS[:5])
-    short = lot(
-        "a", 1, 3, 24.0, -1.5, symbol="X", side="short", quantity=2.0, open_price=12.0, source="fills"
-    )
+    short = lot("a", 1, 3, 24.0, -1.5, symbol="X", side="short", quantity=2.0, open_price=12.0, source="fills")
     lots = ledger(short | {"close_price": 12.5})
     marked = mark_to_market(lots, with_snapshots(lots)[1], prices, SESSIONS[:5])
     assert marked["a"].tolist() == [0.0, 2.0, -4.0, 1.0 - 0.5, 0.0]
@@ -359,11 +345,7 @@ def test_marking_follows_prices_between_entry_and_exit_and_books_fees_on_exit():
 
 def test_marking_without_a_price_names_strategy_symbol_and_session():
     lots, open_lots = with_snapshots(
-        ledger(
-            lot(
-                "a", 1, 3, 24.0, 0.0, symbol="X", side="long", quantity=2.0, open_price=12.0, close_price=12.0
-            )
-        )
+        ledger(lot("a", 1, 3, 24.0, 0.0, symbol="X", side="long", quantity=2.0, open_price=12.0, close_price=12.0))
     )
     prices = pd.DataFrame({"X": [10.0, 11.0, np.nan, 12.0]}, index=SESSIONS[:4])
     with pytest.raises(ValueError, match=r"strategy a held X on 2020-01-03.*no price"):
@@ -379,9 +361,7 @@ def test_marked_pnl_must_cover_every_strategy_and_session():
 
 def test_an_exit_without_capital_names_strategy_session_and_remedy():
     table = (CapitalEntry(strategy="a", date=SESSIONS[5].date(), capital=100.0),)
-    with pytest.raises(
-        ValueError, match=r"strategy a has P&L of 7\.00 on 2020-01-03 .*capital_base: add an entry"
-    ):
+    with pytest.raises(ValueError, match=r"strategy a has P&L of 7\.00 on 2020-01-03 .*capital_base: add an entry"):
         daily_returns(ledger(lot("a", 0, 2, 1.0, 7.0)), SESSIONS, CapitalBase(table=table))
 
 
@@ -428,8 +408,11 @@ def test_rows_that_cannot_be_are_refused(change: dict[str, object], message: str
 
 def test_missing_columns_and_bad_grids_are_refused():
     lots = ledger(lot("a", 1, 4, 10.0, 1.0))
-    with pytest.raises(ValueError, match="column 'entry_value' is missing"):
-        daily_returns(lots.drop(columns="entry_value"), SESSIONS, POSITION)
+    for column in ("entry_value", "margin_used"):
+        with pytest.raises(ValueError, match=f"column '{column}' is missing"):
+            daily_returns(lots.drop(columns=column), SESSIONS, POSITION)
+    with pytest.raises(ValueError, match="open_lots: column 'snapshot' is missing"):
+        daily_returns(lots, SESSIONS, POSITION, open_lots=lots)
     for sessions in (SESSIONS[:0], SESSIONS[::-1], SESSIONS.tz_localize("UTC")):
         with pytest.raises(ValueError, match="sessions: expected"):
             daily_returns(lots, sessions, POSITION)

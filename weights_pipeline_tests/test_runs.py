@@ -58,9 +58,7 @@ def test_recursion_refuses_to_start_in_the_middle(small_data, desk):
         ).fetchall()
     report = other.run("2012-04")
     assert not report.success
-    assert any(
-        "realized_weights" in error and "2012-03-01 missing" in error for error in report.errors
-    ), report.errors
+    assert any("realized_weights" in error and "2012-03-01 missing" in error for error in report.errors), report.errors
 
 
 @pytest.mark.parametrize("end", ["2012-04-01", "2012-12-01"])

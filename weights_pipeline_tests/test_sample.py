@@ -57,9 +57,7 @@ def test_the_script_makes_the_committed_bytes_and_the_table_of_the_readme(
     runpy.run_path(str(SAMPLE / "make_sample.py"), run_name="__main__")
     made = {path.relative_to(tmp_path): path for path in tmp_path.rglob("*") if path.is_file()}
     assert set(made) == {path.relative_to(SAMPLE) for path in MADE}
-    assert [
-        str(name) for name, path in made.items() if path.read_bytes() != (SAMPLE / name).read_bytes()
-    ] == []
+    assert [str(name) for name, path in made.items() if path.read_bytes() != (SAMPLE / name).read_bytes()] == []
     assert capsys.readouterr().out in (SAMPLE / "PROVENANCE.md").read_text(encoding="utf-8")
 
 
@@ -85,9 +83,7 @@ def test_planted_rows_are_the_five_of_the_readme_and_no_more(rows: pd.DataFrame,
     repeated = rows[rows.duplicated(subset=rows.columns.drop("file"))]
     assert list(repeated.lot_id) == ["EW-00939-1", "EW-00940-1"]
     assert set(repeated.file) == {"2016_2019.csv"}
-    first, second = (
-        (SAMPLE / "lots" / name).read_text().splitlines() for name in ("2012_2015.csv", "2016_2019.csv")
-    )
+    first, second = ((SAMPLE / "lots" / name).read_text().splitlines() for name in ("2012_2015.csv", "2016_2019.csv"))
     assert first[-2:] == second[1:3]
     assert len(lots) == len(rows) - 5 == 15_059
     assert lots.lot_id.is_unique
@@ -125,9 +121,7 @@ def test_lots_are_whole_shares_at_positive_prices_closed_after_opened(lots: pd.D
     assert (lots.closed > lots.opened).all()
 
 
-def test_both_sides_are_traded_and_the_short_books_are_short_only(
-    lots: pd.DataFrame, fills: pd.DataFrame
-) -> None:
+def test_both_sides_are_traded_and_the_short_books_are_short_only(lots: pd.DataFrame, fills: pd.DataFrame) -> None:
     assert lots.groupby("side").size().min() > 1_000
     assert set(lots.side[lots.strategy.isin(["trend_short", "jump_fade_short"])]) == {"short"}
     position = fills.groupby(["strategy", "symbol"]).amount.cumsum()
@@ -213,9 +207,7 @@ def test_capital_covers_every_strategy_from_its_first_trade(lots: pd.DataFrame, 
 
 
 def test_daily_returns_on_capital_look_like_a_traders(lots: pd.DataFrame, benchmark: pd.Series) -> None:
-    capital = pd.read_csv(SAMPLE / "capital.csv").pivot_table(
-        index="date", columns="strategy", values="capital"
-    )
+    capital = pd.read_csv(SAMPLE / "capital.csv").pivot_table(index="date", columns="strategy", values="capital")
     pnl = lots.pnl.fillna(lots.sign * (lots.close_price - lots.open_price) * lots.quantity - lots.fees)
     day = lots.closed.dt.strftime("%Y-%m-%d").rename("date")
     booked = pnl.groupby([day, lots.strategy]).sum().unstack().reindex(benchmark.loc["2012":].index)

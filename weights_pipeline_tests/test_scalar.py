@@ -38,9 +38,7 @@ class TestProfiles:
             ("high", (1.00, 0.98, 0.85, 0.60), 0.15, 0.50),
         ],
     )
-    def test_published_numbers(
-        self, name: str, targets: tuple[float, ...], alpha: float, floor: float
-    ) -> None:
+    def test_published_numbers(self, name: str, targets: tuple[float, ...], alpha: float, floor: float) -> None:
         profile = PROFILES[name]
         assert tuple(profile.map[regime] for regime in REGIMES) == targets
         assert (profile.alpha, profile.floor, profile.cap) == (alpha, floor, 1.0)
@@ -119,9 +117,7 @@ class TestSmoothing:
 
     @settings(max_examples=50, deadline=None)
     @given(regimes=paths, others=paths, name=st.sampled_from([*PROFILES]))
-    def test_more_stress_never_raises_the_scalar(
-        self, regimes: list[str], others: list[str], name: str
-    ) -> None:
+    def test_more_stress_never_raises_the_scalar(self, regimes: list[str], others: list[str], name: str) -> None:
         both = list(zip(regimes, others, strict=False))
         worse = [max(pair, key=REGIMES.index) for pair in both]
         calm, stressed = (risk_scalar(series(*p), PROFILES[name]) for p in ([a for a, _ in both], worse))
@@ -130,9 +126,7 @@ class TestSmoothing:
 
     @settings(max_examples=50, deadline=None)
     @given(regimes=paths, name=st.sampled_from([*PROFILES]))
-    def test_scalar_stays_in_bounds_and_moves_by_at_most_alpha_of_the_gap(
-        self, regimes: list[str], name: str
-    ) -> None:
+    def test_scalar_stays_in_bounds_and_moves_by_at_most_alpha_of_the_gap(self, regimes: list[str], name: str) -> None:
         profile = PROFILES[name]
         result = risk_scalar(series(*regimes), profile)
         assert result["scalar"].between(profile.floor, profile.cap).all()
@@ -235,9 +229,7 @@ class TestAllocate:
     @pytest.mark.parametrize("cut", [60, 105, 112, 118, 140, 219])
     def test_day_by_day_equals_the_whole_history(self, cut: int) -> None:
         portfolio, equity, components = self.stressed_book(220)
-        parameters = AllocatorParameters(
-            profile="medium", half_life=4.0, thresholds=RegimeThresholds(stepwise=True)
-        )
+        parameters = AllocatorParameters(profile="medium", half_life=4.0, thresholds=RegimeThresholds(stepwise=True))
         whole = allocate(portfolio, equity, components, parameters)
         carry: AllocatorCarry | None = allocate(
             portfolio.iloc[:cut], equity.iloc[:cut], components.iloc[:cut], parameters

@@ -24,9 +24,7 @@ def definitions(own_data, tmp_path):
 
 def tick(definitions, name, when):
     schedule = definitions.resolve_schedule_def(name)
-    context = dg.build_schedule_context(
-        scheduled_execution_time=when, repository_def=definitions.get_repository_def()
-    )
+    context = dg.build_schedule_context(scheduled_execution_time=when, repository_def=definitions.get_repository_def())
     return schedule.evaluate_tick(context)
 
 

@@ -93,9 +93,7 @@ def test_neighbours_of_a_date() -> None:
 
 
 def test_clock_changes_are_told_apart_and_never_guessed() -> None:
-    local = pd.DatetimeIndex(
-        ["2024-03-10 02:30", "2024-11-03 01:30", "2024-11-03 00:59:59", "2024-11-03 02:00", None]
-    )
+    local = pd.DatetimeIndex(["2024-03-10 02:30", "2024-11-03 01:30", "2024-11-03 00:59:59", "2024-11-03 02:00", None])
     utc, ambiguous, nonexistent = to_utc(local, "America/New_York")
     assert ambiguous.tolist() == [False, True, False, False, False]
     assert nonexistent.tolist() == [True, False, False, False, False]
@@ -109,6 +107,4 @@ def test_a_day_begins_also_where_its_midnight_is_skipped_or_occurs_twice() -> No
     expected = pd.DatetimeIndex(["2018-11-04 03:00", "2018-02-18 03:00", None]).as_unit("us")
     pd.testing.assert_index_equal(day_start(days, "America/Sao_Paulo"), expected)
     # Havana: clocks went from 01:00 back to 00:00, so midnight occurred twice; the day begins with the first.
-    assert day_start(pd.DatetimeIndex(["2023-11-05"]), "America/Havana")[0] == pd.Timestamp(
-        "2023-11-05 04:00"
-    )
+    assert day_start(pd.DatetimeIndex(["2023-11-05"]), "America/Havana")[0] == pd.Timestamp("2023-11-05 04:00")

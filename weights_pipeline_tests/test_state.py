@@ -95,9 +95,7 @@ class TestReferencePortfolio:
         weights = pd.DataFrame(
             {"gone": [0.5, np.nan], "kept": [0.5, 0.5], "idle": [0.0, 0.5]}, index=self.INDEX[[0, 2]]
         )
-        returns = pd.DataFrame(
-            {"gone": [0.1] * 4, "kept": [0.2] * 4, "stranger": [9.0] * 4}, index=self.INDEX
-        )
+        returns = pd.DataFrame({"gone": [0.1] * 4, "kept": [0.2] * 4, "stranger": [9.0] * 4}, index=self.INDEX)
         result = reference_portfolio(weights, returns)
         assert result.returns.tolist() == pytest.approx([0.15, 0.15, 0.1, 0.1])
         assert result.components["idle"].isna().all()
@@ -128,9 +126,7 @@ class TestReferencePortfolio:
             reference_portfolio(weights, returns.iloc[::-1])
         with pytest.raises(ValueError, match="weights: expected each column once, got 'a' twice"):
             reference_portfolio(pd.concat([weights, weights], axis=1), returns)
-        with pytest.raises(
-            ValueError, match="returns: expected finite values, got an infinite one on 2024-01-02"
-        ):
+        with pytest.raises(ValueError, match="returns: expected finite values, got an infinite one on 2024-01-02"):
             reference_portfolio(weights, returns.replace(0.01, np.inf))
 
 
@@ -348,9 +344,7 @@ class TestBits:
         start=st.integers(0, 60),
         length=st.integers(60, 100),
     )
-    def test_batch_equals_any_stretch_of_the_history(
-        self, seed: int, gaps: float, start: int, length: int
-    ) -> None:
+    def test_batch_equals_any_stretch_of_the_history(self, seed: int, gaps: float, start: int, length: int) -> None:
         portfolio, components = book(160, 11, seed, gaps)
         components.iloc[:75, 3] = np.nan
         equity = (1.0 + portfolio).cumprod()
@@ -378,9 +372,7 @@ class TestBits:
     @given(order=st.permutations(range(9)), gaps=st.sampled_from([0.0, 0.05]))
     def test_permuting_components_changes_no_bit(self, order: list[int], gaps: float) -> None:
         portfolio, components = book(80, 9, gaps=gaps)
-        straight, turned = (
-            state_of(portfolio, frame).features for frame in (components, components.iloc[:, order])
-        )
+        straight, turned = (state_of(portfolio, frame).features for frame in (components, components.iloc[:, order]))
         pd.testing.assert_frame_equal(straight, turned, check_exact=True)
 
     def test_components_that_are_left_out_change_no_bit(self) -> None:
@@ -405,9 +397,7 @@ class TestBits:
 
     @settings(max_examples=10, deadline=None)
     @given(exponent=st.integers(-4, 4), gaps=st.sampled_from([0.0, 0.05]))
-    def test_scaling_returns_by_a_power_of_two_leaves_ratios_unchanged(
-        self, exponent: int, gaps: float
-    ) -> None:
+    def test_scaling_returns_by_a_power_of_two_leaves_ratios_unchanged(self, exponent: int, gaps: float) -> None:
         portfolio, components = book(80, 5, gaps=gaps)
         factor = 2.0**exponent
         plain, scaled = (state_of(portfolio * f, components * f).features for f in (1.0, factor))

@@ -208,9 +208,7 @@ def energy_bands(closes: pd.DataFrame) -> pd.DataFrame:
     """Oil and gas names: fade a close two standard deviations off the 20-day mean, leave at the mean."""
     prices = closes[ENERGY]
     z = z_score(prices, 20)
-    return on_change(
-        latch(z < -2, z > 0) - latch(z > 2, z < 0), (0.05 / volatility(prices, 60)).clip(upper=0.3)
-    )
+    return on_change(latch(z < -2, z > 0) - latch(z > 2, z < 0), (0.05 / volatility(prices, 60)).clip(upper=0.3))
 
 
 def low_volatility(closes: pd.DataFrame) -> pd.DataFrame:
@@ -366,9 +364,7 @@ STRATEGIES = [
         cash=True,
         capital={"2012-01-03": 2_000_000},
     ),
-    Strategy(
-        rule=vol_target_megacap, code="VT", sleeve="defensive", fills=True, capital={"2012-01-03": 1_000_000}
-    ),
+    Strategy(rule=vol_target_megacap, code="VT", sleeve="defensive", fills=True, capital={"2012-01-03": 1_000_000}),
     Strategy(
         rule=turn_of_month,
         code="TM",
@@ -638,11 +634,7 @@ def stamp(fill: Fill, zone: str) -> str:
     if zone == "local":
         return local.isoformat()
     aware = local.replace(tzinfo=NEW_YORK)
-    return (
-        aware.isoformat()
-        if zone == "offset"
-        else aware.astimezone(ZoneInfo("UTC")).strftime("%Y-%m-%dT%H:%M:%SZ")
-    )
+    return aware.isoformat() if zone == "offset" else aware.astimezone(ZoneInfo("UTC")).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def lot_row(lot: Lot, zone: str) -> list[str]:

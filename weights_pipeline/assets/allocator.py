@@ -67,7 +67,9 @@ def allocator_assets(book: Book, source: LedgerSource) -> list[dg.AssetsDefiniti
     ) -> pd.DataFrame:
         windows = run_windows(context)
         table = final_table(realized_weights, risk_scalar, overlay, sessions_of(source, windows))
-        due = {as_of: book.next_rebalance(w.end) for as_of, w in zip(sorted(table["as_of"].unique()), windows, strict=True)}
+        due = {
+            as_of: book.next_rebalance(w.end) for as_of, w in zip(sorted(table["as_of"].unique()), windows, strict=True)
+        }
         table["next_rebalance"] = table["as_of"].map(due)
         return per_partition(context, table, "as_of", windows, _final_figures)
 

@@ -56,7 +56,7 @@ def book_asset(
     book: Book, table: Table, partitions_def: dg.PartitionsDefinition, kinds: set[str], **options: Any
 ) -> Callable[[Callable[..., pd.DataFrame]], dg.AssetsDefinition]:
     """Asset of one table of a book: key, group, owner, partitions and pool in one place."""
-    return dg.asset(
+    decorate: Callable[[Callable[..., pd.DataFrame]], dg.AssetsDefinition] = dg.asset(
         name=table.name,
         key_prefix=book.name,
         group_name=book.name,
@@ -70,6 +70,7 @@ def book_asset(
         pool=STORE_POOL,
         **options,
     )
+    return decorate
 
 
 def run_windows(context: dg.AssetExecutionContext) -> list[Window]:
@@ -104,10 +105,10 @@ def per_partition(
     """Attach figures to each partition's own materialisation, so that they plot over time; returns the frame."""
     dates = window_dates(windows)
     slot = dates.left.searchsorted(frame[time_column], side="right") - 1
-    for position, rows in frame.groupby(slot):
-        context.add_asset_metadata(
-            dict(measure(rows)), asset_key=asset, partition_key=windows[position].key
-        )
+    for position, window in enumerate(windows):
+        rows = frame[slot == position]
+        if len(rows):
+            context.add_asset_metadata(dict(measure(rows)), asset_key=asset, partition_key=window.key)
     return frame
 
 
@@ -115,4 +116,5 @@ def only_windows(frame: pd.DataFrame, time_column: str, windows: Sequence[Window
     """Rows of a frame that belong to the run's partitions."""
     dates = window_dates(windows)
     days = frame[time_column]
-    return frame[(days >= dates.left[0]) & (days < dates.right[-1])].reset_index(drop=True)
+    kept: pd.DataFrame = frame[(days >= dates.left[0]) & (days < dates.right[-1])].reset_index(drop=True)
+    return kept

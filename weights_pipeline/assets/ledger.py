@@ -83,9 +83,7 @@ def ledger_assets(source: LedgerSource, root: Path) -> list[dg.AssetsDefinition]
     def quarantine(context: dg.AssetExecutionContext) -> Iterator[dg.Output[pd.DataFrame]]:
         now = run_instant(context.instance, context.run.run_id)
         intake = read_ledger(source, root, horizon=_horizon(source, months, now))
-        yield dg.Output(
-            intake.rejected, output_name=catalog.REJECTED_LOTS.name, metadata=_intake_figures(intake.files)
-        )
+        yield dg.Output(intake.rejected, output_name=catalog.REJECTED_LOTS.name, metadata=_intake_figures(intake.files))
         yield dg.Output(intake.files, output_name=catalog.LEDGER_FILES.name)
 
     returns_table_ = catalog.STRATEGY_RETURNS
@@ -109,9 +107,7 @@ def ledger_assets(source: LedgerSource, root: Path) -> list[dg.AssetsDefinition]
         sessions = _closed_sessions(source, windows, lots, run_instant(context.instance, context.run.run_id))
         start = sessions[sessions.searchsorted(window_dates(windows).left[0])]
         given = tables.get(catalog.GIVEN_RETURNS.name, pd.DataFrame())
-        table = returns_table(
-            lots, tables[catalog.OPEN_LOTS.name], given, sessions, read_capital(source, root), start
-        )
+        table = returns_table(lots, tables[catalog.OPEN_LOTS.name], given, sessions, read_capital(source, root), start)
         return per_partition(context, table, "session", windows, _return_figures)
 
     return [trades, quarantine, strategy_returns]

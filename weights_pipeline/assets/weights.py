@@ -19,9 +19,7 @@ from weights_pipeline.store import catalog
 from weights_pipeline.store.duckdb_io import PRECEDING_ONLY
 
 
-def weight_assets(
-    book: Book, source: LedgerSource, starter: Mapping[str, StarterMetrics]
-) -> list[dg.AssetsDefinition]:
+def weight_assets(book: Book, source: LedgerSource, starter: Mapping[str, StarterMetrics]) -> list[dg.AssetsDefinition]:
     """Assets from strategy returns to realised weights of one book."""
     months = book_months(book, source)
 
@@ -85,7 +83,10 @@ def weight_assets(
 def _metric_figures(rows: pd.DataFrame, metric: str) -> Mapping[str, Any]:
     values = rows.loc[rows["metric"] == metric, "value"]
     measured = values.dropna()
-    figures: dict[str, Any] = {"measured_strategies": len(measured), "unmeasured_strategies": len(values) - len(measured)}
+    figures: dict[str, Any] = {
+        "measured_strategies": len(measured),
+        "unmeasured_strategies": len(values) - len(measured),
+    }
     if len(measured):
         figures["median_metric"] = float(measured.median())
     return figures

@@ -62,7 +62,7 @@ def speed_sentence(rate: float) -> str:
     speed = adjustment_speed(rate)
     return (
         f"each rebalance closes {rate:.0%} of the gap to target; half of a gap takes {speed.half_life:.1f} "
-        f"rebalances, 90% takes {speed.rebalances_to_90}; {speed.left_after_10:.1%} is left after ten."
+        f"rebalances, 90% takes {speed.rebalances_to_90}; {speed.gap_after_10:.1%} is left after ten."
     )
 
 

@@ -1,19 +1,19 @@
 """Partial adjustment: how realised weights follow their targets.
 
-Here belongs the step from one rebalance to the next, and how fast it is. Here do not belong targets
-(``methods``) nor where the previous weights are kept.
+Here belongs the step from one rebalance to the next. Here do not belong targets (``methods``), how fast the
+steps get there (``speed``), nor where the previous weights are kept.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
 from weights_pipeline.core.methods.base import Limits
 from weights_pipeline.core.normalise import GROSS_TOLERANCE, Floats, fit_to_gross, proportional
+from weights_pipeline.core.speed import require_rate
 
 
 def partial_adjustment(
@@ -65,12 +65,10 @@ def partial_adjustment(
         The rate is outside (0, 1], target and base differ in strategies, a weight is null or negative, or a
         target breaks a limit or gross.
     """
-    _require_rate(rate)
+    require_rate(rate)
     base = base.sort_index()
     if base.index.has_duplicates or not base.index.equals(target.index.sort_values()):
-        raise ValueError(
-            f"target: expected one weight for each of {list(base.index)}, got {list(target.index)}"
-        )
+        raise ValueError(f"target: expected one weight for each of {list(base.index)}, got {list(target.index)}")
     anchor = base.to_numpy(dtype=np.float64)
     goal = target.reindex(base.index).to_numpy(dtype=np.float64)
     lower, upper = limits.bounds(anchor, gross)
@@ -82,9 +80,7 @@ def partial_adjustment(
     start, entered = anchor, np.zeros(len(base), dtype=bool)
     if previous is not None:
         if not (previous >= 0).all() or previous.index.has_duplicates:
-            raise ValueError(
-                f"previous: expected one weight of at least 0 per strategy, got {previous.to_dict()}"
-            )
+            raise ValueError(f"previous: expected one weight of at least 0 per strategy, got {previous.to_dict()}")
         entered = ~base.index.isin(previous.index)
         start = np.where(entered, anchor, previous.reindex(base.index).to_numpy(dtype=np.float64))
         if not _feasible(start, lower, upper, gross):
@@ -105,75 +101,6 @@ def partial_adjustment(
             "upper": upper,
         }
     )
-
-
-def remaining_gap(rate: float, rebalances: int) -> float:
-    r"""Share of a gap to a constant target that is left after some rebalances: :math:`(1 - \lambda)^n`.
-
-    Parameters
-    ----------
-    rate
-        Share of the gap closed in one rebalance, in (0, 1].
-    rebalances
-        Their number :math:`n`.
-
-    Returns
-    -------
-    float
-    """
-    _require_rate(rate)
-    return float((1 - rate) ** rebalances)
-
-
-@dataclass(frozen=True)
-class AdjustmentSpeed:
-    """How fast weights follow a constant target.
-
-    Attributes
-    ----------
-    rate
-        Share of the gap closed in one rebalance.
-    half_life
-        Rebalances until half of a gap is closed; 0 at rate 1.
-    gap_after_10
-        Share of a gap that is left after ten rebalances.
-    rebalances_to_90
-        Rebalances that close 90 % of a gap, to the nearest whole number and at least one.
-    """
-
-    rate: float
-    half_life: float
-    gap_after_10: float
-    rebalances_to_90: int
-
-
-def adjustment_speed(rate: float) -> AdjustmentSpeed:
-    r"""Speed of partial adjustment: a share :math:`p` is left after :math:`\ln p / \ln(1-\lambda)` steps.
-
-    Parameters
-    ----------
-    rate
-        Share :math:`\lambda` of the gap closed in one rebalance, in (0, 1].
-
-    Returns
-    -------
-    AdjustmentSpeed
-    """
-    gap = remaining_gap(rate, 10)
-    if rate == 1:
-        return AdjustmentSpeed(rate=rate, half_life=0.0, gap_after_10=gap, rebalances_to_90=1)
-    decay = math.log1p(-rate)
-    return AdjustmentSpeed(
-        rate=rate,
-        half_life=math.log(0.5) / decay,
-        gap_after_10=gap,
-        rebalances_to_90=max(1, round(math.log(0.1) / decay)),
-    )
-
-
-def _require_rate(rate: float) -> None:
-    if not 0 < rate <= 1:
-        raise ValueError(f"rate: expected a share of the gap in (0, 1], got {rate!r}")
 
 
 def _feasible(weights: Floats, lower: Floats, upper: Floats, gross: float) -> bool:

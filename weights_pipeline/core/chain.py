@@ -78,13 +78,12 @@ def returns_table(
     spread = wide(given).reindex(sessions)
     live = spread.notna().cumsum() > 0
     rows = spread.fillna(0.0).where(live).loc[start:].rename_axis(index="session", columns="strategy")
-    delivered = rows.stack().rename("daily_return").reset_index()
+    delivered = rows.reset_index().melt("session", value_name="daily_return").dropna()
     delivered = delivered.assign(
         pnl=np.nan, capital=np.nan, closed_lots=np.nan, winning_lots=np.nan, active=delivered["daily_return"] != 0
     )
-    return pd.concat([booked, delivered], ignore_index=True).sort_values(
-        ["session", "strategy"], ignore_index=True
-    )
+    table = pd.concat([booked, delivered], ignore_index=True)
+    return table.sort_values(["session", "strategy"], ignore_index=True)
 
 
 def target_table(
@@ -150,13 +149,13 @@ def realized_table(
         newest = previous[previous["as_of"] == previous["as_of"].max()]
         weights = newest.set_index("strategy")["realized"]
     tables = []
-    for as_of, rows in targets.groupby("as_of"):
-        by_strategy = rows.set_index("strategy")
+    for as_of in pd.DatetimeIndex(targets["as_of"].unique()).sort_values():
+        by_strategy = targets[targets["as_of"] == as_of].set_index("strategy")
         table = partial_adjustment(
             weights, by_strategy["target"], by_strategy["base"], rate=rate, limits=limits, gross=gross
         )
         weights = table.set_index("strategy")["realized"]
-        tables.append(table.assign(as_of=as_of, effective_from=next_session(sessions, pd.Timestamp(as_of))))
+        tables.append(table.assign(as_of=as_of, effective_from=next_session(sessions, as_of)))
     return pd.concat(tables, ignore_index=True)
 
 
@@ -230,7 +229,8 @@ def final_table(
     """
     by_session = scalars.set_index("session")
     tables = []
-    for (as_of, effective_from), rows in realized.groupby(["as_of", "effective_from"]):
+    for effective_from in pd.DatetimeIndex(realized["effective_from"].unique()).sort_values():
+        rows = realized[realized["effective_from"] == effective_from]
         weights = rows.set_index("strategy")["realized"]
         result = apply_overlay(
             weights, by_session["scalar"], effective_from, sessions, lag=overlay.lag, enabled=overlay.enabled
@@ -239,7 +239,7 @@ def final_table(
         tables.append(
             pd.DataFrame(
                 {
-                    "as_of": as_of,
+                    "as_of": rows["as_of"].iloc[0],
                     "effective_from": effective_from,
                     "strategy": weights.index,
                     "realized": weights.to_numpy(),

@@ -166,9 +166,7 @@ def match_fifo(fills: pd.DataFrame) -> MatchResult:
     lots = part([f"{opening_id[o]}>{key[c]}" for o, c in zip(of, by, strict=True)], of, quantity)
     lots["fees"] += fees[by] * (quantity / size[by])
     lots["closed_at"], lots["close_price"] = ts[by], price[by]
-    lots["pnl"] = lot_pnl(
-        lots["side"], lots["quantity"], lots["open_price"], lots["close_price"], lots["fees"]
-    )
+    lots["pnl"] = lot_pnl(lots["side"], lots["quantity"], lots["open_price"], lots["close_price"], lots["fees"])
     lots["parent_lot_id"] = pd.array([opening_id[o] for o in of], dtype="str")
 
     # A holding lasts from one event of its opening fill to that fill's next; events are in order of time.
@@ -252,9 +250,7 @@ def _fifo_events(group: list[int], amount: list[float]) -> tuple[Indices, Indice
             long = signed > 0
             queue.append((i, rest))
             events.append((i, i, 0.0, rest))
-    table = np.array(
-        events, dtype=[("opener", np.intp), ("closer", np.intp), ("closed", "f8"), ("left", "f8")]
-    )
+    table = np.array(events, dtype=[("opener", np.intp), ("closer", np.intp), ("closed", "f8"), ("left", "f8")])
     return table["opener"], table["closer"], table["closed"], table["left"]
 
 
@@ -552,9 +548,7 @@ def duplicate_faults(
     return faults
 
 
-def _outside(
-    name: str, time: pd.Series, session: pd.Series, first: pd.Timestamp, last: pd.Timestamp
-) -> list[Fault]:
+def _outside(name: str, time: pd.Series, session: pd.Series, first: pd.Timestamp, last: pd.Timestamp) -> list[Fault]:
     says = f"{name}: {{}} is outside the sessions {first:%Y-%m-%d} to {last:%Y-%m-%d}"
     return _against(time.notna() & ~(session >= first), "outside_history", says, time)
 

@@ -117,9 +117,7 @@ class Lookback:
         """
         match = re.fullmatch(r"([1-9][0-9]*)([mds])", text)
         if match is None:
-            raise ValueError(
-                f"lookback: expected months, days or sessions such as 12m, 90d or 60s, got {text!r}"
-            )
+            raise ValueError(f"lookback: expected months, days or sessions such as 12m, 90d or 60s, got {text!r}")
         units: dict[str, Literal["months", "days", "sessions"]] = {
             "m": "months",
             "d": "days",
@@ -212,9 +210,7 @@ class MetricParameters:
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.risk_free) and -1 < self.risk_free < 1):
-            raise ValueError(
-                f"risk_free: expected an annual fraction such as 0.045 for 4.5%, got {self.risk_free}"
-            )
+            raise ValueError(f"risk_free: expected an annual fraction such as 0.045 for 4.5%, got {self.risk_free}")
         if self.rf_mode not in ("arithmetic", "geometric"):
             raise ValueError(f"rf_mode: expected arithmetic or geometric, got {self.rf_mode!r}")
         if self.min_closed_lots < 0:
@@ -327,9 +323,7 @@ class ReturnHistory:
             if array is not None and array.shape != shape:
                 raise ValueError(f"{name}: expected shape {shape} (sessions, strategies), got {array.shape}")
         live = np.arange(shape[0])[:, None] >= self.first_live
-        self._refuse(
-            live & np.isnan(self.returns), "daily_return missing after the first activity (expected 0)"
-        )
+        self._refuse(live & np.isnan(self.returns), "daily_return missing after the first activity (expected 0)")
         self._refuse(np.isinf(self.returns), "daily_return not finite")
         self._refuse(self.returns <= -1, "daily_return of -100% or worse")
         if self.closed_lots is not None and self.winning_lots is not None:
@@ -587,9 +581,7 @@ METRICS: Mapping[str, Callable[[WindowQuantities], Measured]] = MappingProxyType
         "sortino": lambda w: _estimate(w, *_sortino(w)),
         "max_drawdown": lambda w: _estimate(w, w.max_drawdown),
         "calmar": lambda w: _estimate(w, *_calmar(_annual(w), w.max_drawdown)),
-        "hit_rate": lambda w: _estimate(
-            w, _share(w.winning_lots, w.closed_lots), (~(w.closed_lots > 0), "no_lots")
-        ),
+        "hit_rate": lambda w: _estimate(w, _share(w.winning_lots, w.closed_lots), (~(w.closed_lots > 0), "no_lots")),
         "mean_active_return": lambda w: _estimate(w, _share(w.active_sum, w.active_days)),
         "n_sessions": lambda w: _measured(w.n.astype(np.float64)),
         "months_of_data": lambda w: _measured(w.months.astype(np.float64)),
@@ -697,9 +689,7 @@ def build_up(
     live = months > 0
     starter_share = 1.0 - np.minimum(months, MONTHS_PER_YEAR) / MONTHS_PER_YEAR
     annual_return = starter_share * np.asarray(starter_return) + np.where(live, live_return, 0.0)
-    max_drawdown = np.maximum(
-        starter_share * np.asarray(starter_drawdown), np.where(live, live_drawdown, 0.0)
-    )
+    max_drawdown = np.maximum(starter_share * np.asarray(starter_drawdown), np.where(live, live_drawdown, 0.0))
     return annual_return, max_drawdown
 
 
@@ -752,9 +742,7 @@ def metrics_table(
     """
     rows = history.sessions.get_indexer(as_of)
     if (rows < 0).any():
-        raise ValueError(
-            f"as_of: expected sessions of the history, got {as_of[int(np.argmax(rows < 0))]:%Y-%m-%d}"
-        )
+        raise ValueError(f"as_of: expected sessions of the history, got {as_of[int(np.argmax(rows < 0))]:%Y-%m-%d}")
     rows = np.unique(rows).astype(np.int64)
     names = tuple(sorted(set(history.strategies if strategies is None else strategies)))
     w = _window_quantities(history, rows, names, lookback, parameters, risk_free_daily)
@@ -848,9 +836,7 @@ def _window_quantities(
         sampled = returns
 
     closed_lots, winning_lots = (
-        np.full(n.shape, np.nan)
-        if lots is None
-        else _count(lots[used], column, start, stop).astype(np.float64)
+        np.full(n.shape, np.nan) if lots is None else _count(lots[used], column, start, stop).astype(np.float64)
         for lots in (history.closed_lots, history.winning_lots)
     )
     return WindowQuantities(

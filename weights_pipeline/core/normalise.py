@@ -51,16 +51,12 @@ def proportional(base: Floats, multipliers: Floats, *, gross: float) -> tuple[Fl
     tilted = base * multipliers
     total = math.fsum(tilted)
     if not total > 0:
-        raise ValueError(
-            f"multipliers: every base weight times multiplier is zero, cannot reach gross {gross:g}"
-        )
+        raise ValueError(f"multipliers: every base weight times multiplier is zero, cannot reach gross {gross:g}")
     scale = gross / total
     return scale * tilted, scale
 
 
-def capped(
-    base: Floats, multipliers: Floats, *, floor: float, cap: float, gross: float
-) -> tuple[Floats, float]:
+def capped(base: Floats, multipliers: Floats, *, floor: float, cap: float, gross: float) -> tuple[Floats, float]:
     r"""Scale tilted base weights to gross inside multiples of base.
 
     The one :math:`c` with :math:`\sum_i \mathrm{clip}(c\,b_i m_i,\ f b_i,\ k b_i) = G`; see

@@ -190,17 +190,13 @@ def audit(unscaled: pd.Series, scaled: pd.Series, scalar: pd.Series, regimes: pd
         Sessions differ, a return is null or not above −1, a scalar is null, a regime is unknown.
     """
     if not (unscaled.index.equals(scaled.index) and unscaled.index.equals(scalar.index)):
-        raise ValueError(
-            "audit: expected unscaled, scaled and scalar on the same sessions, got different ones"
-        )
+        raise ValueError("audit: expected unscaled, scaled and scalar on the same sessions, got different ones")
     if scalar.isna().any():
         raise ValueError(f"scalar: expected no null, got one on {scalar.index[scalar.isna()][0]:%Y-%m-%d}")
     levels = regime_levels(regimes)
     share = float((scalar < FULL_EXPOSURE).mean()) if len(scalar) else np.nan
     changes = np.count_nonzero(np.diff(levels)) * SESSIONS_PER_YEAR / len(levels) if len(levels) else np.nan
-    rows = [
-        ("unscaled", metric, *measured) for metric, measured in _performance("unscaled", unscaled).items()
-    ]
+    rows = [("unscaled", metric, *measured) for metric, measured in _performance("unscaled", unscaled).items()]
     rows += [("scaled", metric, *measured) for metric, measured in _performance("scaled", scaled).items()]
     for metric, value in (("share_scaled", share), ("transitions_per_year", changes)):
         rows.append(("scaled", metric, value, INSUFFICIENT if np.isnan(value) else ""))

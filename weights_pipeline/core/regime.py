@@ -180,15 +180,11 @@ def classify(
     limits = thresholds or RegimeThresholds()
     missing = [name for name in FEATURES if name not in state.columns]
     if missing:
-        raise ValueError(
-            f"state: expected the columns {', '.join(FEATURES)}, got none named {', '.join(missing)}"
-        )
+        raise ValueError(f"state: expected the columns {', '.join(FEATURES)}, got none named {', '.join(missing)}")
     values = np.column_stack([state[name].to_numpy(dtype=float) for name in FEATURES])
     if np.isnan(values).any():
         row, column = np.argwhere(np.isnan(values))[0]
-        raise ValueError(
-            f"state: expected no null, got one in {FEATURES[column]} on {state.index[row]:%Y-%m-%d}"
-        )
+        raise ValueError(f"state: expected no null, got one in {FEATURES[column]} on {state.index[row]:%Y-%m-%d}")
 
     vol_accel, corr_shock, dd_level, dd_slope = values.T
     vol_fast = vol_accel >= limits.vol_accel_enter
@@ -264,9 +260,7 @@ def regime_summary(regimes: pd.Series) -> RegimeSummary:
             {"sessions": sessions, "share": share, "longest_run": longest},
             index=pd.Index(REGIMES, name="regime"),
         ),
-        transitions=pd.DataFrame(
-            table, index=pd.Index(REGIMES, name="from"), columns=pd.Index(REGIMES, name="to")
-        ),
+        transitions=pd.DataFrame(table, index=pd.Index(REGIMES, name="from"), columns=pd.Index(REGIMES, name="to")),
     )
 
 

@@ -98,16 +98,10 @@ class LotArrays:
         """Return the rows under a mask, in their order."""
         if mask.all():
             return self
-        rows = {
-            f.name: getattr(self, f.name)[mask]
-            for f in fields(self)
-            if f.name not in ("strategies", "sessions")
-        }
+        rows = {f.name: getattr(self, f.name)[mask] for f in fields(self) if f.name not in ("strategies", "sessions")}
         return replace(self, **rows)
 
-    def per_cell(
-        self, weights: Floats | None = None, rows: Booleans | slice = slice(None)
-    ) -> npt.NDArray[Any]:
+    def per_cell(self, weights: Floats | None = None, rows: Booleans | slice = slice(None)) -> npt.NDArray[Any]:
         """Count rows per strategy and session, or sum their weights; shape (strategies, sessions)."""
         n, horizon = self.shape
         cell = self.strategy[rows].astype(np.int64) * horizon + self.session[rows]
@@ -183,9 +177,7 @@ class CapitalBase:
         seen: set[tuple[str, dt.date]] = set()
         for entry in self.table:
             if (key := (entry.strategy, entry.date)) in seen:
-                raise ValueError(
-                    f"table: expected one entry per strategy and date, got two for {key[0]} {key[1]}"
-                )
+                raise ValueError(f"table: expected one entry per strategy and date, got two for {key[0]} {key[1]}")
             seen.add(key)
 
     def capital(self, lots: LotArrays) -> Floats:
@@ -194,9 +186,7 @@ class CapitalBase:
         code = {name: row for row, name in enumerate(lots.strategies)}
         for entry in sorted(self.table, key=lambda entry: entry.date):
             if entry.strategy in code:
-                result[code[entry.strategy], lots.sessions.searchsorted(pd.Timestamp(entry.date)) :] = (
-                    entry.capital
-                )
+                result[code[entry.strategy], lots.sessions.searchsorted(pd.Timestamp(entry.date)) :] = entry.capital
         return result
 
 
@@ -224,9 +214,7 @@ class AveragePositionValue:
     kind: Literal["average_position_value"] = "average_position_value"
 
     __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
-    remedy: ClassVar[str] = (
-        "its lots of the trailing window have no entry value; give it a dated capital_base"
-    )
+    remedy: ClassVar[str] = "its lots of the trailing window have no entry value; give it a dated capital_base"
 
     def __post_init__(self) -> None:
         _require_window(self.sessions)
@@ -547,7 +535,8 @@ def _coded(
     also: Iterable[str],
 ) -> LotArrays:
     """Code a ledger on the grid, rows in an order that depends on their content alone."""
-    _require_columns("lots", lots, (*_CODED, "pnl", "session"))
+    source = () if open_lots is None else ("source",)
+    _require_columns("lots", lots, (*_CODED, "pnl", "session", *source), nullable=("margin_used",))
     columns = [*_CODED, "pnl", "session", "uses_margin", "closed", "from_fills"]
     rows = lots.assign(
         uses_margin=lots["margin_used"].astype(np.float64) != 0,
@@ -590,9 +579,7 @@ def _first_positions(lots: LotArrays, given: Mapping[str, pd.Timestamp] | None) 
         return first
     for row, name in enumerate(lots.strategies):
         if name not in given:
-            raise ValueError(
-                f"first_activity: strategy {name} has lots but no first session, got {sorted(given)}"
-            )
+            raise ValueError(f"first_activity: strategy {name} has lots but no first session, got {sorted(given)}")
         position = int(lots.sessions.searchsorted(pd.Timestamp(given[name])))
         if first[row] < position:
             raise ValueError(
@@ -659,17 +646,13 @@ def _earliest(mask: Booleans) -> tuple[int, int]:
 
 
 def _require_grid(sessions: pd.DatetimeIndex) -> None:
-    if (
-        sessions.empty
-        or sessions.tz is not None
-        or not (sessions.is_monotonic_increasing and sessions.is_unique)
-    ):
+    if sessions.empty or sessions.tz is not None or not (sessions.is_monotonic_increasing and sessions.is_unique):
         raise ValueError("sessions: expected at least one, zone-naive, ascending and each once")
 
 
-def _require_columns(name: str, frame: pd.DataFrame, columns: Iterable[str]) -> None:
-    for column in columns:
+def _require_columns(name: str, frame: pd.DataFrame, columns: tuple[str, ...], nullable: tuple[str, ...] = ()) -> None:
+    for column in (*columns, *nullable):
         if column not in frame.columns:
             raise ValueError(f"{name}: column {column!r} is missing, got {list(frame.columns)}")
-        if frame[column].isna().any():
+        if column not in nullable and frame[column].isna().any():
             raise ValueError(f"{name}: column {column!r} has {int(frame[column].isna().sum())} nulls")

@@ -68,15 +68,11 @@ class Profile:
 
 PROFILES: Mapping[str, Profile] = MappingProxyType(
     {
-        "low": Profile(
-            map={"NORMAL": 1.00, "ELEVATED": 0.85, "STRESS": 0.55, "CRISIS": 0.30}, alpha=0.25, floor=0.25
-        ),
+        "low": Profile(map={"NORMAL": 1.00, "ELEVATED": 0.85, "STRESS": 0.55, "CRISIS": 0.30}, alpha=0.25, floor=0.25),
         "medium": Profile(
             map={"NORMAL": 1.00, "ELEVATED": 0.90, "STRESS": 0.70, "CRISIS": 0.45}, alpha=0.20, floor=0.35
         ),
-        "high": Profile(
-            map={"NORMAL": 1.00, "ELEVATED": 0.98, "STRESS": 0.85, "CRISIS": 0.60}, alpha=0.15, floor=0.50
-        ),
+        "high": Profile(map={"NORMAL": 1.00, "ELEVATED": 0.98, "STRESS": 0.85, "CRISIS": 0.60}, alpha=0.15, floor=0.50),
     }
 )
 """Profiles by risk tolerance: ``low`` is cut first and hardest."""
@@ -231,13 +227,9 @@ def allocate(
     -------
     Allocation
     """
-    state = allocator_state(
-        portfolio, equity, components, trend_units=trend_units, sleeves=sleeves, peak=peak
-    )
+    state = allocator_state(portfolio, equity, components, trend_units=trend_units, sleeves=sleeves, peak=peak)
     path = classify(state.features, parameters.thresholds, carry.regime if carry else None)
-    scalars = risk_scalar(
-        path.frame["regime"], parameters.resolved_profile(), carry.scalar if carry else None
-    )
+    scalars = risk_scalar(path.frame["regime"], parameters.resolved_profile(), carry.scalar if carry else None)
     if path.carry and len(scalars):
         carry = AllocatorCarry(regime=path.carry, scalar=float(scalars["scalar"].iloc[-1]))
     return Allocation(state=state, regimes=path, scalars=scalars, carry=carry)

@@ -6,6 +6,7 @@ becomes of a finding: the store refuses a write, an asset check turns red, the c
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -77,7 +78,8 @@ def weight_violations(weights: pd.DataFrame, column: str) -> pd.DataFrame:
     problem[~np.isfinite(value)] = "not a finite number"
     broken = problem != ""
     columns = ["as_of", "strategy", column, "lower", "upper"]
-    return weights.loc[broken, columns].assign(problem=problem[broken])
+    offending: pd.DataFrame = weights.loc[broken, columns].assign(problem=problem[broken])
+    return offending
 
 
 def hard_limits(weights: pd.DataFrame, column: str) -> Finding:
@@ -95,48 +97,52 @@ def hard_limits(weights: pd.DataFrame, column: str) -> Finding:
     )
 
 
-def recurrence(realized: pd.DataFrame, limits: Limits, gross: float) -> Finding:
+def recurrence(realized: pd.DataFrame) -> Finding:
     """Every realised weight follows from its predecessor: w = w_old + λ(target − w_old), whole history, to the bit.
 
-    Parameters
-    ----------
-    realized
-        Rows of ``realized_weights``.
-    limits, gross
-        The book's, to put a changed set of strategies back inside before the step.
+    Rate, limits and gross of each rebalance are those stored with it, so that a book may change its policy without
+    its past turning wrong.
     """
     previous: pd.Series | None = None
     broken: list[pd.DataFrame] = []
     worst = 0.0
     for as_of, group in realized.sort_values(["as_of", "strategy"]).groupby("as_of"):
         rows = group.set_index("strategy")
-        expected = partial_adjustment(
-            previous,
-            rows["target"],
-            rows["base"],
-            rate=float(rows["rate"].iloc[0]),
-            limits=limits,
-            gross=gross,
-        ).set_index("strategy")
-        gap = (rows["realized"] - expected["realized"]).abs()
-        gap = np.maximum(gap, (rows["previous"] - expected["previous"]).abs())
-        worst = max(worst, float(gap.max()))
-        if (gap > 0).any():
-            broken.append(
-                pd.DataFrame({"as_of": as_of, "expected": expected["realized"], "realized": rows["realized"]})
-                .loc[gap > 0]
-                .reset_index(names="strategy")
-            )
+        limits, gross = _policy(rows)
+        try:
+            step = partial_adjustment(
+                previous, rows["target"], rows["base"], rate=float(rows["rate"].iloc[0]), limits=limits, gross=gross
+            ).set_index("strategy")
+        except ValueError as error:
+            broken.append(pd.DataFrame({"as_of": [as_of], "problem": [str(error)]}))
+        else:
+            gap = (rows[["previous", "realized"]] - step[["previous", "realized"]]).abs().max(axis=1)
+            worst = max(worst, float(gap.max()))
+            wrong = rows.loc[gap > 0, ["as_of", "previous", "target", "realized"]].assign(expected=step["realized"])
+            if len(wrong):
+                broken.append(wrong.reset_index())
         previous = rows["realized"]
-    offending = pd.concat(broken, ignore_index=True) if broken else pd.DataFrame()
     return Finding(
         passed=not broken,
         value=worst,
         limit=0.0,
         summary=f"largest deviation from w_old + λ(target − w_old) is {worst:.1e} "
-        f"over {realized['as_of'].nunique()} rebalances",
-        offending=offending,
+        f"over {realized['as_of'].nunique()} rebalances, {len(broken)} of them wrong",
+        offending=pd.concat(broken, ignore_index=True) if broken else pd.DataFrame(),
     )
+
+
+def _policy(rows: pd.DataFrame) -> tuple[Limits, float]:
+    """Limits and gross in force at one rebalance, read back from its bounds.
+
+    Multiples of base are rounded to twelve digits, so that the division gives back the number the book spelled.
+    """
+    gross = math.fsum(rows["base"])
+    if (rows["lower"] == 0).all() and rows["upper"].nunique() == 1:
+        return Limits(floor=0.0, normalisation="proportional"), gross
+    funded = rows[rows["base"] > 0]
+    floor, cap = (round(float((funded[side] / funded["base"]).median()), 12) for side in ("lower", "upper"))
+    return Limits(floor=floor, cap=cap), gross
 
 
 def turnover(realized: pd.DataFrame, limit: float) -> Finding:
@@ -175,10 +181,8 @@ def no_gap(keys: Collection[str], expected: Sequence[str]) -> Finding:
 
 
 def accounting(files: pd.DataFrame, rejected: pd.DataFrame) -> Finding:
-    """accepted + rejected = read, in every source file, and every rejected row is in quarantine."""
-    quarantined = (
-        rejected.groupby("source_file").size().reindex(files["source_file"], fill_value=0).to_numpy()
-    )
+    """Accepted + rejected = read, in every source file, and every rejected row is in quarantine."""
+    quarantined = rejected.groupby("source_file").size().reindex(files["source_file"], fill_value=0).to_numpy()
     gap = (files["read"] - files["accepted"] - files["rejected"]).abs().to_numpy()
     gap = gap + np.abs(files["rejected"].to_numpy() - quarantined)
     total = int(gap.sum())
@@ -218,9 +222,7 @@ def unique_lots(lots: pd.DataFrame) -> Finding:
     )
 
 
-def unchanged_months(
-    source: Mapping[str, str], stored: Mapping[str, str], being_written: Collection[str]
-) -> Finding:
+def unchanged_months(source: Mapping[str, str], stored: Mapping[str, str], being_written: Collection[str]) -> Finding:
     """Months written earlier still hold what the source says now; otherwise late or corrected lots have arrived.
 
     Parameters
@@ -250,8 +252,7 @@ def known_strategies(seen: Collection[str], booked: Collection[str]) -> Finding:
         passed=not rows,
         value=float(len(rows)),
         limit=0.0,
-        summary="; ".join(f"{s}: {what}" for s, what in rows)
-        or f"all {len(set(booked))} strategies are known",
+        summary="; ".join(f"{s}: {what}" for s, what in rows) or f"all {len(set(booked))} strategies are known",
         offending=pd.DataFrame(rows, columns=["strategy", "problem"]),
     )
 
@@ -294,11 +295,9 @@ def extreme_values(metrics: pd.DataFrame, metric: str, limit: float) -> Finding:
     )
 
 
-def state_coverage(
-    sessions: Sequence[pd.Timestamp], state: pd.DataFrame, warm_up: int, limit: float
-) -> Finding:
+def state_coverage(sessions: pd.DatetimeIndex, state: pd.DataFrame, warm_up: int, limit: float) -> Finding:
     """Share of sessions beyond warm-up whose state could not be computed."""
-    due = pd.DatetimeIndex(sessions)[warm_up:]
+    due = sessions[warm_up:]
     lost = due.difference(pd.DatetimeIndex(state["session"]))
     share = len(lost) / len(due) if len(due) else 0.0
     return Finding(

@@ -379,9 +379,7 @@ def _window_block(
 
 def _double(statistic: Statistic, block: Block, size: int) -> Block:
     """Join every block of `size` sessions with the one that follows it."""
-    return statistic.join(
-        tuple(field[:-size] for field in block), tuple(field[size:] for field in block), size, size
-    )
+    return statistic.join(tuple(field[:-size] for field in block), tuple(field[size:] for field in block), size, size)
 
 
 def _column_chunks(
@@ -411,8 +409,7 @@ def _matrix(values: ArrayLike) -> FloatArray:
 def _check_windows(values: FloatArray, column: IntArray, start: IntArray, stop: IntArray) -> None:
     if not (column.ndim == 1 and column.shape == start.shape == stop.shape):
         raise ValueError(
-            "windows: expected three equally long index arrays,"
-            f" got shapes {column.shape}, {start.shape}, {stop.shape}"
+            f"windows: expected three equally long index arrays, got shapes {column.shape}, {start.shape}, {stop.shape}"
         )
     rows, columns = values.shape
     inside = (start == stop) | ((column >= 0) & (column < columns))

@@ -209,9 +209,7 @@ ALLOCATOR_STATE = Table(
         Column("corr_60d", FLOAT, "Mean pairwise correlation of components over 60 sessions."),
         Column("corr_shock", FLOAT, "Difference of the two."),
         Column("trend_breadth_20d", FLOAT, "Share of components with a gain over 20 sessions.", nullable=True),
-        Column(
-            "sleeve_concentration_60d", FLOAT, "Herfindahl of absolute 60-session contributions.", nullable=True
-        ),
+        Column("sleeve_concentration_60d", FLOAT, "Herfindahl of absolute 60-session contributions.", nullable=True),
     ),
     key=("session",),
     time_column="session",

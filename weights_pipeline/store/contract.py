@@ -114,9 +114,7 @@ def prepare(frame: pd.DataFrame, table: Table, windows: Sequence[Window]) -> pa.
         typed.insert(0, PARTITION_COLUMN, _assign(typed[table.time_column], table, windows, where))
     _check_empty(typed, table, windows, where)
     if table.gate is not None and len(broken := table.gate(typed)):
-        raise GateError(
-            f"{where}: {len(broken)} rows break a hard limit; nothing was written:\n{_excerpt(broken)}"
-        )
+        raise GateError(f"{where}: {len(broken)} rows break a hard limit; nothing was written:\n{_excerpt(broken)}")
     order = ([PARTITION_COLUMN] if table.time_column is not None else []) + list(table.key)
     typed = typed.sort_values(order, kind="stable", ignore_index=True)
     return pa.Table.from_pandas(typed, schema=arrow_schema(table), preserve_index=False, safe=True)
@@ -141,7 +139,7 @@ def content_hashes(stored: pa.Table, table: Table, keys: Sequence[str]) -> dict[
 
 def to_frame(stored: pa.Table) -> pd.DataFrame:
     """Turn stored form back into a frame: dates and timestamps as datetime64[us], null numbers as NaN."""
-    frame = stored.to_pandas(date_as_object=False)
+    frame: pd.DataFrame = stored.to_pandas(date_as_object=False)
     for name in frame.columns:
         if frame[name].dtype.kind == "M":
             frame[name] = frame[name].astype("datetime64[us]")

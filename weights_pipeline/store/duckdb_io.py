@@ -179,9 +179,7 @@ def run_instant(instance: DagsterInstance, run_id: str) -> dt.datetime:
 def _output_windows(context: OutputContext) -> list[Window]:
     if not context.has_asset_partitions:
         return []
-    return [
-        partition_window(_time_partitions(context), key) for key in context.asset_partition_keys
-    ]
+    return [partition_window(_time_partitions(context), key) for key in context.asset_partition_keys]
 
 
 def _time_partitions(context: InputContext | OutputContext) -> TimeWindowPartitionsDefinition:
@@ -191,9 +189,7 @@ def _time_partitions(context: InputContext | OutputContext) -> TimeWindowPartiti
     return definition
 
 
-def _require(
-    context: InputContext, table: str, keys: Sequence[str], records: Mapping[str, PartitionRecord]
-) -> None:
+def _require(context: InputContext, table: str, keys: Sequence[str], records: Mapping[str, PartitionRecord]) -> None:
     """Refuse to compute on a gap, or on a month that was read while it was still going on."""
     name = context.asset_key.to_user_string()
     missing = [key for key in keys if key not in records]

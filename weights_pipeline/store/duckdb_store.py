@@ -157,9 +157,16 @@ class DuckDBStore:
                 [schema, table.name, keys],
             ).fetchall()
             connection.execute(
-                f"INSERT INTO {_MANIFEST} SELECT ?, ?, unnest(?), unnest(?), unnest(?), ?, ?",  # noqa: S608
-                [schema, table.name, keys, [r.rows for r in records], [r.content_hash for r in records]]
-                + [run_id, written_at],
+                f"INSERT INTO {_MANIFEST} SELECT ?, ?, unnest(?), unnest(?), unnest(?), ?, ?",
+                [
+                    schema,
+                    table.name,
+                    keys,
+                    [r.rows for r in records],
+                    [r.content_hash for r in records],
+                    run_id,
+                    written_at,
+                ],
             ).fetchall()
         return records
 
@@ -260,9 +267,7 @@ def _ensure_table(connection: duckdb.DuckDBPyConnection, schema: str, table: Tab
     wanted = set(table.column_names())
     found = _columns(connection, schema, table.name)
     if not found:
-        lines = [
-            f"{quoted(c.name)} {c.type.value}{'' if c.nullable else ' NOT NULL'}" for c in table.columns
-        ]
+        lines = [f"{quoted(c.name)} {c.type.value}{'' if c.nullable else ' NOT NULL'}" for c in table.columns]
         if table.time_column is not None:
             lines.insert(0, f"{PARTITION_COLUMN} VARCHAR NOT NULL")
         connection.execute(f"CREATE SCHEMA IF NOT EXISTS {quoted(schema)}").fetchall()

@@ -34,6 +34,7 @@ class WeightSet:
     """The weights of one book in force on a date."""
 
     book: str
+    rows: tuple[WeightRow, ...]
     metric: str
     as_of: dt.date
     effective_from: dt.date
@@ -43,7 +44,6 @@ class WeightSet:
     scalar_session: dt.date | None
     regime: str
     applied: bool
-    rows: tuple[WeightRow, ...]
 
 
 def books_in_store(store: DuckDBStore) -> list[str]:
@@ -88,4 +88,4 @@ def weights_in_force(store: DuckDBStore, book: str, on: dt.date | None = None) -
             """,  # noqa: S608
             [newest],
         ).fetchall()
-    return WeightSet(book, *rows[0][7:], rows=tuple(WeightRow(*row[:7]) for row in rows))
+    return WeightSet(book, tuple(WeightRow(*row[:7]) for row in rows), *rows[0][7:])

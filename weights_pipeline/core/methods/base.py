@@ -175,9 +175,7 @@ def target_weights(
     """
     for name, series in (("base", base), ("values", values), ("reasons", reasons)):
         if series.index.has_duplicates:
-            raise ValueError(
-                f"{name}: duplicate strategies {sorted(series.index[series.index.duplicated()])}"
-            )
+            raise ValueError(f"{name}: duplicate strategies {sorted(series.index[series.index.duplicated()])}")
     base = base.sort_index()
     if base.empty:
         raise ValueError("base: expected at least one strategy, got none")

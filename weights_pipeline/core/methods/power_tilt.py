@@ -58,9 +58,7 @@ class _PowerTilt:
         """
         measured = values[~np.isnan(values)]
         anchor = max(float(np.median(measured)), self.anchor_floor) if len(measured) else self.anchor_floor
-        rows = [
-            self._multiplier(x, why, anchor, limits) for x, why in zip(values.tolist(), reasons, strict=True)
-        ]
+        rows = [self._multiplier(x, why, anchor, limits) for x, why in zip(values.tolist(), reasons, strict=True)]
         return Multipliers(
             strategies=tuple(strategies),
             metric=values,
