@@ -1,7 +1,5 @@
 """The full history of the sample book against the same asset graph with empty bodies: Dagster's own floor."""
 
-from __future__ import annotations
-
 import statistics
 import tempfile
 import time

@@ -6,9 +6,11 @@ Here belong the few lines that would otherwise stand in each asset.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 import dagster as dg
+import numpy as np
 import pandas as pd
 
 from weights_pipeline.books import Book
@@ -105,8 +107,10 @@ def per_partition(
     """Attach figures to each partition's own materialisation, so that they plot over time; returns the frame."""
     dates = window_dates(windows)
     slot = dates.left.searchsorted(frame[time_column], side="right") - 1
-    for position, window in enumerate(windows):
-        rows = frame[slot == position]
+    order = np.argsort(slot, kind="stable")
+    edges = np.searchsorted(slot[order], np.arange(len(windows) + 1))
+    for window, (first, last) in zip(windows, pairwise(edges), strict=True):
+        rows = frame.iloc[order[first:last]]
         if len(rows):
             context.add_asset_metadata(dict(measure(rows)), asset_key=asset, partition_key=window.key)
     return frame

@@ -118,7 +118,7 @@ def recurrence(realized: pd.DataFrame) -> Finding:
         else:
             gap = (rows[["previous", "realized"]] - step[["previous", "realized"]]).abs().max(axis=1)
             worst = max(worst, float(gap.max()))
-            wrong = rows.loc[gap > 0, ["as_of", "previous", "target", "realized"]].assign(expected=step["realized"])
+            wrong = rows[["as_of", "previous", "target", "realized"]].assign(expected=step["realized"])[gap > 0]
             if len(wrong):
                 broken.append(wrong.reset_index())
         previous = rows["realized"]
