@@ -64,6 +64,11 @@ def small_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in ("lots/2016_2019.csv", "lots/2020_2022.csv"):
         (data / "sample" / name).unlink()
     cut_ledger(data, "2013-07-01")
+    lots = data / "sample" / "lots" / "2012_2015.csv"
+    header, first, *_ = lots.read_text().splitlines()
+    worthless = dict(zip(header.split(","), first.split(","), strict=True)) | {"lot_id": "BAD-1", "quantity": "0"}
+    with lots.open("a") as stream:
+        stream.write(f"{first}\n{','.join(worthless.values())}\n")
     edit_yaml(data / "ledgers" / "sample.yaml", last_month="2013-06")
     return data
 

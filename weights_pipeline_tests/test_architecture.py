@@ -78,7 +78,7 @@ def test_core_is_importable_alone():
     statement = "import importlib, pkgutil, weights_pipeline.core as c\n" + (
         "[importlib.import_module(m.name) for m in pkgutil.walk_packages(c.__path__, c.__name__ + '.')]"
     )
-    assert not loaded_by(statement) & {"dagster", "duckdb", "pyarrow", "pydantic", "exchange_calendars"}
+    assert not loaded_by(statement) & {"dagster", "duckdb", "pydantic", "exchange_calendars"}
 
 
 def test_reading_commands_load_neither_dagster_nor_pandas():

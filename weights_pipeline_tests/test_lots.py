@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -261,7 +260,7 @@ def test_a_snapshot_shows_the_quantity_and_the_opening_fee_left() -> None:
         open_lots_at(holdings, pd.DatetimeIndex(["2024-01-02", "2024-01-01"]))
 
 
-def test_a_hundred_thousand_fills_take_about_a_second() -> None:
+def test_a_hundred_thousand_fills_conserve_quantity() -> None:
     n, rng = 100_000, np.random.default_rng(7)
     names = {
         "strategy": pd.array(np.array([f"s{i}" for i in range(10)], dtype=object)[rng.integers(0, 10, n)]),
@@ -270,9 +269,7 @@ def test_a_hundred_thousand_fills_take_about_a_second() -> None:
     seconds = rng.integers(0, 3 * 10**8, n) / 86_400
     amounts = rng.choice([-1, 1], n) * rng.integers(1, 500, n) / 10
     rows = fills(list(zip(seconds, amounts, 50 + rng.normal(size=n), strict=True)), **names)
-    before = time.process_time()
     result = match_fifo(rows)
-    assert time.process_time() - before < 4  # some 0.6 s on an idle machine
     sign = np.where(result.open_lots["side"] == "long", 1.0, -1.0)
     assert (result.open_lots["quantity"] * sign).sum() == pytest.approx(amounts.sum(), abs=1e-6)
 

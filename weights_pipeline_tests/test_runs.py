@@ -1,5 +1,9 @@
 """Real materialisations: ranges, single months, re-runs, gaps, corrections, the future."""
 
+import signal
+import subprocess
+import sys
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -210,3 +214,47 @@ def test_a_gate_stops_weights_that_break_a_cap_before_they_are_written(small_dat
     assert not report.success
     assert any("above its cap" in error for error in report.errors), report.errors
     assert other.hashes() == before
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+import dagster as dg
+from weights_pipeline.runs import materialise
+from weights_pipeline.settings import Settings
+from weights_pipeline.store import duckdb_store
+
+data, home, fatal, inside = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]), sys.argv[4] == "inside"
+writes = 0
+insert, write = duckdb_store._insert, duckdb_store.DuckDBStore.write
+
+def dying_insert(*args):
+    insert(*args)
+    if writes == fatal and inside:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+def dying_write(*args, **kwargs):
+    global writes
+    writes += 1
+    records = write(*args, **kwargs)
+    if writes == fatal:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return records
+
+duckdb_store._insert, duckdb_store.DuckDBStore.write = dying_insert, dying_write
+with dg.DagsterInstance.ephemeral() as instance:
+    materialise(Settings(data=data, home=home), "calmar_core", "2012-01", "2012-03", instance=instance)
+"""
+
+
+@pytest.mark.parametrize(("fatal", "where"), [(2, "inside"), (6, "after"), (8, "inside"), (11, "after")])
+def test_killed_in_the_middle_and_run_again_gives_an_undisturbed_history(finished, small_data, desk, fatal, where):
+    other = desk(small_data)
+    arguments = [str(small_data), str(other.settings.home), str(fatal), where]
+    died = subprocess.run([sys.executable, "-c", KILLED, *arguments], capture_output=True, check=False)
+    assert died.returncode == -signal.SIGKILL, died.stderr.decode()[-2000:]
+    partial = other.hashes()
+    whole = finished.hashes(until="2012-03-01")
+    assert partial.items() < whole.items()
+    other.done("2012-01", "2012-03")
+    assert other.hashes() == whole

@@ -1,0 +1,171 @@
+"""Every check can fail: each rule is broken on a sound history, and the finding names the rows."""
+
+import dagster as dg
+import numpy as np
+import pandas as pd
+import pytest
+
+from weights_pipeline.checklist import book_checks, ledger_checks
+from weights_pipeline.checks import as_result
+from weights_pipeline.core import verify
+from weights_pipeline.store import catalog
+from weights_pipeline_tests.conftest import BOOK
+
+
+class Tampered:
+    """The finished store with one table replaced: what a check sees after somebody changed a file by hand."""
+
+    def __init__(self, store, table=None, change=None, records=None):
+        self.store, self.table, self.change, self.records = store, table, change, records
+
+    def read(self, schema, table, keys=None, *, columns=None):
+        frame = self.store.read(schema, table, keys)
+        if table is self.table:
+            frame = self.change(frame)
+        return frame if columns is None else frame[list(columns)]
+
+    def partitions(self, schema, name):
+        found = self.store.partitions(schema, name)
+        return found if self.records is None else self.records(found)
+
+
+def at(column, row, value):
+    def change(frame):
+        frame = frame.copy()
+        frame.loc[frame.index[row], column] = value
+        return frame
+
+    return change
+
+
+def shifted(column, row, by):
+    return lambda frame: at(column, row, frame[column].iloc[row] + by)(frame)
+
+
+def repeated(frame):
+    return pd.concat([frame, frame.iloc[[7]].assign(session=frame["session"].iloc[-1])], ignore_index=True)
+
+
+def unmeasured(frame):
+    gone = (frame["metric"] == "calmar_12m") & (frame["as_of"] == frame["as_of"].max())
+    return frame.assign(value=frame["value"].mask(gone))
+
+
+def flapping(frame):
+    frame = frame.copy()
+    frame.loc[frame.index[10:12], ["regime", "sessions_in_regime"]] = [["CRISIS", 1], ["NORMAL", 1]]
+    return frame
+
+
+BREAKS = [
+    ("rejected_lots", "every_row_accounted_for", catalog.LEDGER_FILES, shifted("read", 0, 1)),
+    ("rejected_lots", "every_row_accounted_for", catalog.REJECTED_LOTS, lambda f: f.iloc[1:]),
+    (
+        "rejected_lots",
+        "rejection_share",
+        catalog.LEDGER_FILES,
+        lambda f: f.assign(rejected=f["read"] // 10, duplicates=0),
+    ),
+    ("trade_ledger", "lots_unique", catalog.TRADE_LEDGER, repeated),
+    ("strategy_returns", "strategies_known", catalog.STRATEGY_RETURNS, at("strategy", 3, "stranger")),
+    ("metrics", "enough_data", catalog.METRICS, unmeasured),
+    ("metrics", "extreme_values", catalog.METRICS, lambda f: f.assign(value=f["value"] * 1e4)),
+    ("target_weights", "hard_limits", catalog.TARGET_WEIGHTS, shifted("target", 5, 1e-6)),
+    ("target_weights", "at_bound", catalog.TARGET_WEIGHTS, at("bound", -1, "cap")),
+    ("realized_weights", "hard_limits", catalog.REALIZED_WEIGHTS, shifted("realized", 5, 0.5)),
+    ("realized_weights", "hard_limits", catalog.REALIZED_WEIGHTS, at("realized", 5, -0.01)),
+    ("realized_weights", "recurrence", catalog.REALIZED_WEIGHTS, shifted("realized", 40, 1e-15)),
+    ("realized_weights", "recurrence", catalog.REALIZED_WEIGHTS, at("target", 40, 0.9)),
+    (
+        "realized_weights",
+        "recurrence",
+        catalog.REALIZED_WEIGHTS,
+        lambda f: f[f["as_of"] != sorted(f["as_of"].unique())[5]],
+    ),
+    ("realized_weights", "turnover", catalog.REALIZED_WEIGHTS, shifted("previous", 3, 0.4)),
+    ("allocator_state", "coverage", catalog.ALLOCATOR_STATE, lambda f: f.iloc[: len(f) // 2]),
+    ("risk_regime", "sticky_regimes", catalog.RISK_REGIME, flapping),
+    ("risk_scalar", "bounds", catalog.RISK_SCALAR, at("scalar", 9, 0.2)),
+    ("risk_scalar", "recursion", catalog.RISK_SCALAR, shifted("scalar", 9, -1e-15)),
+    (
+        "final_weights",
+        "final_is_realized_times_scalar",
+        catalog.FINAL_WEIGHTS,
+        shifted("final", 9, 1e-12),
+    ),
+    ("final_weights", "final_is_realized_times_scalar", catalog.FINAL_WEIGHTS, lambda f: f.iloc[1:]),
+]
+
+
+def find(finished, table, name):
+    checks = [*ledger_checks([finished.book]), *book_checks(finished.book)]
+    (check,) = [c for c in checks if c.table.name == table and c.name == name]
+    return check
+
+
+@pytest.mark.parametrize(("table", "name", "broken", "change"), BREAKS)
+def test_a_broken_rule_is_found(finished, table, name, broken, change):
+    check = find(finished, table, name)
+    finding = check.run(Tampered(finished.store, broken, change))
+    assert not finding.passed
+    assert finding.summary
+    result = as_result(finding, error=check.error)
+    assert not result.passed
+    assert {"value", "limit", "offending_rows"} <= set(result.metadata)
+    assert result.severity == (dg.AssetCheckSeverity.ERROR if check.error else dg.AssetCheckSeverity.WARN)
+
+
+def test_every_check_of_the_list_is_broken_above():
+    broken = {(table, name) for table, name, *_ in BREAKS}
+    from weights_pipeline.books import load_books
+    from weights_pipeline_tests.conftest import DATA
+
+    book = load_books(DATA / "books")[BOOK]
+    declared = {(c.table.name, c.name) for c in [*ledger_checks([book]), *book_checks(book)]}
+    assert declared - broken == {("realized_weights", "no_gap")}
+
+
+def test_gap_is_found(finished):
+    check = find(finished, "realized_weights", "no_gap")
+    assert check.run(finished.store).passed
+    without = Tampered(finished.store, records=lambda found: {k: v for k, v in found.items() if k != "2012-07-01"})
+    finding = check.run(without)
+    assert not finding.passed
+    assert finding.offending["partition_key"].tolist() == ["2012-07-01"]
+
+
+def test_errors_pass_on_the_sound_history(finished):
+    checks = [*ledger_checks([finished.book]), *book_checks(finished.book)]
+    failed = [c.name for c in checks if c.error and not c.run(finished.store).passed]
+    assert failed == []
+
+
+def test_recurrence_survives_a_change_of_limits():
+    names, base = ["a", "b", "c"], np.array([0.2, 0.3, 0.5])
+    target = pd.Series([0.4, 0.2, 0.4], index=names)
+    tables, previous = [], None
+    for month, cap in enumerate([2.0, 2.0, 1.5], start=1):
+        limits = verify.Limits(floor=0.5, cap=cap)
+        goal = target.clip(upper=cap * base)
+        goal["c"] += 1 - goal.sum()
+        table = verify.partial_adjustment(
+            previous, goal, pd.Series(base, index=names), rate=0.5, limits=limits, gross=1.0
+        )
+        previous = table.set_index("strategy")["realized"]
+        tables.append(table.assign(as_of=pd.Timestamp(2020, month, 28)))
+    finding = verify.recurrence(pd.concat(tables, ignore_index=True))
+    assert finding.passed, finding.offending
+
+
+@pytest.mark.parametrize("metric", ["calmar_12m"])
+def test_warming_up_is_not_a_failure(metric):
+    rows = [
+        {"as_of": pd.Timestamp("2012-01-31"), "strategy": s, "metric": m, "value": v, "reason": "insufficient"}
+        for s in ("a", "b")
+        for m, v in ((metric, np.nan), ("n_sessions_12m", 20.0))
+    ]
+    assert verify.enough_data(pd.DataFrame(rows), metric, 60).passed
+    ripe = pd.DataFrame(rows).replace({"value": {20.0: 60.0}})
+    finding = verify.enough_data(ripe, metric, 60)
+    assert not finding.passed
+    assert finding.offending["strategy"].tolist() == ["a", "b"]
