@@ -5,11 +5,17 @@ Here belong definitions and mappings of time. What is computed for a partition i
 
 from __future__ import annotations
 
+import warnings
+
 import dagster as dg
 
 from weights_pipeline.books import Book
 from weights_pipeline.core.metrics import Lookback
 from weights_pipeline.ledger import LedgerSource, exchange_timezone
+
+# Backfill policies and mappings past the first partition are marked as beta; the version range of the dependency is
+# what guards against their changing.
+warnings.filterwarnings("ignore", category=dg.BetaWarning)
 
 SINGLE_RUN = dg.BackfillPolicy.single_run()
 """Any range is one run: a recorded materialisation costs milliseconds, a run of its own half a minute."""

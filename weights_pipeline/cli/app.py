@@ -1,17 +1,20 @@
 """Commands and their options.
 
 Here belongs what a person types. What is printed is in ``render``; what is done is elsewhere.
+
+Imports are inside the commands, and arguments are parsed by the standard library: `weights show` answers before a
+heavier parser, pandas or Dagster would even have been loaded.
 """
 
 from __future__ import annotations
 
+import argparse
 import datetime as dt
 import json
 import os
 import sys
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
-
-import typer
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, NoReturn
 
 if TYPE_CHECKING:
     from weights_pipeline.runs import RunReport
@@ -21,63 +24,52 @@ if TYPE_CHECKING:
 FAILED, INVALID, NOTHING = 1, 2, 3
 DEMO_BOOK = "calmar_core"
 
-app = typer.Typer(
-    help="Capital weights from a trade ledger.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-)
 
-Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
-BookOption = Annotated[str | None, typer.Option("--book", help="Book; all of them when left out.")]
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Entry point of the console script; always ends in :class:`SystemExit`, see the package for the codes."""
+    options = _parser().parse_args(arguments)
+    sys.exit(options.command(options))
 
 
-@app.command()
-def show(
-    book: BookOption = None,
-    as_of: Annotated[
-        dt.datetime | None, typer.Option("--as-of", formats=["%Y-%m-%d"], help="Weights in force on this day.")
-    ] = None,
-    as_json: Json = False,
-) -> None:
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="weights", description="Capital weights from a trade ledger.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    def command(name: str, function: Any) -> argparse.ArgumentParser:
+        added = commands.add_parser(name, help=function.__doc__, description=function.__doc__)
+        added.set_defaults(command=function)
+        added.add_argument("--json", action="store_true", help="print JSON instead of a table")
+        return added
+
+    show = command("show", _show)
+    show.add_argument("--book", help="book; all of them when left out")
+    show.add_argument("--as-of", type=day, metavar="YYYY-MM-DD", help="weights in force on this day")
+    run = command("run", _run)
+    run.add_argument("--book", required=True, help="book to materialise, with the ledger it reads")
+    run.add_argument("--from", dest="first", metavar="YYYY-MM", help="first month")
+    run.add_argument("--to", dest="last", metavar="YYYY-MM", help="last month")
+    run.add_argument("--partition", metavar="YYYY-MM", help="one month")
+    check = command("check", _check)
+    check.add_argument("--book", help="book; all of them when left out")
+    command("demo", _demo)
+    return parser
+
+
+def _show(options: argparse.Namespace) -> int:
     """Show the weights in force, how they came about, and how fast they move."""
-    from weights_pipeline.cli import render
-    from weights_pipeline.store.queries import NothingInForceError, books_in_store, weights_in_force
-
-    store = _store(_settings())
-    try:
-        names = [book] if book else books_in_store(store)
-        found = [weights_in_force(store, name, as_of.date() if as_of else None) for name in names]
-    except (FileNotFoundError, NothingInForceError) as error:
-        _stop(str(error), NOTHING)
-    if not found:
-        _stop(f"{store.path}: no book has weights yet. Run `weights run --book NAME` first.", NOTHING)
-    if as_json:
-        _print_json([render.weights_as_dict(weights) for weights in found])
-    else:
-        for weights in found:
-            render.weights(weights)
+    return _print_weights(_settings(), options.book, options.as_of, as_json=options.json)
 
 
-@app.command()
-def run(
-    book: Annotated[str, typer.Option("--book", help="Book to materialise, with the ledger it reads.")],
-    first: Annotated[str | None, typer.Option("--from", help="First month, YYYY-MM.")] = None,
-    last: Annotated[str | None, typer.Option("--to", help="Last month, YYYY-MM.")] = None,
-    partition: Annotated[str | None, typer.Option("--partition", help="One month, YYYY-MM.")] = None,
-    as_json: Json = False,
-) -> None:
+def _run(options: argparse.Namespace) -> int:
     """Materialise a book over a range of months (the whole history when none is given)."""
-    if partition and (first or last):
+    if options.partition and (options.first or options.last):
         _stop("--partition names one month, --from and --to a range: give one or the other", INVALID)
-    report = _run(_settings(), book, partition or first, partition or last, quiet=as_json)
-    if as_json:
-        _print_json(report.as_dict())
-    raise typer.Exit(0 if report.success else FAILED)
+    first, last = options.partition or options.first, options.partition or options.last
+    report = _materialise(_settings(), options.book, first, last, as_json=options.json)
+    return 0 if report.success else FAILED
 
 
-@app.command()
-def check(book: BookOption = None, as_json: Json = False) -> None:
+def _check(options: argparse.Namespace) -> int:
     """Run every check on what is stored; exit 1 when one of severity ERROR fails."""
     from weights_pipeline.books import BookError, load_books
     from weights_pipeline.checklist import book_checks, ledger_checks
@@ -93,56 +85,74 @@ def check(book: BookOption = None, as_json: Json = False) -> None:
         _stop(str(error), INVALID)
     except FileNotFoundError as error:
         _stop(str(error), NOTHING)
-    if book is not None and book not in books:
-        _stop(f"unknown book {book!r}; there are {', '.join(books)}", INVALID)
-    chosen = [books[book]] if book else [b for b in books.values() if b.name in stored]
+    if options.book is not None and options.book not in books:
+        _stop(f"unknown book {options.book!r}; there are {', '.join(books)}", INVALID)
+    chosen = [books[options.book]] if options.book else [b for b in books.values() if b.name in stored]
     if not chosen or any(b.name not in stored for b in chosen):
-        _stop(f"{book or 'no book'} has no weights in {store.path}. Run `weights run` first.", NOTHING)
+        _stop(f"{options.book or 'no book'} has no weights in {store.path}. Run `weights run` first.", NOTHING)
     outcomes = [("ledger", c, c.run(store)) for c in ledger_checks(books.values())]
     outcomes += [(b.name, c, c.run(store)) for b in chosen for c in book_checks(b)]
-    if as_json:
+    if options.json:
         _print_json([render.outcome_as_dict(*outcome) for outcome in outcomes])
     else:
         render.outcomes(outcomes)
-    raise typer.Exit(FAILED if any(c.error and not f.passed for _, c, f in outcomes) else 0)
+    return FAILED if any(c.error and not f.passed for _, c, f in outcomes) else 0
 
 
-@app.command()
-def demo(as_json: Json = False) -> None:
+def _demo(options: argparse.Namespace) -> int:
     """Materialise the full history of the sample book and show its newest weights and checks."""
     from weights_pipeline.cli import render
 
-    report = _run(_settings(), DEMO_BOOK, None, None, quiet=as_json)
-    if as_json:
-        _print_json(report.as_dict())
+    settings = _settings()
+    report = _materialise(settings, DEMO_BOOK, None, None, as_json=options.json)
     if not report.success:
-        raise typer.Exit(FAILED)
-    if not as_json:
-        show(book=DEMO_BOOK, as_of=None, as_json=False)
+        return FAILED
+    if not options.json:
+        _print_weights(settings, DEMO_BOOK, None, as_json=False)
         render.next_steps()
+    return 0
 
 
-def main() -> None:
-    """Entry point of the console script."""
-    app()
+def _print_weights(settings: Settings, book: str | None, on: dt.date | None, *, as_json: bool) -> int:
+    from weights_pipeline.cli import render
+    from weights_pipeline.store.queries import NothingInForceError, weights_in_force
+
+    try:
+        found = weights_in_force(_store(settings), book, on)
+    except (FileNotFoundError, NothingInForceError) as error:
+        _stop(str(error), NOTHING)
+    if as_json:
+        _print_json([render.weights_as_dict(weights) for weights in found])
+    else:
+        for weights in found:
+            render.weights(weights)
+    return 0
 
 
-def _run(settings: Settings, book: str, first: str | None, last: str | None, *, quiet: bool) -> RunReport:
+def _materialise(settings: Settings, book: str, first: str | None, last: str | None, *, as_json: bool) -> RunReport:
     from weights_pipeline.cli import render
 
-    with render.progress(quiet=quiet) as progress:
+    with render.progress(quiet=as_json) as progress:
         # Imported under the progress display: Dagster takes a moment to load.
         from weights_pipeline.books import BookError
+        from weights_pipeline.ledger import LedgerError
         from weights_pipeline.runs import RangeError, materialise
 
         os.environ.setdefault("DAGSTER_HOME", str(settings.home))
         try:
             report = materialise(settings, book, first, last, on_progress=progress)
-        except (BookError, RangeError) as error:
+        except (BookError, LedgerError, RangeError) as error:
             _stop(str(error), INVALID)
-    if not quiet:
+    if as_json:
+        _print_json(report.as_dict())
+    else:
         render.run_report(report)
     return report
+
+
+def day(text: str) -> dt.date:
+    """Parse a day; argparse names this function when it cannot."""
+    return dt.date.fromisoformat(text)
 
 
 def _settings() -> Settings:
@@ -166,4 +176,4 @@ def _print_json(content: Any) -> None:
 
 def _stop(message: str, code: int) -> NoReturn:
     sys.stderr.write(f"weights: {message}\n")
-    raise typer.Exit(code)
+    sys.exit(code)

@@ -5,13 +5,10 @@ Here belongs presentation only; nothing here computes a weight.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
-
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
 from weights_pipeline.core.speed import adjustment_speed
 
@@ -21,38 +18,48 @@ if TYPE_CHECKING:
     from weights_pipeline.runs import RunReport
     from weights_pipeline.store.queries import WeightSet
 
-console = Console(highlight=False)
 _OFFENDERS_SHOWN = 5
 
 
 def weights(found: WeightSet) -> None:
     """Print one weight set with its reasons."""
     metric = found.metric.rsplit("_", 1)[0].capitalize()
-    table = Table(title=f"{found.book}: weights in force from {found.effective_from}", title_justify="left")
-    table.add_column("Strategy", no_wrap=True)
-    for name in ("Base", "Target", "Realised", "Final", metric):
-        table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("Why", overflow="fold")
-    for row in found.rows:
-        table.add_row(
+    parts = ("base", "target", "realized", "final")
+    rows = [
+        [
             row.strategy,
-            *(f"{100 * value:.2f}%" for value in (row.base, row.target, row.realized, row.final)),
+            *(f"{100 * getattr(row, part):.2f}%" for part in parts),
             "–" if row.metric_value is None else f"{row.metric_value:.2f}",
             row.note,
-        )
-    totals = [sum(getattr(row, part) for row in found.rows) for part in ("base", "target", "realized", "final")]
-    table.add_section()
-    table.add_row("Total", *(f"{100 * total:.2f}%" for total in totals), "", "")
-    console.print(table)
-    console.print(f"Last rebalance: on data to {found.as_of}, in force from {found.effective_from}. ", end="")
-    console.print(f"Next: {found.next_rebalance}.")
+        ]
+        for row in found.rows
+    ]
+    totals = [f"{100 * sum(getattr(row, part) for row in found.rows):.2f}%" for part in parts]
+    _say(f"{found.book}: weights in force from {found.effective_from}")
+    _table([*rows, ["Total", *totals, "", ""]], ["Strategy", "Base", "Target", "Realised", "Final", metric, "Why"])
+    _say(f"Last rebalance: on data to {found.as_of}, in force from {found.effective_from}.")
+    _say(f"Next rebalance: {found.next_rebalance}.")
     if found.scalar is None:
-        console.print("Risk scalar: none to be had, not applied.")
+        _say("Risk scalar: none to be had, not applied.")
     else:
         since = f"on {found.scalar_session}" if found.scalar_session else "before the first state"
         effect = "applied" if found.applied else "computed, not applied"
-        console.print(f"Regime {found.regime or 'not known yet'}, risk scalar {found.scalar:.4f} ({since}), {effect}.")
-    console.print(f"Speed: {speed_sentence(found.rate)}")
+        _say(f"Regime {found.regime or 'not known yet'}, risk scalar {found.scalar:.4f} ({since}), {effect}.")
+    _say(f"Speed: {speed_sentence(found.rate)}")
+
+
+def _say(line: str = "") -> None:
+    sys.stdout.write(line + "\n")
+
+
+def _table(rows: list[list[str]], headings: list[str]) -> None:
+    """Print aligned columns, numbers to the right. No library: importing one costs more than all else here."""
+    columns = list(zip(headings, *rows, strict=True))
+    widths = [max(map(len, column)) for column in columns]
+    numeric = [all(cell[:1] in "-–0123456789" for cell in column[1:] if cell) for column in columns]
+    for row in (headings, ["─" * width for width in widths], *rows):
+        cells = zip(row, widths, numeric, strict=True)
+        _say("  ".join(cell.rjust(width) if right else cell.ljust(width) for cell, width, right in cells).rstrip())
 
 
 def speed_sentence(rate: float) -> str:
@@ -76,22 +83,21 @@ def weights_as_dict(found: WeightSet) -> dict[str, Any]:
 
 def outcomes(found: Sequence[tuple[str, Check, Finding]]) -> None:
     """Print check outcomes, offending rows beneath."""
-    table = Table(title="Checks", title_justify="left")
-    for name in ("", "Table", "Check", "Finding"):
-        table.add_column(name, overflow="fold")
-    for schema, check, finding in found:
-        table.add_row(_mark(check, finding), f"{schema}/{check.table.name}", check.name, escape(finding.summary))
-    console.print(table)
+    rows = [
+        [_mark(passed=finding.passed, error=check.error), f"{schema}/{check.table.name}", check.name, finding.summary]
+        for schema, check, finding in found
+    ]
+    _table(rows, ["", "Table", "Check", "Finding"])
     for schema, check, finding in found:
         if not finding.passed and len(finding.offending):
-            console.print(f"[bold]{schema}/{check.table.name}: {check.name}[/bold], {len(finding.offending)} rows:")
-            console.print(finding.offending.head(_OFFENDERS_SHOWN).to_string(index=False), markup=False)
+            _say(f"\n{schema}/{check.table.name}: {check.name}, {len(finding.offending)} rows:")
+            _say(finding.offending.head(_OFFENDERS_SHOWN).to_string(index=False))
 
 
-def _mark(check: Check, finding: Finding) -> str:
-    if finding.passed:
-        return "[green]ok[/green]"
-    return "[red]ERROR[/red]" if check.error else "[yellow]WARN[/yellow]"
+def _mark(*, passed: bool, error: bool) -> str:
+    if passed:
+        return "ok"
+    return "ERROR" if error else "WARN"
 
 
 def outcome_as_dict(schema: str, check: Check, finding: Finding) -> dict[str, Any]:
@@ -112,18 +118,17 @@ def outcome_as_dict(schema: str, check: Check, finding: Finding) -> dict[str, An
 @contextmanager
 def progress(*, quiet: bool) -> Iterator[Callable[[int, int, str], None]]:
     """Show a progress bar; yields the function that moves it: (done, total, what is being done)."""
+    from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
     columns = (
         SpinnerColumn(finished_text="✓"),
-        TextColumn("{task.description:<42}"),
-        BarColumn(),
+        TextColumn("{task.description:<30}"),
+        BarColumn(bar_width=24),
         MofNCompleteColumn(),
-        TextColumn("partitions"),
         TimeElapsedColumn(),
     )
-    bar = Progress(*columns, console=Console(stderr=True), disable=quiet)
-    with bar:
+    with Progress(*columns, console=Console(stderr=True), disable=quiet) as bar:
         task = bar.add_task("starting", total=None)
         yield lambda done, total, what: bar.update(task, completed=done, total=total, description=what)
 
@@ -131,22 +136,21 @@ def progress(*, quiet: bool) -> Iterator[Callable[[int, int, str], None]]:
 def run_report(report: RunReport) -> None:
     """Print what a run did."""
     if report.success:
-        console.print(
+        _say(
             f"{report.materialisations} partitions of {report.assets} assets materialised, "
             f"{report.first} to {report.last}, in {report.seconds:.1f} s."
         )
     else:
-        console.print("[red]The run failed.[/red] Nothing of the failed step was written.")
+        _say("The run failed. Nothing of the failed step was written.")
         for error in report.errors:
-            console.print(f"  {escape(error)}")
+            _say(f"  {error}")
     failed = [c for c in report.checks if not c.passed]
-    console.print(f"Checks: {len(report.checks) - len(failed)} passed, {len(failed)} not.")
+    _say(f"Checks: {len(report.checks) - len(failed)} passed, {len(failed)} not.")
     for outcome in failed:
-        colour = "red" if outcome.error else "yellow"
-        severity = "ERROR" if outcome.error else "WARN"
-        console.print(f"  [{colour}]{severity}[/{colour}] {outcome.asset}: {outcome.name}: {escape(outcome.summary)}")
+        _say(f"  {_mark(passed=False, error=outcome.error)} {outcome.asset}: {outcome.name}: {outcome.summary}")
+    _say()
 
 
 def next_steps() -> None:
     """Say where to look next after the demo."""
-    console.print("\nSee it: [bold]make ui[/bold], then http://127.0.0.1:3000/asset-groups/ for the lineage.")
+    _say("\nSee it in Dagster: `make ui`, then http://127.0.0.1:3000/asset-groups for the lineage.")

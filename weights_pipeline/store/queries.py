@@ -7,9 +7,12 @@ from __future__ import annotations
 
 import datetime as dt
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from weights_pipeline.store.duckdb_store import DuckDBStore, quoted
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
 
 
 class NothingInForceError(LookupError):
@@ -49,43 +52,62 @@ class WeightSet:
 def books_in_store(store: DuckDBStore) -> list[str]:
     """Books that have final weights, by name."""
     with store.reading() as connection:
-        rows = connection.execute(
-            "SELECT table_schema FROM information_schema.tables WHERE table_name = 'final_weights' ORDER BY 1"
-        ).fetchall()
-    return [row[0] for row in rows]
+        return _books(connection)
 
 
-def weights_in_force(store: DuckDBStore, book: str, on: dt.date | None = None) -> WeightSet:
-    """Newest weights of a book whose effective date is not after ``on`` (the newest of all when None).
+def weights_in_force(store: DuckDBStore, book: str | None = None, on: dt.date | None = None) -> list[WeightSet]:
+    """Newest weights whose effective date is not after ``on``, of one book or of all.
+
+    Parameters
+    ----------
+    store
+        Where to look.
+    book
+        Name of a book; all of them when None.
+    on
+        Day on which the weights were in force; the newest of all when None.
 
     Raises
     ------
+    FileNotFoundError
+        The store does not exist.
     NothingInForceError
         There are none.
     """
-    if book not in books_in_store(store):
-        raise NothingInForceError(
-            f"book {book!r} has no weights in {store.path}. Run `weights run --book {book}` first."
-        )
-    schema = quoted(book)
     with store.reading() as connection:
-        newest = connection.execute(
-            f"SELECT max(as_of) FROM {schema}.final_weights WHERE effective_from <= coalesce(?, 'infinity'::DATE)",  # noqa: S608
-            [on],
-        ).fetchall()[0][0]
-        if newest is None:
-            first = connection.execute(f"SELECT min(effective_from) FROM {schema}.final_weights").fetchall()[0][0]  # noqa: S608
-            raise NothingInForceError(f"book {book!r} has no weights in force on {on}; the first are from {first} on")
-        rows: list[tuple[Any, ...]] = connection.execute(
-            f"""
-            SELECT strategy, r.base, t.target, f.realized, f.final, t.metric_value, t.note,
-                   t.metric, f.as_of, f.effective_from, f.next_rebalance, r.rate,
-                   f.scalar, f.scalar_session, f.regime, f.applied
-            FROM {schema}.final_weights f
-            JOIN {schema}.realized_weights r USING (as_of, strategy)
-            JOIN {schema}.target_weights t USING (as_of, strategy)
-            WHERE as_of = ? ORDER BY strategy
-            """,  # noqa: S608
-            [newest],
-        ).fetchall()
+        books = _books(connection)
+        if not books or (book is not None and book not in books):
+            name = book or "NAME"
+            raise NothingInForceError(f"{name}: no weights in {store.path}. Run `weights run --book {name}` first.")
+        return [_in_force(connection, name, on) for name in ([book] if book else books)]
+
+
+def _books(connection: DuckDBPyConnection) -> list[str]:
+    rows = connection.execute(
+        "SELECT schema_name FROM duckdb_tables() WHERE table_name = 'final_weights' ORDER BY schema_name"
+    ).fetchall()
+    return [row[0] for row in rows]
+
+
+def _in_force(connection: DuckDBPyConnection, book: str, on: dt.date | None) -> WeightSet:
+    schema = quoted(book)
+    first, newest = connection.execute(
+        "SELECT min(effective_from), max(as_of) "  # noqa: S608 - quoted identifier
+        f"FILTER (effective_from <= coalesce(?, 'infinity'::DATE)) FROM {schema}.final_weights",
+        [on],
+    ).fetchall()[0]
+    if newest is None:
+        raise NothingInForceError(f"{book}: no weights in force on {on}; the first are from {first} on")
+    rows: list[tuple[Any, ...]] = connection.execute(
+        f"""
+        SELECT strategy, r.base, t.target, f.realized, f.final, t.metric_value, t.note,
+               t.metric, f.as_of, f.effective_from, f.next_rebalance, r.rate,
+               f.scalar, f.scalar_session, f.regime, f.applied
+        FROM {schema}.final_weights f
+        JOIN {schema}.realized_weights r USING (as_of, strategy)
+        JOIN {schema}.target_weights t USING (as_of, strategy)
+        WHERE as_of = ? ORDER BY strategy
+        """,  # noqa: S608 - quoted identifier
+        [newest],
+    ).fetchall()
     return WeightSet(book, tuple(WeightRow(*row[:7]) for row in rows), *rows[0][7:])
