@@ -1,5 +1,6 @@
 """Real materialisations: ranges, single months, re-runs, gaps, corrections, the future."""
 
+import datetime as dt
 import signal
 import subprocess
 import sys
@@ -8,8 +9,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from weights_pipeline.definitions import build_definitions
 from weights_pipeline.runs import RangeError
+from weights_pipeline.settings import Settings
 from weights_pipeline.store import catalog
+from weights_pipeline.store.duckdb_store import DuckDBStore
 from weights_pipeline_tests.conftest import BOOK, BOOK_TABLES, cut_ledger, edit_rows, edit_yaml
 
 
@@ -214,6 +218,40 @@ def test_a_gate_stops_weights_that_break_a_cap_before_they_are_written(small_dat
     assert not report.success
     assert any("above its cap" in error for error in report.errors), report.errors
     assert other.hashes() == before
+
+
+def test_open_month_grows_and_does_not_count_until_it_has_ended(own_data, tmp_path, instance, monkeypatch):
+    """The ledger is read in the middle of May, again in June; a book may only compute on May after the latter."""
+    source = own_data / "ledgers" / "sample.yaml"
+    source.write_text("".join(f"{line}\n" for line in source.read_text().splitlines() if "last_month" not in line))
+    settings = Settings(data=own_data, home=tmp_path / "home")
+    store = DuckDBStore(settings.store_path)
+    definitions = build_definitions(settings)
+
+    def run(job, first, last, now):
+        moment = dt.datetime.fromisoformat(now).replace(tzinfo=dt.UTC)
+        for module in ("weights_pipeline.store.duckdb_io", "weights_pipeline.assets.ledger"):
+            monkeypatch.setattr(f"{module}.run_instant", lambda *_: moment)
+        tags = {"dagster/asset_partition_range_start": first, "dagster/asset_partition_range_end": last}
+        return definitions.resolve_job_def(job).execute_in_process(instance=instance, tags=tags, raise_on_error=False)
+
+    assert run("sample_ledger", "2012-01-01", "2013-05-01", "2013-05-15T12:00").success
+    returns = store.read("ledger", catalog.STRATEGY_RETURNS)
+    assert returns["session"].max() == pd.Timestamp("2013-05-14")
+    open_lots = store.read("ledger", catalog.OPEN_LOTS)
+    assert open_lots["snapshot"].max() == pd.Timestamp("2013-05-14")
+    assert run("sample_ledger", "2013-05-01", "2013-06-01", "2013-06-01T09:30").success
+    assert store.read("ledger", catalog.STRATEGY_RETURNS)["session"].max() == pd.Timestamp("2013-05-31")
+    before = store.read("ledger", catalog.STRATEGY_RETURNS, ["2013-05-01"])
+    pd.testing.assert_frame_equal(
+        before[before["session"] <= "2013-05-14"].reset_index(drop=True),
+        returns[returns["session"] >= "2013-05-01"].reset_index(drop=True),
+    )
+    assert run("calmar_core", "2012-01-01", "2013-05-01", "2013-06-01T10:30").success
+    refused = run("calmar_core", "2013-06-01", "2013-06-01", "2013-07-01T10:30")
+    assert not refused.success
+    errors = [e.step_failure_data.error.to_string() for e in refused.all_events if e.is_step_failure]
+    assert any("2013-06-01 was written before its window had ended" in error for error in errors)
 
 
 KILLED = """

@@ -16,7 +16,6 @@ from weights_pipeline.assets.common import (
     only_windows,
     per_partition,
     run_windows,
-    sessions_of,
     table_metadata,
     window_dates,
 )
@@ -61,10 +60,10 @@ def ledger_assets(source: LedgerSource, root: Path) -> list[dg.AssetsDefinition]
         now = run_instant(context.instance, context.run.run_id)
         windows = run_windows(context)
         intake = read_ledger(source, root, horizon=_horizon(source, months, now))
-        month_ends = last_sessions(sessions_of(source, windows), window_dates(windows))
+        sessions = _closed_sessions(source, windows, f"{source.first_month}-01", now)
         frames = {
             catalog.TRADE_LEDGER: only_windows(intake.lots, "session", windows),
-            catalog.OPEN_LOTS: intake.open_lots(month_ends),
+            catalog.OPEN_LOTS: intake.open_lots(_month_ends(sessions, windows)),
             catalog.GIVEN_RETURNS: only_windows(intake.returns, "session", windows),
         }
         for table, figures in ((catalog.TRADE_LEDGER, _lot_figures), (catalog.OPEN_LOTS, _open_figures)):
@@ -104,8 +103,10 @@ def ledger_assets(source: LedgerSource, root: Path) -> list[dg.AssetsDefinition]
     def strategy_returns(context: dg.AssetExecutionContext, **tables: pd.DataFrame) -> pd.DataFrame:
         windows = run_windows(context)
         lots = tables[catalog.TRADE_LEDGER.name]
-        sessions = _closed_sessions(source, windows, lots, run_instant(context.instance, context.run.run_id))
-        start = sessions[sessions.searchsorted(window_dates(windows).left[0])]
+        opened = lots["open_session"].min() if len(lots) else pd.Timestamp.max
+        first = min(pd.Timestamp(f"{source.first_month}-01"), opened)
+        sessions = _closed_sessions(source, windows, first, run_instant(context.instance, context.run.run_id))
+        start = window_dates(windows).left[0]
         given = tables.get(catalog.GIVEN_RETURNS.name, pd.DataFrame())
         table = returns_table(lots, tables[catalog.OPEN_LOTS.name], given, sessions, read_capital(source, root), start)
         return per_partition(context, table, "session", windows, _return_figures)
@@ -132,15 +133,19 @@ def _horizon(source: LedgerSource, months: dg.MonthlyPartitionsDefinition, now: 
 
 
 def _closed_sessions(
-    source: LedgerSource, windows: Sequence[Window], lots: pd.DataFrame, now: dt.datetime
+    source: LedgerSource, windows: Sequence[Window], first: str | pd.Timestamp, now: dt.datetime
 ) -> pd.DatetimeIndex:
-    """Sessions that had closed by now, from the first opening to the end of the last window."""
-    first = pd.Timestamp(f"{source.first_month}-01")
-    if len(lots):
-        first = min(first, lots["open_session"].min())
+    """Sessions that had closed by now, from a first day to the end of the last window."""
     last = pd.Timestamp(windows[-1].end.date()) - pd.Timedelta(days=1)
-    closes = session_closes(source.calendar, first.date(), last.date())
+    closes = session_closes(source.calendar, pd.Timestamp(first).date(), last.date())
     return pd.DatetimeIndex(closes.index[closes <= pd.Timestamp(now).tz_convert("UTC").tz_localize(None)])
+
+
+def _month_ends(sessions: pd.DatetimeIndex, windows: Sequence[Window]) -> pd.DatetimeIndex:
+    """Last closed session of each window that has one; an open month's is the newest there is."""
+    dates = window_dates(windows)
+    begun = dates[dates.left <= sessions[-1]] if len(sessions) else dates[:0]
+    return last_sessions(sessions, begun)
 
 
 def _hashes(lots: pd.DataFrame, windows: Sequence[Window]) -> dict[str, str]:
