@@ -18,7 +18,7 @@ from weights_pipeline.checks import STORE_POOL
 from weights_pipeline.ledger import LedgerSource, calendar_sessions
 from weights_pipeline.partitions import SINGLE_RUN
 from weights_pipeline.store.contract import Window
-from weights_pipeline.store.duckdb_io import asset_metadata, partition_window
+from weights_pipeline.store.duckdb_io import asset_metadata, partition_window, table_figures
 from weights_pipeline.store.tables import Table, Type
 
 IO_MANAGER = "io_manager"
@@ -111,8 +111,13 @@ def per_partition(
     edges = np.searchsorted(slot[order], np.arange(len(windows) + 1))
     for window, (first, last) in zip(windows, pairwise(edges), strict=True):
         rows = frame.iloc[order[first:last]]
+        # A preview for the newest partition only: a thousand of them would be most of a run's time.
+        figures: dict[str, Any] = {"dagster/row_count": len(rows)}
+        if window is windows[-1]:
+            figures = table_figures(rows)
         if len(rows):
-            context.add_asset_metadata(dict(measure(rows)), asset_key=asset, partition_key=window.key)
+            figures.update(measure(rows))
+        context.add_asset_metadata(figures, asset_key=asset, partition_key=window.key)
     return frame
 
 
