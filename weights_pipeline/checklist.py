@@ -6,14 +6,17 @@ What a check computes is in ``core.verify``; how it becomes an asset check is in
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import pandas as pd
 
-from weights_pipeline.books import Book
-from weights_pipeline.core import verify
+from weights_pipeline.books import Book, load_starter_metrics
+from weights_pipeline.core import chain, verify
+from weights_pipeline.core.metrics import ReturnHistory, metrics_table
 from weights_pipeline.core.verify import Finding
+from weights_pipeline.ledger import LedgerSource, calendar_sessions, read_capital
 from weights_pipeline.store import catalog
 from weights_pipeline.store.duckdb_store import DuckDBStore
 from weights_pipeline.store.tables import Table
@@ -99,8 +102,8 @@ def ledger_checks(books: Iterable[Book]) -> list[Check]:
     ]
 
 
-def book_checks(book: Book) -> list[Check]:
-    """Checks of one book's tables."""
+def book_checks(book: Book, source: LedgerSource, root: Path) -> list[Check]:
+    """Checks of one book's tables; ``source`` and ``root`` are the ledger it reads and the data folder."""
     profile = book.overlay.resolved_profile()
     min_sessions = book.metrics.sessions_needed(book.lookback)
 
@@ -216,4 +219,60 @@ def book_checks(book: Book) -> list[Check]:
             lambda store: verify.overlay_applied(read(catalog.FINAL_WEIGHTS)(store), realized(store), scalars(store)),
             blocking=True,
         ),
+        Check(
+            "no_look_ahead",
+            catalog.FINAL_WEIGHTS,
+            "Recomputed from a ledger cut at their date, sampled past weights come out the same, bit for bit.",
+            lambda store: _no_look_ahead(store, book, source, root),
+        ),
     ]
+
+
+def _no_look_ahead(store: DuckDBStore, book: Book, source: LedgerSource, root: Path) -> Finding:
+    final = store.read(book.name, catalog.FINAL_WEIGHTS)
+    dates = pd.DatetimeIndex(final["as_of"].unique()).sort_values()
+    sampled = dates[[len(dates) // 3, 2 * len(dates) // 3, len(dates) - 1]].unique() if len(dates) else dates
+    ledger = {
+        table: store.read(LEDGER_SCHEMA, table)
+        for table in (catalog.TRADE_LEDGER, catalog.OPEN_LOTS, catalog.GIVEN_RETURNS)
+    }
+    realized = store.read(book.name, catalog.REALIZED_WEIGHTS)
+    recomputed = [_recomputed(as_of, ledger, realized, book, source, root) for as_of in sampled]
+    stored = final[final["as_of"].isin(sampled)]
+    return verify.reproduced(pd.concat(recomputed) if recomputed else stored, stored)
+
+
+def _recomputed(
+    as_of: pd.Timestamp,
+    ledger: Mapping[Table, pd.DataFrame],
+    realized: pd.DataFrame,
+    book: Book,
+    source: LedgerSource,
+    root: Path,
+) -> pd.DataFrame:
+    """Final weights of one date from what was known on it: the same chain, on a ledger cut there."""
+    known = {table: frame[frame[str(table.time_column)] <= as_of] for table, frame in ledger.items()}
+    lots = known[catalog.TRADE_LEDGER]
+    first = pd.Timestamp(f"{source.first_month}-01")
+    if len(lots):
+        first = min(first, lots["open_session"].min())
+    calendar = calendar_sessions(source.calendar, first.date(), (as_of + pd.Timedelta(days=14)).date())
+    sessions = calendar[calendar <= as_of]
+    returns = chain.returns_table(
+        lots, known[catalog.OPEN_LOTS], known[catalog.GIVEN_RETURNS], sessions, read_capital(source, root), first
+    )
+    metrics = metrics_table(
+        ReturnHistory.from_long(returns, sessions=sessions),
+        pd.DatetimeIndex([as_of]),
+        book.lookback,
+        book.metrics,
+        strategies=list(book.strategies),
+        starter=load_starter_metrics(book, root),
+    )
+    targets = chain.target_table(metrics, book.metric, book.method, book.strategies, book.limits, book.gross)
+    past = realized[realized["as_of"] < as_of]
+    newest = chain.realized_table(past, targets, book.adjustment.rate, book.limits, book.gross, calendar)
+    state = chain.state_table(returns, pd.concat([past, newest]), book.overlay.sleeves)
+    regimes = chain.regime_table(state, book.overlay.thresholds)
+    scalars = chain.scalar_table(regimes, book.overlay.resolved_profile())
+    return chain.final_table(newest, scalars, book.overlay, calendar)

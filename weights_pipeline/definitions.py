@@ -51,7 +51,9 @@ def build_definitions(settings: Settings) -> dg.Definitions:
     for book in books.values():
         starter = load_starter_metrics(book, settings.data)
         assets += weight_assets(book, source, starter) + allocator_assets(book, source)
-        checks += [asset_check(c, dg.AssetKey([book.name, c.table.name])) for c in book_checks(book)]
+        checks += [
+            asset_check(c, dg.AssetKey([book.name, c.table.name])) for c in book_checks(book, source, settings.data)
+        ]
         job = dg.define_asset_job(
             book.name,
             selection=dg.AssetSelection.key_prefixes(book.name),

@@ -5,11 +5,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from weights_pipeline.books import load_books
 from weights_pipeline.checklist import book_checks, ledger_checks
 from weights_pipeline.checks import as_result
 from weights_pipeline.core import verify
+from weights_pipeline.ledger import load_ledger_source
 from weights_pipeline.store import catalog
-from weights_pipeline_tests.conftest import BOOK
+from weights_pipeline_tests.conftest import BOOK, DATA
 
 
 class Tampered:
@@ -94,12 +96,19 @@ BREAKS = [
         shifted("final", 9, 1e-12),
     ),
     ("final_weights", "final_is_realized_times_scalar", catalog.FINAL_WEIGHTS, lambda f: f.iloc[1:]),
+    ("final_weights", "no_look_ahead", catalog.FINAL_WEIGHTS, shifted("final", -1, 1e-16)),
+    ("final_weights", "no_look_ahead", catalog.TRADE_LEDGER, lambda f: f.assign(pnl=f["pnl"] * 1.01)),
 ]
 
 
+def all_checks(data):
+    book = load_books(data / "books")[BOOK]
+    source = load_ledger_source(data / "ledgers" / "sample.yaml")
+    return [*ledger_checks([book]), *book_checks(book, source, data)]
+
+
 def find(finished, table, name):
-    checks = [*ledger_checks([finished.book]), *book_checks(finished.book)]
-    (check,) = [c for c in checks if c.table.name == table and c.name == name]
+    (check,) = [c for c in all_checks(finished.settings.data) if c.table.name == table and c.name == name]
     return check
 
 
@@ -117,11 +126,7 @@ def test_a_broken_rule_is_found(finished, table, name, broken, change):
 
 def test_every_check_of_the_list_is_broken_above():
     broken = {(table, name) for table, name, *_ in BREAKS}
-    from weights_pipeline.books import load_books
-    from weights_pipeline_tests.conftest import DATA
-
-    book = load_books(DATA / "books")[BOOK]
-    declared = {(c.table.name, c.name) for c in [*ledger_checks([book]), *book_checks(book)]}
+    declared = {(c.table.name, c.name) for c in all_checks(DATA)}
     assert declared - broken == {("realized_weights", "no_gap")}
 
 
@@ -135,7 +140,7 @@ def test_gap_is_found(finished):
 
 
 def test_errors_pass_on_the_sound_history(finished):
-    checks = [*ledger_checks([finished.book]), *book_checks(finished.book)]
+    checks = all_checks(finished.settings.data)
     failed = [c.name for c in checks if c.error and not c.run(finished.store).passed]
     assert failed == []
 

@@ -360,6 +360,32 @@ def overlay_applied(final: pd.DataFrame, realized: pd.DataFrame, scalars: pd.Dat
     )
 
 
+def reproduced(recomputed: pd.DataFrame, stored: pd.DataFrame) -> Finding:
+    """Weights computed again are those stored: unscaled, scalar and final, bit for bit.
+
+    Parameters
+    ----------
+    recomputed, stored
+        Rows of ``final_weights`` for the same dates.
+    """
+    columns = ["realized", "scalar", "final"]
+    rows = stored.merge(
+        recomputed[["as_of", "strategy", *columns]],
+        on=["as_of", "strategy"],
+        how="outer",
+        suffixes=("", "_recomputed"),
+    )
+    gap = np.column_stack([np.abs(rows[name] - rows[f"{name}_recomputed"]) for name in columns]).max(axis=1, initial=0)
+    broken = ~(gap == 0)
+    return Finding(
+        passed=not broken.any(),
+        value=float(np.nanmax(gap, initial=0.0)),
+        limit=0.0,
+        summary=f"{len(rows)} weights of {rows['as_of'].nunique()} dates recomputed, {int(broken.sum())} differ",
+        offending=rows.loc[broken, ["as_of", "strategy", *columns, *(f"{name}_recomputed" for name in columns)]],
+    )
+
+
 def sticky_regimes(regimes: pd.DataFrame, thresholds: RegimeThresholds) -> Finding:
     """No regime is left for a calmer one before its minimum stay."""
     rows = regimes.sort_values("session")
