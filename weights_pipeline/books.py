@@ -18,10 +18,12 @@ from zoneinfo import ZoneInfo
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, field_validator, model_validator
 
+from weights_pipeline.core.lookback import Lookback
+from weights_pipeline.core.measures import MetricParameters
 from weights_pipeline.core.methods import METHODS
 from weights_pipeline.core.methods.base import Limits
-from weights_pipeline.core.metrics import Lookback, MetricParameters, StarterMetrics
 from weights_pipeline.core.scalar import AllocatorParameters
+from weights_pipeline.core.starter import StarterMetrics
 
 NAME_PATTERN = r"^[a-z][a-z0-9_]*$"
 GROSS_TOLERANCE = 1e-9

@@ -14,9 +14,10 @@ import pandas as pd
 
 from weights_pipeline.books import Book, load_starter_metrics
 from weights_pipeline.core import chain, verify
-from weights_pipeline.core.metrics import ReturnHistory, metrics_table
+from weights_pipeline.core.history import ReturnHistory
+from weights_pipeline.core.metrics import metrics_table
 from weights_pipeline.core.verify import Finding
-from weights_pipeline.ledger import LedgerSource, calendar_sessions, read_capital
+from weights_pipeline.ledger import LedgerSource, calendar_sessions, read_capital, read_prices
 from weights_pipeline.store import catalog
 from weights_pipeline.store.duckdb_store import DuckDBStore
 from weights_pipeline.store.tables import Table
@@ -259,7 +260,13 @@ def _recomputed(
     calendar = calendar_sessions(source.calendar, first.date(), (as_of + pd.Timedelta(days=14)).date())
     sessions = calendar[calendar <= as_of]
     returns = chain.returns_table(
-        lots, known[catalog.OPEN_LOTS], known[catalog.GIVEN_RETURNS], sessions, read_capital(source, root), first
+        lots,
+        known[catalog.OPEN_LOTS],
+        known[catalog.GIVEN_RETURNS],
+        sessions,
+        read_capital(source, root),
+        first,
+        read_prices(source, root),
     )
     metrics = metrics_table(
         ReturnHistory.from_long(returns, sessions=sessions),

@@ -10,7 +10,7 @@ import warnings
 import dagster as dg
 
 from weights_pipeline.books import Book
-from weights_pipeline.core.metrics import Lookback
+from weights_pipeline.core.lookback import Lookback
 from weights_pipeline.ledger import LedgerSource, exchange_timezone
 
 # Backfill policies and mappings past the first partition are marked as beta; the version range of the dependency is

@@ -18,7 +18,7 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from weights_pipeline.core.returns import AverageLotValue, AveragePositionValue, CapitalBase
+from weights_pipeline.core.capital import AverageLotValue, AveragePositionValue, CapitalBase
 from weights_pipeline.ledger import (
     Intake,
     LedgerError,

@@ -16,19 +16,18 @@ from pandas.testing import assert_frame_equal
 from pydantic import TypeAdapter, ValidationError
 
 from weights_pipeline.core import metrics
-from weights_pipeline.core.metrics import (
+from weights_pipeline.core.history import ReturnHistory
+from weights_pipeline.core.lookback import Lookback
+from weights_pipeline.core.measures import (
     METRICS,
     REASONS,
-    Lookback,
     MetricParameters,
-    ReturnHistory,
-    StarterMetrics,
-    build_up,
-    metrics_table,
     rolling_calmar,
     rolling_max_drawdown,
     rolling_sharpe,
 )
+from weights_pipeline.core.metrics import metrics_table
+from weights_pipeline.core.starter import StarterMetrics, build_up
 
 YEAR, QUARTER = Lookback(12, "months"), Lookback(90, "days")
 LENIENT = MetricParameters(min_closed_lots=0, min_sessions=2)

@@ -12,18 +12,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import Field, TypeAdapter, ValidationError
 
-from weights_pipeline.core.returns import (
+from weights_pipeline.core.capital import (
     AverageLotValue,
     AveragePositionValue,
     CapitalBase,
     CapitalEntry,
     CapitalPolicy,
-    LotArrays,
-    daily_return_arrays,
-    daily_returns,
-    mark_to_market,
-    wide,
 )
+from weights_pipeline.core.lot_arrays import LotArrays
+from weights_pipeline.core.marking import mark_to_market
+from weights_pipeline.core.returns import daily_return_arrays, daily_returns, wide
 
 SESSIONS = pd.bdate_range("2020-01-01", periods=90)
 WINDOW = 15

@@ -23,7 +23,14 @@ from weights_pipeline.checklist import LEDGER_SCHEMA
 from weights_pipeline.checks import STORE_POOL, as_result
 from weights_pipeline.core.chain import last_sessions, returns_table
 from weights_pipeline.core.verify import unchanged_months
-from weights_pipeline.ledger import LedgerSource, exchange_timezone, read_capital, read_ledger, session_closes
+from weights_pipeline.ledger import (
+    LedgerSource,
+    exchange_timezone,
+    read_capital,
+    read_ledger,
+    read_prices,
+    session_closes,
+)
 from weights_pipeline.partitions import SINGLE_RUN, history, ledger_months
 from weights_pipeline.store import catalog
 from weights_pipeline.store.contract import Window, content_hashes, prepare
@@ -108,7 +115,15 @@ def ledger_assets(source: LedgerSource, root: Path) -> list[dg.AssetsDefinition]
         sessions = _closed_sessions(source, windows, first, run_instant(context.instance, context.run.run_id))
         start = window_dates(windows).left[0]
         given = tables.get(catalog.GIVEN_RETURNS.name, pd.DataFrame())
-        table = returns_table(lots, tables[catalog.OPEN_LOTS.name], given, sessions, read_capital(source, root), start)
+        table = returns_table(
+            lots,
+            tables[catalog.OPEN_LOTS.name],
+            given,
+            sessions,
+            read_capital(source, root),
+            start,
+            read_prices(source, root),
+        )
         return per_partition(context, table, "session", windows, _return_figures)
 
     return [trades, quarantine, strategy_returns]

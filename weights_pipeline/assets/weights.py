@@ -12,7 +12,9 @@ import pandas as pd
 from weights_pipeline.assets.common import book_asset, per_partition, run_windows, sessions_of, window_dates
 from weights_pipeline.books import Book
 from weights_pipeline.core.chain import last_sessions, realized_table, target_table
-from weights_pipeline.core.metrics import ReturnHistory, StarterMetrics, metrics_table
+from weights_pipeline.core.history import ReturnHistory
+from weights_pipeline.core.metrics import metrics_table
+from weights_pipeline.core.starter import StarterMetrics
 from weights_pipeline.ledger import LedgerSource
 from weights_pipeline.partitions import PREVIOUS, book_months, window
 from weights_pipeline.store import catalog

@@ -13,10 +13,12 @@ import numpy as np
 import pandas as pd
 
 from weights_pipeline.core.adjust import partial_adjustment
+from weights_pipeline.core.capital import CapitalPolicy
+from weights_pipeline.core.marking import mark_to_market
 from weights_pipeline.core.methods.base import Limits, Method, target_weights
 from weights_pipeline.core.overlay import apply_overlay
 from weights_pipeline.core.regime import RegimeThresholds, classify
-from weights_pipeline.core.returns import CapitalPolicy, daily_returns, wide
+from weights_pipeline.core.returns import daily_returns, wide
 from weights_pipeline.core.scalar import AllocatorParameters, Profile, risk_scalar
 from weights_pipeline.core.sessions import next_session
 from weights_pipeline.core.state import allocator_state, reference_portfolio, sleeve_contributions
@@ -51,6 +53,7 @@ def returns_table(
     sessions: pd.DatetimeIndex,
     policy: CapitalPolicy,
     start: pd.Timestamp,
+    prices: pd.DataFrame | None = None,
 ) -> pd.DataFrame:
     """Daily returns from ``start`` on, from lots or, where a strategy delivers them, as given.
 
@@ -66,13 +69,16 @@ def returns_table(
         How capital is chosen.
     start
         First session wanted.
+    prices
+        Closing prices, sessions × symbols; where given, lots from fills are marked to market while open.
 
     Returns
     -------
     DataFrame
         Rows of ``strategy_returns``.
     """
-    booked = daily_returns(lots, sessions, policy, open_lots=open_lots, start=start)
+    marked = None if prices is None else mark_to_market(lots, open_lots, prices, sessions)
+    booked = daily_returns(lots, sessions, policy, open_lots=open_lots, marked=marked, start=start)
     if given.empty:
         return booked
     spread = wide(given).reindex(sessions)

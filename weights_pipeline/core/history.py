@@ -1,0 +1,158 @@
+"""Return histories: daily returns of many strategies as aligned arrays.
+
+Here belong their shape and what is refused on the way in. Here do not belong the making of returns from lots
+(``returns``) nor anything measured on them (``measures``).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.int64]
+BoolArray = NDArray[np.bool_]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ReturnHistory:
+    """Daily returns and activity of strategies, aligned on sessions.
+
+    Attributes
+    ----------
+    sessions : DatetimeIndex, shape (T,)
+        Ascending, tz-naive midnights.
+    strategies : tuple of str, length N
+        Sorted and unique.
+    returns : ndarray of float, shape (T, N)
+        Simple daily returns, each above −1. NaN before a strategy's first activity and nowhere else.
+    closed_lots, winning_lots : ndarray of int, shape (T, N), or None
+        Lots closed, and closed with a profit, per session. None when returns were ingested without lots.
+    active : ndarray of bool, shape (T, N)
+        Whether the strategy had capital at work in the session.
+
+    Raises
+    ------
+    ValueError
+        When a rule above is broken; the message names the strategy and the session.
+    """
+
+    sessions: pd.DatetimeIndex
+    strategies: tuple[str, ...]
+    returns: FloatArray
+    closed_lots: IntArray | None
+    winning_lots: IntArray | None
+    active: BoolArray
+
+    def __post_init__(self) -> None:
+        _check_sessions(self.sessions)
+        if list(self.strategies) != sorted(set(self.strategies)):
+            raise ValueError(f"strategies: expected sorted and unique names, got {list(self.strategies)}")
+        shape = (len(self.sessions), len(self.strategies))
+        if (self.closed_lots is None) != (self.winning_lots is None):
+            raise ValueError("closed_lots and winning_lots: expected both or neither")
+        for name in ("returns", "closed_lots", "winning_lots", "active"):
+            array = getattr(self, name)
+            if array is not None and array.shape != shape:
+                raise ValueError(f"{name}: expected shape {shape} (sessions, strategies), got {array.shape}")
+        live = np.arange(shape[0])[:, None] >= self.first_live
+        self._refuse(live & np.isnan(self.returns), "daily_return missing after the first activity (expected 0)")
+        self._refuse(np.isinf(self.returns), "daily_return not finite")
+        self._refuse(self.returns <= -1, "daily_return of -100% or worse")
+        if self.closed_lots is not None and self.winning_lots is not None:
+            self._refuse(~live & (self.closed_lots != 0), "closed_lots before the first daily_return")
+            self._refuse(self.winning_lots < 0, "winning_lots below 0")
+            self._refuse(self.winning_lots > self.closed_lots, "more winning_lots than closed_lots")
+
+    @property
+    def first_live(self) -> IntArray:
+        """Index of each strategy's first session with a return, shape (N,); T where there is none."""
+        live = ~np.isnan(self.returns)
+        if not len(live):
+            return np.zeros(live.shape[1], dtype=np.int64)
+        return np.where(live.any(axis=0), live.argmax(axis=0), len(live))
+
+    @classmethod
+    def from_long(cls, frame: pd.DataFrame, *, sessions: pd.DatetimeIndex | None = None) -> Self:
+        """Align a long frame on sessions.
+
+        Parameters
+        ----------
+        frame : DataFrame
+            Columns ``session``, ``strategy``, ``daily_return``, ``closed_lots``, ``winning_lots`` and
+            ``active``; one row per session and strategy, in any order. A row may be absent, or its return
+            null, before the first activity. The lot counts are null throughout when returns were ingested
+            without lots.
+        sessions : DatetimeIndex, optional
+            The calendar to align on; by default the sessions in `frame`.
+
+        Returns
+        -------
+        ReturnHistory
+
+        Raises
+        ------
+        ValueError
+            When a column is missing, a session is not in the calendar, a session and strategy occur twice,
+            lot counts are null in some rows only, or the result breaks a rule of the class.
+        """
+        columns = ("session", "strategy", "daily_return", "closed_lots", "winning_lots", "active")
+        missing = [column for column in columns if column not in frame]
+        if missing:
+            raise ValueError(f"returns: missing columns {missing}, got {list(frame.columns)}")
+        if frame["strategy"].isna().any():
+            raise ValueError("strategy: expected a name in every row, found null")
+        days = pd.DatetimeIndex(frame["session"])
+        names = np.asarray(frame["strategy"], dtype=object)
+        if sessions is None:
+            sessions = days.unique().sort_values().rename(None)
+        _check_sessions(sessions)
+        strategies = tuple(sorted(set(names)))
+        row, column = sessions.get_indexer(days), pd.Index(strategies, dtype=object).get_indexer(names)
+
+        def refuse(bad: NDArray[np.bool_], what: str) -> None:
+            if bad.any():
+                k = int(np.flatnonzero(bad)[0])
+                raise ValueError(f"{what}: strategy {names[k]!r}, session {days[k]}")
+
+        refuse(row < 0, "session outside the calendar")
+        refuse(
+            pd.Series(row * len(strategies) + column).duplicated().to_numpy(),
+            "more than one row for a session",
+        )
+
+        def spread(values: pd.Series, empty: float) -> FloatArray:
+            # Strategy by strategy in memory, as the window kernel reads it.
+            grid = np.full((len(sessions), len(strategies)), empty, order="F")
+            grid[row, column] = values.to_numpy(dtype=np.float64, na_value=np.nan)
+            return grid
+
+        unknown = frame[["closed_lots", "winning_lots"]].isna().to_numpy()
+        without_lots = bool(unknown.all()) and len(frame) > 0
+        if not without_lots:
+            refuse(unknown[:, 0] | unknown[:, 1], "closed_lots or winning_lots null here but not everywhere")
+        refuse(frame["active"].isna().to_numpy(), "active is null")
+        return cls(
+            sessions=sessions,
+            strategies=strategies,
+            returns=spread(frame["daily_return"], np.nan),
+            closed_lots=None if without_lots else spread(frame["closed_lots"], 0.0).astype(np.int64),
+            winning_lots=None if without_lots else spread(frame["winning_lots"], 0.0).astype(np.int64),
+            active=spread(frame["active"], 0.0).astype(np.bool_),
+        )
+
+    def _refuse(self, bad: BoolArray, what: str) -> None:
+        if bad.any():
+            t, i = (int(index[0]) for index in np.nonzero(bad))
+            raise ValueError(f"{what}: strategy {self.strategies[i]!r}, session {self.sessions[t]:%Y-%m-%d}")
+
+
+def _check_sessions(sessions: pd.DatetimeIndex) -> None:
+    if sessions.tz is not None or not (sessions == sessions.normalize()).all():
+        raise ValueError("sessions: expected tz-naive midnights")
+    if not (sessions.is_monotonic_increasing and sessions.is_unique):
+        raise ValueError("sessions: expected ascending and unique days")

@@ -1,0 +1,118 @@
+"""Lookbacks: how far back a metric looks from a session.
+
+Here belong windows in months, days and sessions, and the length of a year. Here does not belong what is measured in a
+window (``measures``).
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import ClassVar, Literal, Self
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+IntArray = NDArray[np.int64]
+
+SESSIONS_PER_YEAR = 252
+MONTHS_PER_YEAR = 12
+DAYS_PER_YEAR = 365.25
+
+
+@dataclass(frozen=True)
+class Lookback:
+    """A trailing stretch (d − lookback, d].
+
+    Attributes
+    ----------
+    amount : int
+        How many, at least 1.
+    unit : {"months", "days", "sessions"}
+        Calendar months, calendar days or sessions.
+    """
+
+    __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
+
+    amount: int
+    unit: Literal["months", "days", "sessions"]
+
+    def __post_init__(self) -> None:
+        if self.unit not in ("months", "days", "sessions"):
+            raise ValueError(f"lookback.unit: expected months, days or sessions, got {self.unit!r}")
+        if self.amount < 1:
+            raise ValueError(f"lookback.amount: expected at least 1, got {self.amount}")
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read a label such as ``12m`` (calendar months), ``90d`` (calendar days) or ``60s`` (sessions).
+
+        Raises
+        ------
+        ValueError
+            When `text` is not a positive whole number followed by m, d or s.
+        """
+        match = re.fullmatch(r"([1-9][0-9]*)([mds])", text)
+        if match is None:
+            raise ValueError(f"lookback: expected months, days or sessions such as 12m, 90d or 60s, got {text!r}")
+        units: dict[str, Literal["months", "days", "sessions"]] = {
+            "m": "months",
+            "d": "days",
+            "s": "sessions",
+        }
+        return cls(int(match[1]), units[match[2]])
+
+    @property
+    def label(self) -> str:
+        """The text `parse` reads, e.g. ``12m``."""
+        return f"{self.amount}{self.unit[0]}"
+
+    @property
+    def expected_sessions(self) -> float:
+        """Sessions the lookback spans at 252 a year."""
+        per_unit = {
+            "months": SESSIONS_PER_YEAR / MONTHS_PER_YEAR,
+            "days": SESSIONS_PER_YEAR / DAYS_PER_YEAR,
+            "sessions": 1.0,
+        }
+        return self.amount * per_unit[self.unit]
+
+    @property
+    def full_months(self) -> int:
+        """Whole months the lookback spans, rounded, at least 1: 12 for ``12m``, 3 for ``90d``."""
+        return max(1, round(self.expected_sessions * MONTHS_PER_YEAR / SESSIONS_PER_YEAR))
+
+    @property
+    def is_one_year(self) -> bool:
+        """Whether this is the 12-month lookback, whose full window needs no annualisation."""
+        return (self.amount, self.unit) == (MONTHS_PER_YEAR, "months")
+
+    def metric(self, name: str) -> str:
+        """Return the output name of a metric over this lookback, e.g. ``calmar_12m``."""
+        return f"{name}_{self.label}"
+
+    def starts(self, sessions: pd.DatetimeIndex, as_of: pd.DatetimeIndex) -> IntArray:
+        """Return the index in `sessions` of the first session of each window (d − lookback, d].
+
+        Parameters
+        ----------
+        sessions : DatetimeIndex, shape (T,)
+            All sessions, ascending.
+        as_of : DatetimeIndex, shape (A,)
+            The days d. A month is subtracted on the calendar: twelve before 29 February is 28 February.
+
+        Returns
+        -------
+        ndarray of int, shape (A,)
+            0 where the window reaches back beyond the first session.
+        """
+        if self.unit == "sessions":
+            ends: IntArray = np.asarray(sessions.searchsorted(as_of, side="right"), dtype=np.int64)
+            return np.maximum(ends - self.amount, 0)
+        span = pd.DateOffset(months=self.amount) if self.unit == "months" else pd.DateOffset(days=self.amount)
+        return np.asarray(sessions.searchsorted(as_of - span, side="right"), dtype=np.int64)
+
+    def start(self, sessions: pd.DatetimeIndex, d: pd.Timestamp) -> int:
+        """Return the index in `sessions` of the first session of the window (d − lookback, d]."""
+        return int(self.starts(sessions, pd.DatetimeIndex([d]))[0])

@@ -1,0 +1,160 @@
+"""Lots as coded arrays on a grid of sessions.
+
+Here belong their layout, their sums per strategy and session, and the checks of frames that are coded. Here does not
+belong what the sums mean (``capital``, ``returns``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, fields, replace
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+Floats = npt.NDArray[np.float64]
+Integers = npt.NDArray[np.integer[Any]]
+Booleans = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True, kw_only=True)
+class LotArrays:
+    """Lots coded as arrays: one row per exit, and one per month end at which a lot from fills was still open.
+
+    Rows are sorted by session, then strategy. Sums run in the order of the rows.
+
+    Attributes
+    ----------
+    strategies
+        Names, in the order of their codes.
+    sessions
+        The grid of trading sessions, ascending.
+    strategy
+        Code of the strategy, shape (n,).
+    session
+        Position in ``sessions`` of the exit or, of a lot still open, of the month end; shape (n,).
+    open_session
+        Position of the opening, shape (n,); 0 where it is before the first session.
+    pnl
+        Profit or loss realised, shape (n,), account currency; 0 for a lot still open.
+    entry_value
+        Value at entry, shape (n,), account currency, finite and non-negative.
+    uses_margin
+        False where the lot is known to have used no margin, shape (n,).
+    closed
+        False where the row is a lot still open, shape (n,).
+    from_fills
+        True where the opening was known when it happened, shape (n,); so for every lot still open.
+    """
+
+    strategies: tuple[str, ...]
+    sessions: pd.DatetimeIndex
+    strategy: Integers
+    session: Integers
+    open_session: Integers
+    pnl: Floats
+    entry_value: Floats
+    uses_margin: Booleans
+    closed: Booleans
+    from_fills: Booleans
+
+    def __post_init__(self) -> None:
+        cell = self.session.astype(np.int64) * len(self.strategies) + self.strategy
+        if (cell[1:] < cell[:-1]).any():
+            raise ValueError("lots: expected rows sorted by session, then strategy")
+        for problem, rows in (
+            ("pnl is not finite", ~np.isfinite(self.pnl)),
+            ("entry_value is not finite", ~np.isfinite(self.entry_value)),
+            ("entry_value is negative", self.entry_value < 0),
+            ("the lot opens after it ends", self.open_session > self.session),
+        ):
+            if rows.any():
+                row = int(np.argmax(rows))
+                raise ValueError(
+                    f"lots: {problem}: strategy {self.strategies[self.strategy[row]]}, session "
+                    f"{self.sessions[self.session[row]]:%Y-%m-%d}, pnl {self.pnl[row]}, "
+                    f"entry_value {self.entry_value[row]}"
+                )
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Number of strategies and of sessions."""
+        return len(self.strategies), len(self.sessions)
+
+    def where(self, mask: Booleans) -> LotArrays:
+        """Return the rows under a mask, in their order."""
+        if mask.all():
+            return self
+        rows = {f.name: getattr(self, f.name)[mask] for f in fields(self) if f.name not in ("strategies", "sessions")}
+        return replace(self, **rows)
+
+    def per_cell(self, weights: Floats | None = None, rows: Booleans | slice = slice(None)) -> npt.NDArray[Any]:
+        """Count rows per strategy and session, or sum their weights; shape (strategies, sessions)."""
+        n, horizon = self.shape
+        cell = self.strategy[rows].astype(np.int64) * horizon + self.session[rows]
+        return np.bincount(cell, weights=weights, minlength=n * horizon).reshape(n, horizon)
+
+    def by_session(self) -> Iterator[tuple[int, slice]]:
+        """Yield every session of the grid with the slice of rows that end in it."""
+        edges = np.searchsorted(self.session, np.arange(len(self.sessions) + 1, dtype=self.session.dtype))
+        for session, (start, stop) in enumerate(pairwise(edges.tolist())):
+            yield session, slice(start, stop)
+
+    def add_open(self, total: Floats, rows: slice, first: int, weights: npt.NDArray[Any]) -> None:
+        """Add rows that end in one session to every session they were open in, from session ``first`` on.
+
+        The last column of ``total`` is the last session. Weights are scattered to the sessions of opening
+        and summed along time: only additions, so that a position which is gone leaves exactly nothing
+        behind.
+        """
+        if rows.start == rows.stop:
+            return
+        n, horizon = self.shape
+        last = int(self.session[rows.start])
+        width = last - first + 1
+        opening = np.maximum(self.open_session[rows].astype(np.int64) - first, 0)
+        cell = self.strategy[rows].astype(np.int64) * width + opening
+        opened = np.bincount(cell, weights=weights[rows], minlength=n * width).reshape(n, width)
+        shift = total.shape[1] - horizon
+        total[:, shift + first : shift + last + 1] += np.cumsum(opened, axis=1)
+
+
+def month_start(sessions: pd.DatetimeIndex) -> npt.NDArray[np.intp]:
+    """Position of the first session on the grid of each session's month."""
+    months = np.asarray(sessions.year * 12 + sessions.month)
+    return np.searchsorted(months, months)
+
+
+def positions(rows: pd.DataFrame, column: str, sessions: pd.DatetimeIndex) -> npt.NDArray[np.intp]:
+    """Positions of dates on the grid; −1 before it."""
+    dates = pd.DatetimeIndex(rows[column])
+    positions = sessions.get_indexer(dates)
+    if (stray := (positions < 0) & np.asarray(dates >= sessions[0])).any():
+        where = int(np.argmax(stray))
+        raise ValueError(
+            f"{column}: {dates[where]:%Y-%m-%d} of strategy {rows['strategy'].iloc[where]} is not a session"
+        )
+    return positions
+
+
+def inside(rows: pd.DataFrame, sessions: pd.DatetimeIndex) -> pd.DataFrame:
+    """Rows whose session lies between the ends of the grid."""
+    return rows[(rows["session"] >= sessions[0]) & (rows["session"] <= sessions[-1])]
+
+
+def require_grid(sessions: pd.DatetimeIndex) -> None:
+    """Refuse a grid of sessions that is empty, zoned, unordered or repeats one."""
+    if sessions.empty or sessions.tz is not None or not (sessions.is_monotonic_increasing and sessions.is_unique):
+        raise ValueError("sessions: expected at least one, zone-naive, ascending and each once")
+
+
+def require_columns(name: str, frame: pd.DataFrame, columns: tuple[str, ...], nullable: tuple[str, ...] = ()) -> None:
+    """Refuse a frame that lacks a column, or has a null where none may be."""
+    for column in (*columns, *nullable):
+        if column not in frame.columns:
+            raise ValueError(f"{name}: column {column!r} is missing, got {list(frame.columns)}")
+        if column not in nullable and frame[column].isna().any():
+            raise ValueError(f"{name}: column {column!r} has {int(frame[column].isna().sum())} nulls")

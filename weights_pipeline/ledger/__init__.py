@@ -1,0 +1,35 @@
+"""Ledgers: where trades and daily returns come from, and how files become accepted and rejected rows.
+
+Here belongs what a ledger source is (``source``), which exchange calendar it keeps (``calendars``), and reading: the
+cells of files (``files``), their rows (``rows``), and the identity ``accepted + rejected = read`` (``intake``). The
+rules that a row has to keep, FIFO matching and sessions are in ``core``. Here do not belong stores, partitions or
+Dagster.
+"""
+
+from weights_pipeline.ledger.calendars import calendar_sessions, exchange_timezone, session_closes
+from weights_pipeline.ledger.errors import LedgerError
+from weights_pipeline.ledger.intake import Intake, read_benchmark, read_capital, read_ledger, read_prices
+from weights_pipeline.ledger.source import (
+    Benchmark,
+    CapitalFile,
+    LedgerSource,
+    load_ledger_source,
+    load_ledger_sources,
+)
+
+__all__ = [
+    "Benchmark",
+    "CapitalFile",
+    "Intake",
+    "LedgerError",
+    "LedgerSource",
+    "calendar_sessions",
+    "exchange_timezone",
+    "load_ledger_source",
+    "load_ledger_sources",
+    "read_benchmark",
+    "read_capital",
+    "read_ledger",
+    "read_prices",
+    "session_closes",
+]

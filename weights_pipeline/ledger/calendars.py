@@ -1,0 +1,76 @@
+"""Exchange calendars: sessions, their closes, and the zone of an exchange.
+
+Here belongs the one place that asks the calendar library. Here does not belong the assignment of times to sessions,
+which is in ``core``.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from functools import lru_cache
+from typing import Any
+
+import exchange_calendars
+import pandas as pd
+
+from weights_pipeline.ledger.errors import LedgerError
+
+
+def calendar_sessions(calendar: str, start: dt.date, end: dt.date) -> pd.DatetimeIndex:
+    """Sessions of an exchange from `start` to `end`, both included: tz-naive midnights, microseconds.
+
+    Raises
+    ------
+    LedgerError
+        The calendar is unknown, or not recorded over these dates.
+    """
+    sessions = _calendar_over(calendar, start, end).sessions
+    within = sessions[(sessions >= pd.Timestamp(start)) & (sessions <= pd.Timestamp(end))]
+    return pd.DatetimeIndex(within.to_numpy(dtype="datetime64[us]"))
+
+
+def session_closes(calendar: str, start: dt.date, end: dt.date) -> pd.Series:
+    """Return the closing instants, tz-naive UTC, by session; otherwise as `calendar_sessions`."""
+    sessions = calendar_sessions(calendar, start, end)
+    closes = _calendar_over(calendar, start, end).closes.loc[sessions]
+    instants = pd.DatetimeIndex(closes).tz_convert("UTC").tz_localize(None).as_unit("us")
+    return pd.Series(instants, index=sessions, name="close")
+
+
+def exchange_timezone(calendar: str) -> str:
+    """IANA zone of an exchange, which says on which date something happened there."""
+    return str(_any_year(calendar).tz)
+
+
+def _calendar_over(name: str, start: dt.date, end: dt.date) -> Any:
+    low, high = recorded_bounds(name)
+    if start < low or end > high:
+        raise LedgerError(f"calendar: {name} is recorded from {low} to {high}; {start} to {end} was asked for")
+    return _calendar(name, start.year, end.year)
+
+
+@lru_cache(maxsize=16)
+def _calendar(name: str, first_year: int, last_year: int) -> Any:
+    low, high = recorded_bounds(name)
+    start, end = max(dt.date(first_year, 1, 1), low), min(dt.date(last_year, 12, 31), high)
+    return exchange_calendars.get_calendar(name, start=str(start), end=str(end))
+
+
+def recorded_bounds(name: str) -> tuple[dt.date, dt.date]:
+    """First and last day that a calendar is recorded for, within the years that a ledger may speak of."""
+    kind = type(_any_year(name))
+    low, high = kind.bound_min(), kind.bound_max()
+    return low.date() if low else dt.date(1900, 1, 1), high.date() if high else dt.date(2199, 12, 31)
+
+
+@lru_cache(maxsize=64)
+def _any_year(name: str) -> Any:
+    """Open a calendar over one year that all of them cover; the default range would depend on the clock."""
+    require_calendar(name)
+    return exchange_calendars.get_calendar(name, start="2024-01-01", end="2024-12-31")
+
+
+def require_calendar(name: str) -> None:
+    """Refuse a calendar that the library does not know."""
+    if name not in exchange_calendars.get_calendar_names():
+        raise LedgerError(f"calendar: {name!r} is not known to exchange_calendars; expected a name such as XNYS")

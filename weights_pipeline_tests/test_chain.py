@@ -1,0 +1,156 @@
+"""The chain in memory, from daily returns to final weights: the future changes nothing, nor does the cut of a run."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from weights_pipeline.books import load_books
+from weights_pipeline.core import chain
+from weights_pipeline.core.capital import AveragePositionValue
+from weights_pipeline.core.history import ReturnHistory
+from weights_pipeline.core.metrics import metrics_table
+from weights_pipeline.ledger import LedgerError, load_ledger_source, read_prices
+from weights_pipeline.store import catalog
+from weights_pipeline_tests.conftest import BOOK, DATA, edit_yaml
+
+POLICY = load_books(DATA / "books")[BOOK]
+NAMES = sorted(POLICY.strategies)
+SESSIONS = pd.bdate_range("2018-01-01", "2019-06-28", name="session")
+AS_OF = pd.DatetimeIndex(pd.Series(SESSIONS, index=SESSIONS).groupby(SESSIONS.to_period("M")).max())
+
+
+def simulated_returns(seed):
+    """Fat-tailed daily returns of the sample book's strategies; two of them start late."""
+    rng = np.random.default_rng(seed)
+    values = np.clip(rng.standard_t(3, (len(SESSIONS), len(NAMES))) * 0.006, -0.5, 0.5)
+    frame = pd.DataFrame(values, index=SESSIONS, columns=NAMES)
+    frame.iloc[:120, 0] = frame.iloc[:250, 1] = np.nan
+    long = frame.reset_index().melt("session", var_name="strategy", value_name="daily_return").dropna()
+    return long.assign(pnl=1.0, capital=1.0, closed_lots=1, winning_lots=0, active=True).sort_values(
+        ["session", "strategy"], ignore_index=True
+    )
+
+
+def run_chain(returns, as_of):
+    """Targets, realised weights, state and final weights, as an orchestrator would compute them in one go."""
+    history = ReturnHistory.from_long(returns, sessions=SESSIONS[returns["session"].max() >= SESSIONS])
+    metrics = metrics_table(history, as_of, POLICY.lookback, POLICY.metrics, strategies=NAMES)
+    targets = chain.target_table(metrics, POLICY.metric, POLICY.method, POLICY.strategies, POLICY.limits, POLICY.gross)
+    calendar = SESSIONS.append(pd.bdate_range("2019-07-01", periods=5))
+    realized = chain.realized_table(
+        pd.DataFrame(), targets, POLICY.adjustment.rate, POLICY.limits, POLICY.gross, calendar
+    )
+    state = chain.state_table(returns, realized, POLICY.overlay.sleeves)
+    regimes = chain.regime_table(state, POLICY.overlay.thresholds)
+    scalars = chain.scalar_table(regimes, POLICY.overlay.resolved_profile())
+    final = chain.final_table(realized, scalars, POLICY.overlay, calendar)
+    return {"metrics": metrics, "targets": targets, "realized": realized, "state": state, "final": final}
+
+
+def until(tables, date):
+    kept = {}
+    for name, table in tables.items():
+        column = "session" if name == "state" else "as_of"
+        kept[name] = table[table[column] <= date].reset_index(drop=True)
+    return kept
+
+
+@settings(max_examples=12, deadline=None)
+@given(
+    seed=st.integers(0, 10_000),
+    month=st.integers(0, len(AS_OF) - 2),
+    fate=st.sampled_from(["removed", "reversed", "ruined", "a strategy vanishes"]),
+)
+def test_whatever_happens_after_a_date_earlier_tables_are_the_same_bits(seed, month, fate):
+    returns, date = simulated_returns(seed), AS_OF[month]
+    after = returns["session"] > date
+    changed = returns.copy()
+    if fate == "removed":
+        changed = changed[~after]
+    elif fate == "reversed":
+        changed.loc[after, "daily_return"] *= -1
+    elif fate == "ruined":
+        changed.loc[after, "daily_return"] = np.random.default_rng(seed).uniform(-0.4, 0.1, int(after.sum()))
+    else:
+        changed.loc[after & (changed["strategy"] == NAMES[3]), "daily_return"] = 0.0
+    as_of = AS_OF[date >= AS_OF] if fate == "removed" else AS_OF
+    expected, found = until(run_chain(returns, AS_OF), date), until(run_chain(changed, as_of), date)
+    for name, table in expected.items():
+        assert len(table) or name == "state"
+        pd.testing.assert_frame_equal(found[name], table, check_exact=True)
+
+
+@settings(max_examples=8, deadline=None)
+@given(seed=st.integers(0, 10_000))
+def test_weights_keep_their_promises_on_any_history(seed):
+    realized = run_chain(simulated_returns(seed), AS_OF)["realized"]
+    sums = realized.groupby("as_of")["realized"].sum()
+    assert np.abs(sums - POLICY.gross).max() <= 1e-9
+    assert (realized["realized"] <= realized["upper"]).all()
+    assert (realized["realized"] >= realized["lower"]).all()
+
+
+def test_order_of_strategies_is_irrelevant():
+    returns = simulated_returns(5)
+    shuffled = returns.sample(frac=1, random_state=1)
+    expected, found = run_chain(returns, AS_OF), run_chain(shuffled, AS_OF)
+    for name, table in expected.items():
+        pd.testing.assert_frame_equal(found[name], table, check_exact=True)
+
+
+def test_returns_delivered_in_place_of_a_ledger():
+    sessions = SESSIONS[:6]
+    nothing = pd.DataFrame(columns=catalog.TRADE_LEDGER.column_names())
+    nothing = nothing.astype({"session": "datetime64[us]", "open_session": "datetime64[us]", "pnl": float})
+    nothing = nothing.astype({"entry_value": float, "margin_used": float})
+    no_open = pd.DataFrame(columns=catalog.OPEN_LOTS.column_names()).astype(
+        {"snapshot": "datetime64[us]", "open_session": "datetime64[us]", "entry_value": float}
+    )
+    delivered = pd.DataFrame({"session": sessions[[1, 3]], "strategy": "alpha", "daily_return": [0.01, -0.02]})
+    table = chain.returns_table(nothing, no_open, delivered, sessions, AveragePositionValue(), sessions[0])
+    assert table["session"].tolist() == sessions[1:].tolist()
+    assert table["daily_return"].tolist() == [0.01, 0.0, -0.02, 0.0, 0.0]
+    assert table["closed_lots"].isna().all()
+    measured = metrics_table(
+        ReturnHistory.from_long(table, sessions=sessions), sessions[-1:], POLICY.lookback, strategies=["alpha"]
+    ).set_index("metric")
+    assert measured.loc["n_sessions_12m", "value"] == 5
+
+
+def test_prices_mark_open_lots_to_market(own_data, desk):
+    source = own_data / "ledgers" / "sample.yaml"
+    fills = pd.concat([pd.read_csv(f) for f in sorted((own_data / "sample" / "fills").glob("*.csv"))])
+    days = pd.bdate_range("2012-01-01", "2013-06-28").strftime("%Y-%m-%d")
+    walk = np.random.default_rng(2).normal(0, 0.01, (len(days), fills["symbol"].nunique())).cumsum(axis=0)
+    level = fills.groupby("symbol")["price"].mean()
+    prices = pd.DataFrame(level.to_numpy() * np.exp(walk), index=days, columns=level.index)
+    long = prices.rename_axis("date").reset_index().melt("date", var_name="symbol", value_name="close")
+    long.to_csv(own_data / "sample" / "prices.csv", index=False)
+    booked = desk(own_data)
+    booked.done("2012-01", "2012-03")
+    edit_yaml(source, prices="sample/prices.csv")
+    marked = desk(own_data)
+    marked.done("2012-01", "2012-03")
+    with_marks, without = (
+        d.store.read("ledger", catalog.STRATEGY_RETURNS).set_index(["session", "strategy"])["pnl"]
+        for d in (marked, booked)
+    )
+    from_fills = set(fills["strategy"])
+    names = with_marks.index.get_level_values("strategy")
+    change = (with_marks - without).abs()
+    assert change[names.isin(from_fills)].max() > 1
+    # Lots given as closed stay booked on exit; only the order of summation differs.
+    assert change[~names.isin(from_fills)].max() < 1e-9
+
+
+def test_prices_are_validated(own_data):
+    file = own_data / "ledgers" / "sample.yaml"
+    edit_yaml(file, prices="sample/prices.csv")
+    (own_data / "sample" / "prices.csv").write_text("date,symbol,close\n2012-01-03,KO,70\n2012-01-03,KO,71\n")
+    with pytest.raises(LedgerError, match="2012-01-03 KO twice"):
+        read_prices(load_ledger_source(file), own_data)
+    edit_yaml(file, fills=None)
+    with pytest.raises(LedgerError, match="expected fills beside prices"):
+        load_ledger_source(file)
