@@ -17,6 +17,7 @@ from weights_pipeline.books import Book
 from weights_pipeline.checks import STORE_POOL
 from weights_pipeline.ledger import LedgerSource, calendar_sessions
 from weights_pipeline.partitions import SINGLE_RUN
+from weights_pipeline.store.catalog import DERIVED_FROM, STRATEGY_RETURNS, TRADE_LEDGER
 from weights_pipeline.store.contract import Window
 from weights_pipeline.store.duckdb_io import asset_metadata, partition_window, table_figures
 from weights_pipeline.store.tables import Table, Type
@@ -114,11 +115,29 @@ def per_partition(
         # A preview for the newest partition only: a thousand of them would be most of a run's time.
         figures: dict[str, Any] = {"dagster/row_count": len(rows)}
         if window is windows[-1]:
-            figures = table_figures(rows)
+            figures = table_figures(rows) | column_lineage(context, asset)
         if len(rows):
             figures.update(measure(rows))
         context.add_asset_metadata(figures, asset_key=asset, partition_key=window.key)
     return frame
+
+
+def column_lineage(context: dg.AssetExecutionContext, asset: str | None = None) -> dict[str, Any]:
+    """Which columns of earlier tables the columns of an asset follow from; the ledger's tables have no prefix."""
+    *prefix, name = context.asset_key.path if asset is None else [asset]
+    derived = DERIVED_FROM.get(name, {})
+    lineage = {
+        column: [
+            dg.TableColumnDep(dg.AssetKey([*prefix, table] if _of_book(table) else [table]), source)
+            for table, source in sources
+        ]
+        for column, sources in derived.items()
+    }
+    return {"dagster/column_lineage": dg.TableColumnLineage(lineage)} if lineage else {}
+
+
+def _of_book(table: str) -> bool:
+    return table not in {TRADE_LEDGER.name, STRATEGY_RETURNS.name}
 
 
 def only_windows(frame: pd.DataFrame, time_column: str, windows: Sequence[Window]) -> pd.DataFrame:

@@ -289,3 +289,33 @@ TABLES: dict[str, Table] = {
     )
 }
 """All tables by name."""
+
+DERIVED_FROM: dict[str, dict[str, tuple[tuple[str, str], ...]]] = {
+    "strategy_returns": {
+        "daily_return": (("trade_ledger", "pnl"),),
+        "pnl": (("trade_ledger", "pnl"),),
+        "closed_lots": (("trade_ledger", "lot_id"),),
+    },
+    "metrics": {"value": (("strategy_returns", "daily_return"),)},
+    "target_weights": {
+        "metric_value": (("metrics", "value"),),
+        "target": (("metrics", "value"),),
+    },
+    "realized_weights": {
+        "target": (("target_weights", "target"),),
+        "realized": (("target_weights", "target"),),
+    },
+    "allocator_state": {
+        "portfolio_return": (("strategy_returns", "daily_return"), ("realized_weights", "realized")),
+    },
+    "risk_regime": {
+        "regime": tuple(("allocator_state", n) for n in ("vol_accel", "corr_shock", "dd_level", "dd_slope_10d")),
+    },
+    "risk_scalar": {"scalar": (("risk_regime", "regime"),)},
+    "final_weights": {
+        "realized": (("realized_weights", "realized"),),
+        "scalar": (("risk_scalar", "scalar"),),
+        "final": (("realized_weights", "realized"), ("risk_scalar", "scalar")),
+    },
+}
+"""Columns that follow from columns of the tables before, for the lineage a person clicks through."""

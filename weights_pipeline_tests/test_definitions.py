@@ -1,0 +1,100 @@
+"""Definitions: what a person sees in the catalogue, and that every declaration refers to something that exists."""
+
+from itertools import pairwise
+
+import dagster as dg
+import pytest
+
+from weights_pipeline.definitions import build_definitions
+from weights_pipeline.settings import Settings, SettingsError
+from weights_pipeline.store.catalog import DERIVED_FROM, TABLES
+from weights_pipeline_tests.conftest import BOOK, DATA
+
+LEDGER = {"trade_ledger", "open_lots", "rejected_lots", "ledger_files", "strategy_returns"}
+CHAIN = [
+    "metrics",
+    "target_weights",
+    "realized_weights",
+    "allocator_state",
+    "risk_regime",
+    "risk_scalar",
+    "final_weights",
+]
+
+
+@pytest.fixture(scope="module")
+def definitions(tmp_path_factory):
+    return build_definitions(Settings(data=DATA, home=tmp_path_factory.mktemp("home")))
+
+
+def specs(definitions):
+    return {spec.key: spec for asset in definitions.assets for spec in asset.specs}
+
+
+def test_definitions_load_and_every_asset_is_described(definitions):
+    dg.Definitions.validate_loadable(definitions)
+    found = specs(definitions)
+    assert set(found) == {dg.AssetKey(n) for n in LEDGER} | {dg.AssetKey([BOOK, n]) for n in CHAIN}
+    for key, spec in found.items():
+        assert spec.description, key
+        assert spec.owners, key
+        assert spec.kinds, key
+        assert spec.group_name in {"ledger", BOOK}
+        assert "dagster/column_schema" in spec.metadata
+        assert all(c.description for c in spec.metadata["dagster/column_schema"].columns)
+
+
+def test_chain_reads_from_left_to_right(definitions):
+    graph = definitions.resolve_asset_graph()
+    for before, after in pairwise(CHAIN[:3]):
+        assert dg.AssetKey([BOOK, before]) in graph.get(dg.AssetKey([BOOK, after])).parent_keys
+    assert graph.get(dg.AssetKey([BOOK, "metrics"])).parent_keys == {dg.AssetKey("strategy_returns")}
+    assert graph.get(dg.AssetKey([BOOK, "final_weights"])).parent_keys == {
+        dg.AssetKey([BOOK, "realized_weights"]),
+        dg.AssetKey([BOOK, "risk_scalar"]),
+    }
+
+
+def test_column_lineage_names_columns_that_exist():
+    for table, columns in DERIVED_FROM.items():
+        for column, sources in columns.items():
+            assert column in TABLES[table].column_names()
+            for source, name in sources:
+                assert name in TABLES[source].column_names()
+
+
+def test_newest_partition_carries_figures_preview_and_column_lineage(finished):
+    event = finished.instance.get_latest_materialization_event(dg.AssetKey([BOOK, "realized_weights"]))
+    metadata = event.asset_materialization.metadata
+    assert event.asset_materialization.partition == "2013-06-01"
+    assert metadata["dagster/row_count"].value == 16
+    for name in ("gross", "turnover", "max_weight", "effective_strategies"):
+        assert isinstance(metadata[name].value, float)
+    assert "trend_long" in metadata["preview"].md_str
+    deps = metadata["dagster/column_lineage"].value.deps_by_column["realized"]
+    assert deps == [dg.TableColumnDep(dg.AssetKey([BOOK, "target_weights"]), "target")]
+    assert metadata["dagster/table_name"].value == "calmar_core.realized_weights"
+
+
+def test_figures_belong_to_their_own_partition(finished):
+    records = finished.instance.get_event_records(
+        dg.EventRecordsFilter(dg.DagsterEventType.ASSET_MATERIALIZATION, asset_key=dg.AssetKey([BOOK, "risk_scalar"]))
+    )
+    rows = {r.asset_materialization.partition: r.asset_materialization.metadata for r in records}
+    assert rows["2012-01-01"]["dagster/row_count"].value == 0
+    assert rows["2013-03-01"]["dagster/row_count"].value == 20
+    assert 0.25 <= rows["2013-03-01"]["scalar"].value <= 1
+
+
+@pytest.mark.parametrize(
+    ("environment", "message"),
+    [
+        ({"WEIGHTS_DATA": "/nowhere/at/all"}, "WEIGHTS_DATA: /nowhere/at/all is not a folder"),
+        ({"WEIGHTS_LOCK_TIMEOUT": "soon"}, "WEIGHTS_LOCK_TIMEOUT: expected a positive number of seconds, got 'soon'"),
+        ({"WEIGHTS_LOCK_TIMEOUT": "-1"}, "WEIGHTS_LOCK_TIMEOUT"),
+        ({"WEIGHTS_LOCK_TIMEOUT": "inf"}, "WEIGHTS_LOCK_TIMEOUT"),
+    ],
+)
+def test_settings_are_validated(environment, message):
+    with pytest.raises(SettingsError, match=message):
+        Settings.from_environment({"WEIGHTS_DATA": str(DATA)} | environment)
