@@ -117,12 +117,15 @@ class Desk:
 
 @pytest.fixture
 def desk(tmp_path: Path, instance: dg.DagsterInstance) -> Callable[..., Desk]:
-    """Make a desk over a data folder, with a store of its own."""
-    made = []
+    """Make a desk over a data folder, with a store of its own: empty, or a copy of another desk's."""
+    made: list[Desk] = []
 
-    def make(data: Path) -> Desk:
-        made.append(data)
-        return Desk(data, tmp_path / f"home{len(made)}", instance)
+    def make(data: Path, like: Desk | None = None) -> Desk:
+        made.append(Desk(data, tmp_path / f"home{len(made)}", instance))
+        if like is not None:
+            made[-1].settings.home.mkdir()
+            shutil.copy(like.store.path, made[-1].store.path)
+        return made[-1]
 
     return make
 

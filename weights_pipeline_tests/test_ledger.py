@@ -761,7 +761,7 @@ def test_a_source_is_loaded_with_its_defaults(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("keys", "message"),
     [
-        ({"prices": "x.csv"}, "desk.yaml: prices: Extra inputs are not permitted"),
+        ({"surprise": "x.csv"}, "desk.yaml: surprise: Extra inputs are not permitted"),
         ({"name": "Desk"}, "name: String should match pattern"),
         ({"name": "other"}, "name: expected 'desk', as the file is called, got 'other'"),
         ({"lots": None}, "expected at least one of lots, fills and returns"),
