@@ -67,7 +67,7 @@ FROM lots
 def create(file: Path, lots: int) -> None:
     """Write the synthetic ledger."""
     calendar = pd.DataFrame({"position": np.arange(len(SESSIONS)), "session": SESSIONS.date})
-    with duckdb.connect(str(file)) as connection:
+    with duckdb.connect(str(file), config={"enable_progress_bar": "false"}) as connection:
         connection.register("days", calendar)
         connection.execute("CREATE TEMP TABLE calendar AS SELECT position, session::DATE AS session FROM days")
         numbers = {"strategies": len(STRATEGIES), "sessions": len(SESSIONS), "lots": lots}
@@ -76,14 +76,14 @@ def create(file: Path, lots: int) -> None:
 
 def scan(file: Path) -> Any:
     """Touch every value of the columns that returns are made of."""
-    with duckdb.connect(str(file), read_only=True) as connection:
+    with duckdb.connect(str(file), read_only=True, config={"enable_progress_bar": "false"}) as connection:
         return connection.execute(SCAN).fetchall()
 
 
 def read(file: Path) -> LotArrays:
     """Read the ledger as coded arrays, in stored order."""
     first = SESSIONS[0].date()
-    with duckdb.connect(str(file), read_only=True) as connection:
+    with duckdb.connect(str(file), read_only=True, config={"enable_progress_bar": "false"}) as connection:
         table = connection.sql(READ, params={"strategies": list(STRATEGIES), "first": first}).to_arrow_table()
     columns = {name: table.column(name).to_numpy() for name in table.column_names}
     day = (SESSIONS - SESSIONS[0]).days.to_numpy()

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from zoneinfo import ZoneInfo
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
 from weights_pipeline.core.lookback import Lookback
 from weights_pipeline.core.measures import MetricParameters
@@ -63,6 +63,15 @@ class Adjustment(_Model):
     rate: float = Field(gt=0, le=1)
 
 
+def _known_zone(value: str) -> str:
+    try:
+        ZoneInfo(value)
+    except (KeyError, ValueError, OSError) as error:
+        raise ValueError(f"{value!r} is not an IANA time zone such as America/New_York") from error
+    return value
+
+
+TimeZone = Annotated[str, AfterValidator(_known_zone)]
 Name = Annotated[str, Field(pattern=NAME_PATTERN, max_length=63)]
 Weight = Annotated[float, Field(ge=0)]
 if TYPE_CHECKING:
@@ -83,7 +92,7 @@ class Book(_Model):
     account: str = Field(min_length=1)
     ledger: Name
     cadence: Monthly
-    timezone: str
+    timezone: TimeZone
     strategies: dict[str, Weight] = Field(min_length=1)
     gross: float = Field(default=1.0, gt=0)
     method: Method
@@ -93,15 +102,6 @@ class Book(_Model):
     overlay: AllocatorParameters
     starter_metrics: str | None = None
     max_age: int = Field(gt=0, description="Days after which published weights are stale.")
-
-    @field_validator("timezone")
-    @classmethod
-    def _known_zone(cls, value: str) -> str:
-        try:
-            ZoneInfo(value)
-        except (KeyError, ValueError, OSError) as error:
-            raise ValueError(f"{value!r} is not an IANA time zone such as America/New_York") from error
-        return value
 
     @model_validator(mode="after")
     def _base_sums_to_gross(self) -> Book:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import re
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Literal
-from zoneinfo import ZoneInfo
 
 from pydantic import (
     AfterValidator,
@@ -20,7 +19,7 @@ from pydantic import (
     model_validator,
 )
 
-from weights_pipeline.books import BookError, Name, read_yaml, validated
+from weights_pipeline.books import BookError, Name, TimeZone, read_yaml, validated
 from weights_pipeline.core.capital import (
     AverageLotValue,
     AveragePositionValue,
@@ -99,7 +98,7 @@ class LedgerSource(_Model):
     lots: Globs | None = None
     fills: Globs | None = None
     returns: Globs | None = None
-    timezone: str
+    timezone: TimeZone
     calendar: str = "XNYS"
     first_month: Month
     last_month: Month | None = None
@@ -108,15 +107,6 @@ class LedgerSource(_Model):
     )
     benchmark: Benchmark | None = None
     prices: RelativePath | None = None
-
-    @field_validator("timezone")
-    @classmethod
-    def _known_zone(cls, value: str) -> str:
-        try:
-            ZoneInfo(value)
-        except (KeyError, ValueError, OSError) as error:
-            raise ValueError(f"{value!r} is not an IANA time zone such as America/New_York") from error
-        return value
 
     @field_validator("calendar")
     @classmethod
