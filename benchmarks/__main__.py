@@ -27,7 +27,7 @@ def main() -> None:
     if options.json:
         print(json.dumps(results, indent=2, default=str))
         return
-    console = Console()
+    console = Console(width=170)
     for name, rows in results.items():
         table = Table(title=name, title_justify="left")
         for column in rows[0]:
