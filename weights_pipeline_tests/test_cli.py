@@ -91,6 +91,19 @@ def test_check_passes_on_a_sound_store(weights):
     assert {"table", "check", "value", "limit", "summary", "offending"} <= set(outcomes[0])
 
 
+def test_a_reader_that_has_seen_enough_is_no_error(finished):
+    script = [sys.executable, "-c", "from weights_pipeline.cli import main; main(['show'])"]
+    environment = os.environ | {
+        "WEIGHTS_DATA": str(finished.settings.data),
+        "WEIGHTS_HOME": str(finished.settings.home),
+    }
+    process = subprocess.Popen(script, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    process.stdout.close()
+    errors = process.stderr.read()
+    assert process.wait(60) == 0
+    assert errors == b""
+
+
 def test_nothing_there_yet(monkeypatch, tmp_path):
     monkeypatch.setenv("WEIGHTS_DATA", str(DATA))
     monkeypatch.setenv("WEIGHTS_HOME", str(tmp_path))

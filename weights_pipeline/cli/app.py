@@ -28,7 +28,14 @@ DEMO_BOOK = "calmar_core"
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point of the console script; always ends in :class:`SystemExit`, see the package for the codes."""
     options = _parser().parse_args(arguments)
-    sys.exit(options.command(options))
+    try:
+        code = options.command(options)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Whoever reads has seen enough (`weights check | head`); nothing may be written at exit either.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 0
+    sys.exit(code)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from weights_pipeline.store.queries import WeightSet
 
 _OFFENDERS_SHOWN = 5
+_WIDEST_RULE = 32
 
 
 def weights(found: WeightSet) -> None:
@@ -57,7 +58,8 @@ def _table(rows: list[list[str]], headings: list[str]) -> None:
     columns = list(zip(headings, *rows, strict=True))
     widths = [max(map(len, column)) for column in columns]
     numeric = [all(cell[:1] in "-–0123456789" for cell in column[1:] if cell) for column in columns]
-    for row in (headings, ["─" * width for width in widths], *rows):
+    rule = ["─" * min(width, _WIDEST_RULE) for width in widths]
+    for row in (headings, rule, *rows):
         cells = zip(row, widths, numeric, strict=True)
         _say("  ".join(cell.rjust(width) if right else cell.ljust(width) for cell, width, right in cells).rstrip())
 
