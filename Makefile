@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
+SAMPLE := $(VENV)/.sample
 export WEIGHTS_HOME ?= $(CURDIR)/.home
 export WEIGHTS_DATA ?= $(CURDIR)/data
 export DAGSTER_HOME := $(WEIGHTS_HOME)
@@ -26,14 +27,13 @@ lint: $(STAMP)   ## ruff and mypy
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-unit: $(STAMP)   ## the test suite
+unit: $(SAMPLE)  ## the test suite
 	$(BIN)/pytest -n 2 --dist worksteal -q
 
 bench: $(STAMP)  ## benchmarks: medians and ratios side by side
 	$(BIN)/python -m benchmarks
 
-sample: $(STAMP) ## make the sample ledger again (needs the bundled prices)
-	$(BIN)/uv pip install -q --python $(BIN)/python -c constraints.txt -e '.[sample]'
+sample: $(SAMPLE) ## make the sample ledger again, from prices bundled with a package
 	$(BIN)/python data/sample/make_sample.py
 
 lock: $(STAMP)   ## resolve constraints.txt anew
@@ -46,6 +46,10 @@ $(STAMP): pyproject.toml constraints.txt
 	@$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt uv
 	@$(BIN)/uv pip install -q --python $(BIN)/python -c constraints.txt -e '.[dev]'
 	@touch $(STAMP)
+
+$(SAMPLE): $(STAMP)
+	@$(BIN)/uv pip install -q --python $(BIN)/python -c constraints.txt -e '.[dev,sample]'
+	@touch $(SAMPLE)
 
 clean:           ## remove the environment and everything the pipeline wrote
 	rm -rf $(VENV) $(WEIGHTS_HOME)
