@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import math
 from collections.abc import Mapping
 from functools import reduce
 from operator import or_
@@ -22,11 +23,11 @@ from weights_pipeline.core.lookback import Lookback
 from weights_pipeline.core.measures import MetricParameters
 from weights_pipeline.core.methods import METHODS
 from weights_pipeline.core.methods.base import Limits
+from weights_pipeline.core.normalise import GROSS_TOLERANCE
 from weights_pipeline.core.scalar import AllocatorParameters
 from weights_pipeline.core.starter import StarterMetrics
 
 NAME_PATTERN = r"^[a-z][a-z0-9_]*$"
-GROSS_TOLERANCE = 1e-9
 
 
 class BookError(ValueError):
@@ -105,8 +106,8 @@ class Book(_Model):
 
     @model_validator(mode="after")
     def _base_sums_to_gross(self) -> Book:
-        total = sum(self.strategies.values())
-        if abs(total - self.gross) > GROSS_TOLERANCE:
+        total = math.fsum(self.strategies.values())
+        if abs(total - self.gross) > GROSS_TOLERANCE * self.gross:
             raise ValueError(f"strategies: base weights sum to {total:.12g}, expected gross {self.gross:.12g}")
         return self
 

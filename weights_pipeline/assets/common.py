@@ -22,8 +22,6 @@ from weights_pipeline.store.contract import Window
 from weights_pipeline.store.duckdb_io import asset_metadata, partition_window, table_figures
 from weights_pipeline.store.tables import Table, Type
 
-IO_MANAGER = "io_manager"
-
 _DAGSTER_TYPES = {
     Type.TEXT: "string",
     Type.FLOAT: "float",
