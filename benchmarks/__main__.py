@@ -7,13 +7,14 @@ import resource
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import bench_allocator, bench_chain, bench_ledger, bench_metrics
+from benchmarks import bench_allocator, bench_chain, bench_ledger, bench_metrics, bench_simulate
 
 SUITES = {
     "chain": bench_chain.run,
     "metrics": bench_metrics.run,
     "ledger": bench_ledger.run,
     "allocator": bench_allocator.run,
+    "simulate": bench_simulate.run,
 }
 
 

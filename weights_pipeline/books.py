@@ -10,20 +10,22 @@ import datetime as dt
 import json
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import reduce
 from operator import or_
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 from zoneinfo import ZoneInfo
 
 import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
-from weights_pipeline.core.lookback import Lookback
 from weights_pipeline.core.measures import MetricParameters
 from weights_pipeline.core.methods import METHODS
-from weights_pipeline.core.methods.base import Limits
+from weights_pipeline.core.methods.base import CrossSection, Limits, target_weights
+from weights_pipeline.core.methods.fixed import Fixed
 from weights_pipeline.core.normalise import GROSS_TOLERANCE
+from weights_pipeline.core.policy import Policy
 from weights_pipeline.core.scalar import AllocatorParameters
 from weights_pipeline.core.starter import StarterMetrics
 
@@ -45,6 +47,11 @@ class Monthly(_Model):
     day: int = Field(default=1, ge=1, le=28)
     time: dt.time = dt.time(6, 30)
 
+    @property
+    def title(self) -> str:
+        """In words."""
+        return f"monthly on day {self.day} at {self.time:%H:%M}"
+
     def due(self, after: dt.datetime, *, skip: int = 0) -> dt.datetime:
         """First rebalance at or after a zone-aware instant, or the one that many rebalances later."""
         month = after.year * 12 + after.month - 1
@@ -56,6 +63,34 @@ class Monthly(_Model):
     def _tick(self, month: int, like: dt.datetime) -> dt.datetime:
         year, index = divmod(month, 12)
         return dt.datetime.combine(dt.date(year, index + 1, self.day), self.time, tzinfo=like.tzinfo)
+
+
+Weekday = Literal["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"]
+WEEKDAYS: tuple[str, ...] = get_args(Weekday)
+
+
+class Weekly(_Model):
+    """A rebalance once a week, at a local time of the book's zone; the week it is for ends then."""
+
+    kind: Literal["weekly"]
+    weekday: Weekday
+    time: dt.time
+
+    @property
+    def title(self) -> str:
+        """In words."""
+        return f"weekly on {self.weekday.capitalize()} at {self.time:%H:%M}"
+
+    def due(self, after: dt.datetime, *, skip: int = 0) -> dt.datetime:
+        """First rebalance at or after a zone-aware instant, or the one that many rebalances later."""
+        day = after.date() + dt.timedelta(days=(WEEKDAYS.index(self.weekday) - after.weekday()) % 7)
+        tick = dt.datetime.combine(day, self.time, tzinfo=after.tzinfo)
+        if tick < after:
+            day += dt.timedelta(days=7)
+        return dt.datetime.combine(day + dt.timedelta(days=7 * skip), self.time, tzinfo=after.tzinfo)
+
+
+Cadence = Annotated[Monthly | Weekly, Field(discriminator="kind")]
 
 
 class Adjustment(_Model):
@@ -91,67 +126,147 @@ class Book(_Model):
     description: str = Field(min_length=1)
     owner: str = Field(pattern=r"^(team:[A-Za-z0-9_.\-/]+|[^@\s]+@[^@\s]+\.[^@\s]+)$")
     account: str = Field(min_length=1)
-    ledger: Name
-    cadence: Monthly
+    ledger: Name = Field(description="Name of the ledger it reads, a file in data/ledgers.")
+    cadence: Cadence
     timezone: TimeZone
-    strategies: dict[str, Weight] = Field(min_length=1)
-    gross: float = Field(default=1.0, gt=0)
+    strategies: dict[str, Weight] = Field(min_length=1, description="Base weight of each strategy.")
+    gross: float = Field(default=1.0, gt=0, description="What the weights add up to.")
     method: Method
+    ensemble: Literal["market_regime"] | None = Field(
+        default=None, description="Keep one weight set per market regime of the ledger's benchmark."
+    )
     metrics: MetricParameters = MetricParameters()
     adjustment: Adjustment
     limits: Limits
-    overlay: AllocatorParameters
-    starter_metrics: str | None = None
+    overlay: AllocatorParameters | None = Field(description="The allocator; null for a book without one.")
+    starter_metrics: str | None = Field(default=None, description="JSON file, relative to the data folder.")
+    max_turnover: float = Field(default=0.1, gt=0, description="One-way turnover of a rebalance that draws a warning.")
     max_age: int = Field(gt=0, description="Days after which published weights are stale.")
 
     @model_validator(mode="after")
-    def _base_sums_to_gross(self) -> Book:
+    def _hangs_together(self) -> Book:
         total = math.fsum(self.strategies.values())
         if abs(total - self.gross) > GROSS_TOLERANCE * self.gross:
             raise ValueError(f"strategies: base weights sum to {total:.12g}, expected gross {self.gross:.12g}")
+        self.policy()
         return self
 
-    @property
-    def lookback(self) -> Lookback:
-        """The window of the metric that the method reads."""
-        return Lookback.parse(self.method.lookback)
+    def policy(self, starter: Mapping[str, StarterMetrics] | None = None) -> Policy:
+        """What the book means to the formulas; ``starter`` are the metrics of :func:`load_starter_metrics`."""
+        return Policy(
+            base=self.strategies,
+            gross=self.gross,
+            method=self.method,
+            limits=self.limits,
+            rate=self.adjustment.rate,
+            metrics=self.metrics,
+            overlay=self.overlay,
+            ensemble=self.ensemble is not None,
+            starter=starter or {},
+        )
 
     def next_rebalance(self, window_end: dt.datetime) -> str:
         """When the book is due again after the rebalance on a window that ended then; ISO 8601, the book's zone."""
         local = window_end.astimezone(ZoneInfo(self.timezone))
         return self.cadence.due(local, skip=1).isoformat(timespec="minutes")
 
-    @property
-    def metric(self) -> str:
-        """Name of the metric that the method reads, with its window: ``calmar_12m``."""
-        return f"{self.method.metric}_{self.lookback.label}"
+
+class Allocations(_Model):
+    """A file of fixed allocations: percent of capital by strategy, and where they come from."""
+
+    date: dt.date = Field(description="Day the allocations were decided.")
+    provenance: str = Field(min_length=1, description="The backtest or decision behind them.")
+    allocations: dict[str, Annotated[float, Field(ge=0, le=100)]] = Field(min_length=1)
 
 
-def load_books(folder: Path) -> dict[str, Book]:
+def load_books(folder: Path, stage: str | None = None) -> dict[str, Book]:
     """Load every ``*.yaml`` of a folder, by name.
+
+    Parameters
+    ----------
+    folder
+        The folder of books; the files they name are relative to the folder above it.
+    stage
+        Name of a folder beneath, whose ``NAME.yaml`` overrides single keys of the book of that name.
 
     Raises
     ------
     BookError
-        Nothing there, a file is not a valid book, or two files hold the same name.
+        Nothing there, a file is not a valid book, two files hold the same name, or a stage overrides a book that there
+        is not.
     """
     files = sorted(folder.glob("*.yaml"))
     if not files:
         raise BookError(f"{folder}: no books (*.yaml) found. Put one policy per file there.")
+    overrides = {file.stem: file for file in sorted((folder / stage).glob("*.yaml"))} if stage else {}
     books: dict[str, Book] = {}
     origin: dict[str, Path] = {}
     for file in files:
-        book = load_book(file)
+        book = load_book(file, overrides=overrides)
         if book.name in books:
             raise BookError(f"{file}: name: duplicate book {book.name!r}, already defined in {origin[book.name]}")
         books[book.name], origin[book.name] = book, file
+    if stray := sorted(set(overrides) - set(books)):
+        raise BookError(f"{overrides[stray[0]]}: overrides a book that there is not; there are {', '.join(books)}")
     return books
 
 
-def load_book(file: Path) -> Book:
-    """Load one book; every problem of the file is in the one :class:`BookError` raised."""
-    book: Book = validated(TypeAdapter(Book), read_yaml(file), file)
+def load_book(file: Path, *, root: Path | None = None, overrides: Mapping[str, Path] | None = None) -> Book:
+    """Load one book; every problem of the file is in the one :class:`BookError` raised.
+
+    Parameters
+    ----------
+    file
+        The YAML file.
+    root
+        Data folder, which the files it names are relative to; two folders above the file when left out.
+    overrides
+        Files by name of book, whose keys replace those of the book.
+    """
+    content, named = read_yaml(file), str(file)
+    name = str(content.get("name")) if isinstance(content, dict) else ""
+    if overrides and name in overrides:
+        changes = read_yaml(overrides[name])
+        if not isinstance(changes, dict) or "name" in changes:
+            raise BookError(f"{overrides[name]}: expected keys of book {name} to override, other than its name")
+        content, named = content | changes, f"{file} with {overrides[name]}"
+    book: Book = validated(TypeAdapter(Book), content, named)
+    if isinstance(book.method, Fixed) and book.method.file:
+        allocations = load_allocations(root or file.resolve().parents[1], book.method.file)
+        book = book.model_copy(update={"method": replace(book.method, allocations=allocations.allocations)})
+    if not book.method.reads:
+        _require_reachable(book, named)
     return book
+
+
+def _require_reachable(book: Book, named: str) -> None:
+    """Refuse a method that reads no metric where its weights cannot be what it says they are."""
+    section = CrossSection.of(book.strategies, {}, {}, book.gross)
+    try:
+        targets = target_weights(book.method, section, book.limits)
+    except ValueError as error:
+        raise BookError(f"{named}: method: {error}") from error
+    wanted = section.base * targets.tilt.value
+    if moved := [
+        name for name, w, t in zip(section.strategies, wanted, targets.target, strict=True) if abs(w - t) > 0.001
+    ]:
+        raise BookError(
+            f"{named}: limits: they change the weights that method {book.method.kind} sets for {moved}; "
+            f"expected limits such as {{of: weight, floor: 0, cap: 1}} that leave them as they are"
+        )
+
+
+def load_allocations(root: Path, relative: str) -> Allocations:
+    """Fixed allocations from a JSON file inside the data folder; a missing or unreadable file is an error."""
+    file = inside(root, relative, "method.file")
+    allocations: Allocations = validated(TypeAdapter(Allocations), read_json(file, "allocations"), file)
+    return allocations
+
+
+def book_schema() -> dict[str, Any]:
+    """JSON Schema of a book, for editors that complete and check YAML while it is typed."""
+    schema = TypeAdapter(Book).json_schema()
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "title": "Book of weights-pipeline"}
 
 
 def load_starter_metrics(book: Book, root: Path) -> Mapping[str, StarterMetrics]:
@@ -165,10 +280,7 @@ def load_starter_metrics(book: Book, root: Path) -> Mapping[str, StarterMetrics]
     if book.starter_metrics is None:
         return {}
     file = inside(root, book.starter_metrics, f"book {book.name}: starter_metrics")
-    try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise BookError(f"{file}: starter metrics of book {book.name} cannot be read: {error}") from error
+    content = read_json(file, f"starter metrics of book {book.name}")
     starter: dict[str, StarterMetrics] = validated(TypeAdapter(dict[str, StarterMetrics]), content, file)
     if unknown := sorted(set(starter) - set(book.strategies)):
         raise BookError(
@@ -185,7 +297,15 @@ def read_yaml(file: Path) -> Any:
         raise BookError(f"{file}: not readable as YAML: {error}") from error
 
 
-def validated(adapter: TypeAdapter[Any], content: Any, file: Path) -> Any:
+def read_json(file: Path, what: str) -> Any:
+    """Parse a JSON file that a book names."""
+    try:
+        return json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise BookError(f"{file}: {what} cannot be read: {error}") from error
+
+
+def validated(adapter: TypeAdapter[Any], content: Any, file: Path | str) -> Any:
     """Validate content read from a file, turning every problem into one line ``file: key: what was expected``."""
     try:
         return adapter.validate_python(content)

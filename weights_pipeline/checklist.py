@@ -12,22 +12,22 @@ from pathlib import Path
 
 import pandas as pd
 
-from weights_pipeline.books import Book, load_starter_metrics
+from weights_pipeline.books import Book, Monthly, load_starter_metrics
 from weights_pipeline.core import chain, verify
+from weights_pipeline.core.ensembles import MAX_REGIME_AGE, all_weight_sets, ensemble_targets, weight_sets
 from weights_pipeline.core.history import ReturnHistory
-from weights_pipeline.core.metrics import metrics_table
+from weights_pipeline.core.market_regime import market_regimes
+from weights_pipeline.core.policy import Policy
+from weights_pipeline.core.scalar import AllocatorParameters
 from weights_pipeline.core.verify import Finding
-from weights_pipeline.ledger import LedgerSource, calendar_sessions, read_capital, read_prices
+from weights_pipeline.ledger import LedgerSource, calendar_sessions, read_benchmark, read_capital, read_prices
 from weights_pipeline.store import catalog
 from weights_pipeline.store.duckdb_store import DuckDBStore
 from weights_pipeline.store.tables import Table
 
-LEDGER_SCHEMA = "ledger"
-"""Schema of the tables that all books share."""
-
 MAX_REJECTED = 0.01
-MAX_TURNOVER = 0.10
 EXTREME_METRIC = 25.0
+FULL_LOOKBACK = 0.9
 WARM_UP_SESSIONS = 59
 MAX_STATE_LOST = 0.05
 
@@ -38,8 +38,10 @@ class Check:
 
     Attributes
     ----------
-    name, table
-        Name, unique per table, and the table it guards.
+    name
+        Unique per table.
+    schema, table
+        The table it guards.
     description
         The rule in one sentence.
     run
@@ -51,6 +53,7 @@ class Check:
     """
 
     name: str
+    schema: str
     table: Table
     description: str
     run: Callable[[DuckDBStore], Finding]
@@ -58,27 +61,30 @@ class Check:
     blocking: bool = False
 
 
-def ledger_checks(books: Iterable[Book]) -> list[Check]:
-    """Checks of the ledger tables, against the strategies that the books name."""
+def ledger_checks(source: LedgerSource, books: Iterable[Book]) -> list[Check]:
+    """Checks of one ledger's tables, against the strategies that its books name."""
     booked = sorted({strategy for book in books for strategy in book.strategies})
+    schema = source.schema_name
 
     def files(store: DuckDBStore) -> pd.DataFrame:
-        return store.read(LEDGER_SCHEMA, catalog.LEDGER_FILES)
+        return store.read(schema, catalog.LEDGER_FILES)
 
     def seen(store: DuckDBStore) -> list[str]:
-        returns = store.read(LEDGER_SCHEMA, catalog.STRATEGY_RETURNS, columns=["strategy"])
+        returns = store.read(schema, catalog.STRATEGY_RETURNS, columns=["strategy"])
         return sorted(returns["strategy"].unique())
 
-    return [
+    checks = [
         Check(
             "every_row_accounted_for",
+            schema,
             catalog.REJECTED_LOTS,
             "accepted + rejected = read in every source file, and every rejected row is in quarantine.",
-            lambda store: verify.accounting(files(store), store.read(LEDGER_SCHEMA, catalog.REJECTED_LOTS)),
+            lambda store: verify.accounting(files(store), store.read(schema, catalog.REJECTED_LOTS)),
             blocking=True,
         ),
         Check(
             "rejection_share",
+            schema,
             catalog.REJECTED_LOTS,
             f"At most {MAX_REJECTED:.0%} of the rows are rejected for a defect.",
             lambda store: verify.rejection_share(files(store), MAX_REJECTED),
@@ -86,42 +92,191 @@ def ledger_checks(books: Iterable[Book]) -> list[Check]:
         ),
         Check(
             "lots_unique",
+            schema,
             catalog.TRADE_LEDGER,
             "No lot is booked twice over the whole ledger.",
             lambda store: verify.unique_lots(
-                store.read(LEDGER_SCHEMA, catalog.TRADE_LEDGER, columns=["session", "strategy", "lot_id"])
+                store.read(schema, catalog.TRADE_LEDGER, columns=["session", "strategy", "lot_id"])
             ),
             blocking=True,
         ),
         Check(
             "strategies_known",
+            schema,
             catalog.STRATEGY_RETURNS,
             "Ledger and books name the same strategies.",
             lambda store: verify.known_strategies(seen(store), booked),
             error=False,
         ),
     ]
+    if source.benchmark is not None:
+        checks.append(
+            Check(
+                "up_to_date",
+                schema,
+                catalog.MARKET_REGIME,
+                f"The benchmark is at most {MAX_REGIME_AGE} sessions behind the ledger.",
+                lambda store: verify.not_behind(
+                    store.read(schema, catalog.MARKET_REGIME, columns=["session"])["session"],
+                    store.read(schema, catalog.STRATEGY_RETURNS, columns=["session"])["session"],
+                    MAX_REGIME_AGE,
+                ),
+                error=False,
+            )
+        )
+    return checks
 
 
 def book_checks(book: Book, source: LedgerSource, root: Path) -> list[Check]:
     """Checks of one book's tables; ``source`` and ``root`` are the ledger it reads and the data folder."""
-    profile = book.overlay.resolved_profile()
-    min_sessions = book.metrics.sessions_needed(book.lookback)
+    policy = book.policy(load_starter_metrics(book, root))
+    reads = policy.method.reads
 
     def read(table: Table) -> Callable[[DuckDBStore], pd.DataFrame]:
         return lambda store: store.read(book.name, table)
 
-    metrics, targets = read(catalog.METRICS), read(catalog.TARGET_WEIGHTS)
-    realized, scalars = read(catalog.REALIZED_WEIGHTS), read(catalog.RISK_SCALAR)
+    targets, realized = read(catalog.TARGET_WEIGHTS), read(catalog.REALIZED_WEIGHTS)
+    final = read(catalog.FINAL_WEIGHTS)
 
     def gaps(store: DuckDBStore) -> Finding:
         keys = sorted(store.partitions(book.name, catalog.REALIZED_WEIGHTS.name))
-        months = pd.date_range(keys[0], keys[-1], freq="MS").strftime("%Y-%m-%d").tolist() if keys else []
-        return verify.no_gap(keys, months)
+        every = "MS" if isinstance(book.cadence, Monthly) else "7D"
+        expected = pd.date_range(keys[0], keys[-1], freq=every).strftime("%Y-%m-%d").tolist() if keys else []
+        return verify.no_gap(keys, expected)
+
+    return [
+        *(_metric_checks(book, policy) if reads else []),
+        *(_ensemble_checks(book) if policy.ensemble else []),
+        Check(
+            "hard_limits",
+            book.name,
+            catalog.TARGET_WEIGHTS,
+            "Targets sum to gross and keep caps and floors.",
+            lambda store: verify.hard_limits(targets(store), "target"),
+            blocking=True,
+        ),
+        Check(
+            "at_bound",
+            book.name,
+            catalog.TARGET_WEIGHTS,
+            "No strategy of the newest rebalance sits at its cap or floor.",
+            lambda store: verify.at_bound(targets(store)),
+            error=False,
+        ),
+        Check(
+            "hard_limits",
+            book.name,
+            catalog.REALIZED_WEIGHTS,
+            "Realised weights sum to gross and keep caps and floors.",
+            lambda store: verify.hard_limits(realized(store), "realized"),
+            blocking=True,
+        ),
+        Check(
+            "recurrence",
+            book.name,
+            catalog.REALIZED_WEIGHTS,
+            "w = w_old + λ(target − w_old) holds over the whole history.",
+            lambda store: verify.recurrence(realized(store)),
+            blocking=True,
+        ),
+        Check(
+            "no_gap",
+            book.name,
+            catalog.REALIZED_WEIGHTS,
+            "Partitions form one unbroken run.",
+            gaps,
+            blocking=True,
+        ),
+        Check(
+            "turnover",
+            book.name,
+            catalog.REALIZED_WEIGHTS,
+            f"One-way turnover of a rebalance stays within {book.max_turnover:.0%}.",
+            lambda store: verify.turnover(realized(store), book.max_turnover),
+            error=False,
+        ),
+        *(_overlay_checks(book, source, policy.overlay) if policy.overlay else []),
+        Check(
+            "final_is_realized_times_scalar",
+            book.name,
+            catalog.FINAL_WEIGHTS,
+            "Final weights are the realised ones, scaled where the overlay is enabled.",
+            lambda store: verify.overlay_applied(
+                final(store), realized(store), store.read(book.name, catalog.RISK_SCALAR)
+            ),
+            blocking=True,
+        ),
+        Check(
+            "no_look_ahead",
+            book.name,
+            catalog.FINAL_WEIGHTS,
+            "Recomputed from a ledger cut at their date, sampled past weights come out the same, bit for bit.",
+            lambda store: _no_look_ahead(store, book, source, root),
+        ),
+    ]
+
+
+def _metric_checks(book: Book, policy: Policy) -> list[Check]:
+    full = {each.label: int(FULL_LOOKBACK * each.expected_sessions) for each in policy.lookbacks.values()}
+    reads = policy.method.reads
+
+    def metrics(store: DuckDBStore) -> pd.DataFrame:
+        return store.read(book.name, catalog.METRICS)
+
+    return [
+        Check(
+            "enough_data",
+            book.name,
+            catalog.METRICS,
+            "At least one strategy is measured on every date on which one could be.",
+            lambda store: verify.enough_data(metrics(store), reads, full),
+            blocking=True,
+        ),
+        Check(
+            "extreme_values",
+            book.name,
+            catalog.METRICS,
+            f"What the method reads stays within ±{EXTREME_METRIC:g}.",
+            lambda store: verify.extreme_values(metrics(store), reads, EXTREME_METRIC),
+            error=False,
+        ),
+    ]
+
+
+def _ensemble_checks(book: Book) -> list[Check]:
+    return [
+        Check(
+            "hard_limits",
+            book.name,
+            catalog.ENSEMBLE_WEIGHTS,
+            "Every weight set sums to gross and keeps caps and floors.",
+            lambda store: verify.hard_limits(
+                store.read(book.name, catalog.ENSEMBLE_WEIGHTS), "target", by=("as_of", "weight_set")
+            ),
+            blocking=True,
+        ),
+        Check(
+            "set_of_current_regime",
+            book.name,
+            catalog.TARGET_WEIGHTS,
+            "The newest rebalance reads the weight set of the current market regime.",
+            lambda store: verify.reads_current_set(store.read(book.name, catalog.TARGET_WEIGHTS)),
+            error=False,
+        ),
+    ]
+
+
+def _overlay_checks(book: Book, source: LedgerSource, overlay: AllocatorParameters) -> list[Check]:
+    profile = overlay.resolved_profile()
+
+    def read(table: Table) -> Callable[[DuckDBStore], pd.DataFrame]:
+        return lambda store: store.read(book.name, table)
+
+    scalars = read(catalog.RISK_SCALAR)
 
     def coverage(store: DuckDBStore) -> Finding:
-        weights = realized(store)
-        returns = store.read(LEDGER_SCHEMA, catalog.STRATEGY_RETURNS, columns=["session"])
+        weights = store.read(book.name, catalog.REALIZED_WEIGHTS)
+        returns = store.read(source.schema_name, catalog.STRATEGY_RETURNS, columns=["session"])
         newest = weights["as_of"].max()
         sessions = pd.DatetimeIndex(returns["session"].unique()).sort_values()
         invested = sessions[(sessions >= weights["effective_from"].min()) & (sessions <= newest)]
@@ -130,63 +285,8 @@ def book_checks(book: Book, source: LedgerSource, root: Path) -> list[Check]:
 
     return [
         Check(
-            "enough_data",
-            catalog.METRICS,
-            "At least one strategy is measured on every date on which one could be.",
-            lambda store: verify.enough_data(metrics(store), book.metric, min_sessions),
-            blocking=True,
-        ),
-        Check(
-            "extreme_values",
-            catalog.METRICS,
-            f"The metric stays within ±{EXTREME_METRIC:g}.",
-            lambda store: verify.extreme_values(metrics(store), book.metric, EXTREME_METRIC),
-            error=False,
-        ),
-        Check(
-            "hard_limits",
-            catalog.TARGET_WEIGHTS,
-            "Targets sum to gross and keep caps and floors.",
-            lambda store: verify.hard_limits(targets(store), "target"),
-            blocking=True,
-        ),
-        Check(
-            "at_bound",
-            catalog.TARGET_WEIGHTS,
-            "No strategy of the newest rebalance sits at its cap or floor.",
-            lambda store: verify.at_bound(targets(store)),
-            error=False,
-        ),
-        Check(
-            "hard_limits",
-            catalog.REALIZED_WEIGHTS,
-            "Realised weights sum to gross and keep caps and floors.",
-            lambda store: verify.hard_limits(realized(store), "realized"),
-            blocking=True,
-        ),
-        Check(
-            "recurrence",
-            catalog.REALIZED_WEIGHTS,
-            "w = w_old + λ(target − w_old) holds over the whole history.",
-            lambda store: verify.recurrence(realized(store)),
-            blocking=True,
-        ),
-        Check(
-            "no_gap",
-            catalog.REALIZED_WEIGHTS,
-            "Partitions form one unbroken run.",
-            gaps,
-            blocking=True,
-        ),
-        Check(
-            "turnover",
-            catalog.REALIZED_WEIGHTS,
-            f"One-way turnover of a rebalance stays within {MAX_TURNOVER:.0%}.",
-            lambda store: verify.turnover(realized(store), MAX_TURNOVER),
-            error=False,
-        ),
-        Check(
             "coverage",
+            book.name,
             catalog.ALLOCATOR_STATE,
             f"At most {MAX_STATE_LOST:.0%} of the sessions beyond warm-up have no state.",
             coverage,
@@ -194,13 +294,15 @@ def book_checks(book: Book, source: LedgerSource, root: Path) -> list[Check]:
         ),
         Check(
             "sticky_regimes",
+            book.name,
             catalog.RISK_REGIME,
             "No regime is left for a calmer one before its minimum stay.",
-            lambda store: verify.sticky_regimes(read(catalog.RISK_REGIME)(store), book.overlay.thresholds),
+            lambda store: verify.sticky_regimes(read(catalog.RISK_REGIME)(store), overlay.thresholds),
             blocking=True,
         ),
         Check(
             "bounds",
+            book.name,
             catalog.RISK_SCALAR,
             "Every scalar lies inside the profile's floor and cap.",
             lambda store: verify.scalar_bounds(scalars(store), profile),
@@ -208,23 +310,11 @@ def book_checks(book: Book, source: LedgerSource, root: Path) -> list[Check]:
         ),
         Check(
             "recursion",
+            book.name,
             catalog.RISK_SCALAR,
             "Scalars are the smoothed targets of the stored regimes.",
             lambda store: verify.scalar_recursion(scalars(store), profile),
             blocking=True,
-        ),
-        Check(
-            "final_is_realized_times_scalar",
-            catalog.FINAL_WEIGHTS,
-            "Final weights are the realised ones, scaled where the overlay is enabled.",
-            lambda store: verify.overlay_applied(read(catalog.FINAL_WEIGHTS)(store), realized(store), scalars(store)),
-            blocking=True,
-        ),
-        Check(
-            "no_look_ahead",
-            catalog.FINAL_WEIGHTS,
-            "Recomputed from a ledger cut at their date, sampled past weights come out the same, bit for bit.",
-            lambda store: _no_look_ahead(store, book, source, root),
         ),
     ]
 
@@ -234,11 +324,14 @@ def _no_look_ahead(store: DuckDBStore, book: Book, source: LedgerSource, root: P
     dates = pd.DatetimeIndex(final["as_of"].unique()).sort_values()
     sampled = dates[[len(dates) // 3, 2 * len(dates) // 3, len(dates) - 1]].unique() if len(dates) else dates
     ledger = {
-        table: store.read(LEDGER_SCHEMA, table)
+        table: store.read(source.schema_name, table)
         for table in (catalog.TRADE_LEDGER, catalog.OPEN_LOTS, catalog.GIVEN_RETURNS)
     }
-    realized = store.read(book.name, catalog.REALIZED_WEIGHTS)
-    recomputed = [_recomputed(as_of, ledger, realized, book, source, root) for as_of in sampled]
+    history = {
+        table: store.read(book.name, table)
+        for table in (catalog.REALIZED_WEIGHTS, catalog.ENSEMBLE_WEIGHTS, catalog.ENSEMBLE_UPDATES)
+    }
+    recomputed = [_recomputed(as_of, ledger, history, book, source, root) for as_of in sampled]
     stored = final[final["as_of"].isin(sampled)]
     return verify.reproduced(pd.concat(recomputed) if recomputed else stored, stored)
 
@@ -246,17 +339,17 @@ def _no_look_ahead(store: DuckDBStore, book: Book, source: LedgerSource, root: P
 def _recomputed(
     as_of: pd.Timestamp,
     ledger: Mapping[Table, pd.DataFrame],
-    realized: pd.DataFrame,
+    history: Mapping[Table, pd.DataFrame],
     book: Book,
     source: LedgerSource,
     root: Path,
 ) -> pd.DataFrame:
     """Final weights of one date from what was known on it: the same chain, on a ledger cut there."""
+    policy = book.policy(load_starter_metrics(book, root))
     known = {table: frame[frame[str(table.time_column)] <= as_of] for table, frame in ledger.items()}
     lots = known[catalog.TRADE_LEDGER]
-    first = pd.Timestamp(f"{source.first_month}-01")
-    if len(lots):
-        first = min(first, lots["open_session"].min())
+    begin = pd.Timestamp(f"{source.first_month}-01")
+    first = min(begin, lots["open_session"].min()) if len(lots) else begin
     calendar = calendar_sessions(source.calendar, first.date(), (as_of + pd.Timedelta(days=14)).date())
     sessions = calendar[calendar <= as_of]
     returns = chain.returns_table(
@@ -265,21 +358,27 @@ def _recomputed(
         known[catalog.GIVEN_RETURNS],
         sessions,
         read_capital(source, root),
-        first,
+        begin,
         read_prices(source, root),
     )
-    metrics = metrics_table(
-        ReturnHistory.from_long(returns, sessions=sessions),
-        pd.DatetimeIndex([as_of]),
-        book.lookback,
-        book.metrics,
-        strategies=list(book.strategies),
-        starter=load_starter_metrics(book, root),
-    )
-    targets = chain.target_table(metrics, book.metric, book.method, book.strategies, book.limits, book.gross)
+    seen = ReturnHistory.from_long(returns, sessions=sessions[sessions >= begin])
+    date = pd.DatetimeIndex([as_of])
+    if policy.ensemble:
+        prices = read_benchmark(source, root)
+        closed = calendar_sessions(source.calendar, prices.index[0].date(), as_of.date())
+        market = market_regimes(prices[prices.index.isin(closed)])["regime"]
+        earlier = history[catalog.ENSEMBLE_WEIGHTS]
+        scheduled = pd.concat([earlier[earlier["as_of"] < as_of], weight_sets(seen, market, date, policy)])
+        sets = all_weight_sets(scheduled, history[catalog.ENSEMBLE_UPDATES])
+        targets = ensemble_targets(sets, market, date, calendar, policy)
+    else:
+        targets = chain.target_table(chain.metric_rows(seen, date, policy), policy)
+    realized = history[catalog.REALIZED_WEIGHTS]
     past = realized[realized["as_of"] < as_of]
-    newest = chain.realized_table(past, targets, book.adjustment.rate, book.limits, book.gross, calendar)
-    state = chain.state_table(returns, pd.concat([past, newest]), book.overlay.sleeves)
-    regimes = chain.regime_table(state, book.overlay.thresholds)
-    scalars = chain.scalar_table(regimes, book.overlay.resolved_profile())
-    return chain.final_table(newest, scalars, book.overlay, calendar)
+    newest = chain.realized_table(past, targets, policy, calendar)
+    scalars = None
+    if policy.overlay is not None:
+        state = chain.state_table(returns, pd.concat([past, newest]), policy.overlay.sleeves)
+        regimes = chain.regime_table(state, policy.overlay.thresholds)
+        scalars = chain.scalar_table(regimes, policy.overlay.resolved_profile())
+    return chain.final_table(newest, scalars, policy, calendar)

@@ -14,10 +14,10 @@ import dagster as dg
 from weights_pipeline.assets.allocator import allocator_assets
 from weights_pipeline.assets.ledger import ledger_assets
 from weights_pipeline.assets.weights import weight_assets
-from weights_pipeline.books import BookError, load_books, load_starter_metrics
+from weights_pipeline.books import load_books, load_starter_metrics
 from weights_pipeline.checklist import book_checks, ledger_checks
 from weights_pipeline.checks import asset_check
-from weights_pipeline.ledger import load_ledger_source
+from weights_pipeline.ledger import load_sources
 from weights_pipeline.partitions import ledger_months
 from weights_pipeline.schedules import ledger_schedule, rebalance_schedule
 from weights_pipeline.settings import Settings
@@ -30,29 +30,30 @@ def build_definitions(settings: Settings) -> dg.Definitions:
 
     Raises
     ------
-    weights_pipeline.books.BookError
+    weights_pipeline.books.BookError, weights_pipeline.ledger.LedgerError
         A book or ledger source is not valid; the message names file, key and what was expected.
     """
     books = load_books(settings.data / "books")
-    names = sorted({book.ledger for book in books.values()})
-    if len(names) != 1:
-        raise BookError(f"books read different ledgers {names}; they have to share one")
-    source = load_ledger_source(settings.data / "ledgers" / f"{names[0]}.yaml")
-
-    assets = ledger_assets(source, settings.data)
-    checks = [asset_check(c, dg.AssetKey(c.table.name)) for c in ledger_checks(books.values())]
-    ledger_job = dg.define_asset_job(
-        f"{source.name}_ledger",
-        selection=dg.AssetSelection.assets(*(key for asset in assets for key in asset.keys)),
-        description=f"Read the ledger {source.name!r} and compute daily strategy returns.",
-    )
-    jobs = [ledger_job]
-    schedules: list[Any] = [ledger_schedule(source.name, ledger_months(source), ledger_job)]
+    sources = load_sources(settings.data / "ledgers", books.values())
+    assets: list[Any] = []
+    checks, jobs, schedules = list[Any](), list[Any](), list[Any]()
+    for source in sources.values():
+        readers = [book for book in books.values() if book.ledger == source.name]
+        assets += ledger_assets(source, settings.data)
+        checks += [asset_check(c, dg.AssetKey([c.schema, c.table.name])) for c in ledger_checks(source, readers)]
+        job = dg.define_asset_job(
+            source.schema_name,
+            selection=dg.AssetSelection.key_prefixes(source.schema_name),
+            description=f"Read the ledger {source.name!r} and compute daily strategy returns.",
+        )
+        jobs.append(job)
+        schedules.append(ledger_schedule(source, ledger_months(source), job))
     for book in books.values():
-        starter = load_starter_metrics(book, settings.data)
-        assets += weight_assets(book, source, starter) + allocator_assets(book, source)
+        source = sources[book.ledger]
+        policy = book.policy(load_starter_metrics(book, settings.data))
+        assets += weight_assets(book, source, policy) + allocator_assets(book, source, policy)
         checks += [
-            asset_check(c, dg.AssetKey([book.name, c.table.name])) for c in book_checks(book, source, settings.data)
+            asset_check(c, dg.AssetKey([c.schema, c.table.name])) for c in book_checks(book, source, settings.data)
         ]
         job = dg.define_asset_job(
             book.name,

@@ -1,15 +1,16 @@
-"""Partitions: the months of a ledger and of a book, and how they depend on each other.
+"""Partitions: the months of a ledger, the months or weeks of a book, and how they depend on each other.
 
 Here belong definitions and mappings of time. What is computed for a partition is in ``assets``.
 """
 
 from __future__ import annotations
 
+import math
 import warnings
 
 import dagster as dg
 
-from weights_pipeline.books import Book
+from weights_pipeline.books import WEEKDAYS, Book, Monthly, Weekly
 from weights_pipeline.core.lookback import Lookback
 from weights_pipeline.ledger import LedgerSource, exchange_timezone
 
@@ -24,25 +25,44 @@ PREVIOUS = dg.TimeWindowPartitionMapping(start_offset=-1, end_offset=-1)
 """The partition before: what a recursion continues from."""
 
 _LAST_YEAR = 2100
+_WEEKS_A_MONTH = 4.35
 
 
-def history(source: LedgerSource) -> dg.TimeWindowPartitionMapping:
-    """Everything from the ledger's first month to the partition itself; never anything after it.
+def own_history(book: Book, source: LedgerSource) -> dg.PartitionMapping:
+    """Every partition of the book from its first to the partition itself; never anything after it.
 
-    Dagster walks the offset month by month, so it is as long as the history can be and no longer.
+    Dagster walks the offset partition by partition, so it is as long as the history can be and no longer.
     """
+    return _back(_months(source), book)
+
+
+def ledger_history(source: LedgerSource, book: Book | None = None) -> dg.PartitionMapping:
+    """Every month of the ledger from its first to the partition of the book, or of the ledger itself."""
+    return _back(_months(source), book) if _same_zone(source, book) else dg.AllPartitionMapping()
+
+
+def ledger_window(lookback: Lookback, source: LedgerSource, book: Book) -> dg.PartitionMapping:
+    """Months that a lookback ending in the partition can touch, with room for rounding and holidays."""
+    return _back(lookback.full_months + 2, book) if _same_zone(source, book) else dg.AllPartitionMapping()
+
+
+def _same_zone(source: LedgerSource, book: Book | None) -> bool:
+    # Dagster maps windows of time in one zone only. Over different zones every month is mapped, and the store loads
+    # those that begin before the partition ends.
+    return book is None or book.timezone == exchange_timezone(source.calendar)
+
+
+def _months(source: LedgerSource) -> int:
     year, month = map(int, source.first_month.split("-"))
     last_year, last_month = map(int, (source.last_month or f"{_LAST_YEAR}-12").split("-"))
-    return _back((last_year - year) * 12 + last_month - month)
+    return (last_year - year) * 12 + last_month - month
 
 
-def window(lookback: Lookback) -> dg.TimeWindowPartitionMapping:
-    """The months that a lookback ending in the partition can touch, with room for rounding and holidays."""
-    return _back(lookback.full_months + 2)
-
-
-def _back(months: int) -> dg.TimeWindowPartitionMapping:
-    return dg.TimeWindowPartitionMapping(start_offset=-months, allow_nonexistent_upstream_partitions=True)
+def _back(months: int, book: Book | None) -> dg.TimeWindowPartitionMapping:
+    # Offsets count partitions of the one that looks back.
+    weekly = book is not None and isinstance(book.cadence, Weekly)
+    count = math.ceil(months * _WEEKS_A_MONTH) + 1 if weekly else months
+    return dg.TimeWindowPartitionMapping(start_offset=-count, allow_nonexistent_upstream_partitions=True)
 
 
 def ledger_months(source: LedgerSource) -> dg.MonthlyPartitionsDefinition:
@@ -55,10 +75,19 @@ def ledger_months(source: LedgerSource) -> dg.MonthlyPartitionsDefinition:
     )
 
 
-def book_months(book: Book, source: LedgerSource) -> dg.MonthlyPartitionsDefinition:
-    """Months of a book: those that have ended, in the book's zone."""
-    return dg.MonthlyPartitionsDefinition(
-        start_date=f"{source.first_month}-01", end_date=_after(source), timezone=book.timezone
+def book_partitions(book: Book, source: LedgerSource) -> dg.TimeWindowPartitionsDefinition:
+    """Months or weeks of a book: those that have ended, in the book's zone. A week ends when the book rebalances."""
+    start, end = f"{source.first_month}-01", _after(source)
+    if isinstance(book.cadence, Monthly):
+        return dg.MonthlyPartitionsDefinition(start_date=start, end_date=end, timezone=book.timezone)
+    return dg.WeeklyPartitionsDefinition(
+        start_date=start,
+        end_date=end,
+        timezone=book.timezone,
+        # Dagster counts from Sunday.
+        day_offset=(WEEKDAYS.index(book.cadence.weekday) + 1) % 7,
+        hour_offset=book.cadence.time.hour,
+        minute_offset=book.cadence.time.minute,
     )
 
 

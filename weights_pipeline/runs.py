@@ -5,12 +5,13 @@ Here belongs launching and following Dagster runs. What runs is in ``definitions
 
 from __future__ import annotations
 
+import datetime as dt
 import re
 import shutil
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -21,6 +22,7 @@ import dagster as dg
 
 from weights_pipeline.books import BookError, load_books
 from weights_pipeline.definitions import build_definitions
+from weights_pipeline.ledger import load_ledger_source
 from weights_pipeline.settings import Settings
 
 Progress = Callable[[int, int, str], None]
@@ -29,7 +31,7 @@ _POLL_SECONDS = 0.2
 
 
 class RangeError(ValueError):
-    """The months asked for are not months of the book. The message says which there are."""
+    """The months or weeks asked for are not partitions of the book. The message says which there are."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +83,8 @@ def materialise(
     book
         Name of the book.
     first, last
-        Months ``YYYY-MM`` (or partition keys); the first and last month there is when left out.
+        Months ``YYYY-MM`` or partition keys ``YYYY-MM-DD`` (of a week, the day it begins); the first and last partition
+        there is when left out.
     on_progress
         Called with (partitions done, partitions in all, what is being done).
     instance
@@ -97,19 +100,20 @@ def materialise(
     books = load_books(settings.data / "books")
     if book not in books:
         raise BookError(f"unknown book {book!r}; there are {', '.join(books)}")
-    definitions = build_definitions(settings)
+    definitions, ledgers = build_definitions(settings), settings.data / "ledgers"
     jobs = [
-        definitions.resolve_job_def(f"{books[book].ledger}_ledger"),
+        definitions.resolve_job_def(load_ledger_source(ledgers / f"{books[book].ledger}.yaml").schema_name),
         definitions.resolve_job_def(book),
     ]
     keys = _range(jobs[1], first, last)
+    ranges = [_months_around(jobs, keys), keys]
     started = time.monotonic()
     assets = sum(len(list(job.asset_layer.executable_asset_keys)) for job in jobs)
-    total = sum(_expected(job, len(keys)) for job in jobs)
+    total = sum(_expected(job, len(own)) for job, own in zip(jobs, ranges, strict=True))
     results = []
     with _instance(settings, instance) as on:
         done = 0
-        for job in jobs:
+        for job, own in zip(jobs, ranges, strict=True):
             run_id = str(uuid.uuid4())
             with _followed(on, run_id, partial(_advance, on_progress, done, total)):
                 result = job.execute_in_process(
@@ -117,13 +121,13 @@ def materialise(
                     run_id=run_id,
                     run_config=_QUIET,
                     tags={
-                        "dagster/asset_partition_range_start": keys[0],
-                        "dagster/asset_partition_range_end": keys[-1],
+                        "dagster/asset_partition_range_start": own[0],
+                        "dagster/asset_partition_range_end": own[-1],
                     },
                     raise_on_error=False,
                 )
             results.append(result)
-            done += _expected(job, len(keys))
+            done += _expected(job, len(own))
             if not result.success:
                 break
     return RunReport(
@@ -140,24 +144,41 @@ def materialise(
     )
 
 
+def _partitions(job: dg.JobDefinition) -> dg.TimeWindowPartitionsDefinition:
+    if not isinstance(job.partitions_def, dg.TimeWindowPartitionsDefinition):
+        raise RangeError(f"job {job.name} has no months or weeks")
+    return job.partitions_def
+
+
 def _range(job: dg.JobDefinition, first: str | None, last: str | None) -> list[str]:
-    if job.partitions_def is None:
-        raise RangeError(f"job {job.name} has no partitions")
-    known = list(job.partitions_def.get_partition_keys())
+    partitions = _partitions(job)
+    known = list(partitions.get_partition_keys())
     if not known:
-        raise RangeError(f"book {job.name} has no month that has ended yet")
-    start, end = (_key(month) if month else known[edge] for month, edge in ((first, 0), (last, -1)))
-    unknown = [key for key in (start, end) if key not in known]
-    if unknown or start > end:
-        problem = f"{unknown[0][:7]} is not a month of book {job.name}" if unknown else f"{start} is after {end}"
-        raise RangeError(f"{problem}; months run from {known[0][:7]} to {known[-1][:7]}")
-    return known[known.index(start) : known.index(end) + 1]
+        raise RangeError(f"book {job.name} has no month or week that has ended yet")
+    weekly = isinstance(partitions, dg.WeeklyPartitionsDefinition)
+    chosen = [_matching(text, known) if text else known for text in (first, last)]
+    unknown = [text for text, keys in zip((first, last), chosen, strict=True) if not keys]
+    if unknown or chosen[0][0] > chosen[1][-1]:
+        shown, period = ((known[0], known[-1]), "week") if weekly else ((known[0][:7], known[-1][:7]), "month")
+        problem = f"{unknown[0]} is not a {period} of book {job.name}" if unknown else f"{first} is after {last}"
+        raise RangeError(f"{problem}; {period}s run from {shown[0]} to {shown[1]}")
+    return known[known.index(chosen[0][0]) : known.index(chosen[1][-1]) + 1]
 
 
-def _key(month: str) -> str:
-    if not re.fullmatch(r"\d{4}-(0[1-9]|1[0-2])(-01)?", month):
-        raise RangeError(f"{month!r} is not a month; write YYYY-MM, for example 2020-03")
-    return f"{month[:7]}-01"
+def _matching(text: str, known: Sequence[str]) -> list[str]:
+    """Partitions that a month, or a partition key, stands for."""
+    if not re.fullmatch(r"\d{4}-(0[1-9]|1[0-2])(-\d\d)?", text):
+        raise RangeError(f"{text!r} is not a month; write YYYY-MM, for example 2020-03, or the day a week begins")
+    return [key for key in known if key.startswith(text)]
+
+
+def _months_around(jobs: Sequence[dg.JobDefinition], keys: Sequence[str]) -> list[str]:
+    """Months of the ledger that the partitions of the book lie in."""
+    ledger, book = map(_partitions, jobs)
+    start = book.time_window_for_partition_key(keys[0]).start.strftime("%Y-%m-01")
+    last_instant = book.time_window_for_partition_key(keys[-1]).end - dt.timedelta(microseconds=1)
+    end = last_instant.strftime("%Y-%m-01")
+    return [key for key in ledger.get_partition_keys() if start <= key <= end]
 
 
 def _expected(job: dg.JobDefinition, keys: int) -> int:

@@ -9,25 +9,28 @@ from dagster._core.definitions.partitions.partitioned_schedule import (
 )
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
-from weights_pipeline.books import Book
+from weights_pipeline.books import Book, Monthly
+from weights_pipeline.ledger import LedgerSource
 
 
 def rebalance_schedule(
     book: Book, job: UnresolvedAssetJobDefinition
 ) -> UnresolvedPartitionedAssetScheduleDefinition | dg.ScheduleDefinition:
-    """Rebalance of a book at its cadence, for the month that has just ended; the zone is that of its partitions."""
+    """Rebalance of a book at its cadence, for the month or week that has just ended, in the zone of its partitions."""
+    # A week ends when the book rebalances, so that its partitions say when that is; a month ends before.
+    monthly = book.cadence if isinstance(book.cadence, Monthly) else None
     return dg.build_schedule_from_partitioned_job(
         job,
         name=f"{book.name}_rebalance",
-        description=f"Monthly rebalance on day {book.cadence.day} at {book.cadence.time:%H:%M} {book.timezone}.",
-        day_of_month=book.cadence.day,
-        hour_of_day=book.cadence.time.hour,
-        minute_of_hour=book.cadence.time.minute,
+        description=f"Rebalance {book.cadence.title}, {book.timezone}.",
+        day_of_month=monthly.day if monthly else None,
+        hour_of_day=monthly.time.hour if monthly else None,
+        minute_of_hour=monthly.time.minute if monthly else None,
     )
 
 
 def ledger_schedule(
-    name: str, months: dg.MonthlyPartitionsDefinition, job: UnresolvedAssetJobDefinition
+    source: LedgerSource, months: dg.MonthlyPartitionsDefinition, job: UnresolvedAssetJobDefinition
 ) -> dg.ScheduleDefinition:
     """Read the ledger every morning before any book rebalances: the open month, and the one before it.
 
@@ -37,7 +40,7 @@ def ledger_schedule(
 
     @dg.schedule(
         job=job,
-        name=f"{name}_ledger_refresh",
+        name=f"{source.schema_name}_refresh",
         description="Daily reading of the ledger: the open month and the one before it.",
         cron_schedule="30 5 * * *",
         execution_timezone=months.timezone,

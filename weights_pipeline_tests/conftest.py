@@ -29,7 +29,12 @@ BOOK_TABLES = [
         catalog.FINAL_WEIGHTS,
     )
 ]
-LEDGER_TABLES = [("ledger", t) for t in (catalog.TRADE_LEDGER, catalog.OPEN_LOTS, catalog.STRATEGY_RETURNS)]
+LEDGER = "sample_ledger"
+LEDGER_TABLES = [
+    (LEDGER, table)
+    for table in (catalog.TRADE_LEDGER, catalog.OPEN_LOTS, catalog.STRATEGY_RETURNS, catalog.MARKET_REGIME)
+]
+WEEKLY_BOOKS = ("sharpe_weekly", "ensemble_regime")
 
 
 def edit_rows(file: Path, change: Callable[[dict[str, str]], dict[str, str] | None]) -> None:
@@ -58,9 +63,11 @@ def cut_ledger(data: Path, end: str) -> None:
 
 @pytest.fixture(scope="session")
 def small_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The sample's first year and a half, as a finished history."""
+    """The sample's first year and a half, as a finished history, with one book."""
     data = tmp_path_factory.mktemp("small") / "data"
     shutil.copytree(DATA, data)
+    for name in WEEKLY_BOOKS:
+        (data / "books" / f"{name}.yaml").unlink()
     for name in ("lots/2016_2019.csv", "lots/2020_2022.csv"):
         (data / "sample" / name).unlink()
     cut_ledger(data, "2013-07-01")
@@ -79,6 +86,16 @@ def own_data(small_data: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(small_data, tmp_path / "data"))
 
 
+@pytest.fixture(scope="session")
+def weekly_data(small_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The small data with the weekly books."""
+    data = Path(shutil.copytree(small_data, tmp_path_factory.mktemp("weekly") / "data"))
+    (data / "books" / f"{BOOK}.yaml").unlink()
+    for name in WEEKLY_BOOKS:
+        shutil.copy(DATA / "books" / f"{name}.yaml", data / "books")
+    return data
+
+
 @pytest.fixture
 def instance() -> Iterator[dg.DagsterInstance]:
     with dg.DagsterInstance.ephemeral() as ephemeral:
@@ -93,19 +110,22 @@ class Desk:
         self.instance = instance
         self.store = DuckDBStore(self.settings.store_path, lock_timeout=30)
 
-    def run(self, first: str | None = None, last: str | None = None) -> RunReport:
-        return materialise(self.settings, BOOK, first, last or first, instance=self.instance)
+    def run(self, first: str | None = None, last: str | None = None, book: str = BOOK) -> RunReport:
+        return materialise(self.settings, book, first, last or first, instance=self.instance)
 
-    def done(self, first: str | None = None, last: str | None = None) -> RunReport:
-        report = self.run(first, last)
+    def done(self, first: str | None = None, last: str | None = None, book: str = BOOK) -> RunReport:
+        report = self.run(first, last, book)
         assert report.success, report.errors
         return report
 
-    def hashes(self, until: str = "9999") -> dict[tuple[str, str, str], str]:
-        """Content hash of every partition of every table."""
+    def hashes(self, until: str = "9999", book: str | None = None) -> dict[tuple[str, str, str], str]:
+        """Content hash of every partition of every table, of the ledger and a book or of one book alone."""
+        tables = [*LEDGER_TABLES, *BOOK_TABLES]
+        if book is not None:
+            tables = [(book, table) for table in catalog.TABLES.values()]
         return {
             (schema, table.name, key): record.content_hash
-            for schema, table in [*LEDGER_TABLES, *BOOK_TABLES]
+            for schema, table in tables
             for key, record in self.store.partitions(schema, table.name).items()
             if key <= until
         }
@@ -136,4 +156,14 @@ def finished(small_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Iter
     with dg.DagsterInstance.ephemeral() as ephemeral:
         desk = Desk(small_data, tmp_path_factory.mktemp("finished"), ephemeral)
         desk.done()
+        yield desk
+
+
+@pytest.fixture(scope="session")
+def finished_weekly(weekly_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
+    """The weekly books over the first year, each in one run; tests only read it."""
+    with dg.DagsterInstance.ephemeral() as ephemeral:
+        desk = Desk(weekly_data, tmp_path_factory.mktemp("finished_weekly"), ephemeral)
+        for name in WEEKLY_BOOKS:
+            desk.done("2012-01", "2012-12", name)
         yield desk

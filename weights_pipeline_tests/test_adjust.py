@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from weights_pipeline.core.adjust import partial_adjustment
+from weights_pipeline.core.adjust import carried, step
 from weights_pipeline.core.methods.base import Limits
 from weights_pipeline.core.normalise import capped
 from weights_pipeline.core.speed import adjustment_speed, remaining_gap
@@ -36,18 +36,46 @@ def random_book(seed: int, partitions: int = 1) -> tuple[pd.Series, list[pd.Seri
     return series(*base), [series(*target) for target in targets]
 
 
+def adjusted(
+    previous: pd.Series | None,
+    target: pd.Series,
+    base: pd.Series,
+    *,
+    rate: float,
+    limits: Limits = LIMITS,
+    gross: float = 1.0,
+) -> pd.DataFrame:
+    """One rebalance by name of strategy, sorted: what it starts from, where it goes, and how far it gets."""
+    base = base.sort_index()
+    anchor, goal = base.to_numpy(float), target.reindex(base.index).to_numpy(float)
+    begin, entered = carried(previous, base.index.tolist(), anchor)
+    lower, upper = limits.bounds(anchor, gross)
+    start, realized = step(begin, goal, lower, upper, rate=rate, gross=gross)
+    return pd.DataFrame(
+        {
+            "strategy": base.index,
+            "base": anchor,
+            "previous": start,
+            "target": goal,
+            "realized": realized,
+            "entered": entered,
+            "lower": lower,
+            "upper": upper,
+        }
+    )
+
+
 def history(base: pd.Series, targets: list[pd.Series], rate: float, previous: pd.Series | None = None) -> pd.DataFrame:
     steps = []
     for target in targets:
-        step = partial_adjustment(previous, target, base, rate=rate, limits=LIMITS, gross=1.0)
-        previous = step.set_index("strategy")["realized"]
-        steps.append(step)
+        steps.append(adjusted(previous, target, base, rate=rate))
+        previous = steps[-1].set_index("strategy")["realized"]
     return pd.concat(steps, ignore_index=True)
 
 
 def test_golden_steps():
     base, target = series(0.075, 0.1, 0.825), series(0.078, 0.105, 0.817)
-    first = partial_adjustment(None, target, base, rate=0.1, limits=LIMITS, gross=1.0)
+    first = adjusted(None, target, base, rate=0.1)
     np.testing.assert_allclose(first["realized"], [0.0753, 0.1005, 0.8242], rtol=1e-14)
     assert first["previous"].tolist() == base.tolist()
     assert not first["entered"].any()
@@ -102,8 +130,8 @@ def test_a_history_resumed_from_stored_weights_has_the_same_bits(seed: int, rate
 def test_order_of_strategies_changes_no_bit(seed: int, rate: float):
     base, (previous, target) = random_book(seed, partitions=2)
     old = previous.drop("a")
-    plain = partial_adjustment(old, target, base, rate=rate, limits=LIMITS, gross=1.0)
-    mixed = partial_adjustment(old[::-1], target[::-1], base[::-1], rate=rate, limits=LIMITS, gross=1.0)
+    plain = adjusted(old, target, base, rate=rate)
+    mixed = adjusted(old[::-1], target[::-1], base[::-1], rate=rate)
     pd.testing.assert_frame_equal(plain, mixed, check_exact=True)
 
 
@@ -112,8 +140,8 @@ def test_order_of_strategies_changes_no_bit(seed: int, rate: float):
 def test_weights_scale_with_gross(seed: int, rate: float, power: int):
     base, (previous, target) = random_book(seed, partitions=2)
     old, k = previous.drop("a"), 2.0**power
-    one = partial_adjustment(old, target, base, rate=rate, limits=LIMITS, gross=1.0)
-    many = partial_adjustment(k * old, k * target, k * base, rate=rate, limits=LIMITS, gross=k)
+    one = adjusted(old, target, base, rate=rate)
+    many = adjusted(k * old, k * target, k * base, rate=rate, gross=k)
     assert (many["realized"] == k * one["realized"]).all()
 
 
@@ -122,10 +150,7 @@ def test_weights_scale_with_gross(seed: int, rate: float, power: int):
 def test_a_higher_rate_ends_nearer_the_target(seed: int, slow: float, fast: float):
     base, (target,) = random_book(seed)
     slow, fast = sorted((slow, fast))
-    gaps = [
-        (target.to_numpy() - partial_adjustment(None, target, base, rate=r, limits=LIMITS, gross=1.0)["realized"]).abs()
-        for r in (slow, fast)
-    ]
+    gaps = [(target.to_numpy() - adjusted(None, target, base, rate=r)["realized"]).abs() for r in (slow, fast)]
     assert (gaps[1] <= gaps[0] + 1e-16).all()
 
 
@@ -133,8 +158,8 @@ def test_a_higher_rate_ends_nearer_the_target(seed: int, slow: float, fast: floa
 @given(seed=seeds)
 def test_rate_one_jumps_to_the_target_exactly(seed: int):
     base, (previous, target) = random_book(seed, partitions=2)
-    step = partial_adjustment(previous, target, base, rate=1.0, limits=LIMITS, gross=1.0)
-    assert step["realized"].tolist() == target.tolist()
+    moved = adjusted(previous, target, base, rate=1.0)
+    assert moved["realized"].tolist() == target.tolist()
 
 
 def test_a_step_at_rest_disturbs_no_bit():
@@ -145,36 +170,48 @@ def test_a_step_at_rest_disturbs_no_bit():
 
 def test_a_start_that_is_feasible_to_rounding_is_taken_as_it_is():
     previous = series(0.3, 0.7 - 4e-10)
-    step = partial_adjustment(previous, series(0.5, 0.5), series(0.5, 0.5), rate=0.1, limits=LIMITS, gross=1.0)
-    assert step["previous"].tolist() == previous.tolist()
+    moved = adjusted(previous, series(0.5, 0.5), series(0.5, 0.5), rate=0.1)
+    assert moved["previous"].tolist() == previous.tolist()
 
 
 def test_a_new_strategy_starts_from_base_and_a_removed_one_is_dropped():
     base = series(0.4, 0.4, 0.2)
     previous = pd.Series({"a": 0.6, "b": 0.3, "gone": 0.1})
-    step = partial_adjustment(previous, base, base, rate=0.5, limits=LIMITS, gross=1.0)
-    assert step["entered"].tolist() == [False, False, True]
+    moved = adjusted(previous, base, base, rate=0.5)
+    assert moved["entered"].tolist() == [False, False, True]
     # 0.6 + 0.3 + 0.2 of base is 1.1: put back on gross in proportion, as no limit binds.
-    np.testing.assert_allclose(step["previous"], np.array([0.6, 0.3, 0.2]) / 1.1, rtol=1e-15)
-    np.testing.assert_allclose(step["realized"], (step["previous"] + base.to_numpy()) / 2, rtol=1e-15)
+    np.testing.assert_allclose(moved["previous"], np.array([0.6, 0.3, 0.2]) / 1.1, rtol=1e-15)
+    np.testing.assert_allclose(moved["realized"], (moved["previous"] + base.to_numpy()) / 2, rtol=1e-15)
+
+
+def test_weights_carried_follow_their_names_and_are_not_yet_put_back():
+    base = np.array([0.4, 0.4, 0.2])
+    start, entered = carried(pd.Series({"gone": 0.1, "b": 0.3, "a": 0.6}), ["a", "b", "c"], base)
+    assert (start.tolist(), entered.tolist()) == ([0.6, 0.3, 0.2], [False, False, True])
+
+
+@pytest.mark.parametrize("previous", [None, pd.Series(dtype=float), pd.Series({"gone": 1.0})])
+def test_a_book_without_a_known_strategy_starts_from_base(previous: pd.Series | None):
+    base = np.array([0.4, 0.6])
+    start, entered = carried(previous, ["a", "b"], base)
+    assert start.tolist() == base.tolist()
+    assert entered.tolist() == [previous is not None] * 2
 
 
 def test_changed_base_weights_bring_the_start_inside_the_new_limits():
     base = series(0.2, 0.8)
-    step = partial_adjustment(series(0.6, 0.4), base, base, rate=0.1, limits=LIMITS, gross=1.0)
-    np.testing.assert_allclose(step["previous"], [0.4, 0.6], rtol=1e-15)
-    assert step["previous"].iloc[0] <= 2 * 0.2
+    moved = adjusted(series(0.6, 0.4), base, base, rate=0.1)
+    np.testing.assert_allclose(moved["previous"], [0.4, 0.6], rtol=1e-15)
+    assert moved["previous"].iloc[0] <= 2 * 0.2
 
 
 def test_proportional_books_follow_targets_outside_the_multiples_and_keep_gross():
     limits = Limits(normalisation="proportional")
     base, target = series(0.2, 0.8), series(0.05, 0.95)
-    step = partial_adjustment(series(0.06, 0.94), target, base, rate=0.5, limits=limits, gross=1.0)
-    np.testing.assert_allclose(step["realized"], [0.055, 0.945], rtol=1e-15)
-    assert (step["lower"].tolist(), step["upper"].tolist()) == ([0.0, 0.0], [1.0, 1.0])
-    dropped = partial_adjustment(
-        pd.Series({"a": 0.03, "b": 0.57, "gone": 0.4}), target, base, rate=1, limits=limits, gross=1.0
-    )
+    moved = adjusted(series(0.06, 0.94), target, base, rate=0.5, limits=limits)
+    np.testing.assert_allclose(moved["realized"], [0.055, 0.945], rtol=1e-15)
+    assert (moved["lower"].tolist(), moved["upper"].tolist()) == ([0.0, 0.0], [1.0, 1.0])
+    dropped = adjusted(pd.Series({"a": 0.03, "b": 0.57, "gone": 0.4}), target, base, rate=1, limits=limits)
     np.testing.assert_allclose(dropped["previous"], [0.05, 0.95], rtol=1e-15)
 
 
@@ -182,7 +219,7 @@ def test_proportional_books_follow_targets_outside_the_multiples_and_keep_gross(
 def test_rates_outside_the_unit_interval_are_refused(rate: float):
     base = series(0.5, 0.5)
     for call in (
-        lambda: partial_adjustment(None, base, base, rate=rate, limits=LIMITS, gross=1.0),
+        lambda: adjusted(None, base, base, rate=rate),
         lambda: adjustment_speed(rate),
         lambda: remaining_gap(rate, 3),
     ):
@@ -193,7 +230,6 @@ def test_rates_outside_the_unit_interval_are_refused(rate: float):
 @pytest.mark.parametrize(
     ("previous", "target", "message"),
     [
-        (None, series(0.3, 0.3, 0.4), "one weight for each of"),
         (None, series(0.9, 0.2), "break a limit or do not add up"),
         (None, series(0.2, 0.8), "break a limit or do not add up"),
         (None, series(0.5, math.nan), "break a limit or do not add up"),
@@ -204,4 +240,4 @@ def test_rates_outside_the_unit_interval_are_refused(rate: float):
 )
 def test_weights_that_cannot_be_are_refused(previous, target, message: str):
     with pytest.raises(ValueError, match=message):
-        partial_adjustment(previous, target, series(0.5, 0.5), rate=0.1, limits=LIMITS, gross=1.0)
+        adjusted(previous, target, series(0.5, 0.5), rate=0.1)

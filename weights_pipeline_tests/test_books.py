@@ -1,6 +1,9 @@
 """Books: what is accepted, and what is refused with file, key and expectation."""
 
+import datetime as dt
 import json
+import shutil
+from pathlib import Path
 
 import pytest
 import yaml
@@ -21,7 +24,12 @@ def file(tmp_path):
 def test_sample_book_is_the_policy_it_is_documented_to_be():
     book = load_book(ORIGINAL)
     assert sum(book.strategies.values()) == pytest.approx(1.0, abs=1e-12)
-    assert (book.method.kind, book.metric, book.method.alpha) == ("power_tilt", "calmar_12m", 0.5)
+    assert (book.method.kind, book.method.metric, book.method.lookback, book.method.alpha) == (
+        "power_tilt",
+        "calmar",
+        "12m",
+        0.5,
+    )
     assert (book.limits.floor, book.limits.cap, book.limits.normalisation) == (0.5, 2.0, "capped")
     assert book.adjustment.rate == 0.1
     assert book.overlay.enabled
@@ -47,12 +55,29 @@ def test_sample_book_is_the_policy_it_is_documented_to_be():
         ({"adjustment": {"rate": 0}}, "adjustment.rate: Input should be greater than 0"),
         ({"adjustment": {"rate": 1.5}}, "adjustment.rate: Input should be less than or equal to 1"),
         ({"timezone": "Mars/Olympus"}, "timezone.*'Mars/Olympus' is not an IANA time zone"),
-        ({"cadence": {"kind": "monthly", "day": 31}}, "cadence.day: Input should be less than or equal to 28"),
+        ({"cadence": {"kind": "monthly", "day": 31}}, "cadence.monthly.day: Input should be less than or equal to 28"),
         ({"method": {"kind": "alchemy"}}, "method.*alchemy"),
         ({"method": {"kind": "calmar_tilt", "alpha": -1}}, "method.*alpha"),
         ({"overlay": {"profile": "reckless"}}, "overlay.*profile: expected one of low, medium, high"),
         ({"overlay": {"lag": 0}}, "overlay.*lag: expected at least 1 session"),
         ({"owner": "nobody"}, "owner"),
+        ({"cadence": {"kind": "weekly", "weekday": "someday", "time": "18:00"}}, "cadence.weekly.weekday"),
+        ({"cadence": {"kind": "weekly", "weekday": "sunday"}}, "cadence.weekly.time: Field required"),
+        ({"cadence": {"kind": "daily"}}, "cadence.*'daily'"),
+        ({"method": {"kind": "power_tilt", "metric": "luck", "lookback": "12m"}}, "metric: expected one of .*sharpe"),
+        (
+            {"method": {"kind": "minmax_tilt", "metric": "volatility", "lookback": "90d"}},
+            "of volatility less is better",
+        ),
+        ({"method": {"kind": "calmar_tilt", "lookback": "a year"}}, "lookback: expected months, days or sessions"),
+        ({"method": {"kind": "calmar_tilt", "lookback": {"NORMAL": "12m"}}}, "one for each of NORMAL, ELEVATED"),
+        ({"limits": {"of": "weight", "floor": 0, "cap": 1}}, "power_tilt clips multiples of base weights"),
+        ({"limits": {"of": "weight", "floor": 0, "cap": 0.05}, "method": {"kind": "equal"}}, "base weights of .*trend"),
+        (
+            {"overlay": {"sleeves": {"stranger": "x"}}},
+            r"overlay.sleeves: strategies \['stranger'\] are not in the book",
+        ),
+        ({"ensemble": "weather"}, "ensemble: Input should be 'market_regime'"),
         ({"max_age": 0}, "max_age"),
     ],
 )
@@ -136,3 +161,104 @@ def test_book_round_trips_through_yaml(file):
     book = load_book(file)
     file.write_text(yaml.safe_dump(json.loads(book.model_dump_json())))
     assert load_book(file) == book
+
+
+@pytest.mark.parametrize(
+    ("name", "ends", "due"),
+    [
+        # In New York the clocks go forward on 8 March 2026 and back on 1 November.
+        ("calmar_core", "2026-03-01T00:00-05:00", "2026-04-01T06:30-04:00"),
+        ("sharpe_weekly", "2026-03-01T18:00-05:00", "2026-03-08T18:00-04:00"),
+        ("sharpe_weekly", "2026-10-25T18:00-04:00", "2026-11-01T18:00-05:00"),
+        ("sharpe_weekly", "2026-12-27T18:00-05:00", "2027-01-03T18:00-05:00"),
+        ("ensemble_regime", "2026-03-02T02:00+00:00", "2026-03-09T02:00+00:00"),
+    ],
+)
+def test_next_rebalance_is_one_period_later_in_local_time(name, ends, due):
+    book = load_book(DATA / "books" / f"{name}.yaml")
+    assert book.next_rebalance(dt.datetime.fromisoformat(ends)) == due
+
+
+def test_two_accounts_have_policies_of_their_own_over_the_same_strategies():
+    books = load_books(DATA / "books")
+    assert {book.account for book in books.values()} == {"main", "tactical", "ensemble"}
+    assert len({tuple(sorted(book.strategies)) for book in books.values()}) == 1
+    assert books["ensemble_regime"].overlay is None
+    assert not books["sharpe_weekly"].overlay.enabled
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A data folder with the sample's books."""
+    return Path(shutil.copytree(DATA / "books", tmp_path / "data" / "books"))
+
+
+def test_a_stage_overrides_single_keys(folder):
+    (folder / "staging").mkdir()
+    (folder / "staging" / "calmar_core.yaml").write_text("adjustment: {rate: 0.25}\naccount: paper\n")
+    staged, plain = load_books(folder, "staging"), load_books(folder)
+    assert (staged["calmar_core"].adjustment.rate, staged["calmar_core"].account) == (0.25, "paper")
+    assert (
+        staged["calmar_core"].model_copy(update={"adjustment": plain["calmar_core"].adjustment, "account": "main"})
+        == plain["calmar_core"]
+    )
+    assert staged["sharpe_weekly"] == plain["sharpe_weekly"]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("calmar_core", "adjustment: {rate: 3}", "staging/calmar_core.yaml: adjustment.rate: Input should be less"),
+        ("calmar_core", "name: another", "expected keys of book calmar_core to override, other than its name"),
+        ("calmar_core", "- a list", "expected keys of book calmar_core"),
+        ("stranger", "gross: 1", "staging/stranger.yaml: overrides a book that there is not; there are calmar_core"),
+    ],
+)
+def test_refused_overrides(folder, name, content, message):
+    (folder / "staging").mkdir()
+    (folder / "staging" / f"{name}.yaml").write_text(content)
+    with pytest.raises(BookError, match=f"(?s){message}"):
+        load_books(folder, "staging")
+
+
+FIXED = {"a": 60.0, "b": 40.0, "c": 0.0}
+
+
+def fixed_book(folder, allocations, **changes):
+    file = folder / "calmar_core.yaml"
+    (folder.parent / "mix.json").write_text(
+        json.dumps({"date": "2026-01-31", "provenance": "backtest of January", "allocations": allocations})
+    )
+    keys = {
+        "strategies": {"a": 0.5, "b": 0.3, "c": 0.2},
+        "method": {"kind": "fixed", "file": "mix.json"},
+        "limits": {"of": "weight", "floor": 0, "cap": 1},
+        "overlay": None,
+        "starter_metrics": None,
+    }
+    edit_yaml(file, **keys | changes)
+    return load_book(file)
+
+
+def test_fixed_allocations_come_from_a_file(folder):
+    assert fixed_book(folder, FIXED).method.allocations == FIXED
+
+
+@pytest.mark.parametrize(
+    ("allocations", "changes", "message"),
+    [
+        (FIXED | {"a": 65.0}, {}, "calmar_core.yaml: method: "),
+        ({"a": 60.0, "b": 40.0}, {}, "calmar_core.yaml: method: .*c"),
+        (FIXED | {"a": 160.0}, {}, "mix.json: allocations.a: Input should be less than or equal to 100"),
+        (
+            FIXED,
+            {"limits": {"floor": 0.5, "cap": 2}},
+            r"limits: they change the weights that method fixed sets for \['a'",
+        ),
+        (FIXED, {"method": {"kind": "fixed", "file": "none.json"}}, "none.json: allocations cannot be read"),
+        (FIXED, {"method": {"kind": "fixed", "file": "../x.json"}}, "leaves the data folder"),
+    ],
+)
+def test_refused_allocations(folder, allocations, changes, message):
+    with pytest.raises(BookError, match=f"(?s){message}"):
+        fixed_book(folder, allocations, **changes)

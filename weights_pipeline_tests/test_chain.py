@@ -1,5 +1,7 @@
 """The chain in memory, from daily returns to final weights: the future changes nothing, nor does the cut of a run."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -13,10 +15,10 @@ from weights_pipeline.core.history import ReturnHistory
 from weights_pipeline.core.metrics import metrics_table
 from weights_pipeline.ledger import LedgerError, load_ledger_source, read_prices
 from weights_pipeline.store import catalog
-from weights_pipeline_tests.conftest import BOOK, DATA, edit_yaml
+from weights_pipeline_tests.conftest import BOOK, DATA, LEDGER, edit_yaml
 
-POLICY = load_books(DATA / "books")[BOOK]
-NAMES = sorted(POLICY.strategies)
+POLICY = load_books(DATA / "books")[BOOK].policy()
+NAMES = list(POLICY.strategies)
 SESSIONS = pd.bdate_range("2018-01-01", "2019-06-28", name="session")
 AS_OF = pd.DatetimeIndex(pd.Series(SESSIONS, index=SESSIONS).groupby(SESSIONS.to_period("M")).max())
 
@@ -33,19 +35,17 @@ def simulated_returns(seed):
     )
 
 
-def run_chain(returns, as_of):
+def run_chain(returns, as_of, policy=POLICY):
     """Targets, realised weights, state and final weights, as an orchestrator would compute them in one go."""
     history = ReturnHistory.from_long(returns, sessions=SESSIONS[returns["session"].max() >= SESSIONS])
-    metrics = metrics_table(history, as_of, POLICY.lookback, POLICY.metrics, strategies=NAMES)
-    targets = chain.target_table(metrics, POLICY.metric, POLICY.method, POLICY.strategies, POLICY.limits, POLICY.gross)
+    metrics = chain.metric_rows(history, as_of, policy)
+    targets = chain.target_table(metrics, policy)
     calendar = SESSIONS.append(pd.bdate_range("2019-07-01", periods=5))
-    realized = chain.realized_table(
-        pd.DataFrame(), targets, POLICY.adjustment.rate, POLICY.limits, POLICY.gross, calendar
-    )
-    state = chain.state_table(returns, realized, POLICY.overlay.sleeves)
-    regimes = chain.regime_table(state, POLICY.overlay.thresholds)
-    scalars = chain.scalar_table(regimes, POLICY.overlay.resolved_profile())
-    final = chain.final_table(realized, scalars, POLICY.overlay, calendar)
+    realized = chain.realized_table(pd.DataFrame(), targets, policy, calendar)
+    state = chain.state_table(returns, realized, policy.overlay.sleeves)
+    regimes = chain.regime_table(state, policy.overlay.thresholds)
+    scalars = chain.scalar_table(regimes, policy.overlay.resolved_profile())
+    final = chain.final_table(realized, scalars, policy, calendar)
     return {"metrics": metrics, "targets": targets, "realized": realized, "state": state, "final": final}
 
 
@@ -92,6 +92,28 @@ def test_weights_keep_their_promises_on_any_history(seed):
     assert (realized["realized"] >= realized["lower"]).all()
 
 
+ADAPTIVE = replace(
+    POLICY,
+    method=replace(POLICY.method, lookback={"NORMAL": "12m", "ELEVATED": "6m", "STRESS": "90d", "CRISIS": "60s"}),
+)
+
+
+@pytest.mark.parametrize("month", [5, 11, 16])
+def test_a_window_per_risk_regime_sees_no_future_and_follows_the_regime(month):
+    returns, date = simulated_returns(3), AS_OF[month]
+    returns.loc[returns["session"].between("2018-10-01", "2018-11-15"), "daily_return"] -= 0.01
+    whole, blind = run_chain(returns, AS_OF, ADAPTIVE), returns[returns["session"] <= date]
+    expected, found = until(whole, date), run_chain(blind, AS_OF[date >= AS_OF], ADAPTIVE)
+    for name, table in expected.items():
+        pd.testing.assert_frame_equal(found[name], table, check_exact=True)
+    history = ReturnHistory.from_long(returns, sessions=SESSIONS)
+    regimes = chain.base_regimes(history, ADAPTIVE).reindex(AS_OF)
+    labels = whole["targets"].drop_duplicates("as_of").set_index("as_of")["metric"]
+    assert set(regimes) >= {"NORMAL", "CRISIS"}
+    windows = {regime: f"calmar_{lookback.label}" for regime, lookback in ADAPTIVE.lookbacks.items()}
+    assert labels.tolist() == [windows[regime] for regime in regimes]
+
+
 def test_order_of_strategies_is_irrelevant():
     returns = simulated_returns(5)
     shuffled = returns.sample(frac=1, random_state=1)
@@ -114,7 +136,7 @@ def test_returns_delivered_in_place_of_a_ledger():
     assert table["daily_return"].tolist() == [0.01, 0.0, -0.02, 0.0, 0.0]
     assert table["closed_lots"].isna().all()
     measured = metrics_table(
-        ReturnHistory.from_long(table, sessions=sessions), sessions[-1:], POLICY.lookback, strategies=["alpha"]
+        ReturnHistory.from_long(table, sessions=sessions), sessions[-1:], POLICY.longest_lookback, strategies=["alpha"]
     ).set_index("metric")
     assert measured.loc["n_sessions_12m", "value"] == 5
 
@@ -134,7 +156,7 @@ def test_prices_mark_open_lots_to_market(own_data, desk):
     marked = desk(own_data)
     marked.done("2012-01", "2012-03")
     with_marks, without = (
-        d.store.read("ledger", catalog.STRATEGY_RETURNS).set_index(["session", "strategy"])["pnl"]
+        d.store.read(LEDGER, catalog.STRATEGY_RETURNS).set_index(["session", "strategy"])["pnl"]
         for d in (marked, booked)
     )
     from_fills = set(fills["strategy"])

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from weights_pipeline.ledger import session_span
 from weights_pipeline.store.contract import (
     ContractError,
     GateError,
@@ -40,7 +41,7 @@ def small_table(**changes):
 def month(key):
     start = dt.datetime.fromisoformat(key).replace(tzinfo=NEW_YORK)
     end = (start + dt.timedelta(days=32)).replace(day=1)
-    return Window(key, start, end)
+    return Window(key, start, end, first=start.date(), after=end.date(), settled=end)
 
 
 WINDOWS = [month("2020-01-01"), month("2020-02-01")]
@@ -113,14 +114,42 @@ def test_empty_partition_is_allowed_only_where_the_definition_says_so():
         prepare(frame().iloc[:0], small_table(), WINDOWS)
 
 
-def test_week_windows_hold_the_days_that_end_inside_them():
-    # Sunday 18:00 to Sunday 18:00: Friday belongs to the week that ends after it, the Sunday itself to the next.
-    starts = [dt.datetime(2021, 3, 7, 18, tzinfo=NEW_YORK), dt.datetime(2021, 3, 14, 18, tzinfo=NEW_YORK)]
-    windows = [Window(f"{s:%Y-%m-%d}", s, s + dt.timedelta(days=7)) for s in starts]
-    days = pd.to_datetime(["2021-03-08", "2021-03-12", "2021-03-14", "2021-03-15"])
-    rows = pd.DataFrame({"day": days, "name": list("abcd"), "value": 0.0, "count": 1, "flag": True})
-    stored = prepare(rows, small_table(), windows)
-    assert stored.column("partition_key").to_pylist() == ["2021-03-07", "2021-03-07", "2021-03-14", "2021-03-14"]
+@pytest.mark.parametrize(
+    ("moment", "in_first_week"),
+    [
+        # Friday belongs to the week that ends on the Sunday after it, that Sunday itself to the next.
+        ("2021-03-14T18:00", "abcd"),
+        # A Wednesday ends before its close at noon, and after it at six.
+        ("2021-03-10T12:00", "ab"),
+        ("2021-03-10T18:00", "abc"),
+    ],
+)
+def test_a_session_belongs_to_the_week_it_closes_in(moment, in_first_week):
+    end = dt.datetime.fromisoformat(moment).replace(tzinfo=NEW_YORK)
+    windows = []
+    for start in (end - dt.timedelta(days=7), end):
+        span = session_span("XNYS", start, start + dt.timedelta(days=7))
+        windows.append(Window(f"{start:%Y-%m-%d}", start, start + dt.timedelta(days=7), **vars(span)))
+    days = pd.to_datetime(["2021-03-08", "2021-03-09", "2021-03-10", "2021-03-12", "2021-03-15"])
+    rows = pd.DataFrame({"day": days, "name": list("abcde"), "value": 0.0, "count": 1, "flag": True})
+    rows = rows[(rows["day"].dt.date >= windows[0].first) & (rows["day"].dt.date < windows[1].after)]
+    stored = prepare(rows, small_table(), windows).to_pandas()
+    assert "".join(stored.loc[stored["partition_key"] == windows[0].key, "name"]) == in_first_week
+
+
+def test_a_week_is_settled_when_the_day_of_its_last_session_is_over():
+    sunday = dt.datetime(2021, 3, 14, 18, tzinfo=NEW_YORK)
+    span = session_span("XNYS", sunday - dt.timedelta(days=7), sunday)
+    assert (span.first, span.after) == (dt.date(2021, 3, 8), dt.date(2021, 3, 15))
+    assert span.settled == dt.datetime(2021, 3, 13, tzinfo=NEW_YORK)
+    friday = dt.datetime(2021, 3, 12, 17, tzinfo=NEW_YORK)
+    assert session_span("XNYS", friday - dt.timedelta(days=7), friday).settled == friday
+    # Good Friday 2021 is no session: the week's last one is Thursday. The close of a half day comes early.
+    easter = dt.datetime(2021, 4, 4, 18, tzinfo=NEW_YORK)
+    easter = session_span("XNYS", easter - dt.timedelta(days=7), easter)
+    assert easter.settled == dt.datetime(2021, 4, 2, tzinfo=NEW_YORK)
+    half = dt.datetime(2021, 11, 26, 13, 30, tzinfo=NEW_YORK)
+    assert session_span("XNYS", half - dt.timedelta(days=7), half).after == dt.date(2021, 11, 29)
 
 
 def test_content_hash_depends_on_content_alone():

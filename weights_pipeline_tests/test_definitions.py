@@ -8,9 +8,10 @@ import pytest
 from weights_pipeline.definitions import build_definitions
 from weights_pipeline.settings import Settings, SettingsError
 from weights_pipeline.store.catalog import DERIVED_FROM, TABLES
-from weights_pipeline_tests.conftest import BOOK, DATA
+from weights_pipeline_tests.conftest import BOOK, DATA, LEDGER
 
-LEDGER = {"trade_ledger", "open_lots", "rejected_lots", "ledger_files", "strategy_returns"}
+LEDGER_NAMES = {"trade_ledger", "open_lots", "rejected_lots", "ledger_files", "strategy_returns", "market_regime"}
+OVERLAY = {"allocator_state", "risk_regime", "risk_scalar"}
 CHAIN = [
     "metrics",
     "target_weights",
@@ -34,12 +35,17 @@ def specs(definitions):
 def test_definitions_load_and_every_asset_is_described(definitions):
     dg.Definitions.validate_loadable(definitions)
     found = specs(definitions)
-    assert set(found) == {dg.AssetKey(n) for n in LEDGER} | {dg.AssetKey([BOOK, n]) for n in CHAIN}
+    expected = {dg.AssetKey([LEDGER, name]) for name in LEDGER_NAMES}
+    expected |= {dg.AssetKey([book, name]) for book in (BOOK, "sharpe_weekly") for name in CHAIN}
+    ensemble = {*CHAIN, "ensemble_weights", "ensemble_updates"} - OVERLAY
+    assert set(found) == expected | {dg.AssetKey(["ensemble_regime", name]) for name in ensemble}
     for key, spec in found.items():
         assert spec.description, key
         assert spec.owners, key
         assert spec.kinds, key
-        assert spec.group_name in {"ledger", BOOK}
+        assert spec.group_name == key.path[0]
+        if key.path[-1] == "ensemble_updates":
+            continue
         assert "dagster/column_schema" in spec.metadata
         assert all(c.description for c in spec.metadata["dagster/column_schema"].columns)
 
@@ -48,10 +54,17 @@ def test_chain_reads_from_left_to_right(definitions):
     graph = definitions.resolve_asset_graph()
     for before, after in pairwise(CHAIN[:3]):
         assert dg.AssetKey([BOOK, before]) in graph.get(dg.AssetKey([BOOK, after])).parent_keys
-    assert graph.get(dg.AssetKey([BOOK, "metrics"])).parent_keys == {dg.AssetKey("strategy_returns")}
+    assert graph.get(dg.AssetKey([BOOK, "metrics"])).parent_keys == {dg.AssetKey([LEDGER, "strategy_returns"])}
     assert graph.get(dg.AssetKey([BOOK, "final_weights"])).parent_keys == {
+        dg.AssetKey([BOOK, "target_weights"]),
         dg.AssetKey([BOOK, "realized_weights"]),
         dg.AssetKey([BOOK, "risk_scalar"]),
+    }
+    ensemble = "ensemble_regime"
+    assert graph.get(dg.AssetKey([ensemble, "target_weights"])).parent_keys == {
+        dg.AssetKey([ensemble, "ensemble_weights"]),
+        dg.AssetKey([ensemble, "ensemble_updates"]),
+        dg.AssetKey([LEDGER, "market_regime"]),
     }
 
 

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from weights_pipeline.core.overlay import (
     OverlayResult,
+    ScalarInForce,
     StaleScalarError,
     applied_scalar,
     apply_overlay,
@@ -28,26 +29,26 @@ class TestApplyOverlay:
     @pytest.mark.parametrize(("at", "lag", "scalar"), [(11, 1, 0.5), (12, 1, 0.75), (12, 2, 0.5), (16, 3, 1.0)])
     def test_final_is_realised_times_the_lagged_scalar(self, at: int, lag: int, scalar: float) -> None:
         result = overlay(at, lag=lag)
-        assert (result.scalar, result.scalar_session, result.reason) == (scalar, SESSIONS[at - lag], None)
+        assert result.scalar == ScalarInForce(value=scalar, session=SESSIONS[at - lag], reason=None)
         assert result.scaled.to_dict() == result.final.to_dict() == {"a": 0.25 * scalar, "b": 0.75 * scalar}
 
     def test_lag_skips_days_without_a_session(self) -> None:
         monday = SESSIONS[15]
         assert monday.day_name() == "Monday"
         scalar = pd.Series([0.5], index=[monday - pd.Timedelta(days=3)])
-        assert overlay(15, scalar=scalar).scalar == 0.5
+        assert overlay(15, scalar=scalar).scalar.value == 0.5
 
     @pytest.mark.parametrize(("at", "lag"), [(10, 1), (11, 2), (0, 1), (1, 2)])
     def test_before_the_first_scalar_weights_are_unscaled(self, at: int, lag: int) -> None:
         result = overlay(at, lag=lag)
-        assert (result.scalar, result.reason) == (1.0, "before the first scalar, that of 2024-01-15")
-        assert pd.isna(result.scalar_session)
+        assert (result.scalar.value, result.scalar.reason) == (1.0, "before the first scalar, that of 2024-01-15")
+        assert pd.isna(result.scalar.session)
         assert result.final.tolist() == REALISED.tolist()
 
     @pytest.mark.parametrize("scalar", [SCALAR.iloc[:0], pd.Series(dtype=float), SCALAR * np.nan])
     def test_without_any_scalar_weights_are_unscaled(self, scalar: pd.Series) -> None:
         result = overlay(12, scalar=scalar)
-        assert (result.scalar, result.reason) == (1.0, "no scalar has been computed yet")
+        assert (result.scalar.value, result.scalar.reason) == (1.0, "no scalar has been computed yet")
 
     @pytest.mark.parametrize(
         ("at", "scalar", "needed", "latest"),
@@ -65,15 +66,15 @@ class TestApplyOverlay:
 
     def test_a_gap_of_a_disabled_overlay_is_null_with_a_reason(self) -> None:
         result = overlay(15, enabled=False)
-        assert np.isnan(result.scalar)
+        assert np.isnan(result.scalar.value)
         assert result.scaled.isna().all()
-        assert pd.isna(result.scalar_session)
-        assert result.reason == "no scalar for 2024-01-19, the latest is that of 2024-01-18"
+        assert pd.isna(result.scalar.session)
+        assert result.scalar.reason == "no scalar for 2024-01-19, the latest is that of 2024-01-18"
         assert result.final.tolist() == REALISED.tolist()
 
     def test_disabled_overlay_computes_but_does_not_apply(self) -> None:
         result = overlay(11, enabled=False)
-        assert (result.scalar, result.scaled.tolist()) == (0.5, [0.125, 0.375])
+        assert (result.scalar.value, result.scaled.tolist()) == (0.5, [0.125, 0.375])
         assert result.final.tolist() == REALISED.tolist()
 
     def test_bad_calls_are_refused(self) -> None:

@@ -9,6 +9,8 @@ from weights_pipeline.books import load_books
 from weights_pipeline.checklist import book_checks, ledger_checks
 from weights_pipeline.checks import as_result
 from weights_pipeline.core import verify
+from weights_pipeline.core.adjust import carried, step
+from weights_pipeline.core.methods.base import Limits
 from weights_pipeline.ledger import load_ledger_source
 from weights_pipeline.store import catalog
 from weights_pipeline_tests.conftest import BOOK, DATA
@@ -70,6 +72,7 @@ BREAKS = [
     ),
     ("trade_ledger", "lots_unique", catalog.TRADE_LEDGER, repeated),
     ("strategy_returns", "strategies_known", catalog.STRATEGY_RETURNS, at("strategy", 3, "stranger")),
+    ("market_regime", "up_to_date", catalog.MARKET_REGIME, lambda f: f.iloc[:-6]),
     ("metrics", "enough_data", catalog.METRICS, unmeasured),
     ("metrics", "extreme_values", catalog.METRICS, lambda f: f.assign(value=f["value"] * 1e4)),
     ("target_weights", "hard_limits", catalog.TARGET_WEIGHTS, shifted("target", 5, 1e-6)),
@@ -104,7 +107,7 @@ BREAKS = [
 def all_checks(data):
     book = load_books(data / "books")[BOOK]
     source = load_ledger_source(data / "ledgers" / "sample.yaml")
-    return [*ledger_checks([book]), *book_checks(book, source, data)]
+    return [*ledger_checks(source, [book]), *book_checks(book, source, data)]
 
 
 def find(finished, table, name):
@@ -147,30 +150,59 @@ def test_errors_pass_on_the_sound_history(finished):
 
 def test_recurrence_survives_a_change_of_limits():
     names, base = ["a", "b", "c"], np.array([0.2, 0.3, 0.5])
-    target = pd.Series([0.4, 0.2, 0.4], index=names)
+    target = np.array([0.4, 0.2, 0.4])
     tables, previous = [], None
     for month, cap in enumerate([2.0, 2.0, 1.5], start=1):
-        limits = verify.Limits(floor=0.5, cap=cap)
-        goal = target.clip(upper=cap * base)
-        goal["c"] += 1 - goal.sum()
-        table = verify.partial_adjustment(
-            previous, goal, pd.Series(base, index=names), rate=0.5, limits=limits, gross=1.0
-        )
-        previous = table.set_index("strategy")["realized"]
-        tables.append(table.assign(as_of=pd.Timestamp(2020, month, 28)))
+        lower, upper = Limits(floor=0.5, cap=cap).bounds(base, 1.0)
+        goal = np.minimum(target, upper)
+        goal[2] += 1 - goal.sum()
+        begin, _ = carried(previous, names, base)
+        begin, realized = step(begin, goal, lower, upper, rate=0.5, gross=1.0)
+        previous = pd.Series(realized, index=names)
+        weights = {"base": base, "previous": begin, "target": goal, "realized": realized}
+        table = pd.DataFrame({"strategy": names, **weights, "lower": lower, "upper": upper})
+        tables.append(table.assign(rate=0.5, as_of=pd.Timestamp(2020, month, 28)))
     finding = verify.recurrence(pd.concat(tables, ignore_index=True))
     assert finding.passed, finding.offending
 
 
-@pytest.mark.parametrize("metric", ["calmar_12m"])
-def test_warming_up_is_not_a_failure(metric):
-    rows = [
-        {"as_of": pd.Timestamp("2012-01-31"), "strategy": s, "metric": m, "value": v, "reason": "insufficient"}
-        for s in ("a", "b")
-        for m, v in ((metric, np.nan), ("n_sessions_12m", 20.0))
-    ]
-    assert verify.enough_data(pd.DataFrame(rows), metric, 60).passed
-    ripe = pd.DataFrame(rows).replace({"value": {20.0: 60.0}})
-    finding = verify.enough_data(ripe, metric, 60)
+def metric_rows(*dates):
+    """Two strategies, alike: per date the value of their metric and their number of sessions."""
+    return pd.DataFrame(
+        [
+            {"as_of": pd.Timestamp(f"2012-{month:02d}-28"), "strategy": s, "metric": m, "value": v, "reason": "flat"}
+            for month, (value, sessions) in enumerate(dates, start=1)
+            for s in ("a", "b")
+            for m, v in (("calmar_12m", value), ("n_sessions_12m", sessions))
+        ]
+    )
+
+
+def test_warming_up_is_not_a_failure_but_a_measurement_that_ceases_is():
+    assert verify.enough_data(metric_rows((np.nan, 20.0), (np.nan, 60.0)), ["calmar"], {"12m": 226}).passed
+    full = verify.enough_data(metric_rows((np.nan, 20.0), (np.nan, 226.0)), ["calmar"], {"12m": 226})
+    assert not full.passed
+    assert full.offending["strategy"].tolist() == ["a", "b"]
+    ceased = verify.enough_data(metric_rows((1.0, 60.0), (np.nan, 81.0)), ["calmar"], {"12m": 226})
+    assert not ceased.passed
+    assert ceased.offending["as_of"].unique().tolist() == [pd.Timestamp("2012-02-28")]
+
+
+def test_an_ensemble_that_reads_another_regimes_set_is_found():
+    chosen = ["all of 2020-01-31: latest other, no set of the current regime bear"]
+    chosen.append("bull of 2020-02-28: current regime")
+    dates = pd.to_datetime(["2020-01-31", "2020-02-28"])
+    targets = pd.DataFrame({"as_of": dates, "strategy": "a", "weight_set": chosen})
+    assert verify.reads_current_set(targets).passed
+    finding = verify.reads_current_set(targets.iloc[:1])
     assert not finding.passed
-    assert finding.offending["strategy"].tolist() == ["a", "b"]
+    assert finding.value == 1
+
+
+@pytest.mark.parametrize(("column", "value", "passes"), [("final", 0.0, True), ("final", 1e-15, False)])
+def test_books_without_a_scalar_are_compared_too(column, value, passes):
+    stored = pd.DataFrame(
+        {"as_of": pd.Timestamp("2020-01-31"), "strategy": ["a"], "realized": 0.5, "scalar": np.nan, "final": 0.5}
+    )
+    assert verify.reproduced(stored.assign(**{column: stored[column] - value}), stored).passed == passes
+    assert not verify.reproduced(stored.assign(scalar=1.0), stored).passed

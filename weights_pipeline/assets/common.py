@@ -16,8 +16,8 @@ import pandas as pd
 from weights_pipeline.books import Book
 from weights_pipeline.checks import STORE_POOL
 from weights_pipeline.ledger import LedgerSource, calendar_sessions
-from weights_pipeline.partitions import SINGLE_RUN
-from weights_pipeline.store.catalog import DERIVED_FROM, STRATEGY_RETURNS, TRADE_LEDGER
+from weights_pipeline.partitions import SINGLE_RUN, book_partitions
+from weights_pipeline.store.catalog import DERIVED_FROM
 from weights_pipeline.store.contract import Window
 from weights_pipeline.store.duckdb_io import asset_metadata, partition_window, table_figures
 from weights_pipeline.store.tables import Table, Type
@@ -48,13 +48,13 @@ def column_schema(table: Table) -> dg.TableSchema:
     )
 
 
-def table_metadata(table: Table) -> dict[str, Any]:
+def table_metadata(table: Table, source: LedgerSource) -> dict[str, Any]:
     """Definition metadata of an asset kept in a table."""
-    return {"dagster/column_schema": column_schema(table), **asset_metadata(table)}
+    return {"dagster/column_schema": column_schema(table), **asset_metadata(table, source.calendar)}
 
 
 def book_asset(
-    book: Book, table: Table, partitions_def: dg.PartitionsDefinition, kinds: set[str], **options: Any
+    book: Book, source: LedgerSource, table: Table, **options: Any
 ) -> Callable[[Callable[..., pd.DataFrame]], dg.AssetsDefinition]:
     """Asset of one table of a book: key, group, owner, partitions and pool in one place."""
     decorate: Callable[[Callable[..., pd.DataFrame]], dg.AssetsDefinition] = dg.asset(
@@ -63,11 +63,11 @@ def book_asset(
         group_name=book.name,
         description=table.description,
         owners=[book.owner],
-        kinds={"duckdb", *kinds},
+        kinds={"duckdb", "pandas"},
         tags={"account": book.account},
-        partitions_def=partitions_def,
+        partitions_def=book_partitions(book, source),
         backfill_policy=SINGLE_RUN,
-        metadata=table_metadata(table) | options.pop("metadata", {}),
+        metadata=table_metadata(table, source),
         pool=STORE_POOL,
         **options,
     )
@@ -79,19 +79,26 @@ def run_windows(context: dg.AssetExecutionContext) -> list[Window]:
     definition = context.assets_def.partitions_def
     if not isinstance(definition, dg.TimeWindowPartitionsDefinition):
         raise TypeError(f"{context.asset_key.to_user_string()} needs time-window partitions")
-    return [partition_window(definition, key) for key in context.partition_keys]
+    calendar = next(iter(context.assets_def.metadata_by_key.values()))["calendar"]
+    return [partition_window(definition, key, calendar) for key in context.partition_keys]
 
 
 def window_dates(windows: Sequence[Window]) -> pd.IntervalIndex:
-    """Windows as half-open intervals of dates."""
-    dates = [(pd.Timestamp(w.start.date()), pd.Timestamp(w.end.date())) for w in windows]
+    """Windows as half-open intervals of session dates."""
+    dates = [(pd.Timestamp(w.first), pd.Timestamp(w.after)) for w in windows]
     return pd.IntervalIndex.from_tuples(dates, closed="left")
+
+
+def known(frame: pd.DataFrame, windows: Sequence[Window], time_column: str = "session") -> pd.DataFrame:
+    """Rows of sessions that had closed by the end of the last window; a month around a week may hold later ones."""
+    kept: pd.DataFrame = frame[frame[time_column] < pd.Timestamp(windows[-1].after)].reset_index(drop=True)
+    return kept
 
 
 def sessions_of(source: LedgerSource, windows: Sequence[Window]) -> pd.DatetimeIndex:
     """Trading sessions from the ledger's first month to some days past the last window."""
     first = pd.Timestamp(f"{source.first_month}-01")
-    last = pd.Timestamp(windows[-1].end.date()) + pd.Timedelta(days=14)
+    last = pd.Timestamp(windows[-1].after) + pd.Timedelta(days=14)
     return calendar_sessions(source.calendar, first.date(), last.date())
 
 
@@ -101,7 +108,7 @@ def per_partition(
     time_column: str,
     windows: Sequence[Window],
     measure: Callable[[pd.DataFrame], Mapping[str, Any]],
-    asset: str | None = None,
+    asset: dg.AssetKey | None = None,
 ) -> pd.DataFrame:
     """Attach figures to each partition's own materialisation, so that they plot over time; returns the frame."""
     dates = window_dates(windows)
@@ -120,22 +127,15 @@ def per_partition(
     return frame
 
 
-def column_lineage(context: dg.AssetExecutionContext, asset: str | None = None) -> dict[str, Any]:
-    """Which columns of earlier tables the columns of an asset follow from; the ledger's tables have no prefix."""
-    *prefix, name = context.asset_key.path if asset is None else [asset]
-    derived = DERIVED_FROM.get(name, {})
+def column_lineage(context: dg.AssetExecutionContext, asset: dg.AssetKey | None = None) -> dict[str, Any]:
+    """Which columns of the assets it depends on the columns of an asset follow from."""
+    key = asset or context.asset_key
+    upstream = {parent.path[-1]: parent for parent in context.assets_def.asset_deps[key]}
     lineage = {
-        column: [
-            dg.TableColumnDep(dg.AssetKey([*prefix, table] if _of_book(table) else [table]), source)
-            for table, source in sources
-        ]
-        for column, sources in derived.items()
+        column: [dg.TableColumnDep(upstream[table], name) for table, name in sources if table in upstream]
+        for column, sources in DERIVED_FROM.get(key.path[-1], {}).items()
     }
     return {"dagster/column_lineage": dg.TableColumnLineage(lineage)} if lineage else {}
-
-
-def _of_book(table: str) -> bool:
-    return table not in {TRADE_LEDGER.name, STRATEGY_RETURNS.name}
 
 
 def only_windows(frame: pd.DataFrame, time_column: str, windows: Sequence[Window]) -> pd.DataFrame:

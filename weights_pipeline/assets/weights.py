@@ -9,55 +9,42 @@ from typing import Any
 import dagster as dg
 import pandas as pd
 
-from weights_pipeline.assets.common import book_asset, per_partition, run_windows, sessions_of, window_dates
+from weights_pipeline.assets.common import book_asset, known, per_partition, run_windows, sessions_of, window_dates
 from weights_pipeline.books import Book
-from weights_pipeline.core.chain import last_sessions, realized_table, target_table
+from weights_pipeline.core.chain import last_sessions, metric_rows, realized_table, target_table
+from weights_pipeline.core.ensembles import MAX_REGIME_AGE, all_weight_sets, ensemble_targets, weight_sets
 from weights_pipeline.core.history import ReturnHistory
-from weights_pipeline.core.metrics import metrics_table
-from weights_pipeline.core.starter import StarterMetrics
+from weights_pipeline.core.lookback import Lookback
+from weights_pipeline.core.policy import Policy
 from weights_pipeline.ledger import LedgerSource
-from weights_pipeline.partitions import PREVIOUS, book_months, window
+from weights_pipeline.partitions import PREVIOUS, ledger_history, ledger_window, own_history
 from weights_pipeline.store import catalog
 from weights_pipeline.store.duckdb_io import PRECEDING_ONLY
 
 
-def weight_assets(book: Book, source: LedgerSource, starter: Mapping[str, StarterMetrics]) -> list[dg.AssetsDefinition]:
+def weight_assets(book: Book, source: LedgerSource, policy: Policy) -> list[dg.AssetsDefinition | dg.AssetSpec]:
     """Assets from strategy returns to realised weights of one book."""
-    months = book_months(book, source)
+    # The risk regime that chooses a window is a recursion from the first session on.
+    reach = ledger_history(source, book) if policy.adaptive else ledger_window(policy.longest_lookback, source, book)
 
     @book_asset(
         book,
+        source,
         catalog.METRICS,
-        months,
-        {"pandas"},
-        ins={"strategy_returns": dg.AssetIn("strategy_returns", partition_mapping=window(book.lookback))},
+        ins={"strategy_returns": dg.AssetIn([source.schema_name, "strategy_returns"], partition_mapping=reach)},
     )
     def metrics(context: dg.AssetExecutionContext, strategy_returns: pd.DataFrame) -> pd.DataFrame:
         windows = run_windows(context)
         sessions = sessions_of(source, windows)
         as_of = last_sessions(sessions, window_dates(windows))
-        history = ReturnHistory.from_long(strategy_returns, sessions=sessions[sessions <= as_of[-1]])
-        table = metrics_table(
-            history, as_of, book.lookback, book.metrics, strategies=list(book.strategies), starter=starter
-        )
-        return per_partition(context, table, "as_of", windows, lambda rows: _metric_figures(rows, book.metric))
+        seen = ReturnHistory.from_long(known(strategy_returns, windows), sessions=sessions[sessions <= as_of[-1]])
+        table = metric_rows(seen, as_of, policy)
+        return per_partition(context, table, "as_of", windows, lambda rows: _metric_figures(rows, policy))
 
     @book_asset(
         book,
-        catalog.TARGET_WEIGHTS,
-        months,
-        {"pandas"},
-        ins={"metrics": dg.AssetIn([book.name, "metrics"])},
-    )
-    def target_weights(context: dg.AssetExecutionContext, metrics: pd.DataFrame) -> pd.DataFrame:
-        table = target_table(metrics, book.metric, book.method, book.strategies, book.limits, book.gross)
-        return per_partition(context, table, "as_of", run_windows(context), _target_figures)
-
-    @book_asset(
-        book,
+        source,
         catalog.REALIZED_WEIGHTS,
-        months,
-        {"pandas"},
         ins={
             "target_weights": dg.AssetIn([book.name, "target_weights"]),
             "realized_weights": dg.AssetIn(
@@ -69,21 +56,92 @@ def weight_assets(book: Book, source: LedgerSource, starter: Mapping[str, Starte
         context: dg.AssetExecutionContext, target_weights: pd.DataFrame, realized_weights: pd.DataFrame
     ) -> pd.DataFrame:
         windows = run_windows(context)
-        table = realized_table(
-            realized_weights,
-            target_weights,
-            book.adjustment.rate,
-            book.limits,
-            book.gross,
-            sessions_of(source, windows),
-        )
+        table = realized_table(realized_weights, target_weights, policy, sessions_of(source, windows))
         return per_partition(context, table, "as_of", windows, _realized_figures)
 
-    return [metrics, target_weights, realized_weights]
+    targets = _ensemble_assets if policy.ensemble else _plain_assets
+    return [metrics, *targets(book, source, policy), realized_weights]
 
 
-def _metric_figures(rows: pd.DataFrame, metric: str) -> Mapping[str, Any]:
-    values = rows.loc[rows["metric"] == metric, "value"]
+def _plain_assets(book: Book, source: LedgerSource, policy: Policy) -> list[dg.AssetsDefinition | dg.AssetSpec]:
+    """Target weights of a book with one weight set."""
+
+    @book_asset(book, source, catalog.TARGET_WEIGHTS, ins={"metrics": dg.AssetIn([book.name, "metrics"])})
+    def target_weights(context: dg.AssetExecutionContext, metrics: pd.DataFrame) -> pd.DataFrame:
+        table = target_table(metrics, policy)
+        return per_partition(context, table, "as_of", run_windows(context), _target_figures)
+
+    return [target_weights]
+
+
+def _ensemble_assets(book: Book, source: LedgerSource, policy: Policy) -> list[dg.AssetsDefinition | dg.AssetSpec]:
+    """Weight sets of a book with one per market regime, and the targets read from them."""
+    updates = dg.AssetSpec(
+        [book.name, catalog.ENSEMBLE_UPDATES.name],
+        description=catalog.ENSEMBLE_UPDATES.description,
+        group_name=book.name,
+        owners=[book.owner],
+        kinds={"duckdb"},
+    )
+
+    def ledger_in(name: str, lookback: Lookback) -> dict[str, dg.AssetIn]:
+        return {name: dg.AssetIn([source.schema_name, name], partition_mapping=ledger_window(lookback, source, book))}
+
+    @book_asset(
+        book,
+        source,
+        catalog.ENSEMBLE_WEIGHTS,
+        ins=ledger_in("strategy_returns", policy.longest_lookback)
+        | ledger_in("market_regime", policy.longest_lookback),
+        # Not an input of the sets, but nothing of a book is computed where its metrics are refused.
+        deps=[dg.AssetKey([book.name, "metrics"])],
+    )
+    def ensemble_weights(
+        context: dg.AssetExecutionContext, strategy_returns: pd.DataFrame, market_regime: pd.DataFrame
+    ) -> pd.DataFrame:
+        windows = run_windows(context)
+        sessions = sessions_of(source, windows)
+        as_of = last_sessions(sessions, window_dates(windows))
+        seen = ReturnHistory.from_long(known(strategy_returns, windows), sessions=sessions[sessions <= as_of[-1]])
+        regimes = known(market_regime, windows).set_index("session")["regime"]
+        table = weight_sets(seen, regimes, as_of, policy)
+        return per_partition(context, table, "as_of", windows, _ensemble_figures)
+
+    recent = Lookback(amount=MAX_REGIME_AGE + 2, unit="sessions")
+
+    @book_asset(
+        book,
+        source,
+        catalog.TARGET_WEIGHTS,
+        ins={
+            "ensemble_weights": dg.AssetIn(
+                [book.name, "ensemble_weights"], partition_mapping=own_history(book, source)
+            ),
+            "ensemble_updates": dg.AssetIn([book.name, "ensemble_updates"]),
+        }
+        | ledger_in("market_regime", recent),
+    )
+    def target_weights(
+        context: dg.AssetExecutionContext,
+        ensemble_weights: pd.DataFrame,
+        ensemble_updates: pd.DataFrame,
+        market_regime: pd.DataFrame,
+    ) -> pd.DataFrame:
+        windows = run_windows(context)
+        sessions = sessions_of(source, windows)
+        as_of = last_sessions(sessions, window_dates(windows))
+        regimes = known(market_regime, windows).set_index("session")["regime"]
+        sets = all_weight_sets(ensemble_weights, ensemble_updates)
+        table = ensemble_targets(sets, regimes, as_of, sessions, policy)
+        return per_partition(context, table, "as_of", windows, _target_figures)
+
+    return [updates, ensemble_weights, target_weights]
+
+
+def _metric_figures(rows: pd.DataFrame, policy: Policy) -> Mapping[str, Any]:
+    names = rows["metric"].str.rsplit("_", n=1).str[0]
+    first = next(iter(policy.method.reads), "sharpe")
+    values = rows.loc[names == first, "value"]
     measured = values.dropna()
     figures: dict[str, Any] = {
         "measured_strategies": len(measured),
@@ -94,8 +152,16 @@ def _metric_figures(rows: pd.DataFrame, metric: str) -> Mapping[str, Any]:
     return figures
 
 
+def _ensemble_figures(rows: pd.DataFrame) -> Mapping[str, Any]:
+    sets = rows.drop_duplicates("weight_set").set_index("weight_set")
+    return {"active_sets": int(sets["is_active"].sum())} | {
+        f"sessions_{name}": int(count) for name, count in sets["sessions"].items()
+    }
+
+
 def _target_figures(rows: pd.DataFrame) -> Mapping[str, Any]:
-    return {
+    chosen = rows["weight_set"].iloc[0]
+    return ({"weight_set": chosen} if chosen else {}) | {
         "max_target": float(rows["target"].max()),
         "at_cap": int((rows["bound"] == "cap").sum()),
         "at_floor": int((rows["bound"] == "floor").sum()),

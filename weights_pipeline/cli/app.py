@@ -81,15 +81,14 @@ def _check(options: argparse.Namespace) -> int:
     from weights_pipeline.books import BookError, load_books
     from weights_pipeline.checklist import book_checks, ledger_checks
     from weights_pipeline.cli import render
-    from weights_pipeline.ledger import LedgerError, load_ledger_source
+    from weights_pipeline.ledger import LedgerError, load_sources
     from weights_pipeline.store.queries import books_in_store
 
     settings = _settings()
     store = _store(settings)
     try:
         books = load_books(settings.data / "books")
-        ledgers = settings.data / "ledgers"
-        sources = {b.ledger: load_ledger_source(ledgers / f"{b.ledger}.yaml") for b in books.values()}
+        sources = load_sources(settings.data / "ledgers", books.values())
         stored = books_in_store(store)
     except (BookError, LedgerError) as error:
         _stop(str(error), INVALID)
@@ -100,13 +99,17 @@ def _check(options: argparse.Namespace) -> int:
     chosen = [books[options.book]] if options.book else [b for b in books.values() if b.name in stored]
     if not chosen or any(b.name not in stored for b in chosen):
         _stop(f"{options.book or 'no book'} has no weights in {store.path}. Run `weights run` first.", NOTHING)
-    outcomes = [("ledger", c, c.run(store)) for c in ledger_checks(books.values())]
-    outcomes += [(b.name, c, c.run(store)) for b in chosen for c in book_checks(b, sources[b.ledger], settings.data)]
+    checks = []
+    for name in dict.fromkeys(b.ledger for b in chosen):
+        checks += ledger_checks(sources[name], [b for b in books.values() if b.ledger == name])
+    for b in chosen:
+        checks += book_checks(b, sources[b.ledger], settings.data)
+    outcomes = [(check, check.run(store)) for check in checks]
     if options.json:
         _print_json([render.outcome_as_dict(*outcome) for outcome in outcomes])
     else:
         render.outcomes(outcomes)
-    return FAILED if any(c.error and not f.passed for _, c, f in outcomes) else 0
+    return FAILED if any(c.error and not f.passed for c, f in outcomes) else 0
 
 
 def _demo(options: argparse.Namespace) -> int:

@@ -83,16 +83,21 @@ def weights_as_dict(found: WeightSet) -> dict[str, Any]:
     return {**asdict(found), "speed": speed}
 
 
-def outcomes(found: Sequence[tuple[str, Check, Finding]]) -> None:
+def outcomes(found: Sequence[tuple[Check, Finding]]) -> None:
     """Print check outcomes, offending rows beneath."""
     rows = [
-        [_mark(passed=finding.passed, error=check.error), f"{schema}/{check.table.name}", check.name, finding.summary]
-        for schema, check, finding in found
+        [
+            _mark(passed=finding.passed, error=check.error),
+            f"{check.schema}/{check.table.name}",
+            check.name,
+            finding.summary,
+        ]
+        for check, finding in found
     ]
     _table(rows, ["", "Table", "Check", "Finding"])
-    for schema, check, finding in found:
+    for check, finding in found:
         if not finding.passed and len(finding.offending):
-            _say(f"\n{schema}/{check.table.name}: {check.name}, {len(finding.offending)} rows:")
+            _say(f"\n{check.schema}/{check.table.name}: {check.name}, {len(finding.offending)} rows:")
             _say(finding.offending.head(_OFFENDERS_SHOWN).to_string(index=False))
 
 
@@ -102,10 +107,10 @@ def _mark(*, passed: bool, error: bool) -> str:
     return "ERROR" if error else "WARN"
 
 
-def outcome_as_dict(schema: str, check: Check, finding: Finding) -> dict[str, Any]:
+def outcome_as_dict(check: Check, finding: Finding) -> dict[str, Any]:
     """JSON form of one outcome."""
     return {
-        "table": f"{schema}/{check.table.name}",
+        "table": f"{check.schema}/{check.table.name}",
         "check": check.name,
         "description": check.description,
         "severity": "ERROR" if check.error else "WARN",

@@ -7,108 +7,101 @@ steps get there (``speed``), nor where the previous weights are kept.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
-from weights_pipeline.core.methods.base import Limits
-from weights_pipeline.core.normalise import GROSS_TOLERANCE, Floats, fit_to_gross, proportional
+from weights_pipeline.core.normalise import GROSS_TOLERANCE, Floats, fit_to_gross
 from weights_pipeline.core.speed import require_rate
 
 
-def partial_adjustment(
-    previous: pd.Series | None,
-    target: pd.Series,
-    base: pd.Series,
-    *,
-    rate: float,
-    limits: Limits,
-    gross: float,
-) -> pd.DataFrame:
+def step(
+    start: Floats, target: Floats, lower: Floats, upper: Floats, *, rate: float, gross: float
+) -> tuple[Floats, Floats]:
     r"""One step towards the targets: :math:`w_i \leftarrow w_i + \lambda (w_i^* - w_i)`.
 
-    The step starts from the weights before it, which are the base weights in the first partition and for a
-    strategy that was not there before; one that is no longer in the book is dropped. Weights that then
-    break a limit or do not add up to gross (the set of strategies, base weights or limits have changed) are
-    put back by the book's own normalisation. Weights that do are taken as they are, so that a chain of
-    steps disturbs no bit of them.
+    Weights to start from that break a limit or do not add up to gross (the set of strategies, base weights or limits
+    have changed) are first put back by :func:`~weights_pipeline.core.normalise.fit_to_gross`. Weights that keep both
+    are taken as they are, so that a chain of steps disturbs no bit of them.
 
-    Under ``capped`` normalisation both ends of the step are inside the limits and so is what lies between:
-    realised weights keep floor and cap by construction. Under ``proportional`` targets may lie outside
-    those multiples of base; realised weights follow them there, and only gross is kept.
+    Both ends of the step are inside the limits and so is what lies between: realised weights keep floor and cap by
+    construction.
 
     Parameters
     ----------
-    previous
-        Realised weights of the preceding rebalance by strategy; None in the first partition.
+    start
+        Weights before the step, shape (n,).
     target
-        Target weights by strategy, the same strategies as ``base``.
-    base
-        Base weights by strategy.
+        Target weights, shape (n,).
+    lower, upper
+        Limits, as weights, shape (n,).
     rate
         Share :math:`\lambda` of the gap closed in one rebalance, in (0, 1].
-    limits
-        Floor, cap and normalisation.
     gross
         What the weights add up to.
 
     Returns
     -------
-    DataFrame
-        One row per strategy, sorted by name: ``strategy``, ``base``, ``previous`` (the weight the step
-        started from), ``target``, ``rate``, ``realized``, ``entered`` (new since the preceding rebalance),
-        ``lower``, ``upper`` (the limits promised).
+    start, realized : ndarray, shape (n,)
+        The weights the step started from, put back where that was needed, and those after it.
 
     Raises
     ------
     ValueError
-        The rate is outside (0, 1], target and base differ in strategies, a weight is null or negative, or a
-        target breaks a limit or gross.
+        The rate is outside (0, 1], a weight is null or negative, or a target breaks a limit or gross.
     """
     require_rate(rate)
-    base = base.sort_index()
-    if base.index.has_duplicates or not base.index.equals(target.index.sort_values()):
-        raise ValueError(f"target: expected one weight for each of {list(base.index)}, got {list(target.index)}")
-    anchor = base.to_numpy(dtype=np.float64)
-    goal = target.reindex(base.index).to_numpy(dtype=np.float64)
-    lower, upper = limits.bounds(anchor, gross)
-    if not _feasible(goal, lower, upper, gross):
+    if not _feasible(target, lower, upper, gross):
         raise ValueError(
-            f"target: weights break a limit or do not add up to gross {gross:.12g}: {target.to_dict()}, "
+            f"target: weights break a limit or do not add up to gross {gross:.12g}: {target.tolist()}, "
             f"lower {lower.tolist()}, upper {upper.tolist()}"
         )
-    start, entered = anchor, np.zeros(len(base), dtype=bool)
-    if previous is not None:
-        if not (previous >= 0).all() or previous.index.has_duplicates:
-            raise ValueError(f"previous: expected one weight of at least 0 per strategy, got {previous.to_dict()}")
-        entered = ~base.index.isin(previous.index)
-        start = np.where(entered, anchor, previous.reindex(base.index).to_numpy(dtype=np.float64))
-        if not _feasible(start, lower, upper, gross):
-            start = _put_back(start, lower, upper, limits, gross)
+    if not _feasible(start, lower, upper, gross):
+        start, _ = fit_to_gross(start, lower, upper, gross=gross)
     # Below 1 the rate shortens the gap by more than rounding lengthens it, so that no step passes its
     # target and with it a limit. At 1 the target itself is exact, the sum need not be.
-    realized = goal if rate == 1 else start + rate * (goal - start)
-    return pd.DataFrame(
-        {
-            "strategy": base.index.astype("str"),
-            "base": anchor,
-            "previous": start,
-            "target": goal,
-            "rate": float(rate),
-            "realized": realized,
-            "entered": entered,
-            "lower": lower,
-            "upper": upper,
-        }
-    )
+    return start, target if rate == 1 else start + rate * (target - start)
+
+
+def carried(
+    previous: pd.Series | None, strategies: Sequence[str], base: Floats
+) -> tuple[Floats, npt.NDArray[np.bool_]]:
+    """Weights that a step starts from, for the strategies that a book has now.
+
+    They are the realised weights of the preceding rebalance; the base weights in the first partition and for a strategy
+    that was not there before. A strategy that is no longer in the book is dropped.
+
+    Parameters
+    ----------
+    previous
+        Realised weights of the preceding rebalance by strategy; None in the first partition.
+    strategies
+        Names, n of them.
+    base
+        Base weights, shape (n,).
+
+    Returns
+    -------
+    start : ndarray, shape (n,)
+    entered : ndarray of bool, shape (n,)
+        Whether a strategy is new since the preceding rebalance.
+
+    Raises
+    ------
+    ValueError
+        A previous weight is null or negative, or a strategy has two.
+    """
+    if previous is None:
+        return base, np.zeros(len(base), dtype=np.bool_)
+    if not (previous >= 0).all() or previous.index.has_duplicates:
+        raise ValueError(f"previous: expected one weight of at least 0 per strategy, got {previous.to_dict()}")
+    place = previous.index.get_indexer(pd.Index(strategies))
+    entered = place < 0
+    return np.where(entered, base, previous.to_numpy(np.float64)[place] if len(previous) else base), entered
 
 
 def _feasible(weights: Floats, lower: Floats, upper: Floats, gross: float) -> bool:
     inside = bool(((weights >= lower) & (weights <= upper)).all())
     return inside and abs(math.fsum(weights) - gross) <= GROSS_TOLERANCE * gross
-
-
-def _put_back(weights: Floats, lower: Floats, upper: Floats, limits: Limits, gross: float) -> Floats:
-    if limits.normalisation == "capped":
-        return fit_to_gross(weights, lower, upper, gross=gross)[0]
-    return proportional(weights, np.ones_like(weights), gross=gross)[0]

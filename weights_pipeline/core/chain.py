@@ -7,20 +7,27 @@ memory calls these in order; an orchestrator calls them one by one.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 
-from weights_pipeline.core.adjust import partial_adjustment
+from weights_pipeline.core.adjust import carried, step
 from weights_pipeline.core.capital import CapitalPolicy
+from weights_pipeline.core.columns import texts
+from weights_pipeline.core.history import ReturnHistory
+from weights_pipeline.core.lookback import Lookback
 from weights_pipeline.core.marking import mark_to_market
-from weights_pipeline.core.methods.base import Limits, Method, target_weights
-from weights_pipeline.core.overlay import apply_overlay
-from weights_pipeline.core.regime import RegimeThresholds, classify
+from weights_pipeline.core.measures import REASONS
+from weights_pipeline.core.methods.base import MISSING, Codes, CrossSection, target_weights, targets_frame
+from weights_pipeline.core.metrics import MetricGrid, metrics_grid
+from weights_pipeline.core.normalise import Floats
+from weights_pipeline.core.overlay import scalar_in_force
+from weights_pipeline.core.policy import Policy
+from weights_pipeline.core.regime import REGIMES, RegimeThresholds, classify
 from weights_pipeline.core.returns import daily_returns, wide
 from weights_pipeline.core.scalar import AllocatorParameters, Profile, risk_scalar
-from weights_pipeline.core.sessions import next_session
+from weights_pipeline.core.sessions import sessions_after
 from weights_pipeline.core.state import allocator_state, reference_portfolio, sleeve_contributions
 
 
@@ -92,18 +99,130 @@ def returns_table(
     return table.sort_values(["session", "strategy"], ignore_index=True)
 
 
-def target_table(
-    metrics: pd.DataFrame, metric: str, method: Method, base: Mapping[str, float], limits: Limits, gross: float
-) -> pd.DataFrame:
+def metric_rows(history: ReturnHistory, as_of: pd.DatetimeIndex, policy: Policy) -> pd.DataFrame:
+    """Metrics of a book's strategies at each rebalance, over the policy's lookback.
+
+    A policy with one lookback per risk regime takes that of the as-of session, by :func:`base_regimes`.
+
+    Parameters
+    ----------
+    history
+        Returns; for a lookback per risk regime from the first session on.
+    as_of
+        Last sessions of the partitions.
+    policy
+        The book's policy.
+
+    Returns
+    -------
+    DataFrame
+        Rows of ``metrics``.
+    """
+    tables = [grid.table() for grid in metric_grids(history, as_of, policy)]
+    return pd.concat(tables).sort_values(["as_of", "strategy", "metric"], ignore_index=True)
+
+
+def metric_grids(
+    history: ReturnHistory, as_of: pd.DatetimeIndex, policy: Policy, metrics: Sequence[str] | None = None
+) -> list[MetricGrid]:
+    """Metrics as in :func:`metric_rows`, as arrays: one grid per lookback, each with its own as-of sessions."""
+    wanted: dict[Lookback, pd.DatetimeIndex] = {policy.longest_lookback: as_of}
+    if policy.adaptive:
+        regimes = base_regimes(history, policy).reindex(as_of).fillna(REGIMES[0])
+        wanted = {
+            lookback: as_of[[policy.lookbacks[regime] == lookback for regime in regimes]]
+            for lookback in dict.fromkeys(policy.lookbacks.values())
+        }
+    return [
+        metrics_grid(
+            history,
+            dates,
+            lookback,
+            policy.metrics,
+            metrics=metrics,
+            strategies=policy.strategies,
+            starter=policy.starter,
+        )
+        for lookback, dates in wanted.items()
+        if len(dates)
+    ]
+
+
+def base_regimes(history: ReturnHistory, policy: Policy) -> pd.Series:
+    """Risk regime of the portfolio at constant base weights, by session; NORMAL before it has a state.
+
+    The metrics may depend on this one, but not on the regime of the realised weights, which follow from them.
+    """
+    returns = pd.DataFrame(history.returns, index=history.sessions, columns=list(history.strategies))
+    weights = pd.DataFrame([policy.weights], index=history.sessions[:1], columns=list(policy.strategies))
+    overlay = policy.overlay or AllocatorParameters()
+    state = state_of(weights, returns, overlay.sleeves)
+    return (
+        regime_table(state, overlay.thresholds)
+        .set_index("session")["regime"]
+        .reindex(history.sessions, fill_value=REGIMES[0])
+    )
+
+
+def cross_sections(metrics: pd.DataFrame, policy: Policy) -> tuple[pd.DatetimeIndex, list[str], list[CrossSection]]:
+    """What the method reads of each date of a metrics table.
+
+    Returns
+    -------
+    as_of : DatetimeIndex
+        The dates of the table, ascending.
+    lookbacks : list of str
+        Label of each date's lookback.
+    sections : list of CrossSection
+
+    Raises
+    ------
+    ValueError
+        A metric that the method reads is not in the table, or a date has more than one lookback.
+    """
+    labelled = metrics["metric"].unique()
+    split = {name: name.rsplit("_", 1) for name in labelled}
+    if absent := sorted(set(policy.method.reads) - {name for name, _ in split.values()}):
+        raise ValueError(f"metrics {absent} are not in the table, which has {sorted(labelled)}")
+    label = metrics["metric"].map({name: parts[1] for name, parts in split.items()})
+    by_date = label.groupby(metrics["as_of"]).agg(["first", "nunique"])
+    if (several := by_date["nunique"] > 1).any():
+        raise ValueError(f"metrics: expected one lookback a date, got several on {by_date.index[several][0]:%Y-%m-%d}")
+    as_of = pd.DatetimeIndex(by_date.index).rename(None)
+    shape = (len(as_of), len(policy.strategies))
+    values, reasons = dict[str, Floats](), dict[str, Codes]()
+    for name in policy.method.reads:
+        rows = metrics[metrics["metric"].isin([full for full, parts in split.items() if parts[0] == name])]
+        values[name], reasons[name] = np.full(shape, np.nan), np.full(shape, MISSING, dtype=np.int8)
+        day = as_of.get_indexer(pd.DatetimeIndex(rows["as_of"]))
+        place = pd.Index(policy.strategies).get_indexer(pd.Index(rows["strategy"]))
+        if pd.Series(day * shape[1] + place)[place >= 0].duplicated().any():
+            raise ValueError(f"metrics: a strategy has {name} twice on one date")
+        known = place >= 0
+        values[name][day[known], place[known]] = rows["value"].to_numpy(np.float64)[known]
+        codes = rows["reason"].map({reason: code for code, reason in enumerate(REASONS)}).to_numpy(np.int8)
+        reasons[name][day[known], place[known]] = codes[known]
+    sections = [
+        CrossSection(
+            strategies=policy.strategies,
+            base=policy.weights,
+            gross=policy.gross,
+            values={name: grid[day] for name, grid in values.items()},
+            reasons={name: grid[day] for name, grid in reasons.items()},
+        )
+        for day in range(len(as_of))
+    ]
+    return as_of, by_date["first"].tolist(), sections
+
+
+def target_table(metrics: pd.DataFrame, policy: Policy) -> pd.DataFrame:
     """Target weights of every date in a metrics table.
 
     Parameters
     ----------
     metrics
         Rows of ``metrics``: as_of, strategy, metric, value, reason.
-    metric
-        The metric the method reads, with its window, such as ``calmar_12m``.
-    method, base, limits, gross
+    policy
         The book's policy.
 
     Returns
@@ -114,22 +233,18 @@ def target_table(
     Raises
     ------
     ValueError
-        The metric is not in the table.
+        See :func:`cross_sections`.
     """
-    chosen = metrics[metrics["metric"] == metric]
-    if chosen.empty:
-        raise ValueError(f"metric {metric!r} is not in the table, which has {sorted(metrics['metric'].unique())}")
-    weights = pd.Series(dict(base), dtype=np.float64)
-    tables = []
-    for as_of, rows in chosen.groupby("as_of"):
-        by_strategy = rows.set_index("strategy")
-        table = target_weights(method, weights, by_strategy["value"], by_strategy["reason"], limits, gross)
-        tables.append(table.assign(as_of=as_of, metric=metric))
-    return pd.concat(tables, ignore_index=True)
+    as_of, lookbacks, sections = cross_sections(metrics, policy)
+    targets = [target_weights(policy.method, section, policy.limits) for section in sections]
+    n = len(policy.strategies)
+    table = targets_frame(targets, policy.strategies, policy.weights)
+    shown = [f"{policy.method.metric}_{label}" if policy.method.metric else "" for label in lookbacks]
+    return table.assign(as_of=as_of.repeat(n), metric=texts(shown, np.repeat(np.arange(len(as_of)), n)), weight_set="")
 
 
 def realized_table(
-    previous: pd.DataFrame, targets: pd.DataFrame, rate: float, limits: Limits, gross: float, sessions: pd.DatetimeIndex
+    previous: pd.DataFrame, targets: pd.DataFrame, policy: Policy, sessions: pd.DatetimeIndex
 ) -> pd.DataFrame:
     """Realised weights of every date in a targets table, each continuing from the one before.
 
@@ -140,8 +255,8 @@ def realized_table(
         partition of a book, which starts from base weights.
     targets
         Rows of ``target_weights``.
-    rate, limits, gross
-        The book's adjustment and limits.
+    policy
+        The book's policy.
     sessions
         Trading sessions, past the last date.
 
@@ -154,15 +269,25 @@ def realized_table(
     if len(previous):
         newest = previous[previous["as_of"] == previous["as_of"].max()]
         weights = newest.set_index("strategy")["realized"]
-    tables = []
-    for as_of in pd.DatetimeIndex(targets["as_of"].unique()).sort_values():
-        by_strategy = targets[targets["as_of"] == as_of].set_index("strategy")
-        table = partial_adjustment(
-            weights, by_strategy["target"], by_strategy["base"], rate=rate, limits=limits, gross=gross
+    table = targets[["as_of", "strategy", "base", "target", "lower", "upper"]]
+    table = table.sort_values(["as_of", "strategy"], ignore_index=True)
+    start, realized = np.empty(len(table)), np.empty(len(table))
+    entered = np.zeros(len(table), dtype=np.bool_)
+    base, target, lower, upper = (table[name].to_numpy(np.float64) for name in ("base", "target", "lower", "upper"))
+    for rows in table.groupby("as_of").indices.values():
+        names = table["strategy"].iloc[rows].tolist()
+        begin, entered[rows] = carried(weights, names, base[rows])
+        start[rows], realized[rows] = step(
+            begin, target[rows], lower[rows], upper[rows], rate=policy.rate, gross=policy.gross
         )
-        weights = table.set_index("strategy")["realized"]
-        tables.append(table.assign(as_of=as_of, effective_from=next_session(sessions, as_of)))
-    return pd.concat(tables, ignore_index=True)
+        weights = pd.Series(realized[rows], index=pd.Index(names))
+    return table.assign(
+        previous=start,
+        rate=policy.rate,
+        realized=realized,
+        entered=entered,
+        effective_from=sessions_after(sessions, pd.DatetimeIndex(table["as_of"])),
+    )
 
 
 def state_table(returns: pd.DataFrame, realized: pd.DataFrame, sleeves: Mapping[str, str]) -> pd.DataFrame:
@@ -183,8 +308,12 @@ def state_table(returns: pd.DataFrame, realized: pd.DataFrame, sleeves: Mapping[
         Rows of ``allocator_state``.
     """
     weights = realized.pivot(index="effective_from", columns="strategy", values="realized").fillna(0.0)
-    held = wide(returns).reindex(columns=weights.columns)
-    portfolio = reference_portfolio(weights, held)
+    return state_of(weights, wide(returns), sleeves)
+
+
+def state_of(weights: pd.DataFrame, returns: pd.DataFrame, sleeves: Mapping[str, str]) -> pd.DataFrame:
+    """State as in :func:`state_table`, of weights by effective session and returns by session."""
+    portfolio = reference_portfolio(weights, returns.reindex(columns=weights.columns))
     state = allocator_state(
         portfolio.returns,
         portfolio.equity,
@@ -213,7 +342,7 @@ def scalar_table(regimes: pd.DataFrame, profile: Profile) -> pd.DataFrame:
 
 
 def final_table(
-    realized: pd.DataFrame, scalars: pd.DataFrame, overlay: AllocatorParameters, sessions: pd.DatetimeIndex
+    realized: pd.DataFrame, scalars: pd.DataFrame | None, policy: Policy, sessions: pd.DatetimeIndex
 ) -> pd.DataFrame:
     """Weights to trade on every date of a realised table.
 
@@ -222,9 +351,9 @@ def final_table(
     realized
         Rows of ``realized_weights``.
     scalars
-        Rows of ``risk_scalar`` from the first session on.
-    overlay
-        Lag, and whether the overlay is applied.
+        Rows of ``risk_scalar`` from the first session on; None for a policy without overlay.
+    policy
+        The book's policy.
     sessions
         Trading sessions, past the last effective date.
 
@@ -233,29 +362,27 @@ def final_table(
     DataFrame
         Rows of ``final_weights`` but for ``next_rebalance``.
     """
+    table = realized[["as_of", "effective_from", "strategy", "realized"]].reset_index(drop=True)
+    if policy.overlay is None or scalars is None:
+        nowhere = pd.DatetimeIndex([pd.NaT] * len(table)).as_unit("us")
+        unscaled = table.assign(scalar=np.nan, scalar_session=nowhere, regime="", scaled=np.nan, applied=False)
+        return unscaled.assign(final=table["realized"])
     by_session = scalars.set_index("session")
-    tables = []
-    for effective_from in pd.DatetimeIndex(realized["effective_from"].unique()).sort_values():
-        rows = realized[realized["effective_from"] == effective_from]
-        weights = rows.set_index("strategy")["realized"]
-        result = apply_overlay(
-            weights, by_session["scalar"], effective_from, sessions, lag=overlay.lag, enabled=overlay.enabled
-        )
-        known = not pd.isna(result.scalar_session)
-        tables.append(
-            pd.DataFrame(
-                {
-                    "as_of": rows["as_of"].iloc[0],
-                    "effective_from": effective_from,
-                    "strategy": weights.index,
-                    "realized": weights.to_numpy(),
-                    "scalar": result.scalar,
-                    "scalar_session": result.scalar_session,
-                    "regime": by_session["regime"].get(result.scalar_session, "") if known else "",
-                    "scaled": result.scaled.to_numpy(),
-                    "applied": overlay.enabled,
-                    "final": result.final.to_numpy(),
-                }
-            )
-        )
-    return pd.concat(tables, ignore_index=True)
+    dates = pd.DatetimeIndex(table["effective_from"].unique()).sort_values()
+    overlay = policy.overlay
+    applied = [
+        scalar_in_force(by_session["scalar"], date, sessions, lag=overlay.lag, enabled=overlay.enabled)
+        for date in dates
+    ]
+    date = dates.get_indexer(pd.DatetimeIndex(table["effective_from"]))
+    value = np.array([scalar.value for scalar in applied])[date]
+    session = pd.DatetimeIndex([scalar.session for scalar in applied]).as_unit("us")[date]
+    scaled = table["realized"].to_numpy() * value
+    return table.assign(
+        scalar=value,
+        scalar_session=session,
+        regime=by_session["regime"].reindex(session).fillna("").to_numpy(),
+        scaled=scaled,
+        applied=overlay.enabled,
+        final=scaled if overlay.enabled else table["realized"],
+    )

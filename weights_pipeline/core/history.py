@@ -6,12 +6,13 @@ Here belong their shape and what is refused on the way in. Here do not belong th
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -143,6 +144,45 @@ class ReturnHistory:
             closed_lots=None if without_lots else spread(frame["closed_lots"], 0.0).astype(np.int64),
             winning_lots=None if without_lots else spread(frame["winning_lots"], 0.0).astype(np.int64),
             active=spread(frame["active"], 0.0).astype(np.bool_),
+        )
+
+    @classmethod
+    def from_arrays(cls, returns: ArrayLike, sessions: pd.DatetimeIndex, strategies: Sequence[str]) -> Self:
+        """Take daily returns without lots.
+
+        Parameters
+        ----------
+        returns : array_like, shape (T, N)
+            Simple daily returns, each above −1; NaN before a strategy's first activity and nowhere else.
+        sessions : DatetimeIndex, shape (T,)
+            Ascending, tz-naive midnights.
+        strategies : sequence of str, length N
+            Names of the columns, unique, in any order.
+
+        Returns
+        -------
+        ReturnHistory
+            Columns sorted by name; a session counts as active where the return is not 0.
+
+        Raises
+        ------
+        ValueError
+            When the result breaks a rule of the class.
+        """
+        given = np.asarray(returns, dtype=np.float64)
+        shape = (len(sessions), len(strategies))
+        if given.shape != shape:
+            raise ValueError(f"returns: expected shape {shape} (sessions, strategies), got {given.shape}")
+        order = sorted(range(len(strategies)), key=lambda column: strategies[column])
+        # Strategy by strategy in memory, as the window kernel reads it.
+        values = np.asfortranarray(given[:, order])
+        return cls(
+            sessions=sessions,
+            strategies=tuple(strategies[column] for column in order),
+            returns=values,
+            closed_lots=None,
+            winning_lots=None,
+            active=~np.isnan(values) & (values != 0),
         )
 
     def _refuse(self, bad: BoolArray, what: str) -> None:

@@ -13,6 +13,7 @@ A null is NaN with a reason, never an infinity and never a stand-in number:
 ``flat``             neither gain nor drawdown
 ``no_lots``          no lot was closed, or the history carries returns without lots
 ``overflow``         the value exceeds floating point
+``missing``          there is no such metric of the strategy at all
 ===================  ====================================================================================
 """
 
@@ -43,6 +44,7 @@ REASONS = (
     "flat",
     "no_lots",
     "overflow",
+    "missing",
 )
 """Reasons of a null, by code; code 0 is a measured value."""
 
@@ -268,6 +270,9 @@ METRICS: Mapping[str, Callable[[WindowQuantities], Measured]] = MappingProxyType
     }
 )
 """Every metric by name; an entry here is all a new one needs. Estimates may be insufficient, counts never."""
+
+LESS_IS_BETTER = frozenset({"volatility", "max_drawdown"})
+"""Metrics of which less is better."""
 
 
 def rolling_max_drawdown(returns: ArrayLike, window: int) -> FloatArray:

@@ -10,11 +10,14 @@ A metric at session d reads the sessions in (d − lookback, d] from the strateg
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from weights_pipeline.core.columns import texts
 from weights_pipeline.core.history import ReturnHistory
 from weights_pipeline.core.lookback import MONTHS_PER_YEAR, SESSIONS_PER_YEAR, Lookback
 from weights_pipeline.core.measures import (
@@ -37,17 +40,64 @@ BoolArray = NDArray[np.bool_]
 SOURCES = ("none", "live", "build_up", "starter")
 
 
-def metrics_table(
+@dataclass(frozen=True, kw_only=True, eq=False)
+class MetricGrid:
+    """Metrics of many strategies as of many sessions.
+
+    Attributes
+    ----------
+    as_of : DatetimeIndex, shape (A,)
+        Sessions, ascending and unique.
+    strategies : tuple of str, length S
+        Sorted and unique.
+    lookback : Lookback
+    measured : mapping of str to Measured
+        By metric: values and reasons of shape (A, S).
+    source : mapping of str to ndarray of int, shape (A, S)
+        By metric: code into `SOURCES`.
+    """
+
+    as_of: pd.DatetimeIndex
+    strategies: tuple[str, ...]
+    lookback: Lookback
+    measured: Mapping[str, Measured]
+    source: Mapping[str, NDArray[np.int8]]
+
+    def table(self) -> pd.DataFrame:
+        """One row per session, strategy and metric, ordered by them; see :func:`metrics_table`."""
+        metrics = sorted(self.measured)
+        shape = (len(self.as_of), len(self.strategies), len(metrics))
+        day, strategy, metric = (index.ravel() for index in np.indices(shape, dtype=np.int32))
+
+        def stacked(parts: list[NDArray[Any]]) -> NDArray[Any]:
+            return np.stack(parts, axis=-1).ravel()
+
+        return pd.DataFrame(
+            {
+                "as_of": self.as_of.take(day),
+                "strategy": texts(self.strategies, strategy),
+                "metric": texts([self.lookback.metric(name) for name in metrics], metric),
+                "value": stacked([self.measured[name].value for name in metrics]),
+                "reason": texts(REASONS, stacked([self.measured[name].reason for name in metrics])),
+                "source": texts(SOURCES, stacked([self.source[name] for name in metrics])),
+            },
+            copy=False,
+        )
+
+
+def metrics_grid(
     history: ReturnHistory,
     as_of: pd.DatetimeIndex,
     lookback: Lookback,
     parameters: MetricParameters = DEFAULT_PARAMETERS,
     *,
+    metrics: Sequence[str] | None = None,
     strategies: Sequence[str] | None = None,
     starter: Mapping[str, StarterMetrics] | None = None,
     risk_free_daily: pd.Series | None = None,
-) -> pd.DataFrame:
-    """Compute every metric of every strategy at every as-of session.
+    within: BoolArray | None = None,
+) -> MetricGrid:
+    """Compute metrics of every strategy at every as-of session.
 
     Parameters
     ----------
@@ -59,6 +109,8 @@ def metrics_table(
         Window (d − lookback, d].
     parameters : MetricParameters
         Risk-free rate and null thresholds.
+    metrics : sequence of str, optional
+        Which ones; all of ``METRICS`` when left out.
     strategies : sequence of str, optional
         Strategies to report, by default those of the history. One the history has never seen has no sessions.
     starter : mapping of str to StarterMetrics, optional
@@ -68,13 +120,13 @@ def metrics_table(
     risk_free_daily : Series, optional
         Daily risk-free rate by session, in place of the annual one: its window mean is subtracted from the
         mean return, and each day's rate is that day's downside target.
+    within : ndarray of bool, shape (T,), optional
+        Sessions of the history that count, such as those of one market regime; all of them when left out. The
+        others are taken out of the window as if they had never been, and what is left is never a full year.
 
     Returns
     -------
-    DataFrame
-        Columns ``as_of``, ``strategy``, ``metric`` (e.g. ``calmar_12m``), ``value`` (NaN is null), ``reason``
-        (one of `REASONS`, "" when measured) and ``source`` (live, build_up, starter; none where null),
-        ordered by the first three.
+    MetricGrid
 
     Raises
     ------
@@ -86,16 +138,18 @@ def metrics_table(
         raise ValueError(f"as_of: expected sessions of the history, got {as_of[int(np.argmax(rows < 0))]:%Y-%m-%d}")
     rows = np.unique(rows).astype(np.int64)
     names = tuple(sorted(set(history.strategies if strategies is None else strategies)))
-    w = _window_quantities(history, rows, names, lookback, parameters, risk_free_daily)
+    w = _window_quantities(history, rows, names, lookback, parameters, risk_free_daily, within)
 
     blend, blended = np.zeros(w.n.shape, dtype=np.bool_), dict[str, FloatArray]()
     if starter and lookback.is_one_year:
         blend, blended = _built_up(w, names, starter)
 
-    metrics = sorted(METRICS)
-    shape = (len(rows), len(names), len(metrics))
-    value, reason, source = np.empty(shape), np.empty(shape, np.int8), np.empty(shape, np.int8)
-    for k, name in enumerate(metrics):
+    def by_session(cells: NDArray[Any]) -> NDArray[Any]:
+        # Windows run strategy by strategy, as the kernel likes them; tables run day by day.
+        return np.ascontiguousarray(cells.reshape(len(names), len(rows)).T)
+
+    found, source = dict[str, Measured](), dict[str, NDArray[np.int8]]()
+    for name in METRICS if metrics is None else metrics:
         measured = METRICS[name](w)
         origin = np.where(measured.reason == 0, SOURCES.index("live"), SOURCES.index("none"))
         if name in blended:
@@ -104,23 +158,33 @@ def metrics_table(
             )
             built = np.where(w.months == 0, SOURCES.index("starter"), SOURCES.index("build_up"))
             origin = np.where(blend, built, origin)
-        # Windows run strategy by strategy, as the kernel likes them; the table runs day by day.
-        for table, cells in ((value, measured.value), (reason, measured.reason), (source, origin)):
-            table[:, :, k] = cells.reshape(len(names), len(rows)).T
+        found[name] = Measured(by_session(measured.value), by_session(measured.reason))
+        source[name] = by_session(origin.astype(np.int8))
+    return MetricGrid(as_of=history.sessions[rows], strategies=names, lookback=lookback, measured=found, source=source)
 
-    day, strategy, metric = (index.ravel() for index in np.indices(shape, dtype=np.int32))
-    labels = [lookback.metric(name) for name in metrics]
-    return pd.DataFrame(
-        {
-            "as_of": history.sessions[rows].take(day),
-            "strategy": _words(names, strategy),
-            "metric": _words(labels, metric),
-            "value": value.ravel(),
-            "reason": _words(REASONS, reason.ravel()),
-            "source": _words(SOURCES, source.ravel()),
-        },
-        copy=False,
-    )
+
+def metrics_table(
+    history: ReturnHistory,
+    as_of: pd.DatetimeIndex,
+    lookback: Lookback,
+    parameters: MetricParameters = DEFAULT_PARAMETERS,
+    **options: Any,
+) -> pd.DataFrame:
+    """Compute every metric of every strategy at every as-of session, as a table.
+
+    Parameters
+    ----------
+    history, as_of, lookback, parameters, **options
+        See :func:`metrics_grid`.
+
+    Returns
+    -------
+    DataFrame
+        Columns ``as_of``, ``strategy``, ``metric`` (e.g. ``calmar_12m``), ``value`` (NaN is null), ``reason``
+        (one of `REASONS`, "" when measured) and ``source`` (live, build_up, starter; none where null),
+        ordered by the first three.
+    """
+    return metrics_grid(history, as_of, lookback, parameters, **options).table()
 
 
 def _windows(
@@ -148,12 +212,19 @@ def _window_quantities(
     lookback: Lookback,
     parameters: MetricParameters,
     risk_free_daily: pd.Series | None,
+    within: BoolArray | None,
 ) -> WindowQuantities:
     """Measure the windows of all strategies at all as-of rows, strategy by strategy, shape (S·A,)."""
     column, start, stop, months = _windows(history, rows, names, lookback)
+    if within is None:
+        first = int(start.min(initial=len(history.sessions)))
+        used: slice | IntArray = slice(first, int(stop.max(initial=0)))
+        start, stop = start - first, stop - first
+    else:
+        used = np.flatnonzero(within)
+        counted = np.concatenate([[0], np.cumsum(within)])
+        start, stop = counted[start], counted[stop]
     n = stop - start
-    used = slice(start.min(initial=len(history.sessions)), stop.max(initial=0))
-    start, stop = start - used.start, stop - used.start
     returns, active = history.returns[used], history.active[used]
 
     if risk_free_daily is None:
@@ -186,7 +257,7 @@ def _window_quantities(
         observations=observations,
         periods=periods,
         risk_free=risk_free,
-        one_year=(months == MONTHS_PER_YEAR) & lookback.is_one_year,
+        one_year=(months == MONTHS_PER_YEAR) & lookback.is_one_year & (within is None),
         active_days=active_days,
         active_sum=window_statistic(SUM, np.where(active, returns, 0.0), column, start, stop)["total"],
         closed_lots=closed_lots,
@@ -242,8 +313,3 @@ def _aligned(rate: pd.Series, sessions: pd.DatetimeIndex) -> FloatArray:
             f" none on {sessions[int(np.argmax(bad))]:%Y-%m-%d}"
         )
     return aligned
-
-
-def _words(vocabulary: Sequence[str], codes: NDArray[np.integer]) -> pd.api.extensions.ExtensionArray:
-    """Return vocabulary[codes] as a string column, without a Python object per cell."""
-    return pd.array(list(vocabulary), dtype="str").take(codes)

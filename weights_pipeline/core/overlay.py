@@ -29,26 +29,38 @@ class StaleScalarError(ValueError):
 
 
 @dataclass(frozen=True, kw_only=True)
+class ScalarInForce:
+    """The scalar that one rebalance is scaled with.
+
+    Attributes
+    ----------
+    value : float
+        1.0 before the first scalar of the history; null where the history has a gap.
+    session : Timestamp or NaT
+        Session of that scalar; NaT where there is none.
+    reason : str or None
+        Why ``session`` is NaT; None when it is not.
+    """
+
+    value: float
+    session: pd.Timestamp | NaTType
+    reason: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
 class OverlayResult:
     """Weights of one rebalance with and without the overlay.
 
     Attributes
     ----------
-    scalar : float
-        Scalar used; 1.0 before the first scalar of the history; null where the history has a gap.
-    scalar_session : Timestamp or NaT
-        Session of that scalar; NaT where there is none.
-    reason : str or None
-        Why ``scalar_session`` is NaT; None when it is not.
+    scalar : ScalarInForce
     scaled : Series, shape (strategies,)
         realised × scalar; null with the scalar.
     final : Series, shape (strategies,)
         Weights to trade: ``scaled`` for an enabled overlay, otherwise the realised ones.
     """
 
-    scalar: float
-    scalar_session: pd.Timestamp | NaTType
-    reason: str | None
+    scalar: ScalarInForce
     scaled: pd.Series
     final: pd.Series
 
@@ -68,6 +80,30 @@ def apply_overlay(
     ----------
     realised : Series, shape (strategies,)
         Unscaled weights.
+    scalar, effective_from, sessions, lag, enabled
+        See :func:`scalar_in_force`.
+
+    Returns
+    -------
+    OverlayResult
+    """
+    used = scalar_in_force(scalar, effective_from, sessions, lag=lag, enabled=enabled)
+    scaled = realised * used.value
+    return OverlayResult(scalar=used, scaled=scaled, final=scaled if enabled else realised)
+
+
+def scalar_in_force(
+    scalar: pd.Series,
+    effective_from: pd.Timestamp,
+    sessions: pd.DatetimeIndex,
+    *,
+    lag: int,
+    enabled: bool,
+) -> ScalarInForce:
+    """Scalar of the session that lies ``lag`` sessions before weights come into force.
+
+    Parameters
+    ----------
     scalar : Series, shape (sessions,)
         Risk scalars from the first session that has one; a gap is a missing or a null row.
     effective_from : Timestamp
@@ -81,7 +117,7 @@ def apply_overlay(
 
     Returns
     -------
-    OverlayResult
+    ScalarInForce
         Before the first scalar of all, the scalar is 1.0. A disabled overlay reports a gap as null: the last
         known scalar would pass for that session's.
 
@@ -100,30 +136,21 @@ def apply_overlay(
 
     known = scalar.dropna()
     needed = sessions[position - lag] if position >= lag else None
-    value, reason = np.nan, None
-    session: pd.Timestamp | NaTType = pd.NaT
     if not len(known):
-        value, reason = 1.0, "no scalar has been computed yet"
-    elif needed is None or needed < known.index[0]:
-        value, reason = 1.0, f"before the first scalar, that of {known.index[0]:%Y-%m-%d}"
-    elif needed in known.index:
-        value, session = float(known[needed]), needed
-    else:
-        latest = known.index[known.index < needed][-1]
-        reason = f"no scalar for {needed:%Y-%m-%d}, the latest is that of {latest:%Y-%m-%d}"
-        if enabled:
-            raise StaleScalarError(
-                f"weights effective from {effective_from:%Y-%m-%d}, lag {lag}: {reason}; "
-                "compute the scalar of that session first"
-            )
-    scaled = realised * value
-    return OverlayResult(
-        scalar=value,
-        scalar_session=session,
-        reason=reason,
-        scaled=scaled,
-        final=scaled if enabled else realised,
-    )
+        return ScalarInForce(value=1.0, session=pd.NaT, reason="no scalar has been computed yet")
+    if needed is None or needed < known.index[0]:
+        reason = f"before the first scalar, that of {known.index[0]:%Y-%m-%d}"
+        return ScalarInForce(value=1.0, session=pd.NaT, reason=reason)
+    if needed in known.index:
+        return ScalarInForce(value=float(known[needed]), session=needed, reason=None)
+    latest = known.index[known.index < needed][-1]
+    reason = f"no scalar for {needed:%Y-%m-%d}, the latest is that of {latest:%Y-%m-%d}"
+    if enabled:
+        raise StaleScalarError(
+            f"weights effective from {effective_from:%Y-%m-%d}, lag {lag}: {reason}; "
+            "compute the scalar of that session first"
+        )
+    return ScalarInForce(value=np.nan, session=pd.NaT, reason=reason)
 
 
 def applied_scalar(scalar: pd.Series, sessions: pd.DatetimeIndex, lag: int) -> pd.Series:
@@ -196,15 +223,33 @@ def audit(unscaled: pd.Series, scaled: pd.Series, scalar: pd.Series, regimes: pd
     levels = regime_levels(regimes)
     share = float((scalar < FULL_EXPOSURE).mean()) if len(scalar) else np.nan
     changes = np.count_nonzero(np.diff(levels)) * SESSIONS_PER_YEAR / len(levels) if len(levels) else np.nan
-    rows = [("unscaled", metric, *measured) for metric, measured in _performance("unscaled", unscaled).items()]
-    rows += [("scaled", metric, *measured) for metric, measured in _performance("scaled", scaled).items()]
+    rows = [("unscaled", metric, *measured) for metric, measured in performance(unscaled, "unscaled").items()]
+    rows += [("scaled", metric, *measured) for metric, measured in performance(scaled, "scaled").items()]
     for metric, value in (("share_scaled", share), ("transitions_per_year", changes)):
         rows.append(("scaled", metric, value, INSUFFICIENT if np.isnan(value) else ""))
     return pd.DataFrame(rows, columns=["portfolio", "metric", "value", "reason"])
 
 
-def _performance(name: str, returns: pd.Series) -> dict[str, tuple[float, str]]:
-    """Value and reason of the metrics of one portfolio."""
+def performance(returns: pd.Series, name: str = "returns") -> dict[str, tuple[float, str]]:
+    """Figures of one portfolio: ``cagr``, ``sharpe``, ``max_drawdown`` and ``worst_month`` of :func:`audit`.
+
+    Parameters
+    ----------
+    returns : Series, shape (sessions,)
+        Daily returns above −1.
+    name : str
+        What an error calls them.
+
+    Returns
+    -------
+    dict of str to (float, str)
+        Value and reason by metric; the reason is empty where there is a value.
+
+    Raises
+    ------
+    ValueError
+        A return is null or not above −1.
+    """
     r = returns.to_numpy(dtype=float)
     if not (r > -1.0).all():
         date = returns.index[~(r > -1.0)][0]

@@ -107,6 +107,14 @@ def next_session(sessions: pd.DatetimeIndex, d: date | pd.Timestamp) -> pd.Times
     return days[position]
 
 
+def sessions_after(sessions: pd.DatetimeIndex, dates: pd.DatetimeIndex) -> pd.DatetimeIndex:
+    """First session strictly after each date; errors as :func:`next_session`."""
+    days = _ascending(sessions)
+    if len(dates):
+        next_session(days, dates.max())
+    return days[days.searchsorted(dates, side="right")]
+
+
 def last_session_on_or_before(sessions: pd.DatetimeIndex, d: date | pd.Timestamp) -> pd.Timestamp:
     """Last session on or before the date `d`.
 

@@ -223,14 +223,46 @@ def allocator_state(
         none = pd.DataFrame(index=sessions[:0], columns=names, dtype=float)
         return AllocatorState(features=none, dropped_warm_up=len(sessions), dropped_beyond=0)
 
-    returns = portfolio.reindex(sessions).to_numpy(dtype=float)
-    wealth = equity.reindex(sessions).to_numpy(dtype=float)
-    drawdown = wealth / np.maximum(np.maximum.accumulate(wealth), peak) - 1.0
-    rows = _by_name(components.reindex(sessions))
-    vol_fast, vol_slow = _volatility(returns, FAST), _volatility(returns, SLOW)
-    corr_fast = mean_pairwise_correlation(rows[:, SLOW - FAST :], FAST)
-    corr_slow = mean_pairwise_correlation(rows, SLOW)
-    values = {
+    values = required_features(
+        portfolio.reindex(sessions).to_numpy(dtype=float),
+        equity.reindex(sessions).to_numpy(dtype=float),
+        component_correlations(_by_name(components.reindex(sessions))),
+        peak=peak,
+    )
+    if BREADTH in given:
+        values[BREADTH] = _breadth(_by_name(given[BREADTH].reindex(sessions)))
+    if CONCENTRATION in given:
+        values[CONCENTRATION] = _herfindahl(_by_name(given[CONCENTRATION].reindex(sessions)))
+    table = np.column_stack([values[name] for name in names])
+    known = np.logical_not(np.isnan(table[:, : len(REQUIRED)]).any(axis=1))
+    features = pd.DataFrame(table[known], index=sessions[WARM_UP:][known], columns=names)
+    dropped = len(table) - len(features)
+    return AllocatorState(features=features, dropped_warm_up=WARM_UP, dropped_beyond=dropped)
+
+
+def required_features(
+    portfolio: Floats, equity: Floats, correlations: tuple[Floats, Floats], *, peak: float = 1.0
+) -> dict[str, Floats]:
+    """Features of ``REQUIRED``, as arrays: what :func:`allocator_state` makes of aligned inputs.
+
+    Parameters
+    ----------
+    portfolio, equity : array, shape (sessions,)
+        Returns and their equity, above 0; more than 59 sessions.
+    correlations : tuple of arrays, each of shape (sessions − 59,)
+        From :func:`component_correlations`. They do not depend on weights, so many portfolios may share them.
+    peak : float
+        Highest equity before the first session given.
+
+    Returns
+    -------
+    dict of str to array, shape (sessions − 59,)
+        By name, in the order of ``REQUIRED``; null where undefined.
+    """
+    drawdown = equity / np.maximum(np.maximum.accumulate(equity), peak) - 1.0
+    vol_fast, vol_slow = _volatility(portfolio, FAST), _volatility(portfolio, SLOW)
+    corr_fast, corr_slow = correlations
+    return {
         "port_rvol_20d": vol_fast,
         "port_rvol_60d": vol_slow,
         "vol_accel": np.divide(vol_fast, vol_slow, out=np.full_like(vol_slow, np.nan), where=vol_slow > 0.0),
@@ -240,15 +272,22 @@ def allocator_state(
         "corr_60d": corr_slow,
         "corr_shock": corr_fast - corr_slow,
     }
-    if BREADTH in given:
-        values[BREADTH] = _breadth(_by_name(given[BREADTH].reindex(sessions)))
-    if CONCENTRATION in given:
-        values[CONCENTRATION] = _herfindahl(_by_name(given[CONCENTRATION].reindex(sessions)))
-    table = np.column_stack([values[name] for name in names])
-    known = ~np.isnan(table[:, : len(REQUIRED)]).any(axis=1)
-    features = pd.DataFrame(table[known], index=sessions[WARM_UP:][known], columns=names)
-    dropped = len(table) - len(features)
-    return AllocatorState(features=features, dropped_warm_up=WARM_UP, dropped_beyond=dropped)
+
+
+def component_correlations(components: Floats) -> tuple[Floats, Floats]:
+    """``corr_20d`` and ``corr_60d`` of component returns, for the sessions after the warm-up.
+
+    Parameters
+    ----------
+    components : array, shape (components, sessions)
+        In the order of their names, null where not live; more than 59 sessions.
+
+    Returns
+    -------
+    fast, slow : array, shape (sessions − 59,)
+    """
+    fast = mean_pairwise_correlation(components[:, SLOW - FAST :], FAST)
+    return fast, mean_pairwise_correlation(components, SLOW)
 
 
 def mean_pairwise_correlation(returns: Floats, window: int) -> Floats:

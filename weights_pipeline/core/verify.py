@@ -13,8 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
-from weights_pipeline.core.adjust import partial_adjustment
-from weights_pipeline.core.methods.base import Limits
+from weights_pipeline.core.adjust import carried, step
 from weights_pipeline.core.regime import RegimeThresholds, regime_levels
 from weights_pipeline.core.scalar import Profile, risk_scalar
 
@@ -48,7 +47,7 @@ class Finding:
     offending: pd.DataFrame = field(default_factory=pd.DataFrame)
 
 
-def weight_violations(weights: pd.DataFrame, column: str) -> pd.DataFrame:
+def weight_violations(weights: pd.DataFrame, column: str, by: Sequence[str] = ("as_of",)) -> pd.DataFrame:
     """Rows of a weights table that break a hard limit.
 
     Parameters
@@ -57,16 +56,18 @@ def weight_violations(weights: pd.DataFrame, column: str) -> pd.DataFrame:
         Columns as_of, strategy, base, lower, upper and ``column``.
     column
         The weight to hold against the limits.
+    by
+        Columns that tell one weight set from another.
 
     Returns
     -------
     DataFrame
-        Columns as_of, strategy, ``column``, lower, upper, problem; empty when all hold: finite and non-negative,
-        lower ≤ w ≤ upper, and Σw = Σbase (the book's gross) on each date.
+        Columns ``by``, strategy, ``column``, lower, upper, problem; empty when all hold: finite and non-negative,
+        lower ≤ w ≤ upper, and Σw = Σbase (the book's gross) in each set.
     """
     value = weights[column].to_numpy(dtype=float)
     problem = np.full(len(weights), "", dtype=object)
-    sums = weights.groupby("as_of")[[column, "base"]].transform("sum")
+    sums = weights.groupby(list(by))[[column, "base"]].transform("sum")
     off = (sums[column] - sums["base"]).abs().to_numpy() > SUM_TOLERANCE
     problem[off] = [
         f"weights sum to {s:.12g}, gross is {g:.12g}"
@@ -77,21 +78,21 @@ def weight_violations(weights: pd.DataFrame, column: str) -> pd.DataFrame:
     problem[value < 0] = "negative"
     problem[~np.isfinite(value)] = "not a finite number"
     broken = problem != ""
-    columns = ["as_of", "strategy", column, "lower", "upper"]
+    columns = [*by, "strategy", column, "lower", "upper"]
     offending: pd.DataFrame = weights.loc[broken, columns].assign(problem=problem[broken])
     return offending
 
 
-def hard_limits(weights: pd.DataFrame, column: str) -> Finding:
+def hard_limits(weights: pd.DataFrame, column: str, by: Sequence[str] = ("as_of",)) -> Finding:
     """Sum equals gross, caps and floors hold, every weight is finite and non-negative, over the whole history."""
-    broken = weight_violations(weights, column)
-    sums = weights.groupby("as_of")[[column, "base"]].sum()
+    broken = weight_violations(weights, column, by)
+    sums = weights.groupby(list(by))[[column, "base"]].sum()
     worst = float((sums[column] - sums["base"]).abs().max()) if len(sums) else 0.0
     return Finding(
         passed=broken.empty,
         value=worst,
         limit=SUM_TOLERANCE,
-        summary=f"largest |Σ{column} − gross| over {len(sums)} rebalances is {worst:.1e}; "
+        summary=f"largest |Σ{column} − gross| over {len(sums)} weight sets is {worst:.1e}; "
         f"{len(broken)} weights break a limit",
         offending=broken,
     )
@@ -106,22 +107,22 @@ def recurrence(realized: pd.DataFrame) -> Finding:
     previous: pd.Series | None = None
     broken: list[pd.DataFrame] = []
     worst = 0.0
-    for as_of, group in realized.sort_values(["as_of", "strategy"]).groupby("as_of"):
-        rows = group.set_index("strategy")
-        limits, gross = _policy(rows)
+    for as_of, rows in realized.sort_values(["as_of", "strategy"]).groupby("as_of"):
+        names = rows["strategy"].tolist()
+        base, target, lower, upper = (rows[name].to_numpy(float) for name in ("base", "target", "lower", "upper"))
+        rate, gross = float(rows["rate"].iloc[0]), math.fsum(base)
         try:
-            step = partial_adjustment(
-                previous, rows["target"], rows["base"], rate=float(rows["rate"].iloc[0]), limits=limits, gross=gross
-            ).set_index("strategy")
+            begin, _ = carried(previous, names, base)
+            begin, expected = step(begin, target, lower, upper, rate=rate, gross=gross)
         except ValueError as error:
             broken.append(pd.DataFrame({"as_of": [as_of], "problem": [str(error)]}))
         else:
-            gap = (rows[["previous", "realized"]] - step[["previous", "realized"]]).abs().max(axis=1)
+            gap = np.maximum(np.abs(rows["previous"] - begin), np.abs(rows["realized"] - expected)).to_numpy()
             worst = max(worst, float(gap.max()))
-            wrong = rows[["as_of", "previous", "target", "realized"]].assign(expected=step["realized"])[gap > 0]
-            if len(wrong):
-                broken.append(wrong.reset_index())
-        previous = rows["realized"]
+            if (gap > 0).any():
+                columns = ["strategy", "as_of", "previous", "target", "realized"]
+                broken.append(rows[columns].assign(expected=expected)[gap > 0])
+        previous = pd.Series(rows["realized"].to_numpy(), index=names)
     return Finding(
         passed=not broken,
         value=worst,
@@ -130,19 +131,6 @@ def recurrence(realized: pd.DataFrame) -> Finding:
         f"over {realized['as_of'].nunique()} rebalances, {len(broken)} of them wrong",
         offending=pd.concat(broken, ignore_index=True) if broken else pd.DataFrame(),
     )
-
-
-def _policy(rows: pd.DataFrame) -> tuple[Limits, float]:
-    """Limits and gross in force at one rebalance, read back from its bounds.
-
-    Multiples of base are rounded to twelve digits, so that the division gives back the number the book spelled.
-    """
-    gross = math.fsum(rows["base"])
-    if (rows["lower"] == 0).all() and rows["upper"].nunique() == 1:
-        return Limits(floor=0.0, normalisation="proportional"), gross
-    funded = rows[rows["base"] > 0]
-    floor, cap = (round(float((funded[side] / funded["base"]).median()), 12) for side in ("lower", "upper"))
-    return Limits(floor=floor, cap=cap), gross
 
 
 def turnover(realized: pd.DataFrame, limit: float) -> Finding:
@@ -257,32 +245,42 @@ def known_strategies(seen: Collection[str], booked: Collection[str]) -> Finding:
     )
 
 
-def enough_data(metrics: pd.DataFrame, metric: str, min_sessions: int) -> Finding:
-    """Share of strategies measured; a date on which none is, though one has sessions enough, is a failure.
+def enough_data(metrics: pd.DataFrame, reads: Collection[str], full: Mapping[str, int]) -> Finding:
+    """Strategies measured; a date on which none is, though one could be, is a failure.
 
-    Before any strategy has ``min_sessions`` sessions nothing can be measured and base weights are the right answer.
+    One could be when one was on an earlier date, or when the sessions of one fill the lookback. Before that, nothing
+    can be measured and base weights are the right answer.
+
+    Parameters
+    ----------
+    metrics
+        Rows of ``metrics``.
+    reads
+        Names of the metrics that the method reads; a strategy is measured when all of them are.
+    full
+        Sessions that fill a lookback, by its label.
     """
-    label = metric.rsplit("_", 1)[1]
-    wide = metrics[metrics["metric"].isin([metric, f"n_sessions_{label}"])].pivot_table(
-        index=["as_of", "strategy"], columns="metric", values="value", dropna=False, sort=True
-    )
-    measured = wide[metric].notna().groupby("as_of").sum()
-    ripe = (wide[f"n_sessions_{label}"] >= min_sessions).groupby("as_of").any()
-    empty = measured.index[(measured == 0) & ripe]
-    reasons = metrics[(metrics["metric"] == metric) & metrics["as_of"].isin(empty)]
+    parts = metrics["metric"].str.rsplit("_", n=1, expand=True)
+    rows = metrics.assign(name=parts[0], full=parts[1].map(full))
+    read = rows[rows["name"].isin(list(reads))]
+    counted = rows[rows["name"] == "n_sessions"]
+    whole = read["value"].notna().groupby([read["as_of"], read["strategy"]]).all()
+    measured = whole.groupby("as_of").sum()
+    filled = (counted["value"] >= counted["full"]).groupby(counted["as_of"]).any().reindex(measured.index)
+    empty = measured.index[(measured == 0) & (filled | (measured.cumsum() > 0))]
     count = int(measured.iloc[-1]) if len(measured) else 0
     return Finding(
         passed=empty.empty and len(measured) > 0,
         value=float(measured.min()) if len(measured) else 0.0,
         limit=1.0,
         summary=f"{count} strategies measured on the newest date; {len(empty)} dates without any",
-        offending=reasons[["as_of", "strategy", "reason"]],
+        offending=read.loc[read["as_of"].isin(empty), ["as_of", "strategy", "metric", "reason"]],
     )
 
 
-def extreme_values(metrics: pd.DataFrame, metric: str, limit: float) -> Finding:
-    """Values of the book's metric beyond ±limit: rarely skill, often a scale error in the ledger."""
-    rows = metrics[metrics["metric"] == metric]
+def extreme_values(metrics: pd.DataFrame, reads: Collection[str], limit: float) -> Finding:
+    """Values of the metrics that the method reads beyond ±limit: rarely skill, often a scale error in the ledger."""
+    rows = metrics[metrics["metric"].str.rsplit("_", n=1).str[0].isin(list(reads))]
     size = rows["value"].abs()
     largest = float(size.max()) if size.notna().any() else 0.0
     beyond = rows.loc[size > limit, ["as_of", "strategy", "metric", "value"]]
@@ -290,8 +288,36 @@ def extreme_values(metrics: pd.DataFrame, metric: str, limit: float) -> Finding:
         passed=beyond.empty,
         value=largest,
         limit=limit,
-        summary=f"largest |{metric}| is {largest:.2f}; {len(beyond)} values beyond {limit:g}",
+        summary=f"largest value of {', '.join(reads)} is {largest:.2f}; {len(beyond)} values beyond {limit:g}",
         offending=beyond,
+    )
+
+
+def not_behind(sessions: pd.Series, reference: pd.Series, limit: int) -> Finding:
+    """A series of sessions ends at most some sessions before another one."""
+    newest, expected = sessions.max(), np.sort(reference.unique())
+    behind = int((expected > newest).sum()) if len(sessions) else len(expected)
+    return Finding(
+        passed=behind <= limit,
+        value=float(behind),
+        limit=float(limit),
+        summary=f"newest session is {newest:%Y-%m-%d}, {behind} sessions behind" if len(sessions) else "no session",
+        offending=pd.DataFrame({"session": expected[-behind:]}) if behind > limit else pd.DataFrame(),
+    )
+
+
+def reads_current_set(targets: pd.DataFrame) -> Finding:
+    """Weight set that the newest rebalance of an ensemble reads, and over how many rebalances it was another's."""
+    chosen = targets.drop_duplicates("as_of").sort_values("as_of")[["as_of", "weight_set"]]
+    other = ~chosen["weight_set"].str.endswith("current regime")
+    passed = not (len(chosen) and other.iloc[-1])
+    newest = chosen["weight_set"].iloc[-1] if len(chosen) else "no rebalance yet"
+    return Finding(
+        passed=passed,
+        value=float(other.sum()),
+        limit=0.0,
+        summary=f"{newest}; {int(other.sum())} of {len(chosen)} rebalances read a set of another regime",
+        offending=chosen.tail(1) if not passed else pd.DataFrame(),
     )
 
 
@@ -375,8 +401,10 @@ def reproduced(recomputed: pd.DataFrame, stored: pd.DataFrame) -> Finding:
         how="outer",
         suffixes=("", "_recomputed"),
     )
-    gap = np.column_stack([np.abs(rows[name] - rows[f"{name}_recomputed"]) for name in columns]).max(axis=1, initial=0)
-    broken = ~(gap == 0)
+    found, expected = (rows[[f"{name}{end}" for name in columns]].to_numpy(float) for end in ("", "_recomputed"))
+    gap = np.abs(found - expected).max(axis=1, initial=0)
+    # A book without overlay has no scalar, neither stored nor recomputed.
+    broken = ~((found == expected) | (np.isnan(found) & np.isnan(expected))).all(axis=1)
     return Finding(
         passed=not broken.any(),
         value=float(np.nanmax(gap, initial=0.0)),

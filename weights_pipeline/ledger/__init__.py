@@ -6,7 +6,13 @@ rules that a row has to keep, FIFO matching and sessions are in ``core``. Here d
 Dagster.
 """
 
-from weights_pipeline.ledger.calendars import calendar_sessions, exchange_timezone, session_closes
+from weights_pipeline.ledger.calendars import (
+    SessionSpan,
+    calendar_sessions,
+    exchange_timezone,
+    session_closes,
+    session_span,
+)
 from weights_pipeline.ledger.errors import LedgerError
 from weights_pipeline.ledger.intake import Intake, read_benchmark, read_capital, read_ledger, read_prices
 from weights_pipeline.ledger.source import (
@@ -14,7 +20,7 @@ from weights_pipeline.ledger.source import (
     CapitalFile,
     LedgerSource,
     load_ledger_source,
-    load_ledger_sources,
+    load_sources,
 )
 
 __all__ = [
@@ -23,13 +29,15 @@ __all__ = [
     "Intake",
     "LedgerError",
     "LedgerSource",
+    "SessionSpan",
     "calendar_sessions",
     "exchange_timezone",
     "load_ledger_source",
-    "load_ledger_sources",
+    "load_sources",
     "read_benchmark",
     "read_capital",
     "read_ledger",
     "read_prices",
     "session_closes",
+    "session_span",
 ]

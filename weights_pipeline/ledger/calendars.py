@@ -7,8 +7,10 @@ which is in ``core``.
 from __future__ import annotations
 
 import datetime as dt
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import exchange_calendars
 import pandas as pd
@@ -35,6 +37,46 @@ def session_closes(calendar: str, start: dt.date, end: dt.date) -> pd.Series:
     closes = _calendar_over(calendar, start, end).closes.loc[sessions]
     instants = pd.DatetimeIndex(closes).tz_convert("UTC").tz_localize(None).as_unit("us")
     return pd.Series(instants, index=sessions, name="close")
+
+
+@dataclass(frozen=True)
+class SessionSpan:
+    """The sessions that close in a span of time.
+
+    Attributes
+    ----------
+    first, after
+        First session that closes after the start, and first one that closes after the end.
+    settled
+        End of the last session's day at the exchange, but no later than the end of the span.
+    """
+
+    first: dt.date
+    after: dt.date
+    settled: dt.datetime
+
+
+def session_span(calendar: str, start: dt.datetime, end: dt.datetime) -> SessionSpan:
+    """Sessions that have closed by the end of a span of time and had not by its start; zone-aware instants."""
+    closes = _closes(calendar, start.year // 10 * 10)
+    first, after = (int(closes.searchsorted(_utc(instant), side="right")) for instant in (start, end))
+    settled = end
+    if after > first:
+        day_after = closes.index[after - 1].date() + dt.timedelta(days=1)
+        midnight = dt.datetime.combine(day_after, dt.time(), tzinfo=ZoneInfo(exchange_timezone(calendar)))
+        settled = min(end, midnight.astimezone(end.tzinfo))
+    return SessionSpan(closes.index[first].date(), closes.index[after].date(), settled)
+
+
+@lru_cache(maxsize=64)
+def _closes(calendar: str, decade: int) -> pd.Series:
+    """Closes from a decade's first year to the year after it, so that a span of up to a year always fits."""
+    low, high = recorded_bounds(calendar)
+    return session_closes(calendar, max(dt.date(decade, 1, 1), low), min(dt.date(decade + 11, 12, 31), high))
+
+
+def _utc(instant: dt.datetime) -> pd.Timestamp:
+    return pd.Timestamp(instant).tz_convert("UTC").tz_localize(None)
 
 
 def exchange_timezone(calendar: str) -> str:

@@ -6,6 +6,7 @@ Here belongs what a source may say. Here does not belong the reading of what it 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Literal
 
@@ -19,7 +20,7 @@ from pydantic import (
     model_validator,
 )
 
-from weights_pipeline.books import BookError, Name, TimeZone, read_yaml, validated
+from weights_pipeline.books import Book, BookError, Name, TimeZone, read_yaml, validated
 from weights_pipeline.core.capital import (
     AverageLotValue,
     AveragePositionValue,
@@ -108,6 +109,11 @@ class LedgerSource(_Model):
     benchmark: Benchmark | None = None
     prices: RelativePath | None = None
 
+    @property
+    def schema_name(self) -> str:
+        """Where the tables of this ledger are kept, and what its assets' keys begin with."""
+        return f"{self.name}_ledger"
+
     @field_validator("calendar")
     @classmethod
     def _known_calendar(cls, value: str) -> str:
@@ -142,15 +148,24 @@ def load_ledger_source(file: Path) -> LedgerSource:
     return source
 
 
-def load_ledger_sources(folder: Path) -> dict[str, LedgerSource]:
-    """Load every ``*.yaml`` of a folder, by name.
+def load_sources(folder: Path, books: Iterable[Book]) -> dict[str, LedgerSource]:
+    """Load the ledgers that books read, by name.
 
     Raises
     ------
     LedgerError
-        Nothing there, or a file is not a valid ledger source.
+        A ledger is missing or not valid, has no benchmark that an ensemble asks for, or keeps its tables where a book
+        of that name would.
     """
-    sources = [load_ledger_source(file) for file in sorted(folder.glob("*.yaml"))]
-    if not sources:
-        raise LedgerError(f"{folder}: no ledgers (*.yaml) found. Put one ledger source per file there.")
-    return {source.name: source for source in sources}
+    books = list(books)
+    sources = {name: load_ledger_source(folder / f"{name}.yaml") for name in sorted({book.ledger for book in books})}
+    for book in books:
+        source = sources[book.ledger]
+        if book.ensemble and source.benchmark is None:
+            raise LedgerError(
+                f"{folder / source.name}.yaml: benchmark: book {book.name} keeps a weight set per market regime; "
+                f"expected the benchmark that says which it is"
+            )
+        if clash := [s.name for s in sources.values() if s.schema_name == book.name]:
+            raise LedgerError(f"book {book.name}: ledger {clash[0]} keeps its tables under that name; choose another")
+    return sources

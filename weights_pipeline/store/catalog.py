@@ -129,6 +129,23 @@ STRATEGY_RETURNS = Table(
     may_be_empty=True,
 )
 
+MARKET_REGIME = Table(
+    name="market_regime",
+    description="Market regime per session, from the ledger's benchmark: bull, bear, range or neutral.",
+    columns=(
+        _SESSION,
+        Column("price", FLOAT, "Close of the benchmark."),
+        Column("fast_mean", FLOAT, "Mean of the last 50 closes.", nullable=True),
+        Column("slow_mean", FLOAT, "Mean of the last 200 closes.", nullable=True),
+        Column("signal", TEXT, "What the session by itself would say."),
+        Column("regime", TEXT, "Regime, changed only by five sessions of the same signal."),
+        Column("sessions_in_regime", INTEGER, "Sessions in the regime so far, the first counting as one."),
+    ),
+    key=("session",),
+    time_column="session",
+    may_be_empty=True,
+)
+
 METRICS = Table(
     name="metrics",
     description="Metrics per strategy over the book's lookback, null with a reason where they cannot be measured.",
@@ -150,27 +167,63 @@ _BOUNDS = (
 )
 _BASE = Column("base", FLOAT, "Base weight, from the book.")
 
+_TARGET_COLUMNS = (
+    _BASE,
+    Column("metric", TEXT, "The metric shown, with its window; empty for a method that reads none."),
+    Column("metric_value", FLOAT, "Its value; null where not measurable.", nullable=True),
+    Column("reason", TEXT, "Why the metric is null; empty when measured."),
+    Column("score", FLOAT, "The number that the multiplier is a function of.", nullable=True),
+    Column("formula", TEXT, "From score to raw multiplier, with the figures of the date."),
+    Column("raw_multiplier", FLOAT, "Multiplier before clipping.", nullable=True),
+    Column("multiplier", FLOAT, "Multiplier after clipping to floor and cap."),
+    Column("note", TEXT, "How the multiplier came about, in words."),
+    Column("scale", FLOAT, "The one factor c that brings the sum to gross."),
+    Column("target", FLOAT, "Target weight."),
+    *_BOUNDS,
+    Column("bound", TEXT, "floor or cap where that limit holds the target; otherwise empty."),
+)
+
 TARGET_WEIGHTS = Table(
     name="target_weights",
     description="Where each weight should go: base weight, multiplier, scale and the bound that holds it.",
     columns=(
         _AS_OF,
         _STRATEGY,
-        _BASE,
-        Column("metric", TEXT, "The metric the method read, with its window."),
-        Column("metric_value", FLOAT, "Its value; null where not measurable.", nullable=True),
-        Column("reason", TEXT, "Why the metric is null; empty when measured."),
-        Column("raw_multiplier", FLOAT, "Multiplier before clipping.", nullable=True),
-        Column("multiplier", FLOAT, "Multiplier after clipping to floor and cap."),
-        Column("note", TEXT, "How the multiplier came about, in words."),
-        Column("scale", FLOAT, "The one factor c that brings the sum to gross."),
-        Column("target", FLOAT, "Target weight."),
-        *_BOUNDS,
-        Column("bound", TEXT, "floor or cap where that limit holds the target; otherwise empty."),
+        *_TARGET_COLUMNS,
+        Column("weight_set", TEXT, "Of an ensemble, the weight set that was read, and why; otherwise empty."),
     ),
     key=("as_of", "strategy"),
     time_column="as_of",
     gate=lambda frame: weight_violations(frame, "target"),
+)
+
+_WEIGHT_SET_COLUMNS = (
+    _AS_OF,
+    Column("weight_set", TEXT, "bull, bear, range, neutral, or all: the sessions the set was made on."),
+    _STRATEGY,
+    Column("is_active", BOOLEAN, "Whether any strategy is measured, so that the set may be read."),
+    Column("sessions", INTEGER, "Sessions of the set in the lookback."),
+    Column("metrics", TEXT, "What the method read, JSON."),
+    *_TARGET_COLUMNS,
+)
+
+ENSEMBLE_WEIGHTS = Table(
+    name="ensemble_weights",
+    description="One weight set per market regime and one on all sessions, made at each rebalance.",
+    columns=_WEIGHT_SET_COLUMNS,
+    key=("as_of", "weight_set", "strategy"),
+    time_column="as_of",
+    gate=lambda frame: weight_violations(frame, "target", by=("as_of", "weight_set")),
+)
+
+ENSEMBLE_UPDATES = Table(
+    name="ensemble_updates",
+    description="Weight sets made by hand; of equally dated sets these are read first.",
+    columns=(*_WEIGHT_SET_COLUMNS, Column("policy", TEXT, "Method and metrics parameters behind the set, JSON.")),
+    key=("as_of", "weight_set", "strategy"),
+    time_column=None,
+    may_be_empty=True,
+    gate=lambda frame: weight_violations(frame, "target", by=("as_of", "weight_set")),
 )
 
 REALIZED_WEIGHTS = Table(
@@ -279,7 +332,10 @@ TABLES: dict[str, Table] = {
         LEDGER_FILES,
         GIVEN_RETURNS,
         STRATEGY_RETURNS,
+        MARKET_REGIME,
         METRICS,
+        ENSEMBLE_WEIGHTS,
+        ENSEMBLE_UPDATES,
         TARGET_WEIGHTS,
         REALIZED_WEIGHTS,
         ALLOCATOR_STATE,
@@ -298,8 +354,13 @@ DERIVED_FROM: dict[str, dict[str, tuple[tuple[str, str], ...]]] = {
     },
     "metrics": {"value": (("strategy_returns", "daily_return"),)},
     "target_weights": {
-        "metric_value": (("metrics", "value"),),
-        "target": (("metrics", "value"),),
+        "metric_value": (("metrics", "value"), ("ensemble_weights", "metric_value")),
+        "target": (("metrics", "value"), ("ensemble_weights", "target")),
+        "weight_set": (("market_regime", "regime"), ("ensemble_weights", "weight_set")),
+    },
+    "ensemble_weights": {
+        "metric_value": (("strategy_returns", "daily_return"), ("market_regime", "regime")),
+        "target": (("strategy_returns", "daily_return"), ("market_regime", "regime")),
     },
     "realized_weights": {
         "target": (("target_weights", "target"),),

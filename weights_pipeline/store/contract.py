@@ -50,11 +50,28 @@ class SchemaMigrationError(StoreError):
 
 @dataclass(frozen=True)
 class Window:
-    """One partition: its key and the half-open span of time [start, end), zone-aware."""
+    """One partition: its key, the half-open span of time [start, end), and the sessions that close within it.
+
+    Attributes
+    ----------
+    key
+        Partition key.
+    start, end
+        Zone-aware instants.
+    first, after
+        First session that closes after the start, and first one that closes after the end: a date belongs to the
+        window when ``first <= date < after``.
+    settled
+        When everything that belongs to its sessions has happened: the end of the last session's day at the exchange,
+        but no later than the end.
+    """
 
     key: str
     start: dt.datetime
     end: dt.datetime
+    first: dt.date
+    after: dt.date
+    settled: dt.datetime
 
 
 @dataclass(frozen=True)
@@ -204,11 +221,11 @@ def _check_nulls(frame: pd.DataFrame, table: Table, where: str) -> None:
 
 
 def _assign(dates: pd.Series, table: Table, windows: Sequence[Window], where: str) -> pd.Series:
-    """Give each row the key of the window that holds the end of its day (in the window's own zone)."""
+    """Give each row the key of the window that its session closes in."""
     if not windows:
         raise ContractError(f"{where}: a partitioned table was written without partitions")
-    starts = np.array([_end_of_day_cut(w.start) for w in windows], dtype="datetime64[us]")
-    ends = np.array([_end_of_day_cut(w.end) for w in windows], dtype="datetime64[us]")
+    starts = np.array([w.first for w in windows], dtype="datetime64[us]")
+    ends = np.array([w.after for w in windows], dtype="datetime64[us]")
     days = dates.to_numpy(dtype="datetime64[us]")
     slot = np.searchsorted(starts, days, side="right") - 1
     outside = (slot < 0) | (days >= ends[slot])
@@ -219,11 +236,6 @@ def _assign(dates: pd.Series, table: Table, windows: Sequence[Window], where: st
         )
     keys = np.array([w.key for w in windows], dtype=object)
     return pd.Series(keys[slot], index=dates.index, dtype="str")
-
-
-def _end_of_day_cut(instant: dt.datetime) -> dt.datetime:
-    """First midnight-stamped date whose end of day is not before ``instant``."""
-    return instant.replace(hour=0, minute=0, second=0, microsecond=0, tzinfo=None)
 
 
 def _check_empty(frame: pd.DataFrame, table: Table, windows: Sequence[Window], where: str) -> None:

@@ -20,12 +20,14 @@ from dagster import (
     InputContext,
     MetadataValue,
     OutputContext,
+    PartitionsDefinition,
     TimeWindowPartitionsDefinition,
 )
 from dagster._core.storage.db_io_manager import DbClient, DbIOManager, DbTypeHandler, TableSlice
 from dagster_duckdb import DuckDBIOManager
 from pydantic import Field
 
+from weights_pipeline.ledger import session_span
 from weights_pipeline.store.catalog import TABLES
 from weights_pipeline.store.contract import MissingPartitionError, PartitionRecord, Window
 from weights_pipeline.store.duckdb_store import DuckDBStore, quoted
@@ -118,18 +120,24 @@ class FrameTypeHandler(DbTypeHandler[pd.DataFrame]):
         Raises
         ------
         MissingPartitionError
-            One of them was never written, or was last written before its window had ended and that end has passed.
+            One of them was never written, or was last written before the sessions needed of it were over.
         """
         table = TABLES[table_slice.table]
         if not context.has_asset_partitions:
             return connection.read(table_slice.schema, table, columns=table_slice.columns)
-        keys = list(context.asset_partition_keys)
-        preceding_only = (context.definition_metadata or {}).get("preceding_only", False)
-        if preceding_only:
-            first = context.step_context.partition_key_range.start
-            keys = [key for key in keys if key < first]
+        calendar = _calendar(context)
+        upstream = {
+            key: partition_window(_time_partitions(context), key, calendar) for key in context.asset_partition_keys
+        }
+        own = context.step_context.partition_key_range
+        last = partition_window(_time_partitions(context, context.step_context.run_partitions_def), own.end, calendar)
+        # Nothing that begins after the run's own partitions have ended, whatever the mapping.
+        needed = [window for window in upstream.values() if window.start < last.end]
+        if (context.definition_metadata or {}).get("preceding_only", False):
+            needed = [window for window in needed if window.key < own.start]
+        keys = [window.key for window in needed]
         records = connection.partitions(table_slice.schema, table.name)
-        _require(context, f"{table_slice.schema}.{table.name}", keys, records)
+        _require(context, f"{table_slice.schema}.{table.name}", needed, last, records)
         return connection.read(table_slice.schema, table, keys, columns=table_slice.columns)
 
 
@@ -160,9 +168,9 @@ class StoreIOManager(DuckDBIOManager):
         )
 
 
-def asset_metadata(table: Table) -> dict[str, Any]:
+def asset_metadata(table: Table, calendar: str) -> dict[str, Any]:
     """Definition metadata that an asset of this table carries: what the IO manager needs to know about it."""
-    return {} if table.time_column is None else {"partition_expr": PARTITION_COLUMN}
+    return {} if table.time_column is None else {"partition_expr": PARTITION_COLUMN, "calendar": calendar}
 
 
 def table_figures(frame: pd.DataFrame) -> dict[str, Any]:
@@ -171,11 +179,12 @@ def table_figures(frame: pd.DataFrame) -> dict[str, Any]:
     return {"dagster/row_count": len(frame), "preview": MetadataValue.md(preview)}
 
 
-@lru_cache(maxsize=4096)
-def partition_window(partitions_def: TimeWindowPartitionsDefinition, key: str) -> Window:
-    """Span of time of one partition."""
+@lru_cache(maxsize=16384)
+def partition_window(partitions_def: TimeWindowPartitionsDefinition, key: str, calendar: str) -> Window:
+    """Span of time of one partition, and the sessions that close in it."""
     window = partitions_def.time_window_for_partition_key(key)
-    return Window(key, window.start, window.end)
+    span = session_span(calendar, window.start, window.end)
+    return Window(key, window.start, window.end, span.first, span.after, span.settled)
 
 
 @lru_cache(maxsize=64)
@@ -190,20 +199,35 @@ def run_instant(instance: DagsterInstance, run_id: str) -> dt.datetime:
 def _output_windows(context: OutputContext) -> list[Window]:
     if not context.has_asset_partitions:
         return []
-    return [partition_window(_time_partitions(context), key) for key in context.asset_partition_keys]
+    calendar = (context.definition_metadata or {})["calendar"]
+    return [partition_window(_time_partitions(context), key, calendar) for key in context.asset_partition_keys]
 
 
-def _time_partitions(context: InputContext | OutputContext) -> TimeWindowPartitionsDefinition:
-    definition = context.asset_partitions_def
+def _time_partitions(
+    context: InputContext | OutputContext, definition: PartitionsDefinition[Any] | None = None
+) -> TimeWindowPartitionsDefinition:
+    definition = definition or context.asset_partitions_def
     if not isinstance(definition, TimeWindowPartitionsDefinition):
         raise TypeError(f"{context.asset_key.to_user_string()}: only time-window partitions can be stored")
     return definition
 
 
-def _require(context: InputContext, table: str, keys: Sequence[str], records: Mapping[str, PartitionRecord]) -> None:
-    """Refuse to compute on a gap, or on a month that was read while it was still going on."""
+def _calendar(context: InputContext) -> str:
+    """Calendar of the exchange whose sessions an upstream asset holds, from its definition."""
+    metadata = context.upstream_output.definition_metadata if context.upstream_output else None
+    return str((metadata or {})["calendar"])
+
+
+def _require(
+    context: InputContext,
+    table: str,
+    needed: Sequence[Window],
+    last: Window,
+    records: Mapping[str, PartitionRecord],
+) -> None:
+    """Refuse to compute on a gap, or on a month that was read before the sessions needed of it were over."""
     name = context.asset_key.to_user_string()
-    missing = [key for key in keys if key not in records]
+    missing = [window.key for window in needed if window.key not in records]
     if missing:
         raise MissingPartitionError(
             f"{name}: partition{'s' if len(missing) > 1 else ''} {_listed(missing)} missing from {table}. "
@@ -211,16 +235,17 @@ def _require(context: InputContext, table: str, keys: Sequence[str], records: Ma
             f"from {missing[0]} on, then run this again. Nothing was written."
         )
     now = run_instant(context.step_context.instance, context.step_context.run_id)
-    partitions = _time_partitions(context)
-    open_when_read = [
-        key
-        for key in keys
-        if records[key].recorded_at.replace(tzinfo=dt.UTC) < partition_window(partitions, key).end <= now
+    # Of a month that goes on after the run's own partitions have ended, only what came before them counts.
+    read_too_early = [
+        window.key
+        for window in needed
+        if records[window.key].recorded_at.replace(tzinfo=dt.UTC) < min(last.settled, window.settled) <= now
     ]
-    if open_when_read:
+    if read_too_early:
         raise MissingPartitionError(
-            f"{name}: partition{'s' if len(open_when_read) > 1 else ''} {_listed(open_when_read)} was written "
-            f"before its window had ended and may lack rows. Materialise {name} for it again, then run this again."
+            f"{name}: partition{'s' if len(read_too_early) > 1 else ''} {_listed(read_too_early)} was written before "
+            f"the sessions needed of it were over and may lack rows. Materialise {name} for it again, then run this "
+            f"again."
         )
 
 

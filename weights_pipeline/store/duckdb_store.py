@@ -14,7 +14,7 @@ import datetime as dt
 import random
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -130,45 +130,53 @@ class DuckDBStore:
         weights_pipeline.store.contract.SchemaMigrationError
             The stored table cannot be brought to the definition by adding nullable columns.
         """
-        from weights_pipeline.store.contract import PartitionRecord, content_hashes, prepare
+        from weights_pipeline.store.contract import prepare
 
         stored = prepare(frame, table, windows)
         keys = [w.key for w in windows] or [""]
-        written_at = recorded_at.astimezone(dt.UTC).replace(tzinfo=None)
-        records = [
-            PartitionRecord(key, rows, content, run_id, written_at)
-            for key, (rows, content) in content_hashes(stored, table, keys).items()
-        ]
+        records = _records(stored, table, keys, run_id, recorded_at)
         with self.writing() as connection:
-            connection.execute(_MANIFEST_DDL).fetchall()
-            _ensure_table(connection, schema, table)
-            name = f"{quoted(schema)}.{quoted(table.name)}"
-            if table.time_column is None:
-                connection.execute(f"DELETE FROM {name}").fetchall()  # noqa: S608 - quoted identifiers
-            else:
-                connection.execute(
-                    f"DELETE FROM {name} WHERE {PARTITION_COLUMN} IN (SELECT unnest(?))",  # noqa: S608
-                    [keys],
-                ).fetchall()
-            _insert(connection, name, stored)
-            connection.execute(
-                f"DELETE FROM {_MANIFEST} WHERE table_schema = ? AND table_name = ? "  # noqa: S608
-                "AND partition_key IN (SELECT unnest(?))",
-                [schema, table.name, keys],
-            ).fetchall()
-            connection.execute(
-                f"INSERT INTO {_MANIFEST} SELECT ?, ?, unnest(?), unnest(?), unnest(?), ?, ?",
-                [
-                    schema,
-                    table.name,
-                    keys,
-                    [r.rows for r in records],
-                    [r.content_hash for r in records],
-                    run_id,
-                    written_at,
-                ],
-            ).fetchall()
+            _replace(connection, schema, table, stored, records)
         return records
+
+    def update(
+        self,
+        schema: str,
+        table: Table,
+        change: Callable[[pd.DataFrame], pd.DataFrame],
+        *,
+        run_id: str,
+        recorded_at: dt.datetime,
+    ) -> PartitionRecord:
+        """Change an unpartitioned table; rows are read and written back in one transaction.
+
+        Nobody else writes between the two, so that of two updates at once neither loses what the other has changed.
+
+        Parameters
+        ----------
+        schema, table
+            Which table; it is created where it is missing.
+        change
+            From the rows stored (none where it is missing) to the rows to store instead, as :meth:`write` takes them.
+        run_id, recorded_at
+            See :meth:`write`.
+
+        Returns
+        -------
+        PartitionRecord
+
+        Raises
+        ------
+        weights_pipeline.store.contract.ContractError, weights_pipeline.store.contract.SchemaMigrationError
+            See :meth:`write`. Nothing was written.
+        """
+        from weights_pipeline.store.contract import prepare
+
+        with self.writing() as connection:
+            stored = prepare(change(_rows(connection, schema, table)), table, ())
+            records = _records(stored, table, [""], run_id, recorded_at)
+            _replace(connection, schema, table, stored, records)
+        return records[0]
 
     def read(
         self,
@@ -183,25 +191,10 @@ class DuckDBStore:
         A table or partition that does not exist yields no rows: whether that is an error is the caller's question,
         answered from :meth:`partitions`.
         """
-        from weights_pipeline.store.contract import arrow_schema, to_frame
-
-        names = list(columns) if columns is not None else table.column_names()
-        empty = to_frame(arrow_schema(table).empty_table().select(names))
         if not self.path.exists():
-            return empty
+            return _no_rows(table, columns)
         with self.reading() as connection:
-            stored = _columns(connection, schema, table.name)
-            if not stored:
-                return empty
-            # A nullable column added to the definition since the file was written reads as null.
-            selected = ", ".join(quoted(n) if n in stored else f"NULL AS {quoted(n)}" for n in names)
-            query = f"SELECT {selected} FROM {quoted(schema)}.{quoted(table.name)}"  # noqa: S608 - quoted identifiers
-            parameters: list[Any] = []
-            if keys is not None:
-                query += f" WHERE {PARTITION_COLUMN} IN (SELECT unnest(?))"
-                parameters.append(list(keys))
-            query += " ORDER BY " + ", ".join(map(quoted, table.key))
-            return to_frame(connection.sql(query, params=parameters).to_arrow_table())
+            return _rows(connection, schema, table, keys, columns)
 
     def partitions(self, schema: str, table_name: str) -> dict[str, PartitionRecord]:
         """Return the manifest of one table: what was written under each partition key, by which run, and when."""
@@ -259,6 +252,90 @@ def _columns(connection: duckdb.DuckDBPyConnection, schema: str, table: str) -> 
         [schema, table],
     ).fetchall()
     return {name: (kind, nullable) for name, kind, nullable in rows}
+
+
+def _rows(
+    connection: duckdb.DuckDBPyConnection,
+    schema: str,
+    table: Table,
+    keys: Sequence[str] | None = None,
+    columns: Sequence[str] | None = None,
+) -> pd.DataFrame:
+    """Rows as :meth:`DuckDBStore.read` gives them."""
+    from weights_pipeline.store.contract import to_frame
+
+    stored = _columns(connection, schema, table.name)
+    if not stored:
+        return _no_rows(table, columns)
+    names = list(columns) if columns is not None else table.column_names()
+    # A nullable column added to the definition since the file was written reads as null.
+    selected = ", ".join(quoted(n) if n in stored else f"NULL AS {quoted(n)}" for n in names)
+    query = f"SELECT {selected} FROM {quoted(schema)}.{quoted(table.name)}"  # noqa: S608 - quoted identifiers
+    parameters: list[Any] = []
+    if keys is not None:
+        query += f" WHERE {PARTITION_COLUMN} IN (SELECT unnest(?))"
+        parameters.append(list(keys))
+    query += " ORDER BY " + ", ".join(map(quoted, table.key))
+    return to_frame(connection.sql(query, params=parameters).to_arrow_table())
+
+
+def _no_rows(table: Table, columns: Sequence[str] | None) -> pd.DataFrame:
+    from weights_pipeline.store.contract import arrow_schema, to_frame
+
+    names = list(columns) if columns is not None else table.column_names()
+    return to_frame(arrow_schema(table).empty_table().select(names))
+
+
+def _records(
+    stored: pa.Table, table: Table, keys: Sequence[str], run_id: str, recorded_at: dt.datetime
+) -> list[PartitionRecord]:
+    """What the manifest says of rows in stored form."""
+    from weights_pipeline.store.contract import PartitionRecord, content_hashes
+
+    written_at = recorded_at.astimezone(dt.UTC).replace(tzinfo=None)
+    return [
+        PartitionRecord(key, rows, content, run_id, written_at)
+        for key, (rows, content) in content_hashes(stored, table, keys).items()
+    ]
+
+
+def _replace(
+    connection: duckdb.DuckDBPyConnection,
+    schema: str,
+    table: Table,
+    stored: pa.Table,
+    records: Sequence[PartitionRecord],
+) -> None:
+    """Put rows in the place of those of the same partitions, and their records in the manifest."""
+    connection.execute(_MANIFEST_DDL).fetchall()
+    _ensure_table(connection, schema, table)
+    keys = [r.key for r in records]
+    name = f"{quoted(schema)}.{quoted(table.name)}"
+    if table.time_column is None:
+        connection.execute(f"DELETE FROM {name}").fetchall()  # noqa: S608 - quoted identifiers
+    else:
+        connection.execute(
+            f"DELETE FROM {name} WHERE {PARTITION_COLUMN} IN (SELECT unnest(?))",  # noqa: S608
+            [keys],
+        ).fetchall()
+    _insert(connection, name, stored)
+    connection.execute(
+        f"DELETE FROM {_MANIFEST} WHERE table_schema = ? AND table_name = ? "  # noqa: S608
+        "AND partition_key IN (SELECT unnest(?))",
+        [schema, table.name, keys],
+    ).fetchall()
+    connection.execute(
+        f"INSERT INTO {_MANIFEST} SELECT ?, ?, unnest(?), unnest(?), unnest(?), ?, ?",
+        [
+            schema,
+            table.name,
+            keys,
+            [r.rows for r in records],
+            [r.content_hash for r in records],
+            records[0].run_id,
+            records[0].recorded_at,
+        ],
+    ).fetchall()
 
 
 def _ensure_table(connection: duckdb.DuckDBPyConnection, schema: str, table: Table) -> None:

@@ -1,23 +1,45 @@
 """Min-max tilt: multipliers spread linearly between the worst and the best measured strategy.
 
-Here belongs this one method and its preset on the 90-day Sharpe ratio. Normalisation is in ``normalise``.
+Here belongs this one map, the method on a metric of choice and its preset on the 90-day Sharpe ratio. Normalisation is
+in ``normalise``.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 import numpy as np
 
-from weights_pipeline.core.methods.base import Limits, Multipliers
+from weights_pipeline.core.methods.base import (
+    ALL_EQUAL,
+    MEASURED,
+    METRIC_CLIPPED,
+    NULL,
+    TOO_FEW,
+    Codes,
+    CrossSection,
+    Limits,
+    Multipliers,
+    require_metric,
+)
 from weights_pipeline.core.normalise import Floats
 
 
 @dataclass(frozen=True, kw_only=True)
-class _MinmaxTilt:
+class MinmaxMap:
+    """The map from scores to multipliers, which methods inherit.
+
+    Parameters
+    ----------
+    lo, hi
+        Multipliers of the worst and the best measured strategy, either side of 1.
+    metric_clip
+        Scores are clipped to ± this; positive.
+    """
+
     lo: float = 0.5
     hi: float = 2.0
     metric_clip: float = 5.0
@@ -32,59 +54,46 @@ class _MinmaxTilt:
         if not 0 < self.metric_clip < math.inf:
             raise ValueError(f"metric_clip: expected a positive number, got {self.metric_clip!r}")
 
-    def multipliers(
-        self, strategies: Sequence[str], values: Floats, reasons: Sequence[str], limits: Limits
-    ) -> Multipliers:
+    def spread(self, metric: Floats, reason: Codes, x: Floats, name: str) -> Multipliers:
         r"""Multipliers :math:`m_i = l + (h - l)\,(x_i - \min x) / (\max x - \min x)`.
 
-        The metric is first clipped to ± ``metric_clip``, so that one near-flat strategy with a huge ratio
+        The score is first clipped to ± ``metric_clip``, so that one near-flat strategy with a huge ratio
         cannot flatten the map. Fewer than two measured strategies, or equal ones, give 1.0 to all.
 
         Parameters
         ----------
-        strategies
-            Names, n of them.
-        values
-            The metric, shape (n,); NaN is null and gives 1.0.
-        reasons
-            Why a value is null.
-        limits
-            Not read: ``lo`` and ``hi`` are the ends of this map.
-
-        Returns
-        -------
-        Multipliers
-            ``raw`` equals ``value`` where measured: the map needs no clipping of its own.
+        metric, reason
+            The metric shown and why it is null, shape (n,).
+        x
+            Scores, shape (n,); NaN is null and gives 1.0.
+        name
+            What the score is called in the formula.
         """
-        null = np.isnan(values)
-        x = np.clip(values, -self.metric_clip, self.metric_clip)
-        measured = x[~null]
-        low, high = (measured.min(), measured.max()) if len(measured) else (0.0, 0.0)
-        neutral = "fewer than two measured" if len(measured) < 2 else "all equal" if low == high else None
+        null = np.isnan(x)
+        score = np.clip(x, -self.metric_clip, self.metric_clip)
+        measured = score[~null]
+        low, high = (float(measured.min()), float(measured.max())) if len(measured) else (0.0, 0.0)
+        neutral = TOO_FEW if len(measured) < 2 else ALL_EQUAL if low == high else None
         if neutral is None:
             # The end points are exact; rounding between them may not overshoot.
-            raw = np.clip(self.lo + (self.hi - self.lo) * ((x - low) / (high - low)), self.lo, self.hi)
+            raw = np.clip(self.lo + (self.hi - self.lo) * ((score - low) / (high - low)), self.lo, self.hi)
+            formula = f"{self.lo!r} + {self.hi - self.lo!r} × (({name} - {low!r}) / {high - low!r})"
         else:
-            raw = np.where(null, np.nan, 1.0)
-        note = [
-            f"neutral: {reason if is_null else neutral}"
-            if is_null or neutral
-            else "metric clipped"
-            if is_clipped
-            else "measured"
-            for reason, is_null, is_clipped in zip(reasons, null, x != values, strict=True)
-        ]
+            raw, formula = np.where(null, np.nan, 1.0), "1.0"
+        rule = np.where(score != x, METRIC_CLIPPED, MEASURED) if neutral is None else np.full(len(x), neutral)
         return Multipliers(
-            strategies=tuple(strategies),
-            metric=values,
+            metric=metric,
+            reason=reason,
+            score=score,
             raw=raw,
             value=np.where(null, 1.0, raw),
-            note=tuple(note),
+            rule=np.where(null, NULL, rule).astype(np.int8),
+            formula=formula,
         )
 
 
 @dataclass(frozen=True, kw_only=True)
-class MinmaxTilt(_MinmaxTilt):
+class MinmaxTilt(MinmaxMap):
     """Min-max tilt on a metric of choice.
 
     Parameters
@@ -92,7 +101,7 @@ class MinmaxTilt(_MinmaxTilt):
     metric
         The metric to read, one where more is better.
     lookback
-        Its window, such as ``90d`` or ``12m``.
+        Its window, such as ``90d`` or ``12m``; or one per risk regime.
     lo, hi
         Multipliers of the worst and the best measured strategy, either side of 1.
     metric_clip
@@ -100,24 +109,30 @@ class MinmaxTilt(_MinmaxTilt):
     """
 
     metric: str
-    lookback: str
+    lookback: str | Mapping[str, str]
     kind: Literal["minmax_tilt"] = "minmax_tilt"
+
+    clips_to_limits: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require_metric(self.metric)
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """The one metric."""
+        return (self.metric,)
+
+    def multipliers(self, section: CrossSection, limits: Limits) -> Multipliers:
+        """Spread the metric; see :meth:`MinmaxMap.spread`. ``lo`` and ``hi`` are the ends of the map, not limits."""
+        x = section.values[self.metric]
+        return self.spread(x, section.reasons[self.metric], x, self.metric)
 
 
 @dataclass(frozen=True, kw_only=True)
-class SharpeTilt(_MinmaxTilt):
-    """Min-max tilt on the Sharpe ratio.
+class SharpeTilt(MinmaxTilt):
+    """Min-max tilt on the 90-day Sharpe ratio; see :class:`MinmaxTilt`."""
 
-    Parameters
-    ----------
-    lo, hi
-        Multipliers of the worst and the best measured strategy, either side of 1.
-    metric_clip
-        The ratio is clipped to ± this; positive.
-    lookback
-        Window of the ratio.
-    """
-
-    lookback: str = "90d"
     metric: Literal["sharpe"] = "sharpe"
-    kind: Literal["sharpe_tilt"] = "sharpe_tilt"
+    lookback: str | Mapping[str, str] = "90d"
+    kind: Literal["sharpe_tilt"] = "sharpe_tilt"  # type: ignore[assignment]

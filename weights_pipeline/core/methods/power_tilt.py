@@ -6,35 +6,68 @@ Here belongs this one method and its preset on the 12-month Calmar ratio. Normal
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 import numpy as np
 
-from weights_pipeline.core.methods.base import Limits, Multipliers
-from weights_pipeline.core.normalise import Floats
+from weights_pipeline.core.measures import REASONS
+from weights_pipeline.core.methods.base import (
+    AT_CAP,
+    AT_FLOOR,
+    CAP,
+    FLOOR,
+    MEASURED,
+    NULL,
+    CrossSection,
+    Limits,
+    Multipliers,
+    require_metric,
+)
 
-NO_DRAWDOWN = "no_drawdown"
+NO_DRAWDOWN = REASONS.index("no_drawdown")
 """Reason of a ratio that is null because a gain came without any drawdown."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class _PowerTilt:
+class PowerTilt:
+    """Power tilt on a metric of choice.
+
+    Parameters
+    ----------
+    metric
+        The metric to read, one where more is better.
+    lookback
+        Its window, such as ``12m`` or ``90d``; or one per risk regime.
+    alpha
+        Power, in (0, 1]: 1 tilts in proportion to the metric, smaller powers less.
+    anchor_floor
+        Least value of the anchor, in units of the metric; positive.
+    """
+
+    metric: str
+    lookback: str | Mapping[str, str]
     alpha: float = 0.5
     anchor_floor: float = 0.1
+    kind: Literal["power_tilt"] = "power_tilt"
 
+    clips_to_limits: ClassVar[bool] = True
     __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
 
     def __post_init__(self) -> None:
+        require_metric(self.metric)
         if not 0 < self.alpha <= 1:
             raise ValueError(f"alpha: expected a power in (0, 1], got {self.alpha!r}")
         if not 0 < self.anchor_floor < math.inf:
             raise ValueError(f"anchor_floor: expected a positive number, got {self.anchor_floor!r}")
 
-    def multipliers(
-        self, strategies: Sequence[str], values: Floats, reasons: Sequence[str], limits: Limits
-    ) -> Multipliers:
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """The one metric."""
+        return (self.metric,)
+
+    def multipliers(self, section: CrossSection, limits: Limits) -> Multipliers:
         r"""Multipliers :math:`m_i = \mathrm{clip}((x_i / a)^\alpha, f, k)`.
 
         The anchor :math:`a` is the median of the measured values, but at least ``anchor_floor``: nothing
@@ -43,80 +76,39 @@ class _PowerTilt:
 
         Parameters
         ----------
-        strategies
-            Names, n of them.
-        values
-            The metric, shape (n,); NaN is null.
-        reasons
-            Why a value is null. ``no_drawdown`` gives the cap, any other 1.0.
+        section
+            Base weights and metrics of one date. A null with the reason ``no_drawdown`` gives the cap, any other 1.0.
         limits
-            Floor :math:`f` and cap :math:`k`.
+            Floor :math:`f` and cap :math:`k`, multiples of base.
 
         Returns
         -------
         Multipliers
         """
-        measured = values[~np.isnan(values)]
+        x, reason = section.values[self.metric], section.reasons[self.metric]
+        null = np.isnan(x)
+        measured = x[~null]
         anchor = max(float(np.median(measured)), self.anchor_floor) if len(measured) else self.anchor_floor
-        rows = [self._multiplier(x, why, anchor, limits) for x, why in zip(values.tolist(), reasons, strict=True)]
+        gain = x > 0
+        raw = np.full(len(x), np.nan)
+        # One power at a time: a vectorised one may round differently by position and processor.
+        raw[gain] = [math.pow(value / anchor, self.alpha) for value in x[gain].tolist()]
+        cases = [null & (reason == NO_DRAWDOWN), null, ~gain, raw < limits.floor, raw > limits.cap]
         return Multipliers(
-            strategies=tuple(strategies),
-            metric=values,
-            raw=np.array([raw for raw, _, _ in rows]),
-            value=np.array([value for _, value, _ in rows]),
-            note=tuple(note for _, _, note in rows),
+            metric=x,
+            reason=reason,
+            score=x,
+            raw=raw,
+            value=np.select(cases, [limits.cap, 1.0, limits.floor, limits.floor, limits.cap], default=raw),
+            rule=np.select(cases, [CAP, NULL, FLOOR, AT_FLOOR, AT_CAP], default=MEASURED).astype(np.int8),
+            formula=f"({self.metric} / {anchor!r})^{self.alpha!r}",
         )
 
-    def _multiplier(self, x: float, reason: str, anchor: float, limits: Limits) -> tuple[float, float, str]:
-        if math.isnan(x):
-            if reason == NO_DRAWDOWN:
-                return math.nan, limits.cap, "cap: gain without drawdown"
-            return math.nan, 1.0, f"neutral: {reason}"
-        if x <= 0:
-            return math.nan, limits.floor, "floor: metric <= 0"
-        raw = math.pow(x / anchor, self.alpha)
-        if raw < limits.floor:
-            return raw, limits.floor, "clipped at floor"
-        if raw > limits.cap:
-            return raw, limits.cap, "clipped at cap"
-        return raw, raw, "measured"
-
 
 @dataclass(frozen=True, kw_only=True)
-class PowerTilt(_PowerTilt):
-    """Power tilt on a metric of choice.
+class CalmarTilt(PowerTilt):
+    """Power tilt on the 12-month Calmar ratio; see :class:`PowerTilt`."""
 
-    Parameters
-    ----------
-    metric
-        The metric to read, one where more is better.
-    lookback
-        Its window, such as ``12m`` or ``90d``.
-    alpha
-        Power, in (0, 1]: 1 tilts in proportion to the metric, smaller powers less.
-    anchor_floor
-        Least value of the anchor, in units of the metric; positive.
-    """
-
-    metric: str
-    lookback: str
-    kind: Literal["power_tilt"] = "power_tilt"
-
-
-@dataclass(frozen=True, kw_only=True)
-class CalmarTilt(_PowerTilt):
-    """Power tilt on the Calmar ratio.
-
-    Parameters
-    ----------
-    alpha
-        Power, in (0, 1].
-    anchor_floor
-        Least value of the anchor; positive.
-    lookback
-        Window of the ratio.
-    """
-
-    lookback: str = "12m"
     metric: Literal["calmar"] = "calmar"
-    kind: Literal["calmar_tilt"] = "calmar_tilt"
+    lookback: str | Mapping[str, str] = "12m"
+    kind: Literal["calmar_tilt"] = "calmar_tilt"  # type: ignore[assignment]

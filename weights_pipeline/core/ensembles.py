@@ -1,0 +1,250 @@
+"""Ensembles: one weight set per market regime, and which of them is read.
+
+Here belong the making of weight sets on the sessions of each regime, and the order in which they are read. Here do not
+belong the regimes themselves (``market_regime``), the methods that make a set (``methods``), nor where sets are kept.
+"""
+
+from __future__ import annotations
+
+import json
+from bisect import bisect_right
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from weights_pipeline.core.columns import texts
+from weights_pipeline.core.history import ReturnHistory
+from weights_pipeline.core.market_regime import MARKET_REGIMES
+from weights_pipeline.core.methods.base import CrossSection, target_weights, targets_frame
+from weights_pipeline.core.methods.equal import Equal
+from weights_pipeline.core.metrics import MetricGrid, metrics_grid
+from weights_pipeline.core.policy import Policy
+
+ALL = "all"
+WEIGHT_SETS = (ALL, *MARKET_REGIMES)
+"""The set made on all sessions, and one per market regime; of equally new ones the first is read."""
+
+MAX_REGIME_AGE = 5
+"""Sessions after which the newest market regime no longer says what the current one is."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The weight set read on one date.
+
+    Attributes
+    ----------
+    weight_set
+        One of ``WEIGHT_SETS``, or ``uniform``.
+    snapshot
+        Date of the set; NaT for uniform weights.
+    reason
+        Why this one, in words.
+    """
+
+    weight_set: str
+    snapshot: pd.Timestamp
+    reason: str
+
+    def __str__(self) -> str:
+        """``bull of 2022-12-23: current regime``."""
+        made = "" if pd.isna(self.snapshot) else f" of {self.snapshot:%Y-%m-%d}"
+        return f"{self.weight_set}{made}: {self.reason}"
+
+
+def weight_sets(
+    history: ReturnHistory,
+    regimes: pd.Series,
+    as_of: pd.DatetimeIndex,
+    policy: Policy,
+    sets: tuple[str, ...] = WEIGHT_SETS,
+) -> pd.DataFrame:
+    """Weight sets of each date: the policy's method, run on the sessions of each market regime in the lookback.
+
+    Parameters
+    ----------
+    history
+        Returns, over the lookback of the earliest date at least.
+    regimes
+        Market regime by session; a session without one belongs to the set ``all`` only.
+    as_of
+        Sessions of the history.
+    policy
+        The book's policy.
+    sets
+        Which of ``WEIGHT_SETS`` to make.
+
+    Returns
+    -------
+    DataFrame
+        Per date, set and strategy: the columns of target weights, and ``weight_set``, ``is_active`` (at least one
+        strategy is measured, so that the set may be read), ``sessions`` (how many of the set lie in the lookback) and
+        ``metrics`` (what the method read, as JSON).
+    """
+    lookback = policy.longest_lookback
+    regime = regimes.reindex(history.sessions).to_numpy()
+    stop = history.sessions.get_indexer(as_of) + 1
+    start = lookback.starts(history.sessions, as_of)
+    tables = []
+    for name in sets:
+        within = None if name == ALL else regime == name
+        grid = metrics_grid(
+            history,
+            as_of,
+            lookback,
+            policy.metrics,
+            metrics=policy.method.reads,
+            strategies=policy.strategies,
+            starter=policy.starter,
+            within=within,
+        )
+        sections = sections_of(grid, policy)
+        targets = [target_weights(policy.method, section, policy.limits) for section in sections]
+        counted = np.concatenate([[0], np.cumsum(np.ones(len(regime), dtype=bool) if within is None else within)])
+        measured = [bool(((section.read(policy.method.reads) == 0) & (section.base > 0)).any()) for section in sections]
+        n = len(policy.strategies)
+        table = targets_frame(targets, policy.strategies, policy.weights).assign(
+            as_of=as_of.repeat(n),
+            metric=lookback.metric(policy.method.metric) if policy.method.metric else "",
+            weight_set=name,
+            is_active=np.repeat(measured, n),
+            sessions=np.repeat(counted[stop] - counted[start], n),
+            metrics=_json(grid),
+        )
+        tables.append(table)
+    return pd.concat(tables).sort_values(["as_of", "weight_set", "strategy"], ignore_index=True)
+
+
+def sections_of(grid: MetricGrid, policy: Policy) -> list[CrossSection]:
+    """What the method reads of each date of a grid."""
+    return [
+        CrossSection(
+            strategies=policy.strategies,
+            base=policy.weights,
+            gross=policy.gross,
+            values={name: measured.value[day] for name, measured in grid.measured.items()},
+            reasons={name: measured.reason[day] for name, measured in grid.measured.items()},
+        )
+        for day in range(len(grid.as_of))
+    ]
+
+
+def ensemble_targets(
+    sets: pd.DataFrame, regimes: pd.Series, as_of: pd.DatetimeIndex, sessions: pd.DatetimeIndex, policy: Policy
+) -> pd.DataFrame:
+    """Target weights of each date, read from the weight sets known by then.
+
+    The newest active set of the current regime; where there is none, the newest other active set; where there is none
+    either, uniform weights. A set made for other strategies, base weights or limits than the policy's is not read.
+
+    Parameters
+    ----------
+    sets
+        Rows of :func:`weight_sets`, of any dates; what is dated after a date is not read on it. Where two sets of the
+        same name and date differ in ``source``, the one that sorts first by it counts.
+    regimes
+        Market regime by session.
+    as_of
+        Dates to read on.
+    sessions
+        Trading sessions, to tell how old a regime is.
+    policy
+        The book's policy.
+
+    Returns
+    -------
+    DataFrame
+        Rows of ``target_weights``; ``weight_set`` says which set was read, and why.
+
+    Raises
+    ------
+    ValueError
+        The newest market regime is more than five sessions old.
+    """
+    usable = _usable(sets, policy)
+    blocks: dict[Any, Any] = dict(usable.groupby(["weight_set", "as_of"]).indices)
+    newest = {name: sorted(made for found, made in blocks if found == name) for name in WEIGHT_SETS}
+    section = CrossSection(strategies=policy.strategies, base=policy.weights, gross=policy.gross, values={}, reasons={})
+    uniform = targets_frame([target_weights(Equal(), section, policy.limits)], policy.strategies, policy.weights)
+    uniform = uniform.assign(metric="", weight_set="", as_of=as_of[0])
+    columns = list(uniform.columns)
+    tables, chosen = [], []
+    for date in as_of:
+        choice = choose(newest, current_regime(regimes, date, sessions), date)
+        chosen.append(str(choice))
+        rows = blocks.get((choice.weight_set, choice.snapshot))
+        tables.append(uniform if rows is None else usable.iloc[rows][columns])
+    n = len(policy.strategies)
+    table: pd.DataFrame = pd.concat(tables, ignore_index=True)
+    return table.assign(as_of=as_of.repeat(n), weight_set=texts(chosen, np.repeat(np.arange(len(as_of)), n)))
+
+
+def all_weight_sets(scheduled: pd.DataFrame, manual: pd.DataFrame) -> pd.DataFrame:
+    """Sets made at rebalances and by hand together; of one name and date, that made by hand counts."""
+    return pd.concat(
+        [scheduled.assign(source="scheduled"), manual.reindex(columns=scheduled.columns).assign(source="manual")],
+        ignore_index=True,
+    )
+
+
+def choose(newest: dict[str, list[pd.Timestamp]], regime: str, date: pd.Timestamp) -> Choice:
+    """Choose among the dates of active sets: the current regime's newest, else the newest other, else uniform."""
+    known = {name: dates[:cut][-1] for name, dates in newest.items() if (cut := bisect_right(dates, date))}
+    if regime in known:
+        return Choice(regime, known[regime], "current regime")
+    if not known:
+        return Choice("uniform", pd.NaT, f"no active set, regime {regime}")  # type: ignore[arg-type]
+    # Dictionaries keep the order of WEIGHT_SETS, so that of equally new sets the first is taken.
+    other = max(known, key=lambda name: known[name])
+    return Choice(other, known[other], f"latest other, no set of the current regime {regime}")
+
+
+def current_regime(regimes: pd.Series, date: pd.Timestamp, sessions: pd.DatetimeIndex) -> str:
+    """Newest market regime on a date; neutral before the first one.
+
+    Raises
+    ------
+    ValueError
+        The newest one is more than five sessions old.
+    """
+    position = int(regimes.index.searchsorted(date, side="right"))
+    if position == 0:
+        return "neutral"
+    last = regimes.index[position - 1]
+    age = int(sessions.searchsorted(date, side="right") - sessions.searchsorted(last, side="right"))
+    if age > MAX_REGIME_AGE:
+        raise ValueError(
+            f"market regime: the newest is that of {last:%Y-%m-%d}, {age} sessions before {date:%Y-%m-%d}; "
+            f"expected at most {MAX_REGIME_AGE}. Bring the benchmark up to date."
+        )
+    return str(regimes.iloc[position - 1])
+
+
+def _usable(sets: pd.DataFrame, policy: Policy) -> pd.DataFrame:
+    """Active sets that fit the policy, one per name and date, sorted by strategy."""
+    lower, upper = policy.limits.bounds(policy.weights, policy.gross)
+    expected = pd.DataFrame(
+        {"base": policy.weights, "lower": lower, "upper": upper}, index=pd.Index(policy.strategies, name="strategy")
+    )
+    active = sets[sets["is_active"]]
+    if "source" in active:
+        first = active.groupby(["weight_set", "as_of"])["source"].transform("min")
+        active = active[active["source"] == first]
+    wanted = expected.reindex(active["strategy"])
+    same = (active[["base", "lower", "upper"]].to_numpy() == wanted.to_numpy()).all(axis=1)
+    group = [active["weight_set"], active["as_of"]]
+    fits = pd.Series(same, index=active.index).groupby(group).transform("sum") == len(expected)
+    fits &= active.groupby(group)["strategy"].transform("size") == len(expected)
+    return active[fits].sort_values(["weight_set", "as_of", "strategy"], ignore_index=True)
+
+
+def _json(grid: MetricGrid) -> list[str]:
+    """What was read of each date and strategy, as JSON; null where it could not be measured."""
+    labels = [grid.lookback.metric(name) for name in grid.measured]
+    values = np.stack([measured.value for measured in grid.measured.values()], axis=-1) if labels else None
+    if values is None:
+        return ["{}"] * (len(grid.as_of) * len(grid.strategies))
+    rows = values.reshape(-1, len(labels)).tolist()
+    return [json.dumps({k: None if v != v else v for k, v in zip(labels, row, strict=True)}) for row in rows]

@@ -1,0 +1,124 @@
+"""The policy of a book: everything that formulas need to know of it, validated as a whole.
+
+Here belongs what a book means to the science, free of files and schedules. Here does not belong how a policy is spelled
+in YAML, nor what a book says of its owner, account and cadence (``books``).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+
+from weights_pipeline.core.lookback import Lookback
+from weights_pipeline.core.measures import METRICS, MetricParameters
+from weights_pipeline.core.methods.base import Limits, Method, require_budget
+from weights_pipeline.core.normalise import GROSS_TOLERANCE, Floats
+from weights_pipeline.core.regime import REGIMES
+from weights_pipeline.core.scalar import AllocatorParameters
+from weights_pipeline.core.speed import require_rate
+from weights_pipeline.core.starter import StarterMetrics
+
+
+@dataclass(frozen=True, kw_only=True)
+class Policy:
+    """One capital-allocation policy over one set of strategies.
+
+    Parameters
+    ----------
+    base
+        Base weight by strategy, non-negative, adding up to ``gross``, inside the limits.
+    gross
+        What weights add up to.
+    method
+        From metrics to multipliers of base weights.
+    limits
+        Floor, cap and normalisation.
+    rate
+        Share of the gap to target closed in one rebalance, in (0, 1].
+    metrics
+        Risk-free rate and null thresholds.
+    overlay
+        The allocator; None where the book has none.
+    ensemble
+        Whether one weight set is kept per market regime.
+    starter
+        Figures from before a strategy was live, by strategy.
+
+    Raises
+    ------
+    ValueError
+        Parts that contradict each other, or that do not exist; the message begins with the key.
+    """
+
+    base: Mapping[str, float]
+    method: Method
+    gross: float = 1.0
+    limits: Limits = field(default_factory=Limits)
+    rate: float = 1.0
+    metrics: MetricParameters = field(default_factory=MetricParameters)
+    overlay: AllocatorParameters | None = None
+    ensemble: bool = False
+    starter: Mapping[str, StarterMetrics] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        require_rate(self.rate)
+        if not (0 < self.gross < math.inf):
+            raise ValueError(f"gross: expected a positive number, got {self.gross!r}")
+        if not self.base:
+            raise ValueError("strategies: expected at least one, got none")
+        require_budget(self.weights, self.gross)
+        lower, upper = self.limits.bounds(self.weights, self.gross)
+        slack = GROSS_TOLERANCE * self.gross
+        outside = (self.weights < lower - slack) | (self.weights > upper + slack)
+        if outside.any():
+            names = [name for name, out in zip(self.strategies, outside, strict=True) if out]
+            raise ValueError(f"limits: base weights of {names} lie outside floor and cap; a book starts from them")
+        if self.method.clips_to_limits and self.limits.of != "base":
+            raise ValueError(
+                f"limits: method {self.method.kind} clips multiples of base weights; expected limits of base, "
+                f"got limits of {self.limits.of}"
+            )
+        if unknown := sorted(set(self.method.reads) - set(METRICS)):
+            raise ValueError(f"method: metrics {unknown} do not exist; expected some of {', '.join(sorted(METRICS))}")
+        if unknown := sorted(set(self.starter) - set(self.base)):
+            raise ValueError(f"starter_metrics: strategies {unknown} are not in the book")
+        if self.overlay and (unknown := sorted(set(self.overlay.sleeves) - set(self.base))):
+            raise ValueError(f"overlay.sleeves: strategies {unknown} are not in the book")
+        if not isinstance(self.method.lookback, str) and set(self.method.lookback) != set(REGIMES):
+            raise ValueError(
+                f"method.lookback: expected one window, or one for each of {', '.join(REGIMES)}, "
+                f"got {dict(self.method.lookback)}"
+            )
+        if self.ensemble and self.adaptive:
+            raise ValueError("method.lookback: an ensemble has one window; expected no window per risk regime")
+
+    @cached_property
+    def strategies(self) -> tuple[str, ...]:
+        """Names, sorted; the order of every array."""
+        return tuple(sorted(self.base))
+
+    @cached_property
+    def weights(self) -> Floats:
+        """Base weights in the order of ``strategies``."""
+        return np.array([self.base[name] for name in self.strategies], dtype=np.float64)
+
+    @cached_property
+    def lookbacks(self) -> Mapping[str, Lookback]:
+        """Window of the metrics by risk regime; the same one four times where the book names one."""
+        given = self.method.lookback
+        by_regime = dict.fromkeys(REGIMES, given) if isinstance(given, str) else given
+        return {regime: Lookback.parse(by_regime[regime]) for regime in REGIMES}
+
+    @property
+    def adaptive(self) -> bool:
+        """Whether the window depends on the risk regime."""
+        return len(set(self.lookbacks.values())) > 1
+
+    @property
+    def longest_lookback(self) -> Lookback:
+        """The window that reaches back furthest."""
+        return max(self.lookbacks.values(), key=lambda lookback: lookback.expected_sessions)

@@ -1,0 +1,174 @@
+"""Waterfalls: the way of one weight from its metric to what is traded, step by step.
+
+Here belong the steps between stored figures, each with its number; the last of them is the stored weight, bit for bit.
+Here does not belong the making of any figure: a waterfall only replays what tables hold.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step of a waterfall.
+
+    Attributes
+    ----------
+    name
+        What the step does, in words.
+    operation
+        How the value follows from the one before: ``start`` (it is the operand), ``times``, ``over``, ``plus``,
+        ``clip`` (to the operands), ``hold`` (it is the operand, a limit that holds it) or ``note`` (a figure beside
+        the way, from which nothing is computed).
+    operands
+        Figures of the operation.
+    value
+        Value after the step; of a note, the figure; NaN where it is null.
+    remark
+        Formula or reason, in words.
+    """
+
+    name: str
+    operation: str
+    operands: tuple[float, ...]
+    value: float
+    remark: str = ""
+
+    def replayed(self, before: float) -> float:
+        """Value that follows from the one before."""
+        match self.operation:
+            case "times":
+                return before * self.operands[0]
+            case "over":
+                return before / self.operands[0]
+            case "plus":
+                return before + self.operands[0]
+            case "clip":
+                return min(max(before, self.operands[0]), self.operands[1])
+            case "note":
+                return before
+            case _:
+                return self.operands[0]
+
+
+class ReplayError(ValueError):
+    """A stored weight does not follow from the stored figures before it."""
+
+
+def waterfall(target: Mapping[str, Any], realized: Mapping[str, Any], final: Mapping[str, Any]) -> list[Step]:
+    """Steps from metric to final weight of one strategy on one date.
+
+    Parameters
+    ----------
+    target, realized, final
+        Its rows of ``target_weights``, ``realized_weights`` and ``final_weights``.
+
+    Returns
+    -------
+    list of Step
+        Replayed one by one they give the stored target, realised and final weight, bit for bit.
+
+    Raises
+    ------
+    ReplayError
+        They do not; the message names the strategy, the date and the step.
+    """
+    steps = _to_target(target)
+    steps += _to_realized(realized)
+    steps += _to_final(final)
+    value = math.nan
+    for step in steps:
+        value = step.replayed(value)
+        if step.operation != "note" and value != step.value:
+            raise ReplayError(
+                f"{target['strategy']} on {target['as_of']:%Y-%m-%d}: step {step.name!r} gives {value!r}, "
+                f"stored is {step.value!r}"
+            )
+    return steps
+
+
+def waterfalls(targets: pd.DataFrame, realized: pd.DataFrame, final: pd.DataFrame) -> dict[str, list[Step]]:
+    """Waterfall of every strategy on one date, by name.
+
+    Parameters
+    ----------
+    targets, realized, final
+        Rows of ``target_weights``, ``realized_weights`` and ``final_weights`` of one date.
+
+    Raises
+    ------
+    ReplayError
+        A stored weight does not follow, or the tables differ in strategies.
+    """
+    rows: list[dict[str, Any]] = [
+        {str(row["strategy"]): row for row in table.sort_values("strategy").to_dict("records")}
+        for table in (targets, realized, final)
+    ]
+    if not rows[0].keys() == rows[1].keys() == rows[2].keys():
+        raise ReplayError(f"targets, realised and final weights differ in strategies: {[list(each) for each in rows]}")
+    return {name: waterfall(rows[0][name], rows[1][name], rows[2][name]) for name in rows[0]}
+
+
+def _to_target(row: Mapping[str, Any]) -> list[Step]:
+    metric = row["metric"] or "no metric"
+    value, raw, multiplier = float(row["metric_value"]), float(row["raw_multiplier"]), float(row["multiplier"])
+    steps = []
+    if row["weight_set"]:
+        steps.append(Step("weight set", "note", (), math.nan, row["weight_set"]))
+    if row["metric"]:
+        steps.append(Step(metric, "note", (value,), value, row["reason"] or "measured"))
+    if not math.isnan(row["score"]) and row["score"] != value:
+        steps.append(Step("score", "note", (float(row["score"]),), float(row["score"])))
+    if not math.isnan(raw):
+        steps.append(Step("raw multiplier", "note", (raw,), raw, row["formula"]))
+    base, scale, lower, upper, target = (float(row[name]) for name in ("base", "scale", "lower", "upper", "target"))
+    steps.append(Step("multiplier", "start", (multiplier,), multiplier, row["note"]))
+    if target == base and multiplier > 0 and scale == 1 / multiplier:
+        # They cancel before the base weight comes in, which stays what it is to the last bit.
+        steps.append(Step("scale", "over", (multiplier,), 1.0, "all multipliers are equal"))
+        return [*steps, Step("target", "times", (base,), target, "the base weight")]
+    tilted = base * multiplier
+    steps.append(Step("base weight", "times", (base,), tilted))
+    scaled = tilted * scale
+    steps.append(Step("scale", "times", (scale,), scaled, "one factor for all, so that weights add up to gross"))
+    limits = f"floor {lower:.6g}, cap {upper:.6g}"
+    if min(max(scaled, lower), upper) == target:
+        steps.append(Step("target", "clip", (lower, upper), target, f"{limits}{_at(row)}"))
+    elif row["bound"]:
+        steps.append(Step("target", "hold", (target,), target, f"{limits}{_at(row)}"))
+    else:
+        shared = f"{limits}; no multiplier above zero reaches gross, the rest is shared in proportion to caps"
+        steps.append(Step("target", "hold", (target,), target, shared))
+    return steps
+
+
+def _at(row: Mapping[str, Any]) -> str:
+    return f"; held at its {row['bound']}" if row["bound"] else ""
+
+
+def _to_realized(row: Mapping[str, Any]) -> list[Step]:
+    previous, target, rate, realized = (float(row[name]) for name in ("previous", "target", "rate", "realized"))
+    if rate == 1:
+        return [Step("realised weight", "times", (1.0,), realized, "all the way to target (rate 1)")]
+    start = "its base weight: new in the book" if row["entered"] else "weight before this rebalance"
+    move = rate * (target - previous)
+    return [
+        Step("previous weight", "start", (previous,), previous, start),
+        Step("realised weight", "plus", (move,), realized, f"{rate!r} × (target - previous)"),
+    ]
+
+
+def _to_final(row: Mapping[str, Any]) -> list[Step]:
+    final, scalar = float(row["final"]), float(row["scalar"])
+    if row["applied"]:
+        since = "before the first scalar" if pd.isna(row["scalar_session"]) else f"of {row['scalar_session']:%Y-%m-%d}"
+        return [Step("final weight", "times", (scalar,), final, f"risk scalar {since} {row['regime']}".rstrip())]
+    if math.isnan(scalar):
+        return [Step("final weight", "times", (1.0,), final, "no risk scalar")]
+    return [Step("final weight", "times", (1.0,), final, f"risk scalar {scalar:.6g} {row['regime']} not applied")]

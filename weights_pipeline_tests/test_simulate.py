@@ -1,0 +1,417 @@
+"""Simulations: the bits of the chain, the past safe from the future, and grids that are so many simulations."""
+
+import math
+from dataclasses import fields, replace
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from weights_pipeline.core import chain
+from weights_pipeline.core.ensembles import ensemble_targets, weight_sets
+from weights_pipeline.core.history import ReturnHistory
+from weights_pipeline.core.market_regime import MARKET_REGIMES
+from weights_pipeline.core.measures import MetricParameters
+from weights_pipeline.core.methods import METHODS
+from weights_pipeline.core.methods.base import Limits
+from weights_pipeline.core.overlay import StaleScalarError, audit, performance
+from weights_pipeline.core.policy import Policy
+from weights_pipeline.core.scalar import AllocatorParameters
+from weights_pipeline.core.simulate import Simulation, grid, simulate
+from weights_pipeline.core.starter import StarterMetrics
+
+METHOD = {method.__dataclass_fields__["kind"].default: method for method in METHODS}
+NAMES = ("alpha", "beta", "delta", "gamma", "kappa", "omega")
+BASE = dict(zip(NAMES, (0.10, 0.25, 0.15, 0.20, 0.20, 0.10), strict=True))
+CALENDAR = pd.bdate_range("2018-01-01", "2020-06-30").as_unit("us")
+SESSIONS = CALENDAR[:560]
+
+
+def ends(sessions, period):
+    return pd.DatetimeIndex(pd.Series(sessions, index=sessions).groupby(sessions.to_period(period)).max()).rename(None)
+
+
+MONTHS, WEEKS = ends(SESSIONS, "M"), ends(SESSIONS, "W")[40:]
+OVERLAY = AllocatorParameters(sleeves={"alpha": "fast", "beta": "fast"})
+STARTER = {
+    "beta": StarterMetrics(twelve_month_return=0.2, twelve_month_max_drawdown=0.1, calmar_ratio=2.0, months_of_data=12)
+}
+EAGER = MetricParameters(min_sessions=5)
+POLICIES = {
+    "calmar tilt, overlay on": (
+        MONTHS,
+        Policy(base=BASE, method=METHOD["calmar_tilt"](), rate=0.1, overlay=OVERLAY, starter=STARTER),
+    ),
+    "weekly sharpe tilt, proportional, overlay off": (
+        WEEKS,
+        Policy(
+            base=BASE,
+            method=METHOD["sharpe_tilt"](),
+            limits=Limits(normalisation="proportional"),
+            overlay=AllocatorParameters(enabled=False, profile="high", lag=3),
+        ),
+    ),
+    "ensemble of softmax, limits of weight": (
+        WEEKS,
+        Policy(
+            base=BASE,
+            method=METHOD["softmax_sharpe"](),
+            limits=Limits(floor=0.0, cap=1.0, of="weight"),
+            metrics=EAGER,
+            ensemble=True,
+        ),
+    ),
+    "lookback by risk regime": (
+        MONTHS,
+        Policy(
+            base=BASE,
+            method=METHOD["power_tilt"](
+                metric="sharpe", lookback={"NORMAL": "6m", "ELEVATED": "60s", "STRESS": "60s", "CRISIS": "20s"}
+            ),
+            rate=0.5,
+            metrics=EAGER,
+            overlay=OVERLAY,
+        ),
+    ),
+    "composite of three metrics": (
+        MONTHS,
+        Policy(
+            base=BASE,
+            method=METHOD["composite"](weights={"sharpe": 2.0, "sortino": 1.0, "calmar": 1.0}, lookback="6m"),
+            rate=0.25,
+        ),
+    ),
+    "equal weights, which read no metric": (
+        MONTHS,
+        Policy(base=BASE, method=METHOD["equal"](), limits=Limits(floor=0.0, cap=1.0, of="weight"), rate=0.3),
+    ),
+}
+cases = pytest.mark.parametrize("case", POLICIES)
+
+
+def market(seed, sessions=SESSIONS):
+    """Market regimes in runs of thirty sessions; the first forty have none, and the first bull market comes late."""
+    codes = np.random.default_rng(seed).integers(1, 4, 1 + len(sessions) // 30).repeat(30)[: len(sessions)]
+    first_bull = sessions.get_loc(WEEKS[30]) - 2
+    codes[first_bull : first_bull + 30] = MARKET_REGIMES.index("bull")
+    return pd.Series(np.array(MARKET_REGIMES)[codes], index=sessions).iloc[40:]
+
+
+def random_returns(seed):
+    """Fat-tailed returns with a common factor whose volatility changes; late starters; kappa never trades."""
+    rng = np.random.default_rng(seed)
+    level = np.exp(rng.normal(0, 0.8, 1 + len(SESSIONS) // 20)).repeat(20)[: len(SESSIONS), None]
+    common = level * rng.standard_t(3, (len(SESSIONS), 1)) * 0.004
+    values = pd.DataFrame(
+        np.clip(common + rng.standard_t(3, (len(SESSIONS), 6)) * 0.006, -0.5, 0.5),
+        index=SESSIONS,
+        columns=["alpha", "beta", "delta", "elsewhere", "gamma", "omega"],
+    )
+    values.iloc[:7] = values.iloc[:150, 0] = values.iloc[:260, 2] = np.nan
+    return values
+
+
+def history_of(frame):
+    return ReturnHistory.from_arrays(frame.to_numpy(), pd.DatetimeIndex(frame.index), list(frame.columns))
+
+
+def by_chain(history, as_of, policy, regimes=None):
+    """Tables as an orchestrator would compute them in one go."""
+    frame = pd.DataFrame(history.returns, index=history.sessions, columns=list(history.strategies))
+    returns = frame.rename_axis(index="session", columns="strategy").stack().rename("daily_return").reset_index()
+    if policy.ensemble:
+        sets = weight_sets(history, regimes, as_of, policy)
+        targets = ensemble_targets(sets, regimes, as_of, CALENDAR, policy)
+    else:
+        targets = chain.target_table(chain.metric_rows(history, as_of, policy), policy)
+    realized = chain.realized_table(pd.DataFrame(), targets, policy, CALENDAR)
+    tables = {"target_weights": targets, "realized_weights": realized}
+    scalars = None
+    if policy.overlay is not None:
+        state = chain.state_table(returns.dropna(), realized, policy.overlay.sleeves)
+        regime = chain.regime_table(state, policy.overlay.thresholds)
+        scalars = chain.scalar_table(regime, policy.overlay.resolved_profile())
+        tables |= {"allocator_state": state, "risk_regime": regime, "risk_scalar": scalars}
+    return tables | {"final_weights": chain.final_table(realized, scalars, policy, CALENDAR)}
+
+
+def assert_is_the_chain(simulation, expected):
+    found = simulation.tables()
+    assert found.keys() == expected.keys()
+    for name, table in expected.items():
+        # The chain orders the columns of targets in two ways, by whether there is an ensemble.
+        pd.testing.assert_frame_equal(found[name][list(table)], table, check_exact=True)
+        assert set(found[name]) == set(table)
+    spread = {
+        column: expected[name].pivot(index="as_of", columns="strategy", values=column).to_numpy()
+        for name, columns in {
+            "target_weights": ["multiplier", "target"],
+            "realized_weights": ["previous", "realized"],
+            "final_weights": ["final", "scalar"],
+        }.items()
+        for column in columns
+    }
+    for name in ("multiplier", "target", "previous", "realized", "final"):
+        np.testing.assert_array_equal(getattr(simulation, name), spread[name], err_msg=name)
+    np.testing.assert_array_equal(simulation.scalar, spread["scalar"][:, 0])
+
+
+def assert_same(one, other, until=None):
+    """Everything in two simulations is equal to the last bit; up to a number of rebalances where one is given."""
+    session = None if until is None else one.as_of[until - 1]
+    for field in fields(Simulation):
+        a, b = getattr(one, field.name), getattr(other, field.name)
+        if isinstance(a, pd.Series):
+            pd.testing.assert_series_equal(a.loc[:session], b.loc[:session], check_exact=True)
+        elif isinstance(a, pd.DataFrame):
+            pd.testing.assert_frame_equal(a.loc[:session], b.loc[:session], check_exact=True)
+        elif isinstance(a, np.ndarray):
+            np.testing.assert_array_equal(a[:until], b[:until], err_msg=field.name)
+        elif isinstance(a, pd.DatetimeIndex):
+            pd.testing.assert_index_equal(a[:until], b[:until])
+        elif field.name in ("metric", "weight_set"):
+            assert a[:until] == b[:until]
+    for name, values in one.values.items():
+        np.testing.assert_array_equal(values[:until], other.values[name][:until], err_msg=name)
+
+
+@cases
+@pytest.mark.parametrize("seed", [1, 2])
+def test_simulation_is_the_chain_bit_for_bit(case, seed):
+    as_of, policy = POLICIES[case]
+    history, regimes = history_of(random_returns(seed)), market(seed)
+    simulation = simulate(history, as_of, CALENDAR, policy, market_regimes=regimes)
+    assert_is_the_chain(simulation, by_chain(history, as_of, policy, regimes))
+    assert set(simulation.values) == set(policy.method.reads)
+
+
+def test_cases_reach_every_branch():
+    history = history_of(random_returns(1))
+
+    def run(case):
+        as_of, policy = POLICIES[case]
+        return simulate(history, as_of, CALENDAR, policy, market_regimes=market(1))
+
+    tilted, ensemble = run("calmar tilt, overlay on"), run("ensemble of softmax, limits of weight")
+    assert (tilted.scalar < 1).any()
+    assert tilted.scalar[0] == 1
+    assert tilted.regimes["regime"].nunique() >= 3
+    reasons = {choice.split(": ")[1].split(",")[0] for choice in ensemble.weight_set}
+    assert reasons >= {"current regime", "latest other"}
+    assert len(set(run("lookback by risk regime").metric)) >= 2
+
+
+def test_uniform_weights_are_read_before_any_weight_set():
+    returns = random_returns(3).iloc[:, 3:4]
+    as_of, policy = POLICIES["ensemble of softmax, limits of weight"]
+    history, regimes = history_of(returns), market(3)
+    simulation = simulate(history, as_of, CALENDAR, policy, market_regimes=regimes)
+    assert_is_the_chain(simulation, by_chain(history, as_of, policy, regimes))
+    assert simulation.weight_set[0].startswith("uniform")
+    np.testing.assert_array_equal(simulation.target, 1 / 6)
+
+
+@pytest.mark.parametrize("sessions", [30, 66, 100])
+def test_histories_too_short_for_a_state(sessions):
+    history = history_of(random_returns(4).iloc[:sessions])
+    as_of = ends(SESSIONS[:sessions], "M")
+    policy = POLICIES["calmar tilt, overlay on"][1]
+    simulation = simulate(history, as_of, CALENDAR, policy)
+    assert_is_the_chain(simulation, by_chain(history, as_of, policy))
+    np.testing.assert_array_equal(simulation.final, simulation.realized)
+    assert len(simulation.traded) == len(simulation.unscaled) < sessions
+
+
+def test_grid_is_so_many_simulations():
+    history, regimes = history_of(random_returns(5)), market(5)
+    policies = [
+        replace(policy, rate=rate, metrics=metrics, overlay=overlay)
+        for _, policy in POLICIES.values()
+        for rate, metrics in ((1.0, EAGER), (0.2, EAGER), (0.2, MetricParameters(risk_free=0.0)))
+        for overlay in (policy.overlay, OVERLAY)
+    ]
+    policies += [
+        replace(policies[0], limits=Limits(cap=3.0)),
+        replace(policies[0], base=dict.fromkeys(NAMES, 1 / 6)),
+        replace(policies[0], ensemble=True),
+        replace(policies[0], starter={}),
+        replace(policies[0], method=METHOD["calmar_tilt"](alpha=1)),
+        replace(policies[0], method=METHOD["calmar_tilt"](alpha=1.0)),
+    ]
+    together = grid(history, MONTHS, CALENDAR, policies, market_regimes=regimes)
+    for policy, found in zip(policies, together, strict=True):
+        alone = simulate(history, MONTHS, CALENDAR, policy, market_regimes=regimes)
+        assert found.policy is policy
+        assert found.targets[-1].tilt.formula == alone.targets[-1].tilt.formula
+        assert_same(found, alone)
+
+
+@cases
+@settings(max_examples=4, deadline=None)
+@given(seed=st.integers(0, 10_000), share=st.floats(0.2, 0.95))
+def test_appended_data_never_change_the_past(case, seed, share):
+    as_of, policy = POLICIES[case]
+    returns, regimes = random_returns(seed), market(seed)
+    count = max(1, int(share * len(as_of)))
+    date = as_of[count - 1]
+    whole = simulate(history_of(returns), as_of, CALENDAR, policy, market_regimes=regimes)
+    cut = simulate(history_of(returns.loc[:date]), as_of[:count], CALENDAR, policy, market_regimes=regimes.loc[:date])
+    assert_same(cut, whole, until=count)
+
+
+@cases
+def test_order_of_columns_is_irrelevant(case):
+    as_of, policy = POLICIES[case]
+    returns, regimes = random_returns(6), market(6)
+    shuffled = returns[list(np.random.default_rng(6).permutation(returns.columns))]
+    other = replace(policy, base=dict(reversed(policy.base.items())))
+    assert_same(
+        simulate(history_of(returns), as_of, CALENDAR, policy, market_regimes=regimes),
+        simulate(history_of(shuffled), as_of, CALENDAR, other, market_regimes=regimes),
+    )
+
+
+@pytest.mark.parametrize("case", [case for case, (_, policy) in POLICIES.items() if policy.overlay is None])
+def test_permuting_strategies_permutes_weights_only(case):
+    as_of, policy = POLICIES[case]
+    returns, regimes = random_returns(7), market(7)
+    order = np.random.default_rng(7).permutation(len(NAMES))
+    new_name = dict(zip(NAMES, np.array(NAMES)[order].tolist(), strict=True))
+    renamed = replace(policy, base={new_name[name]: weight for name, weight in policy.base.items()})
+    one = simulate(history_of(returns), as_of, CALENDAR, policy, market_regimes=regimes)
+    other = simulate(history_of(returns.rename(columns=new_name)), as_of, CALENDAR, renamed, market_regimes=regimes)
+    for name in ("multiplier", "target", "previous", "realized", "final"):
+        np.testing.assert_array_equal(getattr(one, name), getattr(other, name)[:, order], err_msg=name)
+    np.testing.assert_array_equal(one.turnover, other.turnover)
+    np.testing.assert_allclose(one.traded, other.traded, rtol=0, atol=1e-16)
+
+
+@pytest.mark.parametrize("rate", [1.0, 0.25])
+def test_fifty_two_weeks_of_the_same_metrics_do_not_drift(rate):
+    week = np.random.default_rng(8).normal(0.001, 0.01, (5, len(NAMES)))
+    sessions = pd.bdate_range("2021-01-04", periods=54 * 5).as_unit("us")
+    as_of = sessions[9 : 53 * 5 : 5]
+    policy = Policy(
+        base=BASE,
+        method=METHOD["minmax_tilt"](metric="sharpe", lookback="10s"),
+        metrics=MetricParameters(min_sessions=5),
+        rate=rate,
+    )
+    simulation = simulate(ReturnHistory.from_arrays(np.tile(week, (54, 1)), sessions, NAMES), as_of, sessions, policy)
+    assert len(as_of) == 52
+    base = np.array([BASE[name] for name in simulation.strategies])
+    first = simulation.target[0]
+    assert np.abs(first - base).max() > 0.02
+    for targets in simulation.targets:
+        np.testing.assert_array_equal(targets.target, first)
+        np.testing.assert_array_equal([targets.lower, targets.upper], [0.5 * base, 2.0 * base])
+    np.testing.assert_array_equal(simulation.previous[0], base)
+    np.testing.assert_array_equal(simulation.previous[1:], simulation.realized[:-1])
+    gap = np.abs(simulation.realized - first).max(axis=1)
+    np.testing.assert_allclose(gap, np.abs(first - base).max() * (1 - rate) ** np.arange(1, 53), rtol=0, atol=1e-15)
+    assert max(abs(math.fsum(row) - 1) for row in simulation.realized) < 1e-14
+
+
+@pytest.mark.parametrize("case", ["calmar tilt, overlay on", "weekly sharpe tilt, proportional, overlay off"])
+def test_returns_are_those_of_the_weights_in_force(case):
+    as_of, policy = POLICIES[case]
+    returns = random_returns(9)
+    simulation = simulate(history_of(returns), as_of, CALENDAR, policy)
+    earned = returns.reindex(columns=list(NAMES)).fillna(0.0)
+    assert simulation.traded.index.equals(SESSIONS[max(simulation.effective_from[0], SESSIONS[7]) <= SESSIONS])
+    for day in simulation.traded.index[::17]:
+        rebalance = np.flatnonzero(simulation.effective_from <= day)[-1]
+        for series, weights in ((simulation.unscaled, simulation.realized), (simulation.traded, simulation.final)):
+            expected = math.fsum(weights[rebalance] * earned.loc[day])
+            assert series[day] == pytest.approx(expected, abs=1e-15)
+    assert (simulation.final == simulation.realized).all() != policy.overlay.enabled
+    moved = np.abs(simulation.realized - simulation.previous).sum(axis=1) / 2
+    np.testing.assert_allclose(simulation.turnover, moved, rtol=1e-12)
+
+
+def test_a_gap_in_the_scalars_stops_an_enabled_overlay_only():
+    returns = random_returns(10)
+    returns.iloc[300:420] = 0.0
+    history, (as_of, policy) = history_of(returns), POLICIES["calmar tilt, overlay on"]
+    for run in (lambda: simulate(history, as_of, CALENDAR, policy), lambda: by_chain(history, as_of, policy)):
+        with pytest.raises(StaleScalarError, match="compute the scalar of that session first"):
+            run()
+    disabled = replace(policy, overlay=replace(OVERLAY, enabled=False))
+    simulation = simulate(history, as_of, CALENDAR, disabled)
+    assert np.isnan(simulation.scalar).any()
+    assert_is_the_chain(simulation, by_chain(history, as_of, disabled))
+
+
+def test_performance_is_that_of_the_audit():
+    as_of, policy = POLICIES["calmar tilt, overlay on"]
+    simulation = simulate(history_of(random_returns(11)), as_of, CALENDAR, policy)
+    ones = pd.Series(1.0, index=simulation.traded.index)
+    table = audit(simulation.unscaled, simulation.traded, ones, simulation.regimes["regime"])
+    rows = table[table["portfolio"] == "scaled"].set_index("metric")["value"]
+    for metric, (value, reason) in performance(simulation.traded).items():
+        assert (value, reason) == (rows[metric], "")
+
+
+@pytest.mark.parametrize(
+    ("as_of", "calendar", "message"),
+    [
+        (MONTHS[:0], CALENDAR, "at least one session"),
+        (MONTHS[::-1], CALENDAR, "ascending order"),
+        (MONTHS[[0, 0]], CALENDAR, "each once"),
+        (pd.DatetimeIndex(["2018-03-31"]), CALENDAR, "got 2018-03-31"),
+        (MONTHS, CALENDAR[MONTHS[4] != CALENDAR], f"got {MONTHS[4]:%Y-%m-%d}"),
+        (MONTHS, SESSIONS[MONTHS[-1] >= SESSIONS], "expected one after"),
+    ],
+)
+def test_dates_are_validated(as_of, calendar, message):
+    policy = POLICIES["calmar tilt, overlay on"][1]
+    with pytest.raises(ValueError, match=message):
+        simulate(history_of(random_returns(0)), as_of, calendar, policy)
+
+
+def test_an_ensemble_needs_market_regimes():
+    as_of, policy = POLICIES["ensemble of softmax, limits of weight"]
+    with pytest.raises(ValueError, match="market_regimes: expected a regime by session"):
+        simulate(history_of(random_returns(0)), as_of, CALENDAR, policy)
+
+
+def test_a_book_that_loses_everything_is_refused_under_an_overlay():
+    returns = random_returns(0).fillna(0.0)
+    returns.iloc[200] = -0.9
+    double = Policy(
+        base={name: 2 * weight for name, weight in BASE.items()},
+        gross=2.0,
+        method=METHOD["calmar_tilt"](),
+        overlay=OVERLAY,
+    )
+    with pytest.raises(ValueError, match=f"equity: expected values above 0, got .* on {SESSIONS[200]:%Y-%m-%d}"):
+        simulate(history_of(returns), MONTHS, CALENDAR, double)
+
+
+def test_history_from_arrays_sorts_strategies_and_knows_no_lots():
+    sessions = pd.bdate_range("2024-01-01", periods=3)
+    history = ReturnHistory.from_arrays(
+        [[0.01, np.nan], [0.0, 0.02], [-0.01, 0.0]], sessions, strategies=["zeta", "eta"]
+    )
+    assert history.strategies == ("eta", "zeta")
+    np.testing.assert_array_equal(history.returns, [[np.nan, 0.01], [0.02, 0.0], [0.0, -0.01]])
+    np.testing.assert_array_equal(history.active, [[False, True], [True, False], [False, True]])
+    assert history.closed_lots is None
+    assert history.winning_lots is None
+    assert history.first_live.tolist() == [1, 0]
+
+
+@pytest.mark.parametrize(
+    ("returns", "names", "message"),
+    [
+        (np.zeros((3, 3)), ["a", "b"], r"returns: expected shape \(3, 2\)"),
+        (np.zeros((3, 2)), ["a", "a"], "unique names"),
+        (np.full((3, 2), -1.0), ["a", "b"], "-100% or worse: strategy 'a'"),
+        (np.array([[0.0], [np.nan], [0.0]]), ["a"], "missing after the first activity"),
+    ],
+)
+def test_history_from_arrays_is_validated(returns, names, message):
+    with pytest.raises(ValueError, match=message):
+        ReturnHistory.from_arrays(returns, pd.bdate_range("2024-01-01", periods=3), names)

@@ -1,0 +1,254 @@
+"""Weekly books on a ledger of months: what a week sees, ranges and single weeks, open months, ensembles."""
+
+import datetime as dt
+import shutil
+from zoneinfo import ZoneInfo
+
+import dagster as dg
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+
+from weights_pipeline.books import load_book, load_books
+from weights_pipeline.definitions import build_definitions
+from weights_pipeline.ledger import LedgerError, calendar_sessions, load_ledger_source, session_closes
+from weights_pipeline.partitions import book_partitions
+from weights_pipeline.runs import RangeError
+from weights_pipeline.settings import Settings
+from weights_pipeline.store import catalog
+from weights_pipeline.store.duckdb_store import DuckDBStore
+from weights_pipeline_tests.conftest import DATA, LEDGER, WEEKLY_BOOKS, cut_ledger, edit_yaml
+
+SHARPE, ENSEMBLE = WEEKLY_BOOKS
+BOTH = pytest.mark.parametrize("book", WEEKLY_BOOKS)
+
+
+def weeks_of(name, data=DATA):
+    book = load_book(data / "books" / f"{name}.yaml")
+    return book_partitions(book, load_ledger_source(data / "ledgers" / "sample.yaml"))
+
+
+@pytest.mark.parametrize(
+    ("book", "zone", "end"), [(SHARPE, "America/New_York", "Sunday 18:00"), (ENSEMBLE, "UTC", "Monday 02:00")]
+)
+def test_weeks_end_at_the_local_time_of_the_book_across_clock_changes(book, zone, end):
+    weeks = weeks_of(book)
+    windows = [weeks.time_window_for_partition_key(key) for key in weeks.get_partition_keys()]
+    assert {window.end.astimezone(ZoneInfo(zone)).strftime("%A %H:%M") for window in windows} == {end}
+    hours = {(w.end.astimezone(dt.UTC) - w.start.astimezone(dt.UTC)) / dt.timedelta(hours=1) for w in windows}
+    assert hours == ({167, 168, 169} if zone == "America/New_York" else {168})
+
+
+@BOTH
+def test_a_week_sees_the_sessions_that_had_closed_by_its_end(finished_weekly, book):
+    final = finished_weekly.store.read(book, catalog.FINAL_WEIGHTS)
+    weeks = weeks_of(book)
+    closes = session_closes("XNYS", dt.date(2012, 1, 1), dt.date(2013, 1, 31))
+    keys = sorted(finished_weekly.store.partitions(book, "final_weights"))
+    assert len(keys) == final["as_of"].nunique() >= 51
+    ends = [weeks.time_window_for_partition_key(key).end.astimezone(dt.UTC).replace(tzinfo=None) for key in keys]
+    expected = [closes.index[closes <= end][-1] for end in ends]
+    assert sorted(final["as_of"].unique()) == expected
+    sessions = calendar_sessions("XNYS", dt.date(2012, 1, 1), dt.date(2013, 1, 31))
+    after = [sessions[sessions > as_of][0] for as_of in expected]
+    assert sorted(final["effective_from"].unique()) == after
+    assert all(closes[date] > end for date, end in zip(after, ends, strict=True))
+
+
+@BOTH
+def test_weeks_one_by_one_and_again_give_the_bytes_of_one_range(finished_weekly, weekly_data, desk, book):
+    other = desk(weekly_data)
+    other.done("2012-01", "2012-03", book)
+    keys = sorted(finished_weekly.store.partitions(book, "final_weights"))
+    april = [key for key in keys if key.startswith("2012-04")]
+    other.done(april[0], book=book)
+    other.done(april[1], april[-1], book)
+    other.done("2012-03", "2012-04", book)
+    assert other.hashes(book=book) == finished_weekly.hashes(until=april[-1], book=book)
+
+
+@BOTH
+def test_taking_the_future_away_changes_no_week(finished_weekly, weekly_data, tmp_path, desk, book):
+    data = shutil.copytree(weekly_data, tmp_path / "blind")
+    # The week ends on a Sunday in the middle of June.
+    cut_ledger(data, "2012-06-16")
+    edit_yaml(data / "ledgers" / "sample.yaml", last_month=None)
+    source = data / "ledgers" / "sample.yaml"
+    source.write_text("".join(f"{line}\n" for line in source.read_text().splitlines() if "last_month" not in line))
+    last = {SHARPE: "2012-06-10", ENSEMBLE: "2012-06-11"}[book]
+    blind = desk(data)
+    blind.done("2012-01", last, book)
+    assert blind.hashes(book=book) == finished_weekly.hashes(until=last, book=book)
+
+
+def run_at(settings, instance, monkeypatch, job, first, last, now):
+    moment = dt.datetime.fromisoformat(now).astimezone(dt.UTC)
+    for module in ("weights_pipeline.store.duckdb_io", "weights_pipeline.assets.ledger"):
+        monkeypatch.setattr(f"{module}.run_instant", lambda *_: moment)
+    tags = {"dagster/asset_partition_range_start": first, "dagster/asset_partition_range_end": last}
+    definitions = build_definitions(settings)
+    return definitions.resolve_job_def(job).execute_in_process(instance=instance, tags=tags, raise_on_error=False)
+
+
+@pytest.mark.parametrize(
+    ("book", "week", "end"),
+    [(SHARPE, "2012-05-06", "2012-05-13T18:00-04:00"), (ENSEMBLE, "2012-05-07", "2012-05-14T02:00+00:00")],
+)
+def test_a_week_in_an_open_month(finished_weekly, weekly_data, tmp_path, instance, monkeypatch, book, week, end):
+    """The ledger is read on Friday at noon and on Sunday morning; the week may only be computed after the latter."""
+    data = shutil.copytree(weekly_data, tmp_path / "open")
+    source = data / "ledgers" / "sample.yaml"
+    source.write_text("".join(f"{line}\n" for line in source.read_text().splitlines() if "last_month" not in line))
+    settings = Settings(data=data, home=tmp_path / "home")
+    store = DuckDBStore(settings.store_path)
+    first = sorted(finished_weekly.store.partitions(book, "final_weights"))[0]
+
+    def run(job, since, until, now):
+        return run_at(settings, instance, monkeypatch, job, since, until, now)
+
+    assert run("sample_ledger", "2012-01-01", "2012-05-01", "2012-05-11T12:00-04:00").success
+    refused = run(book, first, week, end)
+    errors = [e.step_failure_data.error.to_string() for e in refused.all_events if e.is_step_failure]
+    assert any("2012-05-01 was written before the sessions needed of it were over" in error for error in errors)
+    assert week not in store.partitions(book, "final_weights")
+    assert run("sample_ledger", "2012-05-01", "2012-05-01", "2012-05-13T05:30-04:00").success
+    assert store.read(LEDGER, catalog.STRATEGY_RETURNS)["session"].max() == pd.Timestamp("2012-05-11")
+    assert run(book, first, week, end).success
+    expected = finished_weekly.hashes(until=week, book=book)
+    assert {key: h for key, h in DeskLike(store).hashes(book).items() if key in expected} == expected
+
+
+class DeskLike:
+    """Hashes of a store without a desk."""
+
+    def __init__(self, store):
+        self.store = store
+
+    def hashes(self, book):
+        return {
+            (book, table.name, key): record.content_hash
+            for table in catalog.TABLES.values()
+            for key, record in self.store.partitions(book, table.name).items()
+        }
+
+
+def tick(definitions, name, when):
+    context = dg.build_schedule_context(scheduled_execution_time=when, repository_def=definitions.get_repository_def())
+    return definitions.resolve_schedule_def(name).evaluate_tick(context)
+
+
+@pytest.mark.parametrize(
+    ("name", "cron", "when", "partition"),
+    [
+        # The clocks went forward on 8 March 2026 and go back on 1 November.
+        (SHARPE, "0 18 * * 0", "2026-03-08T18:00-04:00", "2026-03-01"),
+        (SHARPE, "0 18 * * 0", "2026-03-15T18:00-04:00", "2026-03-08"),
+        (SHARPE, "0 18 * * 0", "2026-11-01T18:00-05:00", "2026-10-25"),
+        (SHARPE, "0 18 * * 0", "2026-01-04T18:00-05:00", "2025-12-28"),
+        (ENSEMBLE, "0 2 * * 1", "2026-03-09T02:00+00:00", "2026-03-02"),
+        (ENSEMBLE, "0 2 * * 1", "2026-11-02T02:00+00:00", "2026-10-26"),
+    ],
+)
+def test_weekly_schedules_tick_for_the_week_that_has_just_ended(weekly_data, tmp_path, name, cron, when, partition):
+    data = shutil.copytree(weekly_data, tmp_path / "open")
+    source = data / "ledgers" / "sample.yaml"
+    source.write_text("".join(f"{line}\n" for line in source.read_text().splitlines() if "last_month" not in line))
+    definitions = build_definitions(Settings(data=data, home=tmp_path / "home"))
+    schedule = definitions.resolve_schedule_def(f"{name}_rebalance")
+    assert schedule.cron_schedule == cron
+    assert schedule.execution_timezone == load_books(data / "books")[name].timezone
+    moment = dt.datetime.fromisoformat(when).astimezone(ZoneInfo(schedule.execution_timezone))
+    assert [request.partition_key for request in tick(definitions, f"{name}_rebalance", moment).run_requests] == [
+        partition
+    ]
+
+
+def test_one_year_of_rebalances_leaves_the_base_weights_of_the_book(finished_weekly):
+    for name in WEEKLY_BOOKS:
+        book = load_books(finished_weekly.settings.data / "books")[name]
+        for table in (catalog.TARGET_WEIGHTS, catalog.REALIZED_WEIGHTS):
+            rows = finished_weekly.store.read(name, table)
+            assert (rows["base"] == rows["strategy"].map(book.strategies)).all()
+
+
+def test_weight_set_of_the_current_regime_is_read_or_else_the_latest_other(finished_weekly):
+    sets = finished_weekly.store.read(ENSEMBLE, catalog.ENSEMBLE_WEIGHTS)
+    targets = finished_weekly.store.read(ENSEMBLE, catalog.TARGET_WEIGHTS)
+    regimes = finished_weekly.store.read(LEDGER, catalog.MARKET_REGIME).set_index("session")["regime"]
+    assert set(sets["weight_set"]) == {"all", "bull", "bear", "range", "neutral"}
+    active = sets[sets["is_active"]]
+    seen = set()
+    for as_of, rows in targets.groupby("as_of"):
+        known = active[active["as_of"] <= as_of]
+        own = known[known["weight_set"] == regimes[as_of]]
+        (chosen,) = rows["weight_set"].unique()
+        if len(own):
+            expected = own[own["as_of"] == own["as_of"].max()]
+            assert chosen == f"{regimes[as_of]} of {expected['as_of'].iloc[0]:%Y-%m-%d}: current regime"
+        elif len(known):
+            expected = known[(known["as_of"] == known["as_of"].max())]
+            name = next(n for n in ("all", "bull", "bear", "range", "neutral") if n in set(expected["weight_set"]))
+            expected = expected[expected["weight_set"] == name]
+            assert chosen.startswith(f"{name} of {expected['as_of'].iloc[0]:%Y-%m-%d}: latest other")
+        else:
+            assert chosen.startswith("uniform: no active set")
+            seen.add("uniform")
+            assert np.allclose(rows["target"], 1 / 16, rtol=0, atol=1e-15)
+            continue
+        seen.add(chosen.split(": ")[1][:7])
+        merged = rows.merge(expected, on="strategy", suffixes=("", "_set"))
+        assert (merged["target"] == merged["target_set"]).all()
+    assert seen == {"uniform", "current", "latest "}
+
+
+def test_every_partition_of_final_weights_carries_its_waterfall(finished_weekly):
+    records = finished_weekly.instance.get_event_records(
+        dg.EventRecordsFilter(
+            dg.DagsterEventType.ASSET_MATERIALIZATION, asset_key=dg.AssetKey([ENSEMBLE, "final_weights"])
+        )
+    )
+    shown = {r.asset_materialization.partition: r.asset_materialization.metadata["waterfall"].md_str for r in records}
+    assert len(shown) >= 51
+    newest = shown[max(shown)]
+    assert "current regime" in newest
+    assert "sharpe_60d" in newest
+    assert len(newest.splitlines()) == 18
+    assert "nan" not in "".join(shown.values())
+
+
+@pytest.mark.parametrize(
+    ("first", "last", "message"),
+    [
+        ("2012-01-03", None, "2012-01-03 is not a week of book sharpe_weekly; weeks run from 2012-01-01 to 2013-06-"),
+        ("2011-12", None, "2011-12 is not a week"),
+        ("2012-05", "2012-04", "2012-05 is after 2012-04"),
+        ("spring", None, "write YYYY-MM"),
+    ],
+)
+def test_ranges_that_are_not_weeks_of_the_book(weekly_data, desk, first, last, message):
+    with pytest.raises(RangeError, match=message):
+        desk(weekly_data).run(first, last, SHARPE)
+
+
+def test_a_book_may_read_a_ledger_of_its_own(weekly_data, tmp_path, desk):
+    data = shutil.copytree(weekly_data, tmp_path / "two")
+    other = yaml.safe_load((data / "ledgers" / "sample.yaml").read_text()) | {"name": "second"}
+    del other["fills"], other["benchmark"]
+    (data / "ledgers" / "second.yaml").write_text(yaml.safe_dump(other))
+    edit_yaml(data / "books" / f"{SHARPE}.yaml", ledger="second")
+    both = desk(data)
+    both.done("2012-01", book=SHARPE)
+    both.done("2012-01", book=ENSEMBLE)
+    lots = {schema: both.store.read(schema, catalog.TRADE_LEDGER) for schema in ("second_ledger", LEDGER)}
+    assert set(lots["second_ledger"]["source"]) == {"lots"}
+    assert set(lots[LEDGER]["source"]) == {"lots", "fills"}
+    assert len(both.store.read("second_ledger", catalog.MARKET_REGIME)) == 0
+    edit_yaml(data / "books" / f"{ENSEMBLE}.yaml", ledger="second")
+    with pytest.raises(
+        LedgerError, match=r"second.yaml: benchmark: book ensemble_regime keeps a weight set per market"
+    ):
+        build_definitions(both.settings)
+    edit_yaml(data / "books" / f"{ENSEMBLE}.yaml", ledger="sample", name="second_ledger")
+    with pytest.raises(LedgerError, match="ledger second keeps its tables under that name"):
+        build_definitions(both.settings)
