@@ -211,7 +211,13 @@ def load_books(folder: Path, stage: str | None = None) -> dict[str, Book]:
     return books
 
 
-def load_book(file: Path, *, root: Path | None = None, overrides: Mapping[str, Path] | None = None) -> Book:
+def load_book(
+    file: Path,
+    *,
+    root: Path | None = None,
+    overrides: Mapping[str, Path] | None = None,
+    changes: Mapping[str, Any] | None = None,
+) -> Book:
     """Load one book; every problem of the file is in the one :class:`BookError` raised.
 
     Parameters
@@ -222,14 +228,19 @@ def load_book(file: Path, *, root: Path | None = None, overrides: Mapping[str, P
         Data folder, which the files it names are relative to; two folders above the file when left out.
     overrides
         Files by name of book, whose keys replace those of the book.
+    changes
+        Values by path of keys, such as ``method.alpha``, that replace those of the file.
     """
     content, named = read_yaml(file), str(file)
     name = str(content.get("name")) if isinstance(content, dict) else ""
     if overrides and name in overrides:
-        changes = read_yaml(overrides[name])
-        if not isinstance(changes, dict) or "name" in changes:
+        own = read_yaml(overrides[name])
+        if not isinstance(own, dict) or "name" in own:
             raise BookError(f"{overrides[name]}: expected keys of book {name} to override, other than its name")
-        content, named = content | changes, f"{file} with {overrides[name]}"
+        content, named = content | own, f"{file} with {overrides[name]}"
+    for path, value in (changes or {}).items():
+        named += f" with {path}={value}"
+        content = _changed(content, path.split("."), value, named)
     book: Book = validated(TypeAdapter(Book), content, named)
     if isinstance(book.method, Fixed) and book.method.file:
         allocations = load_allocations(root or file.resolve().parents[1], book.method.file)
@@ -254,6 +265,15 @@ def _require_reachable(book: Book, named: str) -> None:
             f"{named}: limits: they change the weights that method {book.method.kind} sets for {moved}; "
             f"expected limits such as {{of: weight, floor: 0, cap: 1}} that leave them as they are"
         )
+
+
+def _changed(content: Any, path: list[str], value: Any, named: str) -> Any:
+    """Content with one value replaced; keys on the way that are missing or null are made."""
+    key, *rest = path
+    if not isinstance(content, dict | None):
+        raise BookError(f"{named}: {key}: expected it to be a key of a mapping, found {content!r} in place of that")
+    keys = content or {}
+    return keys | {key: _changed(keys.get(key), rest, value, named) if rest else value}
 
 
 def load_allocations(root: Path, relative: str) -> Allocations:

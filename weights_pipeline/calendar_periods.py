@@ -43,7 +43,7 @@ def periods(book: Book, calendar: str, first: dt.date, end: dt.date) -> list[Win
     """
     zone = ZoneInfo(book.timezone)
     over = _instant(end, dt.time(), zone)
-    found = []
+    found: list[Window] = []
     for begin, until in pairwise(_beginnings(book, first, zone)):
         # Instants of one zone compare by their wall clock, which runs twice through the hour that is put back.
         if until.astimezone(dt.UTC) > over.astimezone(dt.UTC):

@@ -29,7 +29,8 @@ def definitions(tmp_path_factory):
 
 
 def specs(definitions):
-    return {spec.key: spec for asset in definitions.assets for spec in asset.specs}
+    given = [asset.specs if isinstance(asset, dg.AssetsDefinition) else [asset] for asset in definitions.assets]
+    return {spec.key: spec for those in given for spec in those}
 
 
 def test_definitions_load_and_every_asset_is_described(definitions):

@@ -147,7 +147,8 @@ def test_strategies_may_join_and_leave_a_book(finished, own_data, desk):
     strategies = dict(changing.book.strategies)
     weight = strategies.pop("rsi2")
     strategies["newcomer"] = weight
-    edit_yaml(own_data / "books" / f"{BOOK}.yaml", strategies=strategies, starter_metrics=None)
+    overlay = {"enabled": True, "profile": "low", "lag": 1}
+    edit_yaml(own_data / "books" / f"{BOOK}.yaml", strategies=strategies, starter_metrics=None, overlay=overlay)
     report = changing.done("2012-07", "2013-06")
     weights = changing.store.read(BOOK, catalog.REALIZED_WEIGHTS)
     july = weights[weights["as_of"] == "2012-07-31"].set_index("strategy")

@@ -18,6 +18,7 @@ from weights_pipeline.core.methods import METHODS
 from weights_pipeline.core.methods.base import Limits
 from weights_pipeline.core.overlay import StaleScalarError, audit, performance
 from weights_pipeline.core.policy import Policy
+from weights_pipeline.core.regime import RegimeThresholds
 from weights_pipeline.core.scalar import AllocatorParameters
 from weights_pipeline.core.simulate import Simulation, grid, simulate
 from weights_pipeline.core.starter import StarterMetrics
@@ -39,6 +40,7 @@ STARTER = {
     "beta": StarterMetrics(twelve_month_return=0.2, twelve_month_max_drawdown=0.1, calmar_ratio=2.0, months_of_data=12)
 }
 EAGER = MetricParameters(min_sessions=5)
+NERVOUS = RegimeThresholds(vol_accel_enter=1.1, vol_accel_exit=1.0, corr_shock_enter=0.05, corr_shock_exit=0.0)
 POLICIES = {
     "calmar tilt, overlay on": (
         MONTHS,
@@ -203,14 +205,23 @@ def test_cases_reach_every_branch():
     assert len(set(run("lookback by risk regime").metric)) >= 2
 
 
-def test_uniform_weights_are_read_before_any_weight_set():
-    returns = random_returns(3).iloc[:, 3:4]
+@pytest.mark.parametrize("measured", ["elsewhere", "omega"], ids=["outside the book", "without a base weight"])
+def test_uniform_weights_are_read_before_any_weight_set(measured):
     as_of, policy = POLICIES["ensemble of softmax, limits of weight"]
-    history, regimes = history_of(returns), market(3)
+    policy = replace(policy, base=BASE | {"alpha": 0.2, "omega": 0.0})
+    history, regimes = history_of(random_returns(3)[[measured]]), market(3)
     simulation = simulate(history, as_of, CALENDAR, policy, market_regimes=regimes)
     assert_is_the_chain(simulation, by_chain(history, as_of, policy, regimes))
     assert simulation.weight_set[0].startswith("uniform")
-    np.testing.assert_array_equal(simulation.target, 1 / 6)
+    np.testing.assert_allclose(simulation.target, np.tile([0.2] * 5 + [0.0], (len(as_of), 1)))
+
+
+def test_rebalances_before_any_strategy_is_live():
+    history, policy = history_of(random_returns(12)), POLICIES["calmar tilt, overlay on"][1]
+    as_of = SESSIONS[[2, 4]].append(MONTHS)
+    simulation = simulate(history, as_of, CALENDAR, policy)
+    assert_is_the_chain(simulation, by_chain(history, as_of, policy))
+    assert simulation.unscaled.index[0] == SESSIONS[7]
 
 
 @pytest.mark.parametrize("sessions", [30, 66, 100])
@@ -237,6 +248,9 @@ def test_grid_is_so_many_simulations():
         replace(policies[0], base=dict.fromkeys(NAMES, 1 / 6)),
         replace(policies[0], ensemble=True),
         replace(policies[0], starter={}),
+        replace(policies[0], overlay=replace(OVERLAY, thresholds=NERVOUS)),
+        replace(POLICIES["lookback by risk regime"][1], overlay=replace(OVERLAY, thresholds=NERVOUS)),
+        replace(POLICIES["lookback by risk regime"][1], base=dict.fromkeys(NAMES, 1 / 6)),
         replace(policies[0], method=METHOD["calmar_tilt"](alpha=1)),
         replace(policies[0], method=METHOD["calmar_tilt"](alpha=1.0)),
     ]

@@ -36,24 +36,25 @@ def weights(found: WeightSet) -> None:
         for row in found.rows
     ]
     totals = [f"{100 * sum(getattr(row, part) for row in found.rows):.2f}%" for part in parts]
-    _say(f"{found.book}: weights in force from {found.effective_from}")
-    _table([*rows, ["Total", *totals, "", ""]], ["Strategy", "Base", "Target", "Realised", "Final", metric, "Why"])
-    _say(f"Last rebalance: on data to {found.as_of}, in force from {found.effective_from}.")
-    _say(f"Next rebalance: {found.next_rebalance}.")
+    say(f"{found.book}: weights in force from {found.effective_from}")
+    table([*rows, ["Total", *totals, "", ""]], ["Strategy", "Base", "Target", "Realised", "Final", metric, "Why"])
+    say(f"Last rebalance: on data to {found.as_of}, in force from {found.effective_from}.")
+    say(f"Next rebalance: {found.next_rebalance}.")
     if found.scalar is None:
-        _say("Risk scalar: none to be had, not applied.")
+        say("Risk scalar: none to be had, not applied.")
     else:
         since = f"on {found.scalar_session}" if found.scalar_session else "before the first state"
         effect = "applied" if found.applied else "computed, not applied"
-        _say(f"Regime {found.regime or 'not known yet'}, risk scalar {found.scalar:.4f} ({since}), {effect}.")
-    _say(f"Speed: {speed_sentence(found.rate)}")
+        say(f"Regime {found.regime or 'not known yet'}, risk scalar {found.scalar:.4f} ({since}), {effect}.")
+    say(f"Speed: {speed_sentence(found.rate)}")
 
 
-def _say(line: str = "") -> None:
+def say(line: str = "") -> None:
+    """Print a line."""
     sys.stdout.write(line + "\n")
 
 
-def _table(rows: list[list[str]], headings: list[str]) -> None:
+def table(rows: list[list[str]], headings: list[str]) -> None:
     """Print aligned columns, numbers to the right. No library: importing one costs more than all else here."""
     columns = list(zip(headings, *rows, strict=True))
     widths = [max(map(len, column)) for column in columns]
@@ -61,7 +62,7 @@ def _table(rows: list[list[str]], headings: list[str]) -> None:
     rule = ["─" * min(width, _WIDEST_RULE) for width in widths]
     for row in (headings, rule, *rows):
         cells = zip(row, widths, numeric, strict=True)
-        _say("  ".join(cell.rjust(width) if right else cell.ljust(width) for cell, width, right in cells).rstrip())
+        say("  ".join(cell.rjust(width) if right else cell.ljust(width) for cell, width, right in cells).rstrip())
 
 
 def speed_sentence(rate: float) -> str:
@@ -94,11 +95,11 @@ def outcomes(found: Sequence[tuple[Check, Finding]]) -> None:
         ]
         for check, finding in found
     ]
-    _table(rows, ["", "Table", "Check", "Finding"])
+    table(rows, ["", "Table", "Check", "Finding"])
     for check, finding in found:
         if not finding.passed and len(finding.offending):
-            _say(f"\n{check.schema}/{check.table.name}: {check.name}, {len(finding.offending)} rows:")
-            _say(finding.offending.head(_OFFENDERS_SHOWN).to_string(index=False))
+            say(f"\n{check.schema}/{check.table.name}: {check.name}, {len(finding.offending)} rows:")
+            say(finding.offending.head(_OFFENDERS_SHOWN).to_string(index=False))
 
 
 def _mark(*, passed: bool, error: bool) -> str:
@@ -143,21 +144,21 @@ def progress(*, quiet: bool) -> Iterator[Callable[[int, int, str], None]]:
 def run_report(report: RunReport) -> None:
     """Print what a run did."""
     if report.success:
-        _say(
+        say(
             f"{report.materialisations} partitions of {report.assets} assets materialised, "
             f"{report.first} to {report.last}, in {report.seconds:.1f} s."
         )
     else:
-        _say("The run failed. Nothing of the failed step was written.")
+        say("The run failed. Nothing of the failed step was written.")
         for error in report.errors:
-            _say(f"  {error}")
+            say(f"  {error}")
     failed = [c for c in report.checks if not c.passed]
-    _say(f"Checks: {len(report.checks) - len(failed)} passed, {len(failed)} not.")
+    say(f"Checks: {len(report.checks) - len(failed)} passed, {len(failed)} not.")
     for outcome in failed:
-        _say(f"  {_mark(passed=False, error=outcome.error)} {outcome.asset}: {outcome.name}: {outcome.summary}")
-    _say()
+        say(f"  {_mark(passed=False, error=outcome.error)} {outcome.asset}: {outcome.name}: {outcome.summary}")
+    say()
 
 
 def next_steps() -> None:
     """Say where to look next after the demo."""
-    _say("\nSee it in Dagster: `make ui`, then http://127.0.0.1:3000/asset-groups for the lineage.")
+    say("\nSee it in Dagster: `make ui`, then http://127.0.0.1:3000/asset-groups for the lineage.")

@@ -93,7 +93,7 @@ class Policy:
                 f"method.lookback: expected one window, or one for each of {', '.join(REGIMES)}, "
                 f"got {dict(self.method.lookback)}"
             )
-        if self.ensemble and self.adaptive:
+        if self.adaptive and self.ensemble:
             raise ValueError("method.lookback: an ensemble has one window; expected no window per risk regime")
 
     @cached_property

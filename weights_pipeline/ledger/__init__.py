@@ -1,9 +1,9 @@
 """Ledgers: where trades and daily returns come from, and how files become accepted and rejected rows.
 
 Here belongs what a ledger source is (``source``), which exchange calendar it keeps (``calendars``), and reading: the
-cells of files (``files``), their rows (``rows``), and the identity ``accepted + rejected = read`` (``intake``). The
-rules that a row has to keep, FIFO matching and sessions are in ``core``. Here do not belong stores, partitions or
-Dagster.
+cells of files (``files``), their rows (``rows``), and the identity ``accepted + rejected = read`` (``intake``); also a
+file of daily returns that belongs to no ledger (``returns_file``). The rules that a row has to keep, FIFO matching and
+sessions are in ``core``. Here do not belong stores, partitions or Dagster.
 """
 
 from weights_pipeline.ledger.calendars import (
@@ -15,6 +15,7 @@ from weights_pipeline.ledger.calendars import (
 )
 from weights_pipeline.ledger.errors import LedgerError
 from weights_pipeline.ledger.intake import Intake, read_benchmark, read_capital, read_ledger, read_prices
+from weights_pipeline.ledger.returns_file import read_benchmark_file, read_returns_file
 from weights_pipeline.ledger.source import (
     Benchmark,
     CapitalFile,
@@ -35,9 +36,11 @@ __all__ = [
     "load_ledger_source",
     "load_sources",
     "read_benchmark",
+    "read_benchmark_file",
     "read_capital",
     "read_ledger",
     "read_prices",
+    "read_returns_file",
     "session_closes",
     "session_span",
 ]

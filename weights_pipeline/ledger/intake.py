@@ -218,7 +218,11 @@ def read_benchmark(source: LedgerSource, root: Path) -> pd.Series:
     """
     if source.benchmark is None:
         raise LedgerError(f"ledger {source.name}: benchmark: expected a file and a column, none are given")
-    path, column = source.benchmark.file, source.benchmark.column
+    return price_series(root, source.benchmark.file, source.benchmark.column)
+
+
+def price_series(root: Path, path: str, column: str) -> pd.Series:
+    """Prices of a file by its column ``date``; otherwise as :func:`read_benchmark`."""
     rows = _flawless_rows(root, path, {"date": Column(kind="date"), column: Column(kind="number")})
     prices = pd.Series(rows[column].to_numpy(), index=pd.DatetimeIndex(rows["date"]), name=column).sort_index()
     if not (prices > 0).all():

@@ -148,13 +148,13 @@ def gather(source: LedgerSource, root: Path, kind: Kind, exchange_timezone: str)
     patterns: Sequence[str] = getattr(source, kind) or ()
     parts = [read_part(root, path) for path in list_files(root, patterns, f"ledger {source.name}: {kind}")]
     if kind == "returns":
-        parts = [part for file in parts for part in _long(file)]
+        parts = [part for file in parts for part in long_parts(file)]
     for part in parts:
         require_columns(part, COLUMNS[kind])
     return Rows(kind, parts, source.timezone, exchange_timezone)
 
 
-def _long(part: Part) -> list[Part]:
+def long_parts(part: Part) -> list[Part]:
     """Daily returns as long rows: each strategy's column of a wide file becomes a part of its own."""
     names = [*part.cells, *part.unreadable]
     if {"strategy", "daily_return"} & {name.casefold() for name in names}:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from weights_pipeline.store.duckdb_store import DuckDBStore, quoted
+from weights_pipeline.store.tables import PARTITION_COLUMN
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -80,6 +81,17 @@ def weights_in_force(store: DuckDBStore, book: str | None = None, on: dt.date | 
             name = book or "NAME"
             raise NothingInForceError(f"{name}: no weights in {store.path}. Run `weights run --book {name}` first.")
         return [_in_force(connection, name, on) for name in ([book] if book else books)]
+
+
+def partition_of(store: DuckDBStore, schema: str, table_name: str, as_of: dt.date) -> str | None:
+    """Key of the partition that holds a date of a table; None where no row has that date."""
+    name = f"{quoted(schema)}.{quoted(table_name)}"
+    with store.reading() as connection:
+        row = connection.execute(
+            f"SELECT {PARTITION_COLUMN} FROM {name} WHERE as_of = ? LIMIT 1",  # noqa: S608 - quoted identifiers
+            [as_of],
+        ).fetchone()
+    return row[0] if row else None
 
 
 def _books(connection: DuckDBPyConnection) -> list[str]:

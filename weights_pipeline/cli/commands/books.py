@@ -1,0 +1,203 @@
+"""``weights books``: which books there are, what one says in words, and the schema that editors check them by."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from weights_pipeline.cli import common
+
+if TYPE_CHECKING:
+    from weights_pipeline.books import Book
+    from weights_pipeline.core.methods.base import Limits
+    from weights_pipeline.core.policy import Policy
+
+
+def add(commands: common.Commands) -> None:
+    """Declare the command and those beneath it."""
+    books = common.command(commands, "books", _list)
+    beneath = books.add_subparsers(metavar="COMMAND", title="commands")
+    validate = common.command(beneath, "validate", _validate, within=True)
+    validate.add_argument("file", type=Path, metavar="FILE", help="YAML file of a book")
+    schema = common.command(beneath, "schema", _schema, within=True)
+    schema.add_argument("--output", type=Path, metavar="FILE", help="write it to a file")
+
+
+def _list(options: argparse.Namespace) -> int:
+    """List the books: when they rebalance, by which method, inside which limits."""
+    from weights_pipeline.cli import render
+
+    found = [_summary(book) for book in common.books(common.settings()).values()]
+    if options.json:
+        common.print_json(found)
+    else:
+        render.table([list(row.values()) for row in found], [name.capitalize() for name in found[0]])
+    return 0
+
+
+def _validate(options: argparse.Namespace) -> int:
+    """Say in words what a book means, or everything that is wrong with it (exit code 2)."""
+    from weights_pipeline.books import BookError, load_book, load_starter_metrics
+    from weights_pipeline.cli import render
+    from weights_pipeline.ledger import LedgerError, load_sources
+
+    data, problems, said = common.settings().data, list[str](), dict[str, str]()
+    try:
+        book = load_book(options.file, root=data)
+        said = _in_words(book)
+    except BookError as error:
+        problems += str(error).splitlines()
+    else:
+        for check in (
+            lambda: load_starter_metrics(book, data),
+            lambda: load_sources(data / "ledgers", [book]),
+        ):
+            try:
+                check()
+            except (BookError, LedgerError) as error:
+                problems += str(error).splitlines()
+    if options.json:
+        common.print_json({"file": options.file, "valid": not problems, "problems": problems, "meaning": said})
+        return common.INVALID if problems else 0
+    if problems:
+        common.stop("\n  ".join([f"{options.file} is not a valid book:", *problems]), common.INVALID)
+    render.say(f"{options.file} is a valid book.")
+    for part, sentence in said.items():
+        render.say(f"{part.capitalize():<10}  {sentence}")
+    return 0
+
+
+def _schema(options: argparse.Namespace) -> int:
+    """Print the JSON Schema of books, for editors that complete and check YAML while it is typed."""
+    from weights_pipeline.books import book_schema
+    from weights_pipeline.cli import render
+    from weights_pipeline.store.files import write_text
+
+    text = json.dumps(book_schema(), indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False)
+    if options.output is None:
+        render.say(text)
+        return 0
+    try:
+        write_text(options.output, text + "\n")
+    except OSError as error:
+        common.stop(f"{options.output}: cannot be written: {error}", common.FAILED)
+    if options.json:
+        common.print_json({"file": options.output})
+    else:
+        render.say(f"Wrote {options.output}.")
+    return 0
+
+
+def _summary(book: Book) -> dict[str, str]:
+    policy = book.policy()
+    metric = f" on {policy.longest_lookback.metric(book.method.metric)}" if book.method.metric else ""
+    return {
+        "book": book.name,
+        "cadence": f"{book.cadence.title}, {book.timezone}",
+        "method": f"{book.method.kind}{metric}{', by market regime' if book.ensemble else ''}",
+        "rate": f"{book.adjustment.rate:g}",
+        "limits": _limits(book.limits),
+        "overlay": "none" if book.overlay is None else "applied" if book.overlay.enabled else "computed, not applied",
+        "ledger": book.ledger,
+        "account": book.account,
+    }
+
+
+def _limits(limits: Limits) -> str:
+    if limits.of == "weight":
+        return f"{limits.floor:g}..{limits.cap:g}"
+    return f"{limits.floor:g}x..{limits.cap:g}x base"
+
+
+def _in_words(book: Book) -> dict[str, str]:
+    """What each part of a book means, in a sentence."""
+    from weights_pipeline.cli.render import speed_sentence
+
+    policy, base = book.policy(), sorted(book.strategies.values())
+    return {
+        "book": f"{book.name}, for account {book.account}, on ledger {book.ledger}; owner {book.owner}.",
+        "strategies": f"{len(base)} with base weights from {base[0]:.2%} to {base[-1]:.2%}, adding up to "
+        f"{book.gross:.6g}.",
+        "cadence": f"{book.cadence.title}, {book.timezone}, on the {_period(book)}; "
+        f"stale after {_counted(book.max_age, 'day')}.",
+        "measured": _measured(book, policy),
+        "method": _method(book),
+        "limits": _limits_in_words(book),
+        "speed": speed_sentence(book.adjustment.rate),
+        "overlay": _overlay(book),
+        "ensemble": "one weight set per market regime (bull, bear, range, neutral) and one on all sessions; that of the "
+        "current regime is read, else the newest other."
+        if book.ensemble
+        else "none; there is one weight set, made on all sessions.",
+        "turnover": f"a rebalance that turns over more than {book.max_turnover:.0%} (one way) draws a warning.",
+    }
+
+
+def _period(book: Book) -> str:
+    return "calendar month before" if book.cadence.kind == "monthly" else "week that ends then"
+
+
+def _measured(book: Book, policy: Policy) -> str:
+    if not book.method.reads:
+        return "nothing that the weights depend on."
+    names = " and ".join(name.replace("_", " ") for name in book.method.reads)
+    windows = {regime: f"{each.amount} {each.unit}" for regime, each in policy.lookbacks.items()}
+    over = " or ".join(f"{window} in {regime}" for regime, window in windows.items())
+    if not policy.adaptive:
+        over = f"the last {policy.longest_lookback.amount} {policy.longest_lookback.unit}"
+    needed = policy.metrics.sessions_needed(policy.longest_lookback)
+    sentence = (
+        f"{names} over {over}, risk-free rate {policy.metrics.risk_free:.2%}; null with fewer than "
+        f"{_counted(needed, 'session')} or {_counted(policy.metrics.min_closed_lots, 'closed lot')}."
+    )
+    if policy.metrics.active_days_only:
+        sentence += " Means are taken over active days only."
+    if book.starter_metrics:
+        sentence += f" Before the twelfth month of data, blended with {book.starter_metrics}."
+    return sentence
+
+
+def _method(book: Book) -> str:
+    from dataclasses import fields
+
+    title = (type(book.method).__doc__ or "").strip().splitlines()[0].split(";")[0].rstrip(".")
+    told = {"kind", "metric", "lookback"}
+    figures = {each.name: getattr(book.method, each.name) for each in fields(book.method) if each.name not in told}
+    shown = ", ".join(f"{name} {_figure(value)}" for name, value in figures.items())
+    return f"{book.method.kind}: {title}{f' ({shown})' if shown else ''}."
+
+
+def _figure(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {figure:g}" for name, figure in value.items())
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _limits_in_words(book: Book) -> str:
+    floor, cap = f"{book.limits.floor:g}", f"{book.limits.cap:g}"
+    if book.limits.of == "weight":
+        return f"every weight stays between {floor} and {cap}, exactly."
+    if book.limits.normalisation == "proportional":
+        return (
+            f"multipliers stay between {floor} and {cap}; weights are then scaled alike and may end outside of these "
+            f"multiples of base."
+        )
+    return f"every weight stays between {floor} and {cap} times its base weight, exactly."
+
+
+def _overlay(book: Book) -> str:
+    if book.overlay is None:
+        return "none; weights are never scaled by risk."
+    profile = book.overlay.resolved_profile()
+    scalars = ", ".join(f"{regime} {scalar:g}" for regime, scalar in profile.map.items())
+    effect = "final weights are scaled" if book.overlay.enabled else "a risk scalar is computed and not applied"
+    return (
+        f"{effect}: {scalars}; smoothed with alpha {profile.alpha:g}, between {profile.floor:g} and {profile.cap:g}, "
+        f"{_counted(book.overlay.lag, 'session')} behind."
+    )
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count} {what}{'' if count == 1 else 's'}"

@@ -1,0 +1,53 @@
+"""``weights run``: a book over a range of months or weeks."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from typing import TYPE_CHECKING
+
+from weights_pipeline.cli import common
+
+if TYPE_CHECKING:
+    from weights_pipeline.runs import RunReport
+    from weights_pipeline.settings import Settings
+
+
+def add(commands: common.Commands) -> None:
+    """Declare the command."""
+    run = common.command(commands, "run", _run)
+    run.add_argument("--book", required=True, help="book to materialise, with the ledger it reads")
+    run.add_argument("--from", dest="first", metavar="YYYY-MM", help="first month")
+    run.add_argument("--to", dest="last", metavar="YYYY-MM", help="last month")
+    run.add_argument("--partition", metavar="YYYY-MM", help="one month")
+
+
+def _run(options: argparse.Namespace) -> int:
+    """Materialise a book over a range of months (the whole history when none is given)."""
+    if options.partition and (options.first or options.last):
+        common.stop("--partition names one month, --from and --to a range: give one or the other", common.INVALID)
+    first, last = options.partition or options.first, options.partition or options.last
+    report = run_book(common.settings(), options.book, first, last, as_json=options.json)
+    return 0 if report.success else common.FAILED
+
+
+def run_book(settings: Settings, book: str, first: str | None, last: str | None, *, as_json: bool) -> RunReport:
+    """Materialise a book under a progress display, and print what came of it."""
+    from weights_pipeline.cli import render
+
+    with render.progress(quiet=as_json) as progress:
+        # Imported under the progress display: Dagster takes a moment to load.
+        from weights_pipeline.books import BookError
+        from weights_pipeline.ledger import LedgerError
+        from weights_pipeline.runs import RangeError, materialise
+
+        os.environ.setdefault("DAGSTER_HOME", str(settings.home))
+        try:
+            report = materialise(settings, book, first, last, on_progress=progress)
+        except (BookError, LedgerError, RangeError) as error:
+            common.stop(str(error), common.INVALID)
+    if as_json:
+        common.print_json(report.as_dict())
+    else:
+        render.run_report(report)
+    return report

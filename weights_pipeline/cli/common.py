@@ -1,0 +1,107 @@
+"""What commands share: how they are declared, what they are told by the environment, how they end.
+
+Here belongs nothing that a single command needs alone, and no import that takes time.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime as dt
+import json
+import math
+import os
+import re
+import sys
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, NoReturn
+
+if TYPE_CHECKING:
+    from weights_pipeline.books import Book
+    from weights_pipeline.settings import Settings
+    from weights_pipeline.store.duckdb_store import DuckDBStore
+
+    Commands = argparse._SubParsersAction[argparse.ArgumentParser]
+
+FAILED, INVALID, NOTHING = 1, 2, 3
+
+
+def command(
+    commands: Commands, name: str, function: Callable[[argparse.Namespace], int], *, within: bool = False
+) -> argparse.ArgumentParser:
+    """Declare a command: the first line of its function's docstring is its help, and it knows ``--json``.
+
+    ``within`` says that it belongs to a command that can be called by itself, whose ``--json`` it must not take back.
+    """
+    text = (function.__doc__ or "").strip()
+    added = commands.add_parser(name, help=text.splitlines()[0], description=text)
+    added.set_defaults(command=function)
+    default = argparse.SUPPRESS if within else False
+    added.add_argument("--json", action="store_true", default=default, help="print JSON instead of a table")
+    return added
+
+
+def day(text: str) -> dt.date:
+    """Parse a day; argparse names this function when it cannot."""
+    return dt.date.fromisoformat(text)
+
+
+def month(text: str) -> dt.date:
+    """Parse a month as its first day; argparse names this function when it cannot."""
+    if not re.fullmatch(r"\d{4}-\d\d", text):
+        raise ValueError(text)
+    return dt.date.fromisoformat(f"{text}-01")
+
+
+def settings() -> Settings:
+    """Settings of this machine; ends the command where they are not usable."""
+    from weights_pipeline.settings import Settings, SettingsError
+
+    try:
+        return Settings.from_environment(os.environ)
+    except SettingsError as error:
+        stop(str(error), INVALID)
+
+
+def store(where: Settings) -> DuckDBStore:
+    """The store of this machine; it need not exist yet."""
+    from weights_pipeline.store.duckdb_store import DuckDBStore
+
+    return DuckDBStore(where.store_path, lock_timeout=where.lock_timeout)
+
+
+def books(where: Settings) -> dict[str, Book]:
+    """All books, by name; ends the command where one of them is not valid."""
+    from weights_pipeline.books import BookError, load_books
+
+    try:
+        return load_books(where.data / "books")
+    except BookError as error:
+        stop(str(error), INVALID)
+
+
+def book_named(where: Settings, name: str) -> Book:
+    """The book of a name; ends the command where there is none."""
+    known = books(where)
+    if name not in known:
+        stop(f"unknown book {name!r}; there are {', '.join(known)}", INVALID)
+    return known[name]
+
+
+def print_json(content: Any) -> None:
+    """Print JSON; a number that is none is null, and what JSON does not know is text."""
+    sys.stdout.write(json.dumps(without_nan(content), indent=2, default=str, allow_nan=False) + "\n")
+
+
+def without_nan(content: Any) -> Any:
+    """Content with null in place of every NaN."""
+    if isinstance(content, Mapping):
+        return {key: without_nan(value) for key, value in content.items()}
+    if isinstance(content, list | tuple):
+        return [without_nan(value) for value in content]
+    return None if isinstance(content, float) and math.isnan(content) else content
+
+
+def stop(message: str, code: int) -> NoReturn:
+    """End the command with a message for a person and an exit code for a machine."""
+    sys.stderr.write(f"weights: {message}\n")
+    sys.exit(code)

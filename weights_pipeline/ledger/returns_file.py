@@ -1,0 +1,163 @@
+"""One file of daily returns, read by itself: for whoever tries a policy out and has no ledger.
+
+Here belong the reading of that file and of the benchmark beside it. Nothing may be wrong in them: there is no
+quarantine, and whoever gave the file is there to correct it. Daily returns that a ledger names are read in ``intake``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from weights_pipeline.core.history import ReturnHistory
+from weights_pipeline.core.lots import RETURN_COLUMNS, Column, Fault, duplicate_faults, parse_cells, return_faults
+from weights_pipeline.ledger.calendars import calendar_sessions, recorded_bounds
+from weights_pipeline.ledger.errors import LedgerError
+from weights_pipeline.ledger.files import Part, read_part, require_columns
+from weights_pipeline.ledger.intake import price_series
+from weights_pipeline.ledger.rows import long_parts
+
+_COLUMNS = {
+    **RETURN_COLUMNS,
+    "closed_lots": Column(kind="number", required=False),
+    "winning_lots": Column(kind="number", required=False),
+    "active": Column(kind="text", required=False),
+}
+_LOTS = ["closed_lots", "winning_lots"]
+_FLAGS = {"true": True, "1": True, "false": False, "0": False}
+_MARGIN = pd.Timedelta(days=14)
+_FLAWS_SHOWN = 8
+
+
+def read_returns_file(file: Path, *, calendar: str, strategies: Collection[str]) -> ReturnHistory:
+    """Read daily returns of a book's strategies.
+
+    Parameters
+    ----------
+    file
+        CSV or Parquet. Either long (``session``, ``strategy``, ``daily_return`` and perhaps ``closed_lots``,
+        ``winning_lots`` and ``active``, as in the table ``strategy_returns``) or wide (``date`` or ``session``, and one
+        column per strategy). Other columns of a long file are not looked at. A session after a strategy's first that
+        has no row, or an empty cell, is a return of 0.
+    calendar
+        Calendar of the exchange that says what a session is.
+    strategies
+        Names that may occur.
+
+    Returns
+    -------
+    ReturnHistory
+        On every session from the first of the month in which the returns begin to their last. Where the file does not
+        say what is active, that is a strategy whose return is not 0.
+
+    Raises
+    ------
+    LedgerError
+        The file cannot be read, or anything in it is wrong; the message says on which lines (of Parquet: rows).
+    """
+    file = file.resolve()
+    parts = long_parts(read_part(file.parent, file.name))
+    for part in parts:
+        require_columns(part, _COLUMNS)
+    cells = pd.concat([part.cells for part in parts], ignore_index=True)
+    lines = np.concatenate([part.line for part in parts])
+    typed, faults = parse_cells(cells, _COLUMNS, timezone="UTC", exchange_timezone="UTC")
+    days = typed["session"].dropna()
+    if days.empty:
+        _refuse(parts, lines, faults)
+        raise LedgerError(f"{file}: has no row below its header; expected {', '.join(RETURN_COLUMNS)}")
+
+    low, high = (pd.Timestamp(day) for day in recorded_bounds(calendar))
+    around = calendar_sessions(calendar, max(days.min() - _MARGIN, low).date(), min(days.max() + _MARGIN, high).date())
+    faults += return_faults(typed, around, first=around[0])
+    content = typed.drop(columns=["active"]).assign(active=typed["active"].str.lower())
+    faults += duplicate_faults(
+        content, ["session", "strategy"], code="duplicate_return", place=lambda row: f"line {lines[row]}"
+    )
+    faults += _lot_faults(typed) + _flag_faults(content["active"]) + _unknown(typed["strategy"], strategies)
+    _refuse(parts, lines, faults)
+
+    sessions = around[(around >= days.min().replace(day=1)) & (around <= days.max())]
+    spread = {
+        name: content.pivot(index="session", columns="strategy", values=name).reindex(sessions)
+        for name in ["daily_return", *_LOTS, "active"]
+    }
+    given = spread["daily_return"]
+    returns = given.fillna(0.0).where(given.notna().cumsum() > 0)
+    lots = {
+        name: np.asfortranarray(spread[name].fillna(0.0).to_numpy(np.int64)) if typed[name].notna().any() else None
+        for name in _LOTS
+    }
+    flags = spread["active"].map(_FLAGS.get, na_action="ignore")
+    active = flags.where(flags.notna(), returns.fillna(0.0) != 0)
+    try:
+        return ReturnHistory(
+            sessions=sessions,
+            strategies=tuple(given.columns),
+            returns=np.asfortranarray(returns.to_numpy(np.float64)),
+            closed_lots=lots["closed_lots"],
+            winning_lots=lots["winning_lots"],
+            active=np.asfortranarray(active.to_numpy(np.bool_)),
+        )
+    except ValueError as error:
+        raise LedgerError(f"{file.name}: {error}") from error
+
+
+def read_benchmark_file(file: Path) -> pd.Series:
+    """Prices of a benchmark by date: of the column ``close``, or the only one beside ``date``.
+
+    Raises
+    ------
+    LedgerError
+        There is no such column, or see :func:`~weights_pipeline.ledger.intake.read_benchmark`.
+    """
+    file = file.resolve()
+    names = [str(name) for name in read_part(file.parent, file.name).cells if name != "date"]
+    if "close" not in names and len(names) != 1:
+        raise LedgerError(
+            f"{file.name}: expected the columns date and close, or date and one other; found {', '.join(names)}"
+        )
+    return price_series(file.parent, file.name, "close" if "close" in names else names[0])
+
+
+def _lot_faults(typed: pd.DataFrame) -> list[Fault]:
+    """Lot counts are whole numbers, in all rows or in none."""
+    faults = []
+    for name in _LOTS:
+        counts = typed[name]
+        odd = (counts < 0) | (counts % 1 != 0) & counts.notna()
+        faults += [
+            Fault(i, "bad_count", f"{name}: {counts[i]:g} is no count of lots") for i in np.flatnonzero(odd).tolist()
+        ]
+        if counts.notna().any():
+            gaps = np.flatnonzero(counts.isna()).tolist()
+            faults += [Fault(i, "missing_count", f"{name}: is empty, but is given in other rows") for i in gaps]
+    return faults
+
+
+def _flag_faults(active: pd.Series) -> list[Fault]:
+    odd = np.flatnonzero(active.notna() & ~active.isin(list(_FLAGS))).tolist()
+    return [Fault(i, "bad_flag", f"active: {active[i]!r} is not true or false") for i in odd]
+
+
+def _unknown(names: pd.Series, strategies: Collection[str]) -> list[Fault]:
+    """One fault for each unknown name, at its first row."""
+    rows = np.flatnonzero(names.notna() & ~names.isin(list(strategies)) & ~names.duplicated()).tolist()
+    known = ", ".join(sorted(strategies))
+    return [Fault(i, "unknown_strategy", f"strategy: {names[i]!r} is not in the book, which has {known}") for i in rows]
+
+
+def _refuse(parts: list[Part], lines: NDArray[np.intp], faults: list[Fault]) -> None:
+    flaws = [(line, detail) for part in parts for line, detail, _ in part.malformed]
+    flaws += [(int(lines[fault.row]), fault.detail) for fault in faults]
+    if not flaws:
+        return
+    name = parts[0].name.split("#")[0]
+    unit = "row" if name.lower().endswith(".parquet") else "line"
+    shown = [f"  {unit} {line}: {detail}" for line, detail in sorted(set(flaws))[:_FLAWS_SHOWN]]
+    more = ["  …"] if len(set(flaws)) > _FLAWS_SHOWN else []
+    raise LedgerError("\n".join([f"{name}: {len(set(flaws))} cells or lines to correct:", *shown, *more]))
