@@ -31,7 +31,8 @@ def asset_check(check: Check, asset: dg.AssetKey) -> dg.AssetChecksDefinition:
     )
     def evaluate(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
         store: DuckDBStore = context.resources.store
-        return as_result(check.run(store), error=check.error)
+        with store.view():
+            return as_result(check.run(store), error=check.error)
 
     return evaluate
 

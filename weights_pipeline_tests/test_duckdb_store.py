@@ -37,6 +37,26 @@ def test_write_replaces_only_its_own_partitions(store):
     assert store.read("book", small_table(), ["2020-02-01"])["name"].tolist() == ["a"]
 
 
+def test_reads_inside_a_view_share_one_connection_and_state(store, monkeypatch):
+    with store.view():
+        assert store.read("book", small_table()).empty
+    write(store, frame())
+    opened = []
+    connect = duckdb.connect
+    monkeypatch.setattr(duckdb, "connect", lambda *args, **kwargs: opened.append(args) or connect(*args, **kwargs))
+    with store.view():
+        before = store.read("book", small_table())
+        store.partitions("book", "small")
+        with store.view():
+            pd.testing.assert_frame_equal(store.read("book", small_table()), before)
+        assert len(opened) == 1
+    write(store, frame())
+    assert len(opened) == 2
+    with pytest.raises(ZeroDivisionError), store.view():
+        1 / 0  # noqa: B018
+    assert len(store.read("book", small_table())) == len(before)
+
+
 def test_manifest_tells_rows_hash_run_and_instant(store):
     written = write(store, frame(), run_id="r1")
     records = store.partitions("book", "small")

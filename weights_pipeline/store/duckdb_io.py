@@ -136,9 +136,10 @@ class FrameTypeHandler(DbTypeHandler[pd.DataFrame]):
         if (context.definition_metadata or {}).get("preceding_only", False):
             needed = [window for window in needed if window.key < own.start]
         keys = [window.key for window in needed]
-        records = connection.partitions(table_slice.schema, table.name)
-        _require(context, f"{table_slice.schema}.{table.name}", needed, last, records)
-        return connection.read(table_slice.schema, table, keys, columns=table_slice.columns)
+        with connection.view():
+            records = connection.partitions(table_slice.schema, table.name)
+            _require(context, f"{table_slice.schema}.{table.name}", needed, last, records)
+            return connection.read(table_slice.schema, table, keys, columns=table_slice.columns)
 
 
 class StoreIOManager(DuckDBIOManager):

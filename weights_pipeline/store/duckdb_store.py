@@ -43,6 +43,16 @@ CREATE TABLE IF NOT EXISTS {_MANIFEST} (
 _PROCESS_LOCK = threading.RLock()
 
 
+class _Reading(threading.local):
+    """Reading connections that a thread holds open, by path."""
+
+    def __init__(self) -> None:
+        self.connections: dict[Path, duckdb.DuckDBPyConnection] = {}
+
+
+_READING = _Reading()
+
+
 class StoreLockedError(Exception):
     """Another process held the file for longer than the time-out."""
 
@@ -81,8 +91,25 @@ class DuckDBStore:
             raise FileNotFoundError(
                 f"store {self.path} does not exist: nothing has been materialised yet. Run `weights run` first."
             )
+        held = _READING.connections
+        if self.path in held:
+            yield held[self.path]
+            return
         with self._connected(read_only=True) as connection:
-            yield connection
+            held[self.path] = connection
+            try:
+                yield connection
+            finally:
+                del held[self.path]
+
+    @contextmanager
+    def view(self) -> Iterator[None]:
+        """Let all reads inside share one connection: they see one state of the store, and opening it is paid once."""
+        if not self.path.exists():
+            yield
+            return
+        with self.reading():
+            yield
 
     @contextmanager
     def writing(self) -> Iterator[duckdb.DuckDBPyConnection]:
