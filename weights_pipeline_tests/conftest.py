@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from weights_pipeline.books import load_books
+from weights_pipeline.definitions import build_definitions
 from weights_pipeline.runs import RunReport, materialise
 from weights_pipeline.settings import Settings
 from weights_pipeline.store import catalog
@@ -117,6 +118,18 @@ class Desk:
         report = self.run(first, last, book)
         assert report.success, report.errors
         return report
+
+    def rebalance(self, book: str, first: str, last: str | None = None) -> None:
+        """Run a book's own job over partitions, on the ledger as it is in the store."""
+        tags = {"dagster/asset_partition_range_start": first, "dagster/asset_partition_range_end": last or first}
+        job = build_definitions(self.settings).resolve_job_def(book)
+        assert job.execute_in_process(instance=self.instance, tags=tags).success
+
+    def forget(self, book: str) -> None:
+        """Drop everything that the store holds of a book."""
+        with self.store.writing() as connection:
+            connection.execute(f"DROP SCHEMA {book} CASCADE").fetchall()
+            connection.execute("DELETE FROM store.partitions WHERE table_schema = ?", [book]).fetchall()
 
     def hashes(self, until: str = "9999", book: str | None = None) -> dict[tuple[str, str, str], str]:
         """Content hash of every partition of every table, of the ledger and a book or of one book alone."""

@@ -677,6 +677,19 @@ def test_a_starter_stands_in_for_a_strategy_never_seen():
     assert got["sharpe"][1:] == ("insufficient", "none")
 
 
+def test_starter_metrics_are_not_used_before_they_were_known():
+    sessions = pd.bdate_range("2020-01-01", "2020-06-30")
+    unlike = ReturnHistory.from_arrays(np.zeros((len(sessions), 1)), sessions, ["other"])
+    days = sessions[[20, 60, 61, 100]]
+    known = dataclasses.replace(STARTER, known_from=days[2].date())
+    table = metrics_table(unlike, days, YEAR, strategies=["new"], starter={"new": known})
+    calmar = table[table["metric"] == "calmar_12m"].set_index("as_of")
+    assert calmar["source"].tolist() == ["none", "none", "starter", "starter"]
+    assert calmar["value"].isna().tolist() == [True, True, False, False]
+    ever = metrics_table(unlike, days, YEAR, strategies=["new"], starter={"new": STARTER})
+    assert (ever.loc[ever["metric"] == "calmar_12m", "source"] == "starter").all()
+
+
 def test_starter_metrics_belong_to_the_twelve_month_lookback():
     h = history(market(30, 1))
     for lookback in (QUARTER, Lookback(252, "sessions"), Lookback(6, "months")):

@@ -18,7 +18,7 @@ from weights_pipeline.runs import RangeError
 from weights_pipeline.settings import Settings
 from weights_pipeline.store import catalog
 from weights_pipeline.store.duckdb_store import DuckDBStore
-from weights_pipeline_tests.conftest import DATA, LEDGER, WEEKLY_BOOKS, cut_ledger, edit_yaml
+from weights_pipeline_tests.conftest import DATA, LEDGER, WEEKLY_BOOKS, Desk, cut_ledger, edit_yaml
 
 SHARPE, ENSEMBLE = WEEKLY_BOOKS
 BOTH = pytest.mark.parametrize("book", WEEKLY_BOOKS)
@@ -58,28 +58,30 @@ def test_a_week_sees_the_sessions_that_had_closed_by_its_end(finished_weekly, bo
 
 @BOTH
 def test_weeks_one_by_one_and_again_give_the_bytes_of_one_range(finished_weekly, weekly_data, desk, book):
-    other = desk(weekly_data)
-    other.done("2012-01", "2012-03", book)
-    keys = sorted(finished_weekly.store.partitions(book, "final_weights"))
-    april = [key for key in keys if key.startswith("2012-04")]
-    other.done(april[0], book=book)
-    other.done(april[1], april[-1], book)
-    other.done("2012-03", "2012-04", book)
-    assert other.hashes(book=book) == finished_weekly.hashes(until=april[-1], book=book)
+    other = desk(weekly_data, like=finished_weekly)
+    other.forget(book)
+    keys = [key for key in sorted(finished_weekly.store.partitions(book, "final_weights")) if key < "2012-05"]
+    other.rebalance(book, keys[0], keys[-4])
+    for key in keys[-3:-1]:
+        other.rebalance(book, key)
+    other.rebalance(book, keys[-5], keys[-1])
+    assert other.hashes(book=book) == finished_weekly.hashes(until=keys[-1], book=book)
 
 
-@BOTH
-def test_taking_the_future_away_changes_no_week(finished_weekly, weekly_data, tmp_path, desk, book):
+def test_taking_the_future_away_changes_no_week(finished_weekly, weekly_data, tmp_path, desk):
     data = shutil.copytree(weekly_data, tmp_path / "blind")
-    # The week ends on a Sunday in the middle of June.
+    # The week ends in the night after a Sunday in the middle of June.
     cut_ledger(data, "2012-06-16")
-    edit_yaml(data / "ledgers" / "sample.yaml", last_month=None)
+    open_ended(data)
+    blind = desk(data)
+    blind.done("2012-01", "2012-06-11", ENSEMBLE)
+    assert blind.hashes(book=ENSEMBLE) == finished_weekly.hashes(until="2012-06-11", book=ENSEMBLE)
+
+
+def open_ended(data):
+    """Let the ledger's months go on."""
     source = data / "ledgers" / "sample.yaml"
     source.write_text("".join(f"{line}\n" for line in source.read_text().splitlines() if "last_month" not in line))
-    last = {SHARPE: "2012-06-10", ENSEMBLE: "2012-06-11"}[book]
-    blind = desk(data)
-    blind.done("2012-01", last, book)
-    assert blind.hashes(book=book) == finished_weekly.hashes(until=last, book=book)
 
 
 def run_at(settings, instance, monkeypatch, job, first, last, now):
@@ -91,15 +93,11 @@ def run_at(settings, instance, monkeypatch, job, first, last, now):
     return definitions.resolve_job_def(job).execute_in_process(instance=instance, tags=tags, raise_on_error=False)
 
 
-@pytest.mark.parametrize(
-    ("book", "week", "end"),
-    [(SHARPE, "2012-05-06", "2012-05-13T18:00-04:00"), (ENSEMBLE, "2012-05-07", "2012-05-14T02:00+00:00")],
-)
-def test_a_week_in_an_open_month(finished_weekly, weekly_data, tmp_path, instance, monkeypatch, book, week, end):
+def test_a_week_in_an_open_month(finished_weekly, weekly_data, tmp_path, instance, monkeypatch):
     """The ledger is read on Friday at noon and on Sunday morning; the week may only be computed after the latter."""
+    book, week, end = SHARPE, "2012-05-06", "2012-05-13T18:00-04:00"
     data = shutil.copytree(weekly_data, tmp_path / "open")
-    source = data / "ledgers" / "sample.yaml"
-    source.write_text("".join(f"{line}\n" for line in source.read_text().splitlines() if "last_month" not in line))
+    open_ended(data)
     settings = Settings(data=data, home=tmp_path / "home")
     store = DuckDBStore(settings.store_path)
     first = sorted(finished_weekly.store.partitions(book, "final_weights"))[0]
@@ -115,22 +113,7 @@ def test_a_week_in_an_open_month(finished_weekly, weekly_data, tmp_path, instanc
     assert run("sample_ledger", "2012-05-01", "2012-05-01", "2012-05-13T05:30-04:00").success
     assert store.read(LEDGER, catalog.STRATEGY_RETURNS)["session"].max() == pd.Timestamp("2012-05-11")
     assert run(book, first, week, end).success
-    expected = finished_weekly.hashes(until=week, book=book)
-    assert {key: h for key, h in DeskLike(store).hashes(book).items() if key in expected} == expected
-
-
-class DeskLike:
-    """Hashes of a store without a desk."""
-
-    def __init__(self, store):
-        self.store = store
-
-    def hashes(self, book):
-        return {
-            (book, table.name, key): record.content_hash
-            for table in catalog.TABLES.values()
-            for key, record in self.store.partitions(book, table.name).items()
-        }
+    assert Desk(data, settings.home, instance).hashes(book=book) == finished_weekly.hashes(until=week, book=book)
 
 
 def tick(definitions, name, when):
@@ -152,8 +135,7 @@ def tick(definitions, name, when):
 )
 def test_weekly_schedules_tick_for_the_week_that_has_just_ended(weekly_data, tmp_path, name, cron, when, partition):
     data = shutil.copytree(weekly_data, tmp_path / "open")
-    source = data / "ledgers" / "sample.yaml"
-    source.write_text("".join(f"{line}\n" for line in source.read_text().splitlines() if "last_month" not in line))
+    open_ended(data)
     definitions = build_definitions(Settings(data=data, home=tmp_path / "home"))
     schedule = definitions.resolve_schedule_def(f"{name}_rebalance")
     assert schedule.cron_schedule == cron

@@ -560,7 +560,7 @@ def marked_returns(
     return pd.Series(gains - fees, index=sessions) / strategy.capital_on(sessions)
 
 
-def starter(strategy: Strategy, closes: pd.DataFrame) -> dict[str, float | int] | None:
+def starter(strategy: Strategy, closes: pd.DataFrame) -> dict[str, float | int | str] | None:
     """Figures of the twelve months before the start, from a two-year backtest of the same rule.
 
     None where the prices do not reach back that far, or there was no drawdown and hence no ratio.
@@ -581,6 +581,7 @@ def starter(strategy: Strategy, closes: pd.DataFrame) -> dict[str, float | int] 
         "twelve_month_max_drawdown": drawdown,
         "calmar_ratio": round(total / drawdown, 4),
         "months_of_data": 12,
+        "known_from": strategy.start,
     }
 
 
@@ -712,7 +713,7 @@ def main() -> None:
 
     all_lots: list[Lot] = []
     all_fills: list[Fill] = []
-    starters: dict[str, dict[str, float | int]] = {}
+    starters: dict[str, dict[str, float | int | str]] = {}
     columns = ["strategy", "sleeve", "rule", "input", "from", "to", "lots"]
     columns += ["a year", "return", "volatility", "max DD", "marked max DD"]
     print("|", " | ".join(columns), "|")

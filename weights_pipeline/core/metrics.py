@@ -142,7 +142,7 @@ def metrics_grid(
 
     blend, blended = np.zeros(w.n.shape, dtype=np.bool_), dict[str, FloatArray]()
     if starter and lookback.is_one_year:
-        blend, blended = _built_up(w, names, starter)
+        blend, blended = _built_up(w, names, history.sessions[rows], starter)
 
     def by_session(cells: NDArray[Any]) -> NDArray[Any]:
         # Windows run strategy by strategy, as the kernel likes them; tables run day by day.
@@ -270,14 +270,15 @@ def _window_quantities(
 
 
 def _built_up(
-    w: WindowQuantities, names: tuple[str, ...], starter: Mapping[str, StarterMetrics]
+    w: WindowQuantities, names: tuple[str, ...], as_of: pd.DatetimeIndex, starter: Mapping[str, StarterMetrics]
 ) -> tuple[BoolArray, dict[str, FloatArray]]:
     """Return where the build-up applies, shape (S·A,), and what it gives there, by metric."""
-    figures = np.full((len(names), 2), np.nan)
+    figures = np.full((len(names), len(as_of), 2), np.nan)
     for i, name in enumerate(names):
         if (given := starter.get(name)) is not None:
-            figures[i] = given.twelve_month_return, given.twelve_month_max_drawdown
-    starter_return, starter_drawdown = figures.repeat(len(w.n) // max(1, len(names)), axis=0).T
+            known = as_of >= pd.Timestamp(given.known_from or as_of.min())
+            figures[i, known] = given.twelve_month_return, given.twelve_month_max_drawdown
+    starter_return, starter_drawdown = figures.reshape(-1, 2).T
     annual, drawdown = build_up(starter_return, starter_drawdown, w.months, w.total_return, w.max_drawdown)
     applies = ~np.isnan(starter_return) & (w.months < MONTHS_PER_YEAR)
     calmar, *_ = calmar_of(annual, drawdown)

@@ -5,6 +5,7 @@ Here belong their validation and the build-up. Here do not belong live metrics (
 
 from __future__ import annotations
 
+import datetime as dt
 import math
 from dataclasses import dataclass
 from typing import ClassVar
@@ -31,6 +32,9 @@ class StarterMetrics:
         Return over drawdown, as stated; refused when more than 1% off.
     months_of_data : int
         Months behind the figures, 1 to 12.
+    known_from : date, optional
+        First day on which the figures were known; before it they are not used. Without it they count as known ever
+        since, which in a recomputed history would look ahead.
     """
 
     __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
@@ -39,6 +43,7 @@ class StarterMetrics:
     twelve_month_max_drawdown: float
     calmar_ratio: float
     months_of_data: int
+    known_from: dt.date | None = None
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.twelve_month_return) and self.twelve_month_return > -1):
