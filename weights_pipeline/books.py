@@ -93,10 +93,17 @@ class Weekly(_Model):
 Cadence = Annotated[Monthly | Weekly, Field(discriminator="kind")]
 
 
+Rate = Annotated[float, Field(gt=0, le=1)]
+Turnover = Annotated[float, Field(gt=0)]
+
+
 class Adjustment(_Model):
     """How fast realised weights follow their targets: ``w += rate · (target − w)`` each rebalance."""
 
-    rate: float = Field(gt=0, le=1)
+    rate: Rate | dict[str, Rate] = Field(description="Share of the gap closed; one number, or one per risk regime.")
+    turnover_cap: Turnover | dict[str, Turnover] | None = Field(
+        default=None, description="Largest one-way turnover of a rebalance, which a longer step is shortened to."
+    )
 
 
 def _known_zone(value: str) -> str:
@@ -159,6 +166,7 @@ class Book(_Model):
             method=self.method,
             limits=self.limits,
             rate=self.adjustment.rate,
+            turnover_cap=self.adjustment.turnover_cap,
             metrics=self.metrics,
             overlay=self.overlay,
             ensemble=self.ensemble is not None,

@@ -202,7 +202,7 @@ def book_checks(book: Book, source: LedgerSource, root: Path) -> list[Check]:
             catalog.FINAL_WEIGHTS,
             "Final weights are the realised ones, scaled where the overlay is enabled.",
             lambda store: verify.overlay_applied(
-                final(store), realized(store), store.read(book.name, catalog.RISK_SCALAR)
+                final(store), realized(store), store.read(book.name, catalog.RISK_SCALAR), policy.overlay
             ),
             blocking=True,
         ),
@@ -272,7 +272,7 @@ def _overlay_checks(book: Book, source: LedgerSource, overlay: AllocatorParamete
     def read(table: Table) -> Callable[[DuckDBStore], pd.DataFrame]:
         return lambda store: store.read(book.name, table)
 
-    scalars = read(catalog.RISK_SCALAR)
+    state, regimes, scalars = read(catalog.ALLOCATOR_STATE), read(catalog.RISK_REGIME), read(catalog.RISK_SCALAR)
 
     def coverage(store: DuckDBStore) -> Finding:
         weights = store.read(book.name, catalog.REALIZED_WEIGHTS)
@@ -284,6 +284,18 @@ def _overlay_checks(book: Book, source: LedgerSource, overlay: AllocatorParamete
         return verify.state_coverage(invested, state, WARM_UP_SESSIONS, MAX_STATE_LOST)
 
     return [
+        Check(
+            "alignment",
+            book.name,
+            catalog.ALLOCATOR_STATE,
+            "The state speaks of the portfolio that was held, unscaled.",
+            lambda store: verify.aligned_state(
+                state(store),
+                store.read(book.name, catalog.REALIZED_WEIGHTS),
+                store.read(source.schema_name, catalog.STRATEGY_RETURNS),
+            ),
+            blocking=True,
+        ),
         Check(
             "coverage",
             book.name,
@@ -297,7 +309,7 @@ def _overlay_checks(book: Book, source: LedgerSource, overlay: AllocatorParamete
             book.name,
             catalog.RISK_REGIME,
             "No regime is left for a calmer one before its minimum stay.",
-            lambda store: verify.sticky_regimes(read(catalog.RISK_REGIME)(store), overlay.thresholds),
+            lambda store: verify.sticky_regimes(regimes(store), overlay.thresholds),
             blocking=True,
         ),
         Check(
@@ -313,8 +325,39 @@ def _overlay_checks(book: Book, source: LedgerSource, overlay: AllocatorParamete
             book.name,
             catalog.RISK_SCALAR,
             "Scalars are the smoothed targets of the stored regimes.",
-            lambda store: verify.scalar_recursion(scalars(store), profile),
+            lambda store: verify.scalar_recursion(scalars(store), overlay.profiles()),
             blocking=True,
+        ),
+        Check(
+            "smoothness",
+            book.name,
+            catalog.RISK_SCALAR,
+            "No scalar moves further in a session than its smoothing allows.",
+            lambda store: verify.smooth_scalars(scalars(store), profile),
+        ),
+        Check(
+            "no_null_propagation",
+            book.name,
+            catalog.RISK_SCALAR,
+            "Every session with a state has a regime and a scalar, and nothing required is null.",
+            lambda store: verify.same_sessions(state(store), regimes(store), scalars(store)),
+            blocking=True,
+        ),
+        Check(
+            "ordered_by_regime",
+            book.name,
+            catalog.RISK_SCALAR,
+            "The mean scalar of a worse regime is not above that of a calmer one.",
+            lambda store: verify.ordered_scalars(scalars(store)),
+            error=False,
+        ),
+        Check(
+            "audit",
+            book.name,
+            catalog.ALLOCATOR_AUDIT,
+            "Scaled against unscaled over the whole history, within the book's gates.",
+            lambda store: verify.audit_gates(store.read(book.name, catalog.ALLOCATOR_AUDIT), overlay.audit),
+            error=False,
         ),
     ]
 
@@ -375,10 +418,10 @@ def _recomputed(
         targets = chain.target_table(chain.metric_rows(seen, date, policy), policy)
     realized = history[catalog.REALIZED_WEIGHTS]
     past = realized[realized["as_of"] < as_of]
-    newest = chain.realized_table(past, targets, policy, calendar)
+    newest = chain.realized_table(past, targets, policy, calendar, returns)
     scalars = None
     if policy.overlay is not None:
         state = chain.state_table(returns, pd.concat([past, newest]), policy.overlay.sleeves)
         regimes = chain.regime_table(state, policy.overlay.thresholds)
-        scalars = chain.scalar_table(regimes, policy.overlay.resolved_profile())
+        scalars = chain.scalar_table(regimes, policy.overlay)
     return chain.final_table(newest, scalars, policy, calendar)

@@ -11,15 +11,14 @@ from typing import Any
 
 import dagster as dg
 
-from weights_pipeline.assets.allocator import allocator_assets
+from weights_pipeline.assets.allocator import allocator_assets, daily_assets
 from weights_pipeline.assets.ledger import ledger_assets
 from weights_pipeline.assets.weights import weight_assets
 from weights_pipeline.books import load_books, load_starter_metrics
 from weights_pipeline.checklist import book_checks, ledger_checks
 from weights_pipeline.checks import asset_check
 from weights_pipeline.ledger import load_sources
-from weights_pipeline.partitions import ledger_months
-from weights_pipeline.schedules import ledger_schedule, rebalance_schedule
+from weights_pipeline.schedules import daily_schedule, ledger_schedule, rebalance_schedule
 from weights_pipeline.settings import Settings
 from weights_pipeline.store.duckdb_io import StoreIOManager
 from weights_pipeline.store.duckdb_store import DuckDBStore
@@ -47,22 +46,34 @@ def build_definitions(settings: Settings) -> dg.Definitions:
             description=f"Read the ledger {source.name!r} and compute daily strategy returns.",
         )
         jobs.append(job)
-        schedules.append(ledger_schedule(source, ledger_months(source), job))
+        schedules.append(ledger_schedule(source, job))
     for book in books.values():
         source = sources[book.ledger]
         policy = book.policy(load_starter_metrics(book, settings.data))
-        assets += weight_assets(book, source, policy) + allocator_assets(book, source, policy)
+        daily = daily_assets(book, source, policy)
+        assets += weight_assets(book, source, policy) + allocator_assets(book, source, policy, settings.artefacts)
+        assets += daily
         checks += [
             asset_check(c, dg.AssetKey([c.schema, c.table.name])) for c in book_checks(book, source, settings.data)
         ]
+        every_day = dg.AssetSelection.assets(*daily)
         job = dg.define_asset_job(
             book.name,
-            selection=dg.AssetSelection.key_prefixes(book.name),
+            selection=dg.AssetSelection.key_prefixes(book.name) - every_day,
             description=f"{book.description} From metrics to final weights.",
             tags={"book": book.name},
         )
         jobs.append(job)
         schedules.append(rebalance_schedule(book, job))
+        if daily:
+            job = dg.define_asset_job(
+                f"{book.name}_daily",
+                selection=every_day,
+                description=f"Weights of {book.name} for the session after each session.",
+                tags={"book": book.name},
+            )
+            jobs.append(job)
+            schedules.append(daily_schedule(book, source, job))
     return dg.Definitions(
         assets=assets,
         asset_checks=checks,

@@ -46,6 +46,11 @@ def ledger_window(lookback: Lookback, source: LedgerSource, book: Book) -> dg.Pa
     return _back(lookback.full_months + 2, book) if _same_zone(source, book) else dg.AllPartitionMapping()
 
 
+def own_past(book: Book, source: LedgerSource) -> dg.PartitionMapping:
+    """Every partition of the book before the partition itself: what a recursion on its whole past continues from."""
+    return _back(_months(source) + 1, book, end=-1)
+
+
 def _same_zone(source: LedgerSource, book: Book | None) -> bool:
     # Dagster maps windows of time in one zone only. Over different zones every month is mapped, and the store loads
     # those that begin before the partition ends.
@@ -58,11 +63,13 @@ def _months(source: LedgerSource) -> int:
     return (last_year - year) * 12 + last_month - month
 
 
-def _back(months: int, book: Book | None) -> dg.TimeWindowPartitionMapping:
+def _back(months: int, book: Book | None, end: int = 0) -> dg.TimeWindowPartitionMapping:
     # Offsets count partitions of the one that looks back.
     weekly = book is not None and isinstance(book.cadence, Weekly)
     count = math.ceil(months * _WEEKS_A_MONTH) + 1 if weekly else months
-    return dg.TimeWindowPartitionMapping(start_offset=-count, allow_nonexistent_upstream_partitions=True)
+    return dg.TimeWindowPartitionMapping(
+        start_offset=-count, end_offset=end, allow_nonexistent_upstream_partitions=True
+    )
 
 
 def ledger_months(source: LedgerSource) -> dg.MonthlyPartitionsDefinition:
@@ -88,6 +95,18 @@ def book_partitions(book: Book, source: LedgerSource) -> dg.TimeWindowPartitions
         day_offset=(WEEKDAYS.index(book.cadence.weekday) + 1) % 7,
         hour_offset=book.cadence.time.hour,
         minute_offset=book.cadence.time.minute,
+    )
+
+
+def months_so_far(source: LedgerSource) -> dg.PartitionMapping:
+    """Every partition of a book from its first to the month that looks back."""
+    return _back(_months(source), None)
+
+
+def daily_months(book: Book, source: LedgerSource) -> dg.MonthlyPartitionsDefinition:
+    """Months of the weights that a book scales every day, in its zone, the open month included."""
+    return dg.MonthlyPartitionsDefinition(
+        start_date=f"{source.first_month}-01", end_date=_after(source), end_offset=1, timezone=book.timezone
     )
 
 

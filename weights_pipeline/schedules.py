@@ -3,6 +3,8 @@
 Here belongs timing. What a tick starts is a job of ``definitions``.
 """
 
+import datetime as dt
+
 import dagster as dg
 from dagster._core.definitions.partitions.partitioned_schedule import (
     UnresolvedPartitionedAssetScheduleDefinition,
@@ -11,6 +13,7 @@ from dagster._core.definitions.unresolved_asset_job_definition import Unresolved
 
 from weights_pipeline.books import Book, Monthly
 from weights_pipeline.ledger import LedgerSource
+from weights_pipeline.partitions import daily_months, ledger_months
 
 
 def rebalance_schedule(
@@ -29,20 +32,49 @@ def rebalance_schedule(
     )
 
 
-def ledger_schedule(
-    source: LedgerSource, months: dg.MonthlyPartitionsDefinition, job: UnresolvedAssetJobDefinition
-) -> dg.ScheduleDefinition:
+def ledger_schedule(source: LedgerSource, job: UnresolvedAssetJobDefinition) -> dg.ScheduleDefinition:
     """Read the ledger every morning before any book rebalances: the open month, and the one before it.
 
     The month before is read again since late lots arrive, and since a month counts as complete only when it was read
     after its end.
     """
+    return _every_day(
+        f"{source.schema_name}_refresh",
+        "Daily reading of the ledger: the open month and the one before it.",
+        dt.time(5, 30),
+        ledger_months(source),
+        job,
+    )
+
+
+def daily_schedule(book: Book, source: LedgerSource, job: UnresolvedAssetJobDefinition) -> dg.ScheduleDefinition:
+    """Scale the weights of a book anew every morning, after the ledger was read and the book rebalanced."""
+    time = dt.time(7, 0)
+    if isinstance(book.cadence, Monthly) and book.cadence.time >= time:
+        time = (dt.datetime.combine(dt.date.min, book.cadence.time) + dt.timedelta(minutes=30)).time()
+    return _every_day(
+        f"{book.name}_daily",
+        f"Daily weights of {book.name}: the open month and the one before it.",
+        time,
+        daily_months(book, source),
+        job,
+    )
+
+
+def _every_day(
+    name: str,
+    description: str,
+    time: dt.time,
+    months: dg.MonthlyPartitionsDefinition,
+    job: UnresolvedAssetJobDefinition,
+) -> dg.ScheduleDefinition:
+    """Run a job for the open month and the one before it, every day at a local time."""
 
     @dg.schedule(
         job=job,
-        name=f"{source.schema_name}_refresh",
-        description="Daily reading of the ledger: the open month and the one before it.",
-        cron_schedule="30 5 * * *",
+        name=name,
+        description=description,
+        cron_schedule=f"{time.minute} {time.hour} * * *",
         execution_timezone=months.timezone,
     )
     def refresh(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:

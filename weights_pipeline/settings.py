@@ -39,6 +39,11 @@ class Settings:
         """The DuckDB file."""
         return self.home / "weights.duckdb"
 
+    @property
+    def artefacts(self) -> Path:
+        """Folder of the files that go with the allocator's tables."""
+        return self.home / "artefacts"
+
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> Settings:
         """Read and validate the settings.

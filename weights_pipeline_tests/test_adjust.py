@@ -85,6 +85,8 @@ def test_golden_speed():
     slow, fast = adjustment_speed(0.1), adjustment_speed(0.25)
     assert (round(slow.gap_after_10, 3), round(slow.half_life, 1), slow.rebalances_to_90) == (0.349, 6.6, 22)
     assert fast.rebalances_to_90 == 8
+    assert (slow.rate, fast.rate, adjustment_speed(1).rate) == (0.1, 0.25, 1)
+    assert adjustment_speed(0.95).rebalances_to_90 == 1
     at_once = adjustment_speed(1)
     assert (at_once.half_life, at_once.gap_after_10, at_once.rebalances_to_90) == (0.0, 0.0, 1)
 
@@ -172,6 +174,19 @@ def test_a_start_that_is_feasible_to_rounding_is_taken_as_it_is():
     previous = series(0.3, 0.7 - 4e-10)
     moved = adjusted(previous, series(0.5, 0.5), series(0.5, 0.5), rate=0.1)
     assert moved["previous"].tolist() == previous.tolist()
+    # What counts as rounding grows with gross.
+    large = series(30.0, 70.0 - 4e-8)
+    moved = adjusted(large, series(50, 50), series(50, 50), rate=0.1, gross=100.0)
+    assert moved["previous"].tolist() == large.tolist()
+    moved = adjusted(large - 4e-8, series(50, 50), series(50, 50), rate=0.1, gross=100.0)
+    assert moved["previous"].tolist() != (large - 4e-8).tolist()
+
+
+def test_a_weight_of_zero_is_a_weight_to_start_from():
+    limits = Limits(floor=0.0, cap=2.0)
+    moved = adjusted(series(0.0, 1.0), series(0.5, 0.5), series(0.5, 0.5), rate=0.5, limits=limits)
+    assert (moved["previous"].tolist(), moved["realized"].tolist()) == ([0.0, 1.0], [0.25, 0.75])
+    assert moved["entered"].tolist() == [False, False]
 
 
 def test_a_new_strategy_starts_from_base_and_a_removed_one_is_dropped():
@@ -196,6 +211,7 @@ def test_a_book_without_a_known_strategy_starts_from_base(previous: pd.Series | 
     start, entered = carried(previous, ["a", "b"], base)
     assert start.tolist() == base.tolist()
     assert entered.tolist() == [previous is not None] * 2
+    assert entered.dtype == np.bool_
 
 
 def test_changed_base_weights_bring_the_start_inside_the_new_limits():

@@ -14,7 +14,7 @@ LAYERS = [
     {"core"},
     {"settings", "books"},
     {"ledger", "store"},
-    {"checklist"},
+    {"checklist", "calendar_periods", "ensemble_updates", "allocator_runs"},
     {"partitions", "checks", "assets", "schedules", "definitions", "runs"},
     {"cli"},
 ]
@@ -87,3 +87,11 @@ def test_reading_commands_load_neither_dagster_nor_pandas():
         "weights_pipeline.settings"
     )
     assert not loaded_by(statement) & {"dagster", "pandas", "numpy", "pyarrow", "pydantic"}
+
+
+def test_simulations_and_manual_updates_need_no_orchestrator():
+    statement = (
+        "import weights_pipeline.calendar_periods, weights_pipeline.core.simulate, weights_pipeline.ensemble_updates, "
+        "weights_pipeline.ledger"
+    )
+    assert "dagster" not in loaded_by(statement)

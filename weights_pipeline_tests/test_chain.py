@@ -44,7 +44,7 @@ def run_chain(returns, as_of, policy=POLICY):
     realized = chain.realized_table(pd.DataFrame(), targets, policy, calendar)
     state = chain.state_table(returns, realized, policy.overlay.sleeves)
     regimes = chain.regime_table(state, policy.overlay.thresholds)
-    scalars = chain.scalar_table(regimes, policy.overlay.resolved_profile())
+    scalars = chain.scalar_table(regimes, policy.overlay)
     final = chain.final_table(realized, scalars, policy, calendar)
     return {"metrics": metrics, "targets": targets, "realized": realized, "state": state, "final": final}
 

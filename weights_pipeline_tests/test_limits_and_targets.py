@@ -297,6 +297,19 @@ def test_reason_of_the_first_null_metric_is_read():
     assert cross.read(()).tolist() == [0, 0, 0]
 
 
+def test_whole_numbers_become_the_types_of_any_other():
+    cross = CrossSection.of(pd.Series({"a": 1, "b": 0}), {"sharpe": pd.Series({"a": 2, "b": 1})}, {})
+    assert (cross.base.dtype, cross.values["sharpe"].dtype) == (np.float64, np.float64)
+    assert (cross.reasons["sharpe"].dtype, cross.read(("sharpe",)).dtype) == (np.int8, np.int8)
+
+
+def test_base_weights_may_miss_gross_by_a_billionth_of_it():
+    base = pd.Series({"a": 600.0, "b": 400.0})
+    assert CrossSection.of(base + 4e-7, {}, {}, gross=1000.0).gross == 1000
+    with pytest.raises(ValueError, match=r"base: weights add up to 1000\.0000012, expected gross 1000"):
+        CrossSection.of(base + 6e-7, {}, {}, gross=1000.0)
+
+
 @pytest.mark.parametrize(
     ("base", "values", "reasons", "message"),
     [
@@ -347,6 +360,18 @@ def test_limits_that_no_weights_can_keep_are_refused():
 def test_limits_out_of_range_are_refused_by_name(build: Callable[[], Limits], message: str):
     with pytest.raises(ValueError, match=message):
         build()
+
+
+@pytest.mark.parametrize(
+    "build",
+    [
+        lambda: Limits(floor=0.0, cap=1.0),
+        lambda: Limits(floor=1.0, cap=1.0),
+        lambda: Limits(of="weight", floor=0.0, cap=1e-9),
+    ],
+)
+def test_limits_at_the_end_of_their_range_are_taken(build: Callable[[], Limits]):
+    assert build() == build()
 
 
 def test_every_rule_is_in_words():

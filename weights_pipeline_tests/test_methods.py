@@ -112,6 +112,7 @@ def test_golden_softmax_whatever_the_base_weights(base: list[float] | None):
     cross = section(base, sharpe=[2, 1, 1.5], max_drawdown=[0.08, 0.12, 0.10])
     tilt = SoftmaxSharpe().multipliers(cross, WEIGHTS)
     np.testing.assert_allclose(tilt.score, [1.84, 0.88, 1.35], rtol=1e-15)
+    assert rules(tilt) == ["share of the measured"] * 3
     assert np.round(weights(SoftmaxSharpe(), cross), 3).tolist() == [0.501, 0.192, 0.307]
 
 
@@ -233,6 +234,9 @@ def test_fixed_allocations_may_miss_gross_by_the_rounding_of_their_digits(off: f
         ([1e-05, 50.0, 50.0], True),
         ([1e-05, 49.99999, 49.99999], True),
         ([1e-05, 49.99998, 49.99999], False),
+        # Where the digits leave nothing open, the tolerance of any sum of weights is left: 1e-9 of 100 %.
+        ([33.333333333333, 33.333333333333, 33.333333333334 - 9e-8], True),
+        ([33.333333333333, 33.333333333333, 33.333333333334 - 1.1e-7], False),
     ],
 )
 def test_printed_digits_are_those_of_the_finest_number(percent: list[float], accepted: bool):
@@ -248,6 +252,7 @@ def test_printed_digits_are_those_of_the_finest_number(percent: list[float], acc
         (Fixed(allocations={"s00": 100}), [0.5, 0.5], r"allocations: \['s01'\] have none"),
         (Fixed(allocations={"s00": 100, "x": 0}), [1.0], r"allocations: \['x'\] are not strategies of the book"),
         (Fixed(allocations={"s00": 60, "s01": 40}), [1.0, 0.0], r"allocations: \['s01'\] have one above 0 but no base"),
+        (Fixed(allocations={"s00": 99.5, "s01": 0.5}), [1.0, 0.0], r"allocations: \['s01'\] have one above 0"),
         (Fixed(allocations={"s00": 60, "s01": 30}), [0.5, 0.5], r"expected a total of 100%, .*, got 90%"),
     ],
 )
@@ -273,6 +278,8 @@ def test_power_tilt_follows_the_median():
     assert math.isnan(tilt.raw[4])
     assert rules(tilt) == ["measured", "measured", "measured", "clipped at cap", "floor: metric <= 0"]
     assert rules(multipliers(CalmarTilt(), [1.0, 1.0, 0.01]))[2] == "clipped at floor"
+    nothing = multipliers(CalmarTilt(), [1.0, 1.0, 0.0])
+    assert (rules(nothing)[2], nothing.value[2], math.isnan(nothing.raw[2])) == ("floor: metric <= 0", 0.5, True)
 
 
 def test_power_tilt_anchor_has_a_floor_so_losses_never_divide_to_gains():
@@ -302,6 +309,9 @@ def test_minmax_tilt_clips_the_metric_so_one_outlier_cannot_flatten_the_map():
     assert tilt.value.tolist() == [0.8, 2.0, 1.1, 0.5]
     assert rules(tilt)[1] == "metric clipped"
     assert (tilt.metric[1], tilt.score[1]) == (400.0, 5.0)
+    below = multipliers(SharpeTilt(), [-400.0, 0.0, 5.0])
+    assert below.value.tolist() == [0.5, 1.25, 2.0]
+    assert (below.metric[0], below.score[0], rules(below)[0]) == (-400.0, -5.0, "metric clipped")
 
 
 def test_minmax_tilt_does_not_overshoot_its_ends_by_rounding():
@@ -482,6 +492,8 @@ def test_multipliers_are_finite_and_say_which_are_null(method: Method, seed: int
     cross = random_section(seed)
     tilt = ready(method, cross).multipliers(cross, LIMITS)
     assert (np.isfinite(tilt.value) & (tilt.value >= 0)).all()
+    assert {part.dtype.str for part in (tilt.metric, tilt.score, tilt.raw, tilt.value)} == {"<f8"}
+    assert {tilt.reason.dtype.str, tilt.rule.dtype.str} == {"|i1"}
     assert tilt.reason.tolist() == cross.read(method.reads).tolist()
     assert not np.isinf(tilt.raw).any()
     null = tilt.rule == NULL
@@ -583,19 +595,25 @@ def composite(**weights: float) -> Composite:
     [
         (lambda: CalmarTilt(alpha=0), r"alpha: expected a power in \(0, 1\], got 0"),
         (lambda: CalmarTilt(alpha=math.nan), "alpha: expected"),
+        (lambda: CalmarTilt(alpha=1.1), "alpha: expected"),
         (lambda: CalmarTilt(anchor_floor=0), "anchor_floor: expected a positive number, got 0"),
+        (lambda: CalmarTilt(anchor_floor=math.inf), "anchor_floor: expected a positive number, got inf"),
         (lambda: PowerTilt(metric="alpha", lookback="90d"), "metric: expected one of .*sharpe.*, got 'alpha'"),
         (lambda: PowerTilt(metric="max_drawdown", lookback="90d"), "metric: of max_drawdown less is better"),
         (lambda: MinmaxTilt(metric="volatility", lookback="90d"), "metric: of volatility less is better"),
         (lambda: SharpeTilt(lo=1.5), r"lo: expected a multiplier in \[0, 1\], got 1\.5"),
         (lambda: SharpeTilt(hi=0.5), "hi: expected a finite multiplier of at least 1, got 0.5"),
+        (lambda: SharpeTilt(hi=math.inf), "hi: expected a finite multiplier of at least 1, got inf"),
         (lambda: SharpeTilt(metric_clip=-1), "metric_clip: expected a positive number, got -1"),
+        (lambda: SharpeTilt(metric_clip=0), "metric_clip: expected a positive number, got 0"),
+        (lambda: SharpeTilt(metric_clip=math.inf), "metric_clip: expected a positive number, got inf"),
         (lambda: SoftmaxSharpe(temperature=0), "temperature: expected a positive number, got 0"),
         (lambda: SoftmaxSharpe(temperature=math.inf), "temperature: expected a positive number, got inf"),
         (lambda: SoftmaxSharpe(drawdown_scale=-1), "drawdown_scale: expected a positive number, got -1"),
         (lambda: composite(), "weights: expected at least one metric, got none"),
         (lambda: composite(alpha=1), r"weights\.alpha: expected one of .*sharpe.*, got 'alpha'"),
         (lambda: composite(sharpe=0), r"weights\.sharpe: expected a positive number, got 0"),
+        (lambda: composite(sharpe=math.inf), r"weights\.sharpe: expected a positive number, got inf"),
         (lambda: composite(sharpe=math.nan), r"weights\.sharpe: expected a positive number, got nan"),
         (lambda: Composite(weights={"sharpe": 1}, lookback="90d", lo=2), "lo: expected a multiplier"),
         (lambda: Fixed(allocations={"a": -1}), r"allocations\.a: expected percent of capital from 0 to 100, got -1"),
@@ -606,3 +624,23 @@ def composite(**weights: float) -> Composite:
 def test_parameters_out_of_range_are_refused_by_name(build, message: str):
     with pytest.raises(ValueError, match=message):
         build()
+
+
+@pytest.mark.parametrize(
+    "build",
+    [
+        lambda: CalmarTilt(alpha=1.0, anchor_floor=1e-9),
+        lambda: SharpeTilt(lo=1.0, hi=1.0, metric_clip=1e-9),
+        lambda: SharpeTilt(lo=0.0),
+        lambda: SoftmaxSharpe(temperature=1e-9, drawdown_scale=1e-9),
+        lambda: composite(sharpe=1e-9),
+        lambda: Fixed(allocations={"a": 0, "b": 100}),
+    ],
+)
+def test_parameters_at_the_end_of_their_range_are_taken(build):
+    assert build() == build()
+
+
+@each(*SHARES, *MINMAX, COMPOSITE)
+def test_without_measured_strategies_the_formula_is_one(method: Method):
+    assert multipliers(method, [NAN, NAN]).formula == "1.0"

@@ -28,6 +28,7 @@ from weights_pipeline.core.measures import (
 )
 from weights_pipeline.core.metrics import metrics_table
 from weights_pipeline.core.starter import StarterMetrics, build_up
+from weights_pipeline.core.windows import rolling_stats
 
 YEAR, QUARTER = Lookback(12, "months"), Lookback(90, "days")
 LENIENT = MetricParameters(min_closed_lots=0, min_sessions=2)
@@ -136,6 +137,10 @@ def test_sessions_needed_follow_the_lookback(label, needed):
     [
         ("risk_free", 4.5, "risk_free: expected an annual fraction such as 0.045"),
         ("risk_free", math.nan, "got nan"),
+        ("risk_free", 1.0, r"got 1\.0"),
+        ("risk_free", -1.0, r"got -1\.0"),
+        ("risk_free", -1.5, r"got -1\.5"),
+        ("risk_free", 1.5, r"got 1\.5"),
         ("rf_mode", "simple", "rf_mode: expected arithmetic or geometric, got 'simple'"),
         ("min_closed_lots", -1, "min_closed_lots: expected 0 or more, got -1"),
         ("min_sessions", 1, "min_sessions: expected at least 2, got 1"),
@@ -154,6 +159,7 @@ def test_impossible_parameters_are_refused(key, value, message):
         ("twelve_month_max_drawdown", 0.0, "twelve_month_max_drawdown: expected a fraction between 0 and 1"),
         ("twelve_month_max_drawdown", 15.0, r"got 15\.0"),
         ("twelve_month_max_drawdown", -0.15, "got -0.15"),
+        ("twelve_month_max_drawdown", 1.0, r"got 1\.0"),
         ("calmar_ratio", 1.31, "calmar_ratio: expected return / drawdown = 1.33333 within 1%, got 1.31"),
         ("calmar_ratio", math.nan, "calmar_ratio"),
         ("months_of_data", 0, "months_of_data: expected 1 to 12, got 0"),
@@ -167,6 +173,8 @@ def test_impossible_starter_metrics_are_refused(key, value, message):
 
 def test_a_starter_ratio_within_one_percent_is_accepted():
     assert dataclasses.replace(STARTER, calmar_ratio=1.345).calmar_ratio == 1.345
+    exactly = StarterMetrics(twelve_month_return=50, twelve_month_max_drawdown=0.5, calmar_ratio=101, months_of_data=1)
+    assert (exactly.calmar_ratio, exactly.months_of_data) == (101, 1)
     assert dataclasses.replace(STARTER, twelve_month_return=-0.03, calmar_ratio=-0.2).calmar_ratio == -0.2
 
 
@@ -354,6 +362,13 @@ def test_months_of_data_count_calendar_months(first_live, months):
     got = last(history(returns, start="2019-01-01"), YEAR)
     assert got["months_of_data"][0] == months
     assert (got["annual_return"][0] == got["total_return"][0]) == (months == 12)
+
+
+def test_the_month_of_the_as_of_session_counts_from_its_first_session_on():
+    h = history(market(60, 1))
+    as_of = pd.DatetimeIndex(["2020-01-31", "2020-02-03", "2020-02-28", "2020-03-02"])
+    table = metrics_table(h, as_of, YEAR)
+    assert table.loc[table["metric"] == "months_of_data_12m", "value"].tolist() == [1, 2, 2, 3]
 
 
 def test_months_of_data_stop_at_the_lookback():
@@ -604,6 +619,10 @@ def test_rolling_functions_agree_with_the_table_and_with_empyrical():
     np.testing.assert_allclose(rolling_max_drawdown(returns, 252)[251:, 0], -peer, rtol=1e-9)
     year = np.array([empyrical.calmar_ratio(returns[t - 252 : t, 1]) for t in range(252, 301)])
     np.testing.assert_allclose(rolling_calmar(returns, 252)[251:, 1], year, rtol=1e-9)
+    # Of a full year the total return is the annual return, to the last bit.
+    wealth = rolling_stats(returns, 252)
+    full = wealth.total_return / wealth.max_drawdown
+    np.testing.assert_array_equal(rolling_calmar(returns, 252), full)
 
 
 def test_rolling_ratios_are_null_where_undefined():
@@ -787,12 +806,17 @@ def test_the_table_is_long_and_ordered():
     assert_frame_equal(keys, keys.sort_values(list(keys.columns), ignore_index=True))
     assert not keys.duplicated().any()
     assert set(table["metric"]) == {f"{name}_90d" for name in METRICS}
+    some = metrics_table(
+        h, h.sessions[[400, 300]], QUARTER, strategies=["s2", "s0", "zz"], metrics=["sharpe", "calmar"]
+    )
+    assert_frame_equal(some, table[table["metric"].isin(set(some["metric"]))].reset_index(drop=True), check_exact=True)
+    assert set(some["metric"]) == {"sharpe_90d", "calmar_90d"}
 
 
 def test_an_as_of_day_that_is_no_session_is_refused():
     h = history(market(30, 1))
     with pytest.raises(ValueError, match="as_of: expected sessions of the history, got 2020-01-04"):
-        metrics_table(h, pd.DatetimeIndex(["2020-01-03", "2020-01-04"]), YEAR)
+        metrics_table(h, pd.DatetimeIndex(["2020-01-01", "2020-01-02", "2020-01-04"]), YEAR)
 
 
 def test_nothing_asked_is_nothing_answered():

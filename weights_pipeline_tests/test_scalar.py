@@ -1,6 +1,7 @@
 """Risk scalars: profiles, smoothing, parameters and the chain from portfolio to scalar."""
 
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pandas as pd
@@ -9,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
+from weights_pipeline.core.overlay import AuditGates
 from weights_pipeline.core.regime import REGIMES, RegimeThresholds
 from weights_pipeline.core.scalar import (
     PROFILES,
-    AllocatorCarry,
     AllocatorParameters,
     Profile,
     allocate,
@@ -125,6 +126,17 @@ class TestSmoothing:
         assert (stressed["scalar"] <= calm["scalar"] + 1e-15).all()
 
     @settings(max_examples=50, deadline=None)
+    @given(regimes=paths, name=st.sampled_from([*PROFILES]), shares=st.lists(st.floats(0, 1), min_size=4, max_size=4))
+    def test_a_sleeve_cut_harder_than_the_book_never_has_a_larger_scalar(
+        self, regimes: list[str], name: str, shares: list[float]
+    ) -> None:
+        book = PROFILES[name].map
+        harder = {r: book[r] * share for r, share in zip(REGIMES, sorted(shares, reverse=True), strict=True)}
+        profiles = AllocatorParameters(profile=name, sleeve_maps={"x": harder}).profiles()
+        scalars = {sleeve: risk_scalar(series(*regimes), profile)["scalar"] for sleeve, profile in profiles.items()}
+        assert (scalars["x"] <= scalars[""] + 1e-15).all()
+
+    @settings(max_examples=50, deadline=None)
     @given(regimes=paths, name=st.sampled_from([*PROFILES]))
     def test_scalar_stays_in_bounds_and_moves_by_at_most_alpha_of_the_gap(self, regimes: list[str], name: str) -> None:
         profile = PROFILES[name]
@@ -159,6 +171,10 @@ class TestParameters:
             ({"lag": 0}, "lag: expected at least 1 session, got 0"),
             ({"half_life": 0.0}, "half_life: expected a positive number of sessions"),
             ({"half_life": float("inf")}, "half_life: expected a positive number of sessions"),
+            ({"apply": "hourly"}, "apply: expected one of rebalance, daily, got 'hourly'"),
+            ({"sleeve_maps": {"": LOW.map}}, "sleeve_maps: expected names of sleeves, got an empty one"),
+            ({"sleeve_maps": {"x": {"NORMAL": 1.0}}}, "sleeve_maps.x: expected a scalar for each of NORMAL, ELEVATED"),
+            ({"sleeve_maps": {"x": {**LOW.map, "STRESS": 0.9}}}, "sleeve_maps.x: .* got ELEVATED 0.85 and STRESS 0.9"),
         ],
     )
     def test_bad_parameters_are_refused(self, change: dict[str, object], named: str) -> None:
@@ -173,6 +189,9 @@ class TestParameters:
             "lag": 2,
             "thresholds": {"stepwise": True},
             "sleeves": {"a": "x"},
+            "sleeve_maps": {"x": {"NORMAL": 1, "ELEVATED": 1, "STRESS": 0.5, "CRISIS": 0}},
+            "apply": "daily",
+            "audit": {"max_share_scaled": 0.5},
         }
         assert adapter.validate_python(section) == AllocatorParameters(
             enabled=False,
@@ -180,10 +199,19 @@ class TestParameters:
             lag=2,
             thresholds=RegimeThresholds(stepwise=True),
             sleeves={"a": "x"},
+            sleeve_maps={"x": {"NORMAL": 1.0, "ELEVATED": 1.0, "STRESS": 0.5, "CRISIS": 0.0}},
+            apply="daily",
+            audit=AuditGates(max_share_scaled=0.5),
         )
         own = {"map": {"NORMAL": 1, "ELEVATED": 1, "STRESS": 0.5, "CRISIS": 0}, "alpha": 1, "floor": 0.1}
         assert adapter.validate_python({"profile": own}).resolved_profile().map["CRISIS"] == 0.0
-        for unknown in ({"enable": True}, {"thresholds": {"dd": -0.1}}, {"profile": {**own, "ceiling": 1}}):
+        for unknown in (
+            {"enable": True},
+            {"audit": {"min_sharpe": 0}},
+            {"apply": "hourly"},
+            {"thresholds": {"dd": -0.1}},
+            {"profile": {**own, "ceiling": 1}},
+        ):
             with pytest.raises(ValidationError):
                 adapter.validate_python(unknown)
 
@@ -203,8 +231,22 @@ class TestParameters:
             AllocatorParameters(lag=2),
             AllocatorParameters(thresholds=RegimeThresholds(min_stay=6)),
             AllocatorParameters(sleeves={"a": "x"}),
+            AllocatorParameters(sleeve_maps={"x": LOW.map}),
+            AllocatorParameters(sleeve_maps={"x": PROFILES["high"].map}),
+            AllocatorParameters(apply="daily"),
         ]
+        assert parameter_hash(AllocatorParameters(audit=AuditGates(max_share_scaled=0.5))) == default
         assert len({default, *map(parameter_hash, changed)}) == len(changed) + 1
+
+    def test_a_mapped_sleeve_has_the_profile_but_for_the_map(self) -> None:
+        parameters = AllocatorParameters(
+            half_life=3.0, sleeves={"a": "x", "b": "x", "c": "y"}, sleeve_maps={"x": PROFILES["high"].map, "d": LOW.map}
+        )
+        profiles = parameters.profiles()
+        assert list(profiles) == ["", "d", "x"]
+        assert profiles[""] == profiles["d"] == parameters.resolved_profile()
+        assert profiles["x"] == replace(profiles[""], map=PROFILES["high"].map)
+        assert [parameters.scaled_by(name) for name in "abcde"] == ["x", "x", "", "d", ""]
 
 
 class TestAllocate:
@@ -226,37 +268,78 @@ class TestAllocate:
         assert result.scalars["scalar"].min() < 0.6
         assert result.scalars.index.equals(result.state.features.index)
 
-    @pytest.mark.parametrize("cut", [60, 105, 112, 118, 140, 219])
-    def test_day_by_day_equals_the_whole_history(self, cut: int) -> None:
-        portfolio, equity, components = self.stressed_book(220)
-        parameters = AllocatorParameters(profile="medium", half_life=4.0, thresholds=RegimeThresholds(stepwise=True))
-        whole = allocate(portfolio, equity, components, parameters)
-        carry: AllocatorCarry | None = allocate(
-            portfolio.iloc[:cut], equity.iloc[:cut], components.iloc[:cut], parameters
-        ).carry
-        for day in range(cut, min(cut + 4, len(portfolio))):
-            window = slice(day - 59, day + 1)
-            peak = max(1.0, equity.iloc[: day - 59].max()) if day > 59 else 1.0
-            step = allocate(
-                portfolio.iloc[window],
-                equity.iloc[window],
-                components.iloc[window],
-                parameters,
-                peak=peak,
-                carry=carry,
-            )
-            carry = step.carry
-            for part, full in (
-                (step.state.features, whole.state.features),
-                (step.regimes.frame, whole.regimes.frame),
-                (step.scalars, whole.scalars),
-            ):
-                expected = full.loc[[portfolio.index[day]]]
-                pd.testing.assert_frame_equal(part, expected, check_exact=True, check_freq=False)
+    @staticmethod
+    def inputs(seed: int, sessions: int, gaps: float = 0.0) -> dict[str, pd.DataFrame | pd.Series]:
+        """A book with a fall, a late component, and gaps in all that may have them."""
+        rng = np.random.default_rng(seed)
+        portfolio, equity, components = TestAllocate.stressed_book(sessions)
+        components.iloc[:70, 1] = np.nan
+        components = components.mask(rng.random(components.shape) < gaps)
+        return {
+            "portfolio": portfolio.mask(rng.random(sessions) < gaps),
+            "equity": equity.mask(rng.random(sessions) < gaps),
+            "components": components,
+            "trend_units": components / 4,
+            "sleeves": components.fillna(0.0)[["a", "c"]],
+        }
 
-    def test_short_history_leaves_the_carry_alone(self) -> None:
-        inputs = self.stressed_book(59)
-        assert allocate(*inputs, AllocatorParameters()).carry is None
-        carry = allocate(*self.stressed_book(80), AllocatorParameters()).carry
+    @staticmethod
+    def assert_continues(
+        inputs: dict[str, pd.DataFrame | pd.Series], cuts: list[int], tail: int, parameters: AllocatorParameters
+    ) -> None:
+        """Stretches up to each cut, with only the last rows before it, are the whole history."""
+        whole = allocate(**inputs, parameters=parameters)
+        index, carry, found = inputs["components"].index, None, []
+        for begin, end in pairwise([0, *cuts, len(index)]):
+            window = slice(max(begin - tail, 0), end)
+            part = allocate(**{k: v.iloc[window] for k, v in inputs.items()}, parameters=parameters, carry=carry)
+            carry = part.carry
+            found.append(part)
+        for of in (
+            lambda each: each.state.features,
+            lambda each: each.regimes.frame,
+            lambda each: each.scalars,
+            *(lambda each, name=name: each.sleeve_scalars[name] for name in parameters.sleeve_maps),
+        ):
+            joined = pd.concat([of(part) for part in found if len(of(part))])
+            pd.testing.assert_frame_equal(joined, of(whole), check_exact=True, check_freq=False)
+        assert carry == whole.carry
+
+    PARAMETERS = AllocatorParameters(
+        profile="medium",
+        half_life=4.0,
+        thresholds=RegimeThresholds(stepwise=True),
+        sleeve_maps={"a": {"NORMAL": 0.9, "ELEVATED": 0.6, "STRESS": 0.2, "CRISIS": 0.1}},
+    )
+
+    @settings(max_examples=12, deadline=None)
+    @given(seed=st.integers(0, 999), cuts=st.sets(st.integers(1, 219), max_size=12), gaps=st.sampled_from([0.0, 0.04]))
+    def test_stretches_of_any_length_are_the_whole_history(self, seed: int, cuts: set[int], gaps: float) -> None:
+        inputs = self.inputs(seed, 220, gaps)
+        # With gaps in the portfolio itself, the last 59 sessions with a return reach back further than 59 rows.
+        self.assert_continues(inputs, sorted(cuts), 59 if gaps == 0 else 85, self.PARAMETERS)
+
+    def test_session_by_session_is_the_whole_history(self) -> None:
+        self.assert_continues(self.inputs(1, 150), list(range(1, 150)), 59, self.PARAMETERS)
+
+    def test_older_rows_than_needed_change_nothing(self) -> None:
+        self.assert_continues(self.inputs(2, 150, 0.02), [40, 100, 130], 10**6, AllocatorParameters())
+
+    def test_too_few_rows_before_the_new_ones_are_refused(self) -> None:
+        inputs = self.inputs(3, 150)
+        carry = allocate(**{k: v.iloc[:149] for k, v in inputs.items()}, parameters=self.PARAMETERS).carry
         assert carry is not None
-        assert allocate(*inputs, AllocatorParameters(), carry=carry).carry == carry
+        assert (carry.session, carry.warm_up) == (inputs["components"].index[148], 59)
+        with pytest.raises(
+            ValueError, match="expected the last 59 sessions up to 2020-07-27 before the new ones, got 58"
+        ):
+            allocate(**{k: v.iloc[-59:] for k, v in inputs.items()}, parameters=self.PARAMETERS, carry=carry)
+
+    def test_no_new_session_leaves_the_carry_alone(self) -> None:
+        nothing = {k: v.iloc[:0] for k, v in self.inputs(4, 80).items()}
+        assert allocate(**nothing, parameters=self.PARAMETERS).carry is None
+        for sessions in (30, 80):
+            inputs = self.inputs(4, sessions)
+            carry = allocate(**inputs, parameters=self.PARAMETERS).carry
+            again = allocate(**inputs, parameters=self.PARAMETERS, carry=carry)
+            assert (again.carry, len(again.scalars)) == (carry, 0)

@@ -16,7 +16,7 @@ from weights_pipeline.core.market_regime import MARKET_REGIMES
 from weights_pipeline.core.measures import MetricParameters
 from weights_pipeline.core.methods import METHODS
 from weights_pipeline.core.methods.base import Limits
-from weights_pipeline.core.overlay import StaleScalarError, audit, performance
+from weights_pipeline.core.overlay import StaleScalarError, performance
 from weights_pipeline.core.policy import Policy
 from weights_pipeline.core.regime import RegimeThresholds
 from weights_pipeline.core.scalar import AllocatorParameters
@@ -36,6 +36,10 @@ def ends(sessions, period):
 
 MONTHS, WEEKS = ends(SESSIONS, "M"), ends(SESSIONS, "W")[40:]
 OVERLAY = AllocatorParameters(sleeves={"alpha": "fast", "beta": "fast"})
+SLEEVE_MAPS = {
+    "fast": {"NORMAL": 1.0, "ELEVATED": 0.7, "STRESS": 0.3, "CRISIS": 0.0},
+    "gamma": {"NORMAL": 0.9, "ELEVATED": 0.9, "STRESS": 0.9, "CRISIS": 0.9},
+}
 STARTER = {
     "beta": StarterMetrics(twelve_month_return=0.2, twelve_month_max_drawdown=0.1, calmar_ratio=2.0, months_of_data=12)
 }
@@ -75,6 +79,27 @@ POLICIES = {
             rate=0.5,
             metrics=EAGER,
             overlay=OVERLAY,
+        ),
+    ),
+    "paced by risk regime, capped turnover, sleeves of their own": (
+        WEEKS,
+        Policy(
+            base=BASE,
+            method=METHOD["sharpe_tilt"](lookback="60s"),
+            metrics=EAGER,
+            rate={"NORMAL": 0.25, "ELEVATED": 0.5, "STRESS": 0.1, "CRISIS": 1.0},
+            turnover_cap={"NORMAL": 0.02, "ELEVATED": 0.01, "STRESS": 0.5, "CRISIS": 0.03},
+            overlay=replace(OVERLAY, sleeve_maps=SLEEVE_MAPS, profile="high"),
+        ),
+    ),
+    "overlay applied daily": (
+        MONTHS,
+        Policy(
+            base=BASE,
+            method=METHOD["calmar_tilt"](),
+            rate=0.5,
+            turnover_cap=0.015,
+            overlay=replace(OVERLAY, apply="daily", lag=2, sleeve_maps=SLEEVE_MAPS),
         ),
     ),
     "composite of three metrics": (
@@ -128,13 +153,13 @@ def by_chain(history, as_of, policy, regimes=None):
         targets = ensemble_targets(sets, regimes, as_of, CALENDAR, policy)
     else:
         targets = chain.target_table(chain.metric_rows(history, as_of, policy), policy)
-    realized = chain.realized_table(pd.DataFrame(), targets, policy, CALENDAR)
+    realized = chain.realized_table(pd.DataFrame(), targets, policy, CALENDAR, returns.dropna())
     tables = {"target_weights": targets, "realized_weights": realized}
     scalars = None
     if policy.overlay is not None:
         state = chain.state_table(returns.dropna(), realized, policy.overlay.sleeves)
         regime = chain.regime_table(state, policy.overlay.thresholds)
-        scalars = chain.scalar_table(regime, policy.overlay.resolved_profile())
+        scalars = chain.scalar_table(regime, policy.overlay)
         tables |= {"allocator_state": state, "risk_regime": regime, "risk_scalar": scalars}
     return tables | {"final_weights": chain.final_table(realized, scalars, policy, CALENDAR)}
 
@@ -157,7 +182,10 @@ def assert_is_the_chain(simulation, expected):
     }
     for name in ("multiplier", "target", "previous", "realized", "final"):
         np.testing.assert_array_equal(getattr(simulation, name), spread[name], err_msg=name)
-    np.testing.assert_array_equal(simulation.scalar, spread["scalar"][:, 0])
+    np.testing.assert_array_equal(simulation.strategy_scalar, spread["scalar"])
+    np.testing.assert_array_equal(simulation.scalar, spread["scalar"][:, simulation.strategies.index("kappa")])
+    rates = expected["realized_weights"].groupby("as_of")["rate"].agg(["min", "max"])
+    np.testing.assert_array_equal(rates, np.column_stack([simulation.rate] * 2))
 
 
 def assert_same(one, other, until=None):
@@ -173,10 +201,29 @@ def assert_same(one, other, until=None):
             np.testing.assert_array_equal(a[:until], b[:until], err_msg=field.name)
         elif isinstance(a, pd.DatetimeIndex):
             pd.testing.assert_index_equal(a[:until], b[:until])
-        elif field.name in ("metric", "weight_set"):
+        elif field.name in ("metric", "weight_set", "paced_by"):
             assert a[:until] == b[:until]
     for name, values in one.values.items():
         np.testing.assert_array_equal(values[:until], other.values[name][:until], err_msg=name)
+
+
+@pytest.mark.parametrize("case", [case for case, (_, policy) in POLICIES.items() if policy.overlay is not None])
+@pytest.mark.parametrize("seed", [1, 2])
+def test_what_was_earned_is_what_the_audit_of_the_tables_compares(case, seed):
+    as_of, policy = POLICIES[case]
+    returns = random_returns(seed)
+    simulation = simulate(history_of(returns), as_of, CALENDAR, policy)
+    tables, until = simulation.tables(), SESSIONS[-30]
+    rows = returns.rename_axis(index="session", columns="strategy").stack().rename("daily_return").reset_index()
+    on = [tables[name] for name in ("risk_scalar", "risk_regime")]
+    found = chain.audit_table(tables["realized_weights"], rows, *on, policy, pd.DatetimeIndex([SESSIONS[200], until]))
+    found = found[found["as_of"] == until]
+    found = found[found["window"] == "all"].set_index(["portfolio", "metric"])["value"]
+    enabled = replace(policy, overlay=replace(policy.overlay, enabled=True))
+    traded = simulate(history_of(returns), as_of, CALENDAR, enabled).traded
+    for portfolio, earned in (("unscaled", simulation.unscaled), ("scaled", traded)):
+        for metric, (value, _) in performance(earned.loc[:until]).items():
+            assert found[portfolio, metric] == value
 
 
 @cases
@@ -203,6 +250,14 @@ def test_cases_reach_every_branch():
     reasons = {choice.split(": ")[1].split(",")[0] for choice in ensemble.weight_set}
     assert reasons >= {"current regime", "latest other"}
     assert len(set(run("lookback by risk regime").metric)) >= 2
+    paced, daily = run("paced by risk regime, capped turnover, sleeves of their own"), run("overlay applied daily")
+    assert len(set(paced.paced_by)) >= 3
+    for simulation in (paced, daily):
+        rates, caps = zip(*(simulation.policy.pace(regime) for regime in simulation.paced_by), strict=True)
+        held = simulation.rate < rates
+        assert 0 < held.sum() < len(held)
+        np.testing.assert_allclose(simulation.turnover[held], np.array(caps)[held], rtol=1e-12)
+        assert len(np.unique(simulation.strategy_scalar[-1])) == 3
 
 
 @pytest.mark.parametrize("measured", ["elsewhere", "omega"], ids=["outside the book", "without a base weight"])
@@ -356,16 +411,6 @@ def test_a_gap_in_the_scalars_stops_an_enabled_overlay_only():
     simulation = simulate(history, as_of, CALENDAR, disabled)
     assert np.isnan(simulation.scalar).any()
     assert_is_the_chain(simulation, by_chain(history, as_of, disabled))
-
-
-def test_performance_is_that_of_the_audit():
-    as_of, policy = POLICIES["calmar tilt, overlay on"]
-    simulation = simulate(history_of(random_returns(11)), as_of, CALENDAR, policy)
-    ones = pd.Series(1.0, index=simulation.traded.index)
-    table = audit(simulation.unscaled, simulation.traded, ones, simulation.regimes["regime"])
-    rows = table[table["portfolio"] == "scaled"].set_index("metric")["value"]
-    for metric, (value, reason) in performance(simulation.traded).items():
-        assert (value, reason) == (rows[metric], "")
 
 
 @pytest.mark.parametrize(

@@ -5,8 +5,10 @@ session on; each run computes them from the whole history up to its own end and 
 partitions, so that they never depend on how the history was cut into runs.
 """
 
+import json
 import math
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -19,20 +21,31 @@ from weights_pipeline.assets.common import (
     per_partition,
     run_windows,
     sessions_of,
+    window_dates,
 )
 from weights_pipeline.books import Book
-from weights_pipeline.core.chain import final_table, regime_table, scalar_table, state_table
+from weights_pipeline.core.chain import (
+    audit_table,
+    daily_table,
+    final_table,
+    last_sessions,
+    regime_table,
+    scalar_table,
+    state_table,
+)
 from weights_pipeline.core.policy import Policy
 from weights_pipeline.core.regime import REGIMES
-from weights_pipeline.core.scalar import AllocatorParameters
+from weights_pipeline.core.scalar import WHOLE_BOOK, AllocatorParameters
+from weights_pipeline.core.summary import documents
 from weights_pipeline.core.waterfall import waterfalls
 from weights_pipeline.ledger import LedgerSource
-from weights_pipeline.partitions import ledger_history, own_history
+from weights_pipeline.partitions import daily_months, ledger_history, months_so_far, own_history
 from weights_pipeline.store import catalog
+from weights_pipeline.store.files import write_artefacts
 
 
-def allocator_assets(book: Book, source: LedgerSource, policy: Policy) -> list[dg.AssetsDefinition]:
-    """Assets from realised weights to final weights of one book."""
+def allocator_assets(book: Book, source: LedgerSource, policy: Policy, artefacts: Path) -> list[dg.AssetsDefinition]:
+    """Assets from realised weights to final weights of one book; files beside them go to a folder of ``artefacts``."""
     ins = {name: dg.AssetIn([book.name, name]) for name in ("target_weights", "realized_weights")}
     if policy.overlay is not None:
         ins |= _so_far(book, source, "risk_scalar")
@@ -50,27 +63,58 @@ def allocator_assets(book: Book, source: LedgerSource, policy: Policy) -> list[d
 
     if policy.overlay is None:
         return [final_weights]
-    return [*_overlay_assets(book, source, policy.overlay), final_weights]
+    overlay = [*_overlay_assets(book, source, policy.overlay), *_report_assets(book, source, policy, artefacts)]
+    return [*overlay, final_weights]
 
 
-def _so_far(book: Book, source: LedgerSource, name: str) -> dict[str, dg.AssetIn]:
-    return {name: dg.AssetIn([book.name, name], partition_mapping=own_history(book, source))}
+def daily_assets(book: Book, source: LedgerSource, policy: Policy) -> list[dg.AssetsDefinition]:
+    """Weights scaled anew for every session, of a book that says so; in months of their own, the open one included."""
+    if policy.overlay is None or policy.overlay.apply != "daily":
+        return []
+    overlay = policy.overlay
+    months = daily_months(book, source)
+
+    @book_asset(
+        book,
+        source,
+        catalog.DAILY_WEIGHTS,
+        months,
+        ins=_returns_so_far(book, source)
+        | {"realized_weights": dg.AssetIn([book.name, "realized_weights"], partition_mapping=months_so_far(source))},
+    )
+    def daily_weights(
+        context: dg.AssetExecutionContext, strategy_returns: pd.DataFrame, realized_weights: pd.DataFrame
+    ) -> pd.DataFrame:
+        windows = run_windows(context)
+        returns = known(strategy_returns, windows)
+        # The ledger holds closed sessions only; of an open month, those there have been.
+        closed = only_windows(returns[["session"]].drop_duplicates(), "session", windows)
+        state = state_table(returns, realized_weights, overlay.sleeves)
+        scalars = scalar_table(regime_table(state, overlay.thresholds), overlay)
+        days = pd.DatetimeIndex(closed["session"]).sort_values()
+        table = daily_table(realized_weights, scalars, policy, sessions_of(source, windows), days)
+        return per_partition(context, table, "as_of", windows, _daily_figures)
+
+    return [daily_weights]
+
+
+def _so_far(book: Book, source: LedgerSource, *names: str) -> dict[str, dg.AssetIn]:
+    return {name: dg.AssetIn([book.name, name], partition_mapping=own_history(book, source)) for name in names}
+
+
+def _returns_so_far(book: Book, source: LedgerSource) -> dict[str, dg.AssetIn]:
+    mapping = ledger_history(source, book)
+    return {"strategy_returns": dg.AssetIn([source.schema_name, "strategy_returns"], partition_mapping=mapping)}
 
 
 def _overlay_assets(book: Book, source: LedgerSource, overlay: AllocatorParameters) -> list[dg.AssetsDefinition]:
     """State, regime and scalar."""
-    profile = overlay.resolved_profile()
 
     @book_asset(
         book,
         source,
         catalog.ALLOCATOR_STATE,
-        ins={
-            "strategy_returns": dg.AssetIn(
-                [source.schema_name, "strategy_returns"], partition_mapping=ledger_history(source, book)
-            )
-        }
-        | _so_far(book, source, "realized_weights"),
+        ins=_returns_so_far(book, source) | _so_far(book, source, "realized_weights"),
     )
     def allocator_state(
         context: dg.AssetExecutionContext, strategy_returns: pd.DataFrame, realized_weights: pd.DataFrame
@@ -88,10 +132,59 @@ def _overlay_assets(book: Book, source: LedgerSource, overlay: AllocatorParamete
     @book_asset(book, source, catalog.RISK_SCALAR, ins=_so_far(book, source, "risk_regime"))
     def risk_scalar(context: dg.AssetExecutionContext, risk_regime: pd.DataFrame) -> pd.DataFrame:
         windows = run_windows(context)
-        table = only_windows(scalar_table(risk_regime, profile), "session", windows)
+        table = only_windows(scalar_table(risk_regime, overlay), "session", windows)
         return per_partition(context, table, "session", windows, _scalar_figures)
 
     return [allocator_state, risk_regime, risk_scalar]
+
+
+def _report_assets(book: Book, source: LedgerSource, policy: Policy, artefacts: Path) -> list[dg.AssetsDefinition]:
+    """What there is to say of the allocator up to each rebalance: documents, and whether it helped."""
+    overlay = policy.overlay or AllocatorParameters()
+
+    @book_asset(
+        book,
+        source,
+        catalog.ALLOCATOR_SUMMARY,
+        ins=_so_far(book, source, "realized_weights", "allocator_state", "risk_regime", "risk_scalar"),
+    )
+    def allocator_summary(context: dg.AssetExecutionContext, **tables: pd.DataFrame) -> pd.DataFrame:
+        windows = run_windows(context)
+        sessions = sessions_of(source, windows)
+        begun = tables.pop("realized_weights")["effective_from"].min()
+        rows = []
+        for as_of, window in zip(last_sessions(sessions, window_dates(windows)), windows, strict=True):
+            past = {name: table[table["session"] <= as_of] for name, table in tables.items()}
+            held = sessions[(sessions >= begun) & (sessions <= as_of)]
+            state, regimes, scalars = (past[name] for name in ("allocator_state", "risk_regime", "risk_scalar"))
+            found = documents(state, regimes, scalars, held, overlay)
+            own = {"state": state, "regime": regimes, "scalar": scalars}
+            own = {name: only_windows(table, "session", [window]) for name, table in own.items()}
+            write_artefacts(artefacts / book.name / window.key, own, found)
+            rows += [(as_of, name, json.dumps(document, allow_nan=False)) for name, document in found.items()]
+        table = pd.DataFrame(rows, columns=["as_of", "document", "content"])
+        return per_partition(context, table, "as_of", windows, _summary_figures)
+
+    @book_asset(
+        book,
+        source,
+        catalog.ALLOCATOR_AUDIT,
+        ins=_returns_so_far(book, source) | _so_far(book, source, "realized_weights", "risk_scalar", "risk_regime"),
+    )
+    def allocator_audit(context: dg.AssetExecutionContext, **tables: pd.DataFrame) -> pd.DataFrame:
+        windows = run_windows(context)
+        as_of = last_sessions(sessions_of(source, windows), window_dates(windows))
+        table = audit_table(
+            tables["realized_weights"],
+            known(tables["strategy_returns"], windows),
+            tables["risk_scalar"],
+            tables["risk_regime"],
+            policy,
+            as_of,
+        )
+        return per_partition(context, table, "as_of", windows, _audit_figures)
+
+    return [allocator_summary, allocator_audit]
 
 
 def _state_figures(rows: pd.DataFrame) -> Mapping[str, Any]:
@@ -111,7 +204,24 @@ def _regime_figures(rows: pd.DataFrame) -> Mapping[str, Any]:
 
 
 def _scalar_figures(rows: pd.DataFrame) -> Mapping[str, Any]:
-    return {"scalar": float(rows["scalar"].iloc[-1]), "lowest_scalar": float(rows["scalar"].min())}
+    book = rows.loc[rows["sleeve"] == WHOLE_BOOK, "scalar"]
+    return {"scalar": float(book.iloc[-1]), "lowest_scalar": float(rows["scalar"].min())}
+
+
+def _summary_figures(rows: pd.DataFrame) -> Mapping[str, Any]:
+    content = rows.set_index("document")["content"].map(json.loads)
+    return {str(name): dg.MetadataValue.json(document) for name, document in content.items()}
+
+
+def _audit_figures(rows: pd.DataFrame) -> Mapping[str, Any]:
+    whole = rows[(rows["window"] == "all") & rows["value"].notna()]
+    names = whole["portfolio"] + "_" + whole["metric"]
+    return dict(zip(names, whole["value"].astype(float), strict=True))
+
+
+def _daily_figures(rows: pd.DataFrame) -> Mapping[str, Any]:
+    newest = rows[rows["as_of"] == rows["as_of"].max()]
+    return {"sessions": int(rows["as_of"].nunique()), "gross": float(newest["final"].sum())}
 
 
 def _final_figures(rows: pd.DataFrame, realized: pd.DataFrame, targets: pd.DataFrame) -> Mapping[str, Any]:

@@ -54,9 +54,13 @@ def table_metadata(table: Table, source: LedgerSource) -> dict[str, Any]:
 
 
 def book_asset(
-    book: Book, source: LedgerSource, table: Table, **options: Any
+    book: Book,
+    source: LedgerSource,
+    table: Table,
+    partitions_def: dg.PartitionsDefinition[Any] | None = None,
+    **options: Any,
 ) -> Callable[[Callable[..., pd.DataFrame]], dg.AssetsDefinition]:
-    """Asset of one table of a book: key, group, owner, partitions and pool in one place."""
+    """Asset of one table of a book: key, group, owner, partitions (the book's unless others are given) and pool."""
     decorate: Callable[[Callable[..., pd.DataFrame]], dg.AssetsDefinition] = dg.asset(
         name=table.name,
         key_prefix=book.name,
@@ -65,7 +69,7 @@ def book_asset(
         owners=[book.owner],
         kinds={"duckdb", "pandas"},
         tags={"account": book.account},
-        partitions_def=book_partitions(book, source),
+        partitions_def=partitions_def or book_partitions(book, source),
         backfill_policy=SINGLE_RUN,
         metadata=table_metadata(table, source),
         pool=STORE_POOL,

@@ -17,7 +17,7 @@ from weights_pipeline.core.history import ReturnHistory
 from weights_pipeline.core.lookback import Lookback
 from weights_pipeline.core.policy import Policy
 from weights_pipeline.ledger import LedgerSource
-from weights_pipeline.partitions import PREVIOUS, ledger_history, ledger_window, own_history
+from weights_pipeline.partitions import PREVIOUS, ledger_history, ledger_window, own_history, own_past
 from weights_pipeline.store import catalog
 from weights_pipeline.store.duckdb_io import PRECEDING_ONLY
 
@@ -41,22 +41,25 @@ def weight_assets(book: Book, source: LedgerSource, policy: Policy) -> list[dg.A
         table = metric_rows(seen, as_of, policy)
         return per_partition(context, table, "as_of", windows, lambda rows: _metric_figures(rows, policy))
 
-    @book_asset(
-        book,
-        source,
-        catalog.REALIZED_WEIGHTS,
-        ins={
-            "target_weights": dg.AssetIn([book.name, "target_weights"]),
-            "realized_weights": dg.AssetIn(
-                [book.name, "realized_weights"], partition_mapping=PREVIOUS, metadata=PRECEDING_ONLY
-            ),
-        },
+    before: dg.PartitionMapping = PREVIOUS
+    ins = {"target_weights": dg.AssetIn([book.name, "target_weights"])}
+    if policy.paced_by_regime:
+        # The regime of a rebalance follows from all realised weights before it, and from what they earned.
+        before = own_past(book, source)
+        ins["strategy_returns"] = dg.AssetIn(
+            [source.schema_name, "strategy_returns"], partition_mapping=ledger_history(source, book)
+        )
+    ins["realized_weights"] = dg.AssetIn(
+        [book.name, "realized_weights"], partition_mapping=before, metadata=PRECEDING_ONLY
     )
-    def realized_weights(
-        context: dg.AssetExecutionContext, target_weights: pd.DataFrame, realized_weights: pd.DataFrame
-    ) -> pd.DataFrame:
+
+    @book_asset(book, source, catalog.REALIZED_WEIGHTS, ins=ins)
+    def realized_weights(context: dg.AssetExecutionContext, **tables: pd.DataFrame) -> pd.DataFrame:
         windows = run_windows(context)
-        table = realized_table(realized_weights, target_weights, policy, sessions_of(source, windows))
+        returns = known(tables["strategy_returns"], windows) if "strategy_returns" in tables else None
+        table = realized_table(
+            tables["realized_weights"], tables["target_weights"], policy, sessions_of(source, windows), returns
+        )
         return per_partition(context, table, "as_of", windows, _realized_figures)
 
     targets = _ensemble_assets if policy.ensemble else _plain_assets
@@ -170,8 +173,9 @@ def _target_figures(rows: pd.DataFrame) -> Mapping[str, Any]:
 
 
 def _realized_figures(rows: pd.DataFrame) -> Mapping[str, Any]:
-    weights = rows["realized"]
-    return {
+    weights, regime = rows["realized"], rows["regime"].iloc[0]
+    return ({"regime": regime} if regime else {}) | {
+        "rate": float(rows["rate"].iloc[0]),
         "gross": float(weights.sum()),
         "max_weight": float(weights.max()),
         "effective_strategies": float(weights.sum() ** 2 / (weights**2).sum()),

@@ -14,9 +14,9 @@ import os
 import sys
 from collections.abc import Sequence
 
-from weights_pipeline.cli.commands import books, check, demo, ensemble, explain, run, show, simulate
+from weights_pipeline.cli.commands import allocator, books, check, demo, ensemble, explain, run, show, simulate
 
-COMMANDS = (show, explain, books, run, check, simulate, ensemble, demo)
+COMMANDS = (show, explain, books, run, check, simulate, ensemble, allocator, demo)
 """Every command, in the order in which help lists them; a new one is a file and an entry here."""
 
 

@@ -65,6 +65,48 @@ def step(
     return start, target if rate == 1 else start + rate * (target - start)
 
 
+def capped_step(
+    start: Floats,
+    target: Floats,
+    lower: Floats,
+    upper: Floats,
+    *,
+    rate: float,
+    turnover_cap: float | None,
+    gross: float,
+) -> tuple[Floats, Floats, float]:
+    r"""One step as in :func:`step`, shortened to a one-way turnover of :math:`\tau`.
+
+    The rate is :math:`\min(\lambda, \tau / \tfrac12 \sum_i |w_i^* - w_i|)`, with the weights that the step starts from.
+    As all weights move by the same share of their gap, a shortened step keeps limits and gross like any other.
+
+    Parameters
+    ----------
+    start, target, lower, upper, rate, gross
+        See :func:`step`.
+    turnover_cap
+        Largest turnover :math:`\tau`, positive; None where there is no cap.
+
+    Returns
+    -------
+    start, realized : ndarray, shape (n,)
+        As :func:`step` gives them at the rate used.
+    rate : float
+        The rate used.
+
+    Raises
+    ------
+    ValueError
+        See :func:`step`.
+    """
+    begin, realized = step(start, target, lower, upper, rate=rate, gross=gross)
+    gap = math.fsum(np.abs(target - begin)) / 2
+    if turnover_cap is None or rate * gap <= turnover_cap:
+        return begin, realized, rate
+    rate = turnover_cap / gap
+    return *step(start, target, lower, upper, rate=rate, gross=gross), rate
+
+
 def carried(
     previous: pd.Series | None, strategies: Sequence[str], base: Floats
 ) -> tuple[Floats, npt.NDArray[np.bool_]]:

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from weights_pipeline.core.adjust import carried, step
+from weights_pipeline.core.adjust import capped_step, carried
 from weights_pipeline.core.capital import CapitalPolicy
 from weights_pipeline.core.columns import texts
 from weights_pipeline.core.history import ReturnHistory
@@ -21,14 +21,21 @@ from weights_pipeline.core.marking import mark_to_market
 from weights_pipeline.core.measures import REASONS
 from weights_pipeline.core.methods.base import MISSING, Codes, CrossSection, target_weights, targets_frame
 from weights_pipeline.core.metrics import MetricGrid, metrics_grid
-from weights_pipeline.core.normalise import Floats
-from weights_pipeline.core.overlay import scalar_in_force
+from weights_pipeline.core.normalise import GROSS_TOLERANCE, Floats
+from weights_pipeline.core.overlay import applied_scalar, audit, scalars_in_force, sleeve_scalars
 from weights_pipeline.core.policy import Policy
 from weights_pipeline.core.regime import REGIMES, RegimeThresholds, classify
+from weights_pipeline.core.regime_walk import RegimeWalk
 from weights_pipeline.core.returns import daily_returns, wide
-from weights_pipeline.core.scalar import AllocatorParameters, Profile, risk_scalar
+from weights_pipeline.core.scalar import WHOLE_BOOK, AllocatorParameters, Profile, risk_scalar
 from weights_pipeline.core.sessions import sessions_after
-from weights_pipeline.core.state import allocator_state, reference_portfolio, sleeve_contributions
+from weights_pipeline.core.state import (
+    WARM_UP,
+    allocator_state,
+    component_correlations,
+    reference_portfolio,
+    sleeve_contributions,
+)
 
 
 def last_sessions(sessions: pd.DatetimeIndex, windows: pd.IntervalIndex) -> pd.DatetimeIndex:
@@ -244,50 +251,143 @@ def target_table(metrics: pd.DataFrame, policy: Policy) -> pd.DataFrame:
 
 
 def realized_table(
-    previous: pd.DataFrame, targets: pd.DataFrame, policy: Policy, sessions: pd.DatetimeIndex
+    previous: pd.DataFrame,
+    targets: pd.DataFrame,
+    policy: Policy,
+    sessions: pd.DatetimeIndex,
+    returns: pd.DataFrame | None = None,
 ) -> pd.DataFrame:
     """Realised weights of every date in a targets table, each continuing from the one before.
+
+    A policy whose rate or turnover cap depends on the risk regime takes that of the as-of session, which earlier
+    realised weights have led to: the one that :func:`regime_table` gives for that session, or for the last one before
+    it that has a state; NORMAL before the first.
 
     Parameters
     ----------
     previous
-        Rows of ``realized_weights`` before the first date; only the newest date counts. Empty for the first
-        partition of a book, which starts from base weights.
+        Rows of ``realized_weights`` before the first date; only the newest date counts, but all are needed for a policy
+        paced by risk regime. Empty for the first partition of a book, which starts from base weights.
     targets
         Rows of ``target_weights``.
     policy
         The book's policy.
     sessions
         Trading sessions, past the last date.
+    returns
+        Rows of ``strategy_returns`` from the first session on; read for a policy paced by risk regime alone.
 
     Returns
     -------
     DataFrame
-        Rows of ``realized_weights``.
+        Rows of ``realized_weights``; ``rate`` is the one used, shortened by the turnover cap where that holds, and
+        ``regime`` the risk regime that chose them, empty where the policy has one rate and cap for all.
+
+    Raises
+    ------
+    ValueError
+        A policy paced by risk regime lacks returns up to the last date, or earlier realised weights.
     """
-    weights: pd.Series | None = None
-    if len(previous):
-        newest = previous[previous["as_of"] == previous["as_of"].max()]
-        weights = newest.set_index("strategy")["realized"]
     table = targets[["as_of", "strategy", "base", "target", "lower", "upper"]]
     table = table.sort_values(["as_of", "strategy"], ignore_index=True)
-    start, realized = np.empty(len(table)), np.empty(len(table))
-    entered = np.zeros(len(table), dtype=np.bool_)
+    walk = _Walk(previous, table, returns, policy) if policy.paced_by_regime else None
+    weights = _newest(previous) if len(previous) else None
+    start, realized, rate = np.empty(len(table)), np.empty(len(table)), np.empty(len(table))
+    entered, regime = np.zeros(len(table), dtype=np.bool_), np.zeros(len(table), dtype=np.int8)
     base, target, lower, upper = (table[name].to_numpy(np.float64) for name in ("base", "target", "lower", "upper"))
     for rows in table.groupby("as_of").indices.values():
         names = table["strategy"].iloc[rows].tolist()
+        current = walk.regime(table["as_of"].iloc[rows[0]], names) if walk else REGIMES[0]
+        pace, turnover_cap = policy.pace(current)
         begin, entered[rows] = carried(weights, names, base[rows])
-        start[rows], realized[rows] = step(
-            begin, target[rows], lower[rows], upper[rows], rate=policy.rate, gross=policy.gross
+        start[rows], realized[rows], rate[rows] = capped_step(
+            begin,
+            target[rows],
+            lower[rows],
+            upper[rows],
+            rate=pace,
+            turnover_cap=turnover_cap,
+            gross=policy.gross,
         )
         weights = pd.Series(realized[rows], index=pd.Index(names))
+        if walk:
+            regime[rows] = 1 + REGIMES.index(current)
+            walk.hold(weights)
     return table.assign(
         previous=start,
-        rate=policy.rate,
+        rate=rate,
+        regime=texts(("", *REGIMES), regime),
         realized=realized,
         entered=entered,
         effective_from=sessions_after(sessions, pd.DatetimeIndex(table["as_of"])),
     )
+
+
+class _Walk:
+    """Risk regimes up to each rebalance, by the realised weights before it.
+
+    As in the stored history, the components of a session are the strategies of all rebalances up to the one whose
+    partition it lies in.
+    """
+
+    def __init__(
+        self, previous: pd.DataFrame, targets: pd.DataFrame, returns: pd.DataFrame | None, policy: Policy
+    ) -> None:
+        if returns is None:
+            raise ValueError(
+                "returns: expected daily returns from the first session on, which tell the regime, got none"
+            )
+        last = targets["as_of"].max()
+        if len(returns) and returns["session"].max() < last:
+            raise ValueError(
+                f"returns: expected them up to {last:%Y-%m-%d}, they end on {returns['session'].max():%Y-%m-%d}"
+            )
+        first = (previous if len(previous) else targets)["as_of"].min()
+        if len(previous):
+            oldest = previous[previous["as_of"] == first]
+            if not np.allclose(oldest["previous"], oldest["base"], rtol=0, atol=GROSS_TOLERANCE * policy.gross):
+                raise ValueError(
+                    "previous: expected realised weights from the first rebalance on, which starts from base weights; "
+                    f"the oldest, of {first:%Y-%m-%d}, does not"
+                )
+        overlay = policy.overlay or AllocatorParameters()
+        self._names = pd.Index(sorted({*targets["strategy"], *(previous["strategy"] if len(previous) else ())}))
+        daily = wide(returns).reindex(columns=self._names)
+        self._days = pd.DatetimeIndex(daily.index[(daily.index > first) & (daily.index <= last)])
+        self._returns = daily.loc[self._days].to_numpy(np.float64).T
+        self._walk = RegimeWalk(self._days, self._returns, overlay.thresholds)
+        self._in_book = np.zeros(len(self._names), dtype=np.bool_)
+        self._in_force = np.zeros(len(self._names))
+        self._correlations: dict[bytes, tuple[Floats, Floats]] = {}
+        for _, rows in previous.groupby("as_of") if len(previous) else ():
+            self.regime(rows["as_of"].iloc[0], rows["strategy"].tolist())
+            self.hold(_newest(rows))
+
+    def regime(self, as_of: pd.Timestamp, names: Sequence[str]) -> str:
+        """Regime of a session; ``names`` are the strategies of its rebalance."""
+        self._in_book[self._names.get_indexer(pd.Index(names))] = True
+        end = int(self._days.searchsorted(as_of, side="right"))
+        self._walk.advance(end, self._in_force, self._components())
+        return self._walk.regime
+
+    def hold(self, weights: pd.Series) -> None:
+        """Put realised weights in force, by strategy."""
+        self._in_force = weights.reindex(self._names, fill_value=0.0).to_numpy(np.float64)
+
+    def _components(self) -> tuple[Floats, Floats]:
+        """Correlations of the strategies in the book so far; they do not depend on weights."""
+        key = self._in_book.tobytes()
+        if len(self._days) <= WARM_UP:
+            return np.empty(0), np.empty(0)
+        if key not in self._correlations:
+            self._correlations[key] = component_correlations(self._returns[self._in_book])
+        return self._correlations[key]
+
+
+def _newest(realized: pd.DataFrame) -> pd.Series:
+    """Realised weights of the newest date, by strategy."""
+    weights: pd.Series = realized[realized["as_of"] == realized["as_of"].max()].set_index("strategy")["realized"]
+    return weights
 
 
 def state_table(returns: pd.DataFrame, realized: pd.DataFrame, sleeves: Mapping[str, str]) -> pd.DataFrame:
@@ -334,11 +434,32 @@ def regime_table(state: pd.DataFrame, thresholds: RegimeThresholds) -> pd.DataFr
     return path.frame.rename_axis("session").reset_index()
 
 
-def scalar_table(regimes: pd.DataFrame, profile: Profile) -> pd.DataFrame:
-    """Risk scalar of every session of a regime table, from its first row on."""
+def scalar_table(regimes: pd.DataFrame, overlay: AllocatorParameters | Profile) -> pd.DataFrame:
+    """Risk scalars of every session of a regime table, from its first row on.
+
+    Parameters
+    ----------
+    regimes
+        Rows of ``risk_regime`` from the first session on.
+    overlay
+        The book's allocator.
+
+    Returns
+    -------
+    DataFrame
+        Rows of ``risk_scalar``: those of the whole book, with an empty ``sleeve``, and after them those of each sleeve
+        with a map of its own, by name.
+    """
     by_session = regimes.set_index("session")["regime"]
-    table = risk_scalar(by_session, profile).assign(regime=by_session)
-    return table.rename_axis("session").reset_index()
+    if isinstance(overlay, Profile):  # TRANSITION: until callers pass the overlay and the stored table has the column.
+        return risk_scalar(by_session, overlay).assign(regime=by_session).rename_axis("session").reset_index()
+    tables = [
+        risk_scalar(by_session, profile).assign(
+            regime=by_session, sleeve=texts([sleeve], np.zeros(len(by_session), int))
+        )
+        for sleeve, profile in overlay.profiles().items()
+    ]
+    return pd.concat(tables).rename_axis("session").reset_index()
 
 
 def final_table(
@@ -361,28 +482,160 @@ def final_table(
     -------
     DataFrame
         Rows of ``final_weights`` but for ``next_rebalance``.
+
+    Raises
+    ------
+    StaleScalarError
+        An enabled overlay lacks the scalar of a session, once scalars have begun.
     """
     table = realized[["as_of", "effective_from", "strategy", "realized"]].reset_index(drop=True)
+    return _scaled(table, scalars, policy, sessions)
+
+
+def daily_table(
+    realized: pd.DataFrame,
+    scalars: pd.DataFrame | None,
+    policy: Policy,
+    sessions: pd.DatetimeIndex,
+    as_of: pd.DatetimeIndex,
+) -> pd.DataFrame:
+    """Weights to trade after every session: the newest realised ones at a scalar of each day's own.
+
+    Parameters
+    ----------
+    realized, scalars, policy
+        See :func:`final_table`.
+    sessions
+        Trading sessions, past the last of ``as_of``.
+    as_of
+        Closed sessions, ascending.
+
+    Returns
+    -------
+    DataFrame
+        Columns of :func:`final_table`, one row per session and strategy in force on the session after it, which is
+        ``effective_from``. None for sessions before the first realised weights. After the as-of session of a rebalance
+        they are those of :func:`final_table`.
+
+    Raises
+    ------
+    StaleScalarError
+        See :func:`final_table`.
+    """
+    effective = sessions_after(sessions, as_of)
+    rows = realized.sort_values(["effective_from", "strategy"], ignore_index=True)
+    begun, first, count = np.unique(rows["effective_from"].to_numpy(), return_index=True, return_counts=True)
+    newest = np.searchsorted(begun, effective.to_numpy(), side="right") - 1
+    days = np.flatnonzero(newest >= 0)
+    size = count[newest[days]]
+    day = days.repeat(size)
+    place = np.arange(len(day)) + (first[newest[days]] - (size.cumsum() - size)).repeat(size)
+    table = pd.DataFrame(
+        {
+            "as_of": as_of[day],
+            "effective_from": effective[day],
+            "strategy": rows["strategy"].array.take(place),
+            "realized": rows["realized"].to_numpy()[place],
+        }
+    )
+    return _scaled(table, scalars, policy, sessions)
+
+
+def _scaled(
+    table: pd.DataFrame, scalars: pd.DataFrame | None, policy: Policy, sessions: pd.DatetimeIndex
+) -> pd.DataFrame:
+    """Scale realised weights, each by the scalar of its sleeve that is in force when they are."""
     if policy.overlay is None or scalars is None:
         nowhere = pd.DatetimeIndex([pd.NaT] * len(table)).as_unit("us")
         unscaled = table.assign(scalar=np.nan, scalar_session=nowhere, regime="", scaled=np.nan, applied=False)
         return unscaled.assign(final=table["realized"])
-    by_session = scalars.set_index("session")
-    dates = pd.DatetimeIndex(table["effective_from"].unique()).sort_values()
     overlay = policy.overlay
-    applied = [
-        scalar_in_force(by_session["scalar"], date, sessions, lag=overlay.lag, enabled=overlay.enabled)
-        for date in dates
-    ]
+    dates = pd.DatetimeIndex(table["effective_from"].unique()).sort_values()
     date = dates.get_indexer(pd.DatetimeIndex(table["effective_from"]))
-    value = np.array([scalar.value for scalar in applied])[date]
-    session = pd.DatetimeIndex([scalar.session for scalar in applied]).as_unit("us")[date]
+    book = scalars[scalars["sleeve"] == WHOLE_BOOK].set_index("session")
+    values, used = scalars_in_force(book["scalar"], dates, sessions, lag=overlay.lag, enabled=overlay.enabled)
+    value, session = values[date], used[date]
+    sleeve = table["strategy"].map(overlay.scaled_by).to_numpy()
+    for name in overlay.sleeve_maps:
+        own = scalars[scalars["sleeve"] == name].set_index("session")["scalar"]
+        mine = sleeve == name
+        value[mine] = sleeve_scalars(own, name, values, used, enabled=overlay.enabled)[date[mine]]
     scaled = table["realized"].to_numpy() * value
     return table.assign(
         scalar=value,
         scalar_session=session,
-        regime=by_session["regime"].reindex(session).fillna("").to_numpy(),
+        regime=book["regime"].reindex(session).fillna("").to_numpy(),
         scaled=scaled,
         applied=overlay.enabled,
         final=scaled if overlay.enabled else table["realized"],
     )
+
+
+def audit_table(
+    realized: pd.DataFrame,
+    returns: pd.DataFrame,
+    scalars: pd.DataFrame,
+    regimes: pd.DataFrame,
+    policy: Policy,
+    as_of: pd.DatetimeIndex,
+) -> pd.DataFrame:
+    """Audit of an overlay over the whole history up to each date: final against realised weights, by what they earned.
+
+    Final weights are those of :func:`final_table`, or of :func:`daily_table` where the overlay is applied daily, also
+    where it is disabled: what it would do. Where the scalar of a session is missing, the one before it stays.
+
+    Parameters
+    ----------
+    realized, returns, scalars, regimes
+        Rows of ``realized_weights``, ``strategy_returns``, ``risk_scalar`` and ``risk_regime`` from the first on.
+    policy
+        The book's policy, with an overlay.
+    as_of
+        Last sessions that count.
+
+    Returns
+    -------
+    DataFrame
+        Date by date: ``as_of`` and the columns of :func:`~weights_pipeline.core.overlay.audit`.
+    """
+    overlay = policy.overlay or AllocatorParameters()
+    daily = wide(returns)
+    weights = realized.pivot(index="effective_from", columns="strategy", values="realized").fillna(0.0)
+    unscaled = reference_portfolio(weights, daily).returns
+    days = pd.DatetimeIndex(unscaled.index)
+    by_sleeve = scalars.pivot(index="session", columns="sleeve", values="scalar")
+    # A sleeve that has got a map of its own only later was scaled as the book before.
+    own = {name: by_sleeve[name].fillna(by_sleeve[WHOLE_BOOK]) for name in by_sleeve}
+    book = own.get(WHOLE_BOOK, pd.Series(dtype=np.float64))
+    factor = pd.DataFrame(
+        {
+            name: applied_scalar(own.get(overlay.scaled_by(name), book), pd.DatetimeIndex(daily.index), overlay.lag)
+            for name in weights.columns
+        }
+    )
+    if overlay.apply == "rebalance":
+        factor = factor.reindex(weights.index).fillna(1.0)
+    factor, in_force = factor.reindex(days, method="ffill"), weights.reindex(days, method="ffill")
+    scaled = reference_portfolio(in_force * factor, daily).returns
+    lowest = factor.min(axis=1)
+    # Exactly the scalar where it is the same for all strategies.
+    exposure = lowest + (in_force * factor.sub(lowest, axis=0)).sum(axis=1) / in_force.sum(axis=1)
+    path = regimes.set_index("session")["regime"]
+    tables = [
+        audit(unscaled.loc[:date], scaled.loc[:date], exposure.loc[:date], path.loc[:date]).assign(as_of=date)
+        for date in as_of
+    ]
+    return pd.concat(tables, ignore_index=True)
+
+
+def audit_of(
+    realized: pd.DataFrame,
+    returns: pd.DataFrame,
+    scalars: pd.DataFrame,
+    regimes: pd.DataFrame,
+    policy: Policy,
+    until: pd.Timestamp,
+) -> pd.DataFrame:
+    """Audit as in :func:`audit_table`, up to one date and without naming it."""
+    dates = pd.DatetimeIndex([until])
+    return audit_table(realized, returns, scalars, regimes, policy, dates).drop(columns="as_of")

@@ -83,7 +83,7 @@ def weight_sets(
         strategy is measured, so that the set may be read), ``sessions`` (how many of the set lie in the lookback) and
         ``metrics`` (what the method read, as JSON).
     """
-    lookback = policy.longest_lookback
+    as_of, lookback = as_of.unique().sort_values(), policy.longest_lookback
     regime = regimes.reindex(history.sessions).to_numpy()
     stop = history.sessions.get_indexer(as_of) + 1
     start = lookback.starts(history.sessions, as_of)
@@ -143,7 +143,7 @@ def ensemble_targets(
     ----------
     sets
         Rows of :func:`weight_sets`, of any dates; what is dated after a date is not read on it. Where two sets of the
-        same name and date differ in ``source``, the one that sorts first by it counts.
+        same name and date may be read that differ in ``source``, the one that sorts first by it counts.
     regimes
         Market regime by session.
     as_of
@@ -229,15 +229,15 @@ def _usable(sets: pd.DataFrame, policy: Policy) -> pd.DataFrame:
         {"base": policy.weights, "lower": lower, "upper": upper}, index=pd.Index(policy.strategies, name="strategy")
     )
     active = sets[sets["is_active"]]
-    if "source" in active:
-        first = active.groupby(["weight_set", "as_of"])["source"].transform("min")
-        active = active[active["source"] == first]
     wanted = expected.reindex(active["strategy"])
     same = (active[["base", "lower", "upper"]].to_numpy() == wanted.to_numpy()).all(axis=1)
-    group = [active["weight_set"], active["as_of"]]
-    fits = pd.Series(same, index=active.index).groupby(group).transform("sum") == len(expected)
-    fits &= active.groupby(group)["strategy"].transform("size") == len(expected)
-    return active[fits].sort_values(["weight_set", "as_of", "strategy"], ignore_index=True)
+    one_set = ["weight_set", "as_of", *active.columns.intersection(["source"])]
+    by_set = active.assign(same=same).groupby(one_set)["same"]
+    active = active[(by_set.transform("sum") == len(expected)) & (by_set.transform("size") == len(expected))]
+    if "source" in active:
+        # Only now: a set that cannot be read may not hide one that can.
+        active = active[active["source"] == active.groupby(["weight_set", "as_of"])["source"].transform("min")]
+    return active.sort_values(["weight_set", "as_of", "strategy"], ignore_index=True)
 
 
 def _json(grid: MetricGrid) -> list[str]:

@@ -172,7 +172,11 @@ class WindowQuantities:
 
 
 Rule = tuple[BoolArray, str]
-_quiet = np.errstate(divide="ignore", invalid="ignore", over="ignore")
+
+
+def _undefined_allowed() -> np.errstate:
+    """Let a value that is undefined or infinite pass without a warning: the null rules see it."""
+    return np.errstate(divide="ignore", invalid="ignore", over="ignore")
 
 
 def _measured(value: FloatArray, *rules: Rule) -> Measured:
@@ -188,33 +192,29 @@ def _estimate(w: WindowQuantities, value: FloatArray, *rules: Rule) -> Measured:
     return _measured(value, (w.insufficient, "insufficient"), *rules)
 
 
-@_quiet
 def _annual_return(total_return: FloatArray, n: int | IntArray, one_year: bool | BoolArray) -> FloatArray:
     """Return (1 + total)^(252/n) − 1, and the total return itself of a full year."""
     if np.all(one_year):
         return total_return
-    annualised: FloatArray = np.expm1(np.log1p(total_return) * (SESSIONS_PER_YEAR / n))
+    with _undefined_allowed():
+        annualised: FloatArray = np.expm1(np.log1p(total_return) * (SESSIONS_PER_YEAR / n))
     return np.where(one_year, total_return, annualised)
 
 
-@_quiet
 def calmar_of(annual_return: FloatArray, max_drawdown: FloatArray) -> tuple[FloatArray, Rule, Rule]:
     """Return annual return / maximum drawdown (Young, Futures, October 1991) and its null rules."""
     smooth = max_drawdown == 0
-    return (
-        annual_return / max_drawdown,
-        (smooth & (annual_return > 0), "no_drawdown"),
-        (smooth, "flat"),
-    )
+    with _undefined_allowed():
+        ratio = annual_return / max_drawdown
+    return ratio, (smooth & (annual_return > 0), "no_drawdown"), (smooth, "flat")
 
 
-@_quiet
 def _volatility(m2: FloatArray, observations: int | IntArray, periods: float | FloatArray) -> FloatArray:
     """Return the sample standard deviation (ddof 1) a year; undefined for fewer than two observations."""
-    return np.sqrt(m2 / (observations - 1) * periods)
+    with _undefined_allowed():
+        return np.sqrt(m2 / (observations - 1) * periods)
 
 
-@_quiet
 def _sharpe(
     mean: FloatArray,
     m2: FloatArray,
@@ -223,17 +223,18 @@ def _sharpe(
     risk_free: float | FloatArray,
 ) -> tuple[FloatArray, Rule, Rule]:
     """Return (mean·252 − rf) / volatility and its null rules (Sharpe, J. Portfolio Management, Fall 1994)."""
-    ratio = (mean * periods - risk_free) / _volatility(m2, observations, periods)
+    with _undefined_allowed():
+        ratio = (mean * periods - risk_free) / _volatility(m2, observations, periods)
     return ratio, *_spread_rules(m2, observations)
 
 
-@_quiet
 def _sortino(w: WindowQuantities) -> tuple[FloatArray, Rule, Rule, Rule]:
     """Return (mean·252 − rf) / downside deviation (Sortino & Price, J. Investing, Fall 1994) and null rules.
 
     Equal returns are null as for Sharpe: below target their ratio would be −√252 whatever they are.
     """
-    ratio = (w.mean * w.periods - w.risk_free) / np.sqrt(w.downside_ss / w.observations * w.periods)
+    with _undefined_allowed():
+        ratio = (w.mean * w.periods - w.risk_free) / np.sqrt(w.downside_ss / w.observations * w.periods)
     return ratio, *_spread_rules(w.m2, w.observations), (w.downside_ss == 0, "no_downside")
 
 
@@ -246,10 +247,10 @@ def _annual(w: WindowQuantities) -> FloatArray:
     return _annual_return(w.total_return, w.n, w.one_year)
 
 
-@_quiet
 def share_of(part: FloatArray | IntArray, whole: FloatArray | IntArray) -> FloatArray:
     """Quotient of two quantities; undefined (0/0) is NaN, for the null rules to see."""
-    share: FloatArray = part / whole
+    with _undefined_allowed():
+        share: FloatArray = part / whole
     return share
 
 

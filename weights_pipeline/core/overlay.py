@@ -5,7 +5,11 @@ comparison of scaled with unscaled returns. Here do not belong how a scalar come
 limits on the audited figures.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from math import inf, isfinite
+from types import MappingProxyType
+from typing import ClassVar
 
 import numpy as np
 import pandas as pd
@@ -22,6 +26,56 @@ MIN_SESSIONS = 60
 """Fewer sessions have no annual return nor Sharpe ratio worth the name."""
 
 INSUFFICIENT = "insufficient"
+NOT_COVERED = "not covered"
+
+STRESS_WINDOWS: Mapping[str, tuple[pd.Timestamp, pd.Timestamp]] = MappingProxyType(
+    {
+        name: (pd.Timestamp(first), pd.Timestamp(last))
+        for name, first, last in (
+            ("2015-08", "2015-08-03", "2015-08-31"),
+            ("2018-Q4", "2018-10-01", "2018-12-31"),
+            ("2020-03", "2020-03-02", "2020-03-31"),
+            ("2022", "2022-01-03", "2022-12-30"),
+        )
+    }
+)
+"""Periods in which diversified books fell together: first and last session at New York of each."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AuditGates:
+    """Limits on what :func:`audit` finds of the whole history; each is kept where the figure is at it.
+
+    Attributes
+    ----------
+    min_sharpe_change : float
+        Smallest change of the Sharpe ratio by scaling.
+    max_drawdown_ratio : float
+        Largest maximum drawdown of the scaled portfolio over that of the unscaled one, above 0.
+    max_share_scaled : float
+        Largest share of scaled sessions, in [0, 1].
+    max_transitions_per_year : float
+        Most changes of regime per 252 sessions.
+    """
+
+    __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
+
+    min_sharpe_change: float = -0.10
+    max_drawdown_ratio: float = 1.0
+    max_share_scaled: float = 0.60
+    max_transitions_per_year: float = 24.0
+
+    def __post_init__(self) -> None:
+        if not isfinite(self.min_sharpe_change):
+            raise ValueError(f"min_sharpe_change: expected a finite number, got {self.min_sharpe_change}")
+        if not 0.0 < self.max_drawdown_ratio < inf:
+            raise ValueError(f"max_drawdown_ratio: expected a positive number, got {self.max_drawdown_ratio}")
+        if not 0.0 <= self.max_share_scaled <= 1.0:
+            raise ValueError(f"max_share_scaled: expected a share in [0, 1], got {self.max_share_scaled}")
+        if not 0.0 <= self.max_transitions_per_year < inf:
+            raise ValueError(
+                f"max_transitions_per_year: expected a number of at least 0, got {self.max_transitions_per_year}"
+            )
 
 
 class StaleScalarError(ValueError):
@@ -128,8 +182,7 @@ def scalar_in_force(
     ValueError
         ``effective_from`` is not a session, or the lag is below 1.
     """
-    if lag < 1:
-        raise ValueError(f"lag: expected at least 1 session, got {lag}")
+    _require_lag(lag)
     position = int(sessions.searchsorted(effective_from))
     if position == len(sessions) or sessions[position] != effective_from:
         raise ValueError(f"effective_from: expected a session of the calendar, got {effective_from:%Y-%m-%d}")
@@ -153,6 +206,80 @@ def scalar_in_force(
     return ScalarInForce(value=np.nan, session=pd.NaT, reason=reason)
 
 
+def scalars_in_force(
+    scalar: pd.Series,
+    effective_from: pd.DatetimeIndex,
+    sessions: pd.DatetimeIndex,
+    *,
+    lag: int,
+    enabled: bool,
+) -> tuple[NDArray[np.float64], pd.DatetimeIndex]:
+    """Scalars of :func:`scalar_in_force` for many dates.
+
+    Parameters
+    ----------
+    scalar, sessions, lag, enabled
+        See :func:`scalar_in_force`.
+    effective_from : DatetimeIndex, shape (dates,)
+
+    Returns
+    -------
+    values : array, shape (dates,)
+    sessions : DatetimeIndex, shape (dates,)
+        NaT where there is none.
+
+    Raises
+    ------
+    StaleScalarError, ValueError
+        See :func:`scalar_in_force`.
+    """
+    _require_lag(lag)
+    known = scalar.dropna()
+    position = np.asarray(sessions.searchsorted(effective_from))
+    found = (position >= lag) & (position < len(sessions))
+    found[found] = sessions[position[found]] == effective_from[found]
+    needed = sessions.take(np.where(found, position - lag, 0)) if len(sessions) else effective_from
+    place = np.where(found, known.index.get_indexer(needed), -1)
+    value = np.full(len(place), np.nan)
+    value[place >= 0] = known.to_numpy()[place[place >= 0]]
+    for date in np.flatnonzero(place < 0).tolist():
+        value[date] = scalar_in_force(known, effective_from[date], sessions, lag=lag, enabled=enabled).value
+    return value, pd.DatetimeIndex(needed.where(place >= 0)).as_unit("us").rename(None)
+
+
+def sleeve_scalars(
+    scalar: pd.Series, sleeve: str, values: NDArray[np.float64], sessions: pd.DatetimeIndex, *, enabled: bool
+) -> NDArray[np.float64]:
+    """Scalars of a sleeve on the sessions whose scalars are in force for the book.
+
+    Parameters
+    ----------
+    scalar : Series, shape (scalar sessions,)
+        Risk scalars of the sleeve.
+    sleeve : str
+        Its name, for errors.
+    values, sessions
+        What :func:`scalars_in_force` gives for the book; where it has no session, the sleeve has its value.
+    enabled : bool
+        Whether final weights are the scaled ones.
+
+    Returns
+    -------
+    array, shape (dates,)
+        Null where the sleeve of a disabled overlay lacks the session.
+
+    Raises
+    ------
+    StaleScalarError
+        The overlay is enabled and the sleeve lacks a session that the book has.
+    """
+    own = np.where(sessions.isna(), values, scalar.reindex(sessions).to_numpy(np.float64))
+    if enabled and np.isnan(own).any():
+        session = sessions[np.isnan(own)][0]
+        raise StaleScalarError(f"sleeve {sleeve}: no scalar for {session:%Y-%m-%d}, for which the book has one")
+    return own
+
+
 def applied_scalar(scalar: pd.Series, sessions: pd.DatetimeIndex, lag: int) -> pd.Series:
     """Scalar in force on each session if it were applied daily.
 
@@ -173,8 +300,7 @@ def applied_scalar(scalar: pd.Series, sessions: pd.DatetimeIndex, lag: int) -> p
     ValueError
         The lag is below 1.
     """
-    if lag < 1:
-        raise ValueError(f"lag: expected at least 1 session, got {lag}")
+    _require_lag(lag)
     return scalar.reindex(sessions).ffill().shift(lag).fillna(1.0).rename("scalar")
 
 
@@ -183,55 +309,106 @@ def scaled_returns(portfolio: pd.Series, scalar: pd.Series, lag: int) -> pd.Seri
     return (portfolio * applied_scalar(scalar, pd.DatetimeIndex(portfolio.index), lag)).rename("scaled")
 
 
-def audit(unscaled: pd.Series, scaled: pd.Series, scalar: pd.Series, regimes: pd.Series) -> pd.DataFrame:
-    """Compare the scaled with the unscaled portfolio over a whole history.
+def audit(unscaled: pd.Series, scaled: pd.Series, exposure: pd.Series, regimes: pd.Series) -> pd.DataFrame:
+    """Compare the scaled with the unscaled portfolio, over a whole history and through named windows of stress.
+
+    The figures of :func:`performance` for either portfolio, and of the scaled one, from what it was scaled with:
 
     ======================== ==========================================================================
-    ``cagr``                 Π(1 + r)^(252/n) − 1
-    ``sharpe``               mean / std (ddof = 1) · √252, risk-free rate 0
-    ``max_drawdown``         max over t of 1 − E_t / max_{s≤t} E_s, E anchored at 1.0; a positive number
-    ``worst_month``          smallest compounded return of a calendar month, whole or not
-    ``share_scaled``         share of sessions with a scalar below 0.99
+    ``share_scaled``         share of sessions with an exposure below 0.99
+    ``mean_scalar``          mean exposure
     ``transitions_per_year`` changes of regime per 252 sessions classified
     ======================== ==========================================================================
+
+    In each of ``STRESS_WINDOWS`` that lies inside the history: ``total_return`` (Π(1 + r) − 1), ``max_drawdown`` from
+    the window's start on, ``worst_day`` and ``share_scaled``.
 
     Parameters
     ----------
     unscaled, scaled : Series, shape (sessions,)
         Daily returns above −1, over the same sessions.
-    scalar : Series, shape (sessions,)
-        Scalar in force on those sessions (:func:`applied_scalar`).
+    exposure : Series, shape (sessions,)
+        Scaled over unscaled gross on those sessions: the scalar in force where there is one for all strategies.
     regimes : Series of str
         Regimes in session order.
 
     Returns
     -------
-    DataFrame, shape (10, 4)
-        ``portfolio``, ``metric``, ``value``, ``reason``: the first four metrics for ``unscaled`` and
-        ``scaled``, the last two for ``scaled``. A null value has the reason ``insufficient`` (fewer than 60
-        sessions for cagr and sharpe, none at all for the others) or ``zero_volatility``; else it is empty.
+    DataFrame
+        ``window`` (``all`` or a name), ``portfolio`` (``unscaled`` or ``scaled``), ``metric``, ``value``, ``reason``.
+        A null value has the reason ``insufficient`` (fewer than 60 sessions for annual figures, none at all for the
+        others), ``zero_volatility``, ``no_loss`` or ``not covered``; else the reason is empty.
 
     Raises
     ------
     ValueError
-        Sessions differ, a return is null or not above −1, a scalar is null, a regime is unknown.
+        Sessions differ, a return is null or not above −1, an exposure is null, a regime is unknown.
     """
-    if not (unscaled.index.equals(scaled.index) and unscaled.index.equals(scalar.index)):
-        raise ValueError("audit: expected unscaled, scaled and scalar on the same sessions, got different ones")
-    if scalar.isna().any():
-        raise ValueError(f"scalar: expected no null, got one on {scalar.index[scalar.isna()][0]:%Y-%m-%d}")
+    if not (unscaled.index.equals(scaled.index) and unscaled.index.equals(exposure.index)):
+        raise ValueError("audit: expected unscaled, scaled and exposure on the same sessions, got different ones")
+    if exposure.isna().any():
+        raise ValueError(f"exposure: expected no null, got one on {exposure.index[exposure.isna()][0]:%Y-%m-%d}")
     levels = regime_levels(regimes)
-    share = float((scalar < FULL_EXPOSURE).mean()) if len(scalar) else np.nan
     changes = np.count_nonzero(np.diff(levels)) * SESSIONS_PER_YEAR / len(levels) if len(levels) else np.nan
-    rows = [("unscaled", metric, *measured) for metric, measured in performance(unscaled, "unscaled").items()]
-    rows += [("scaled", metric, *measured) for metric, measured in performance(scaled, "scaled").items()]
-    for metric, value in (("share_scaled", share), ("transitions_per_year", changes)):
-        rows.append(("scaled", metric, value, INSUFFICIENT if np.isnan(value) else ""))
-    return pd.DataFrame(rows, columns=["portfolio", "metric", "value", "reason"])
+    rows = [("all", "unscaled", metric, *measured) for metric, measured in performance(unscaled, "unscaled").items()]
+    rows += [("all", "scaled", metric, *measured) for metric, measured in performance(scaled, "scaled").items()]
+    figures = {
+        "share_scaled": _share_scaled(exposure),
+        "mean_scalar": float(exposure.mean()) if len(exposure) else np.nan,
+        "transitions_per_year": changes,
+    }
+    rows += [("all", "scaled", name, value, INSUFFICIENT if np.isnan(value) else "") for name, value in figures.items()]
+    for window, (first, last) in STRESS_WINDOWS.items():
+        covered = len(unscaled) > 0 and unscaled.index[0] <= first and last <= unscaled.index[-1]
+        reason = "" if covered else NOT_COVERED
+        for portfolio, returns in (("unscaled", unscaled), ("scaled", scaled)):
+            found = _through(returns.loc[first:last]) if covered else dict.fromkeys(_THROUGH, np.nan)
+            rows += [(window, portfolio, metric, value, reason) for metric, value in found.items()]
+        share = _share_scaled(exposure.loc[first:last]) if covered else np.nan
+        rows.append((window, "scaled", "share_scaled", share, reason))
+    return pd.DataFrame(rows, columns=["window", "portfolio", "metric", "value", "reason"])
+
+
+def audit_misses(audited: pd.DataFrame, gates: AuditGates) -> pd.DataFrame:
+    """Gates that an audit misses.
+
+    Parameters
+    ----------
+    audited : DataFrame
+        From :func:`audit`; what is null there misses no gate.
+    gates : AuditGates
+
+    Returns
+    -------
+    DataFrame, shape (misses, 3)
+        ``gate``, ``value`` and ``limit``; empty when all are kept.
+    """
+    whole = audited[audited["window"] == "all"].set_index(["portfolio", "metric"])["value"]
+    drawdown = whole["unscaled", "max_drawdown"]
+    held = (
+        ("min_sharpe_change", whole["scaled", "sharpe"] - whole["unscaled", "sharpe"], -1.0),
+        ("max_drawdown_ratio", whole["scaled", "max_drawdown"] / drawdown if drawdown > 0.0 else np.nan, 1.0),
+        ("max_share_scaled", whole["scaled", "share_scaled"], 1.0),
+        ("max_transitions_per_year", whole["scaled", "transitions_per_year"], 1.0),
+    )
+    missed = [
+        (gate, value, getattr(gates, gate)) for gate, value, sign in held if sign * value > sign * getattr(gates, gate)
+    ]
+    return pd.DataFrame(missed, columns=["gate", "value", "limit"])
 
 
 def performance(returns: pd.Series, name: str = "returns") -> dict[str, tuple[float, str]]:
-    """Figures of one portfolio: ``cagr``, ``sharpe``, ``max_drawdown`` and ``worst_month`` of :func:`audit`.
+    """Figures of one portfolio.
+
+    ================ ==================================================================================
+    ``cagr``         Π(1 + r)^(252/n) − 1
+    ``volatility``   std (ddof = 1) · √252
+    ``sharpe``       mean / std (ddof = 1) · √252, risk-free rate 0
+    ``sortino``      mean / √(mean of min(r, 0)²) · √252
+    ``max_drawdown`` max over t of 1 − E_t / max_{s≤t} E_s, E anchored at 1.0; a positive number
+    ``worst_month``  smallest compounded return of a calendar month, whole or not
+    ``worst_day``    smallest return
+    ================ ==================================================================================
 
     Parameters
     ----------
@@ -243,7 +420,7 @@ def performance(returns: pd.Series, name: str = "returns") -> dict[str, tuple[fl
     Returns
     -------
     dict of str to (float, str)
-        Value and reason by metric; the reason is empty where there is a value.
+        Value and reason by metric; the reason is empty where there is a value. The first four need 60 sessions.
 
     Raises
     ------
@@ -255,18 +432,42 @@ def performance(returns: pd.Series, name: str = "returns") -> dict[str, tuple[fl
         date = returns.index[~(r > -1.0)][0]
         raise ValueError(f"{name}: expected returns above -1, got {returns[date]} on {date:%Y-%m-%d}")
     missing = (np.nan, INSUFFICIENT)
-    cagr = sharpe = drawdown = month = missing
+    figures = dict.fromkeys(
+        ("cagr", "volatility", "sharpe", "sortino", "max_drawdown", "worst_month", "worst_day"), missing
+    )
     if len(r):
-        wealth = np.cumprod(1.0 + r)
-        drawdown = (float(np.max(1.0 - wealth / np.maximum(np.maximum.accumulate(wealth), 1.0))), "")
+        through = _through(returns)
         months = pd.DatetimeIndex(returns.index).to_period("M")
-        month = (float((1.0 + returns).groupby(months).prod().min()) - 1.0, "")
+        figures["max_drawdown"] = (through["max_drawdown"], "")
+        figures["worst_month"] = (float((1.0 + returns).groupby(months).prod().min()) - 1.0, "")
+        figures["worst_day"] = (through["worst_day"], "")
     if len(r) >= MIN_SESSIONS:
-        cagr = (float(wealth[-1] ** (SESSIONS_PER_YEAR / len(r))) - 1.0, "")
         flat = r.max() == r.min()
-        sharpe = (np.nan, "zero_volatility") if flat else (_sharpe(r), "")
-    return {"cagr": cagr, "sharpe": sharpe, "max_drawdown": drawdown, "worst_month": month}
+        deviation = 0.0 if flat else float(r.std(ddof=1))
+        downside = float(np.sqrt(np.mean(np.minimum(r, 0.0) ** 2)))
+        mean, year = float(r.mean()), float(np.sqrt(SESSIONS_PER_YEAR))
+        figures["cagr"] = (float(np.cumprod(1.0 + r)[-1] ** (SESSIONS_PER_YEAR / len(r))) - 1.0, "")
+        figures["volatility"] = (deviation * year, "")
+        figures["sharpe"] = (np.nan, "zero_volatility") if flat else (mean / deviation * year, "")
+        figures["sortino"] = (mean / downside * year, "") if downside > 0.0 else (np.nan, "no_loss")
+    return figures
 
 
-def _sharpe(returns: NDArray[np.float64]) -> float:
-    return float(returns.mean() / returns.std(ddof=1) * np.sqrt(SESSIONS_PER_YEAR))
+_THROUGH = ("total_return", "max_drawdown", "worst_day")
+
+
+def _through(returns: pd.Series) -> dict[str, float]:
+    """Figures of ``_THROUGH``, of at least one return."""
+    r = returns.to_numpy(dtype=float)
+    wealth = np.cumprod(1.0 + r)
+    drawdowns = 1.0 - wealth / np.maximum(np.maximum.accumulate(wealth), 1.0)
+    return dict(zip(_THROUGH, (float(wealth[-1]) - 1.0, float(drawdowns.max()), float(r.min())), strict=True))
+
+
+def _share_scaled(exposure: pd.Series) -> float:
+    return float((exposure < FULL_EXPOSURE).mean()) if len(exposure) else np.nan
+
+
+def _require_lag(lag: int) -> None:
+    if lag < 1:
+        raise ValueError(f"lag: expected at least 1 session, got {lag}")

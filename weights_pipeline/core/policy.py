@@ -19,7 +19,6 @@ from weights_pipeline.core.methods.base import Limits, Method, require_budget
 from weights_pipeline.core.normalise import GROSS_TOLERANCE, Floats
 from weights_pipeline.core.regime import REGIMES
 from weights_pipeline.core.scalar import AllocatorParameters
-from weights_pipeline.core.speed import require_rate
 from weights_pipeline.core.starter import StarterMetrics
 
 
@@ -38,7 +37,10 @@ class Policy:
     limits
         Floor, cap and normalisation.
     rate
-        Share of the gap to target closed in one rebalance, in (0, 1].
+        Share of the gap to target closed in one rebalance, in (0, 1]; one number, or one for each risk regime.
+    turnover_cap
+        Largest one-way turnover ½·Σ|w − w_old| of one rebalance: a step that would go further is shortened. One
+        number, or one for each risk regime; None where there is no cap.
     metrics
         Risk-free rate and null thresholds.
     overlay
@@ -58,14 +60,23 @@ class Policy:
     method: Method
     gross: float = 1.0
     limits: Limits = field(default_factory=Limits)
-    rate: float = 1.0
+    rate: float | Mapping[str, float] = 1.0
+    turnover_cap: float | Mapping[str, float] | None = None
     metrics: MetricParameters = field(default_factory=MetricParameters)
     overlay: AllocatorParameters | None = None
     ensemble: bool = False
     starter: Mapping[str, StarterMetrics] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        require_rate(self.rate)
+        for key, rate in _by_key("rate", self.rate).items():
+            if not 0 < rate <= 1:
+                raise ValueError(f"{key}: expected a share of the gap in (0, 1], got {rate!r}")
+        for key, cap in _by_key("turnover_cap", self.turnover_cap).items():
+            if not 0 < cap < math.inf:
+                raise ValueError(f"{key}: expected a positive one-way turnover, got {cap!r}")
+        if self.paced_by_regime and self.overlay is None:
+            key = "rate" if isinstance(self.rate, Mapping) else "turnover_cap"
+            raise ValueError(f"{key}: one number per risk regime needs an overlay, whose thresholds tell regimes apart")
         if not (0 < self.gross < math.inf):
             raise ValueError(f"gross: expected a positive number, got {self.gross!r}")
         if not self.base:
@@ -86,8 +97,11 @@ class Policy:
             raise ValueError(f"method: metrics {unknown} do not exist; expected some of {', '.join(sorted(METRICS))}")
         if unknown := sorted(set(self.starter) - set(self.base)):
             raise ValueError(f"starter_metrics: strategies {unknown} are not in the book")
-        if self.overlay and (unknown := sorted(set(self.overlay.sleeves) - set(self.base))):
+        overlay = self.overlay or AllocatorParameters()
+        if unknown := sorted(set(overlay.sleeves) - set(self.base)):
             raise ValueError(f"overlay.sleeves: strategies {unknown} are not in the book")
+        if unknown := sorted(set(overlay.sleeve_maps) - set(map(overlay.sleeve, self.base))):
+            raise ValueError(f"overlay.sleeve_maps: {unknown} are no sleeves of the book, named or a strategy's own")
         if not isinstance(self.method.lookback, str) and set(self.method.lookback) != set(REGIMES):
             raise ValueError(
                 f"method.lookback: expected one window, or one for each of {', '.join(REGIMES)}, "
@@ -114,6 +128,16 @@ class Policy:
         return {regime: Lookback.parse(by_regime[regime]) for regime in REGIMES}
 
     @property
+    def paced_by_regime(self) -> bool:
+        """Whether the rate or the turnover cap depends on the risk regime."""
+        return isinstance(self.rate, Mapping) or isinstance(self.turnover_cap, Mapping)
+
+    def pace(self, regime: str = REGIMES[0]) -> tuple[float, float | None]:
+        """Rate and turnover cap of a rebalance in a risk regime; any regime where there is one of each for all."""
+        rate, cap = self.rate, self.turnover_cap
+        return rate[regime] if isinstance(rate, Mapping) else rate, cap[regime] if isinstance(cap, Mapping) else cap
+
+    @property
     def adaptive(self) -> bool:
         """Whether the window depends on the risk regime."""
         return len(set(self.lookbacks.values())) > 1
@@ -122,3 +146,12 @@ class Policy:
     def longest_lookback(self) -> Lookback:
         """The window that reaches back furthest."""
         return max(self.lookbacks.values(), key=lambda lookback: lookback.expected_sessions)
+
+
+def _by_key(key: str, value: float | Mapping[str, float] | None) -> dict[str, float]:
+    """Numbers of a parameter by the key that an error names; of one number per risk regime, all four."""
+    if not isinstance(value, Mapping):
+        return {} if value is None else {key: value}
+    if set(value) != set(REGIMES):
+        raise ValueError(f"{key}: expected one number, or one for each of {', '.join(REGIMES)}, got {dict(value)}")
+    return {f"{key}.{regime}": value[regime] for regime in REGIMES}

@@ -7,7 +7,7 @@ market regimes (bull, bear, range) of the ensembles.
 
 from dataclasses import dataclass
 from math import isfinite
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -186,12 +186,60 @@ def classify(
         row, column = np.argwhere(np.isnan(values))[0]
         raise ValueError(f"state: expected no null, got one in {FEATURES[column]} on {state.index[row]:%Y-%m-%d}")
 
-    vol_accel, corr_shock, dd_level, dd_slope = values.T
-    vol_fast = vol_accel >= limits.vol_accel_enter
-    corr_spike = corr_shock >= limits.corr_shock_enter
-    dd_deep = dd_level <= limits.dd_enter
-    dd_worsening = dd_slope <= limits.dd_slope_enter
-    score = np.add.reduce([vol_fast, corr_spike, dd_deep, dd_worsening], axis=0, dtype=np.int64)
+    path = regime_arrays(values.T, limits, carry)
+    frame = pd.DataFrame(
+        {
+            "regime": np.array(REGIMES, dtype=object)[path.levels],
+            "score": path.score,
+            "exit_score": path.exit_score,
+            **dict(zip(SIGNALS, path.signals, strict=True)),
+            "sessions_in_regime": path.stays,
+            "changed": path.changed,
+        },
+        index=state.index,
+    )
+    return RegimePath(frame=frame, carry=path.carry)
+
+
+class RegimeArrays(NamedTuple):
+    """Columns of :class:`RegimePath` as arrays, with regimes as their positions in ``REGIMES``."""
+
+    levels: NDArray[np.intp]
+    stays: NDArray[np.intp]
+    changed: NDArray[np.bool_]
+    score: NDArray[np.int64]
+    exit_score: NDArray[np.int64]
+    signals: NDArray[np.bool_]
+    carry: RegimeCarry | None
+
+
+def regime_arrays(
+    features: NDArray[np.float64], limits: RegimeThresholds, carry: RegimeCarry | None = None
+) -> RegimeArrays:
+    """Classify as :func:`classify` does, from arrays.
+
+    Parameters
+    ----------
+    features : array, shape (4, sessions)
+        In the order of ``FEATURES``, not null.
+    limits, carry
+        See :func:`classify`.
+
+    Returns
+    -------
+    RegimeArrays
+    """
+    vol_accel, corr_shock, dd_level, dd_slope = features
+    signals = np.array(
+        [
+            vol_accel >= limits.vol_accel_enter,
+            corr_shock >= limits.corr_shock_enter,
+            dd_level <= limits.dd_enter,
+            dd_slope <= limits.dd_slope_enter,
+        ]
+    )
+    vol_fast, corr_spike, _, dd_worsening = signals
+    score = np.add.reduce(signals, axis=0, dtype=np.int64)
     lingering = [
         vol_accel >= limits.vol_accel_exit,
         corr_shock >= limits.corr_shock_exit,
@@ -210,23 +258,9 @@ def classify(
     changed = stays == 1
     if carry is None:
         changed[:1] = False
-    frame = pd.DataFrame(
-        {
-            "regime": np.array(REGIMES, dtype=object)[levels],
-            "score": score,
-            "exit_score": exit_score,
-            "vol_fast": vol_fast,
-            "corr_spike": corr_spike,
-            "dd_deep": dd_deep,
-            "dd_worsening": dd_worsening,
-            "sessions_in_regime": stays,
-            "changed": changed,
-        },
-        index=state.index,
-    )
-    if len(frame):
+    if len(levels):
         carry = RegimeCarry(regime=REGIMES[levels[-1]], sessions=int(stays[-1]))
-    return RegimePath(frame=frame, carry=carry)
+    return RegimeArrays(levels, stays, changed, score, exit_score, signals, carry)
 
 
 def regime_summary(regimes: pd.Series) -> RegimeSummary:

@@ -15,11 +15,10 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
-from weights_pipeline.core.adjust import step
-from weights_pipeline.core.chain import metric_grids, state_of
+from weights_pipeline.core.adjust import capped_step
+from weights_pipeline.core.chain import metric_grids, scalar_table, state_of
 from weights_pipeline.core.columns import texts
 from weights_pipeline.core.ensembles import ALL, WEIGHT_SETS, choose, current_regime, sections_of
 from weights_pipeline.core.history import ReturnHistory
@@ -27,10 +26,11 @@ from weights_pipeline.core.methods.base import CrossSection, Method, Targets, ta
 from weights_pipeline.core.methods.equal import Equal
 from weights_pipeline.core.metrics import MetricGrid, metrics_grid
 from weights_pipeline.core.normalise import Floats
-from weights_pipeline.core.overlay import scalar_in_force
+from weights_pipeline.core.overlay import scalars_in_force, sleeve_scalars
 from weights_pipeline.core.policy import Policy
 from weights_pipeline.core.regime import FEATURES, classify
-from weights_pipeline.core.scalar import AllocatorParameters, risk_scalar
+from weights_pipeline.core.regime_walk import RegimeWalk
+from weights_pipeline.core.scalar import WHOLE_BOOK, AllocatorParameters, risk_scalar
 from weights_pipeline.core.sessions import sessions_after
 from weights_pipeline.core.state import WARM_UP, component_correlations, required_features
 
@@ -56,19 +56,26 @@ class Simulation:
         Multipliers of base weights, and the target weights that follow.
     previous, realized : ndarray, shape (A, S)
         Weights a step starts from and ends with; unscaled.
+    rate : ndarray, shape (A,)
+        Share of the gap closed: that of the policy, shortened where its turnover cap holds.
+    paced_by : tuple of str, length A
+        Risk regime that chose rate and turnover cap; empty where the policy has one of each for all.
     scalar : ndarray, shape (A,)
-        Risk scalar of each rebalance; NaN without overlay, and where a disabled one has a gap.
+        Risk scalar of the book at each rebalance; NaN without overlay, and where a disabled one has a gap.
     scalar_session : DatetimeIndex, shape (A,)
         Session of that scalar; NaT where there is none.
+    strategy_scalar : ndarray, shape (A, S)
+        Risk scalar of each strategy: that of its sleeve where the sleeve has a map of its own, else that of the book.
     final : ndarray, shape (A, S)
-        Weights to trade: realised × scalar under an enabled overlay, else the realised ones.
+        Weights to trade from a rebalance on: realised × scalar under an enabled overlay, else the realised ones.
     turnover : ndarray, shape (A,)
         One-way turnover ½·Σ|realized − previous|.
     unscaled, traded : Series, shape (sessions,)
         Daily returns at the realised and at the final weights in force, from the first effective session on (but not
-        before any strategy is live) to the end of the history; a strategy not live earns 0, and so does cash.
+        before any strategy is live) to the end of the history; a strategy not live earns 0, and so does cash. Under an
+        overlay that is applied daily, the weights of each session have its own scalar.
     regimes, scalars : DataFrame, or None without overlay
-        Risk regime and risk scalar, by session; see :func:`~weights_pipeline.core.regime.classify` and
+        Risk regime and risk scalar of the book, by session; see :func:`~weights_pipeline.core.regime.classify` and
         :func:`~weights_pipeline.core.scalar.risk_scalar`.
     targets : tuple of Targets, length A
         How each target came about.
@@ -86,8 +93,11 @@ class Simulation:
     target: Floats
     previous: Floats
     realized: Floats
+    rate: Floats
+    paced_by: tuple[str, ...]
     scalar: Floats
     scalar_session: pd.DatetimeIndex
+    strategy_scalar: Floats
     final: Floats
     turnover: Floats
     unscaled: pd.Series
@@ -114,30 +124,32 @@ class Simulation:
         )
         realized = targets[["as_of", "strategy", "base", "target", "lower", "upper"]].assign(
             previous=self.previous.ravel(),
-            rate=self.policy.rate,
+            rate=self.rate[date],
+            regime=texts(self.paced_by, date),
             realized=self.realized.ravel(),
             entered=False,
             effective_from=self.effective_from[date],
         )
         final = realized[["as_of", "effective_from", "strategy", "realized"]].assign(
-            scalar=self.scalar[date],
+            scalar=self.strategy_scalar.ravel(),
             scalar_session=self.scalar_session[date],
             regime="",
-            scaled=self.realized.ravel() * self.scalar[date],
+            scaled=(self.realized * self.strategy_scalar).ravel(),
             applied=overlay is not None and overlay.enabled,
             final=self.final.ravel(),
         )
         tables = {"target_weights": targets, "realized_weights": realized, "final_weights": final}
-        if overlay is None or self.regimes is None or self.scalars is None:
+        if overlay is None or self.regimes is None:
             return tables
         final["regime"] = self.regimes["regime"].reindex(self.scalar_session).fillna("").to_numpy()[date]
         weights = pd.DataFrame(self.realized, index=self.effective_from, columns=list(self.strategies))
         history = self.history
         returns = pd.DataFrame(history.returns, index=history.sessions, columns=list(history.strategies))
+        regimes = self.regimes.rename_axis("session").reset_index()
         return tables | {
             "allocator_state": state_of(weights, returns.dropna(how="all"), overlay.sleeves),
-            "risk_regime": self.regimes.rename_axis("session").reset_index(),
-            "risk_scalar": self.scalars.assign(regime=self.regimes["regime"]).rename_axis("session").reset_index(),
+            "risk_regime": regimes,
+            "risk_scalar": scalar_table(regimes, overlay),
         }
 
 
@@ -233,10 +245,12 @@ class _Tilts(NamedTuple):
 
 
 class _Path(NamedTuple):
-    """Realised weights of all rebalances, and what they earned by session."""
+    """Realised weights of all rebalances, how they came about, and what they earned by session."""
 
     previous: Floats
     realized: Floats
+    rate: Floats
+    paced_by: tuple[str, ...]
     earned: Floats
 
 
@@ -283,20 +297,26 @@ class _Shared:
         chosen_by = (policy.method, repr(policy.method), policy.ensemble, _measured_by(policy))
         tilted_by = (policy.limits, policy.base, policy.gross, chosen_by)
         tilts = self.once("tilts", tilted_by, lambda: self.tilts(policy))
-        moved_by = (policy.rate, tilted_by)
+        paced_by = policy.overlay.thresholds if policy.paced_by_regime and policy.overlay else None
+        moved_by = (policy.rate, policy.turnover_cap, paced_by, tilted_by)
         path = self.once("path", moved_by, lambda: self.path(policy, tilts))
         final, traded, regimes, scalars = path.realized, path.earned, None, None
         scalar = np.full(len(self.as_of), np.nan)
+        strategy_scalar = np.full(path.realized.shape, np.nan)
         scalar_session = pd.DatetimeIndex([pd.NaT] * len(self.as_of)).as_unit("us")
         if overlay is not None:
             features = self.once("features", moved_by, lambda: self.features(strategies, path))
             classified_by = (overlay.thresholds, moved_by)
             regimes = self.once("regimes", classified_by, lambda: classify(features, overlay.thresholds).frame)
-            scalars = risk_scalar(regimes["regime"], overlay.resolved_profile())
-            scalar, scalar_session = _in_force(scalars["scalar"], self.effective_from, self.sessions, overlay)
+            by_sleeve = {name: risk_scalar(regimes["regime"], each) for name, each in overlay.profiles().items()}
+            scalars = by_sleeve[WHOLE_BOOK]
+            scalar, scalar_session, strategy_scalar = self.in_force_at(self.effective_from, by_sleeve, policy)
             if overlay.enabled:
-                final = path.realized * scalar[:, None]
-                traded = self.earned(strategies, final)
+                final = path.realized * strategy_scalar
+                traded = self.earned(strategies, self.by_day(final))
+            if overlay.enabled and overlay.apply == "daily":
+                _, _, daily = self.in_force_at(self.days, by_sleeve, policy)
+                traded = self.earned(strategies, self.by_day(path.realized) * daily.T)
         return Simulation(
             policy=policy,
             history=self.history,
@@ -308,8 +328,11 @@ class _Shared:
             target=tilts.target,
             previous=path.previous,
             realized=path.realized,
+            rate=path.rate,
+            paced_by=path.paced_by,
             scalar=scalar,
             scalar_session=scalar_session,
+            strategy_scalar=strategy_scalar,
             final=final,
             turnover=np.array([math.fsum(row) / 2 for row in np.abs(path.realized - path.previous).tolist()]),
             unscaled=pd.Series(path.earned, index=self.days, name="unscaled"),
@@ -400,20 +423,54 @@ class _Shared:
     def path(self, policy: Policy, tilts: _Tilts) -> _Path:
         """Realised weights, each step from where the one before ended."""
         previous, realized = np.empty_like(tilts.target), np.empty_like(tilts.target)
+        rates, regimes = np.empty(len(tilts.targets)), []
+        walk, correlations = None, (np.empty(0), np.empty(0))
+        if policy.paced_by_regime and policy.overlay:
+            walk = RegimeWalk(self.days, self.components(policy.strategies), policy.overlay.thresholds)
+            correlations = self.correlations(policy.strategies)
+        ends = self.days.searchsorted(self.as_of, side="right")
         weights = policy.weights
         for day, aim in enumerate(tilts.targets):
-            previous[day], weights = step(
-                weights, aim.target, aim.lower, aim.upper, rate=policy.rate, gross=policy.gross
+            if walk:
+                walk.advance(int(ends[day]), weights, correlations)
+                regimes.append(walk.regime)
+            rate, turnover_cap = policy.pace(*regimes[-1:])
+            previous[day], weights, rates[day] = capped_step(
+                weights, aim.target, aim.lower, aim.upper, rate=rate, turnover_cap=turnover_cap, gross=policy.gross
             )
             realized[day] = weights
-        return _Path(previous, realized, self.earned(policy.strategies, realized))
+        paced_by = tuple(regimes) or ("",) * len(self.as_of)
+        return _Path(previous, realized, rates, paced_by, self.earned(policy.strategies, self.by_day(realized)))
+
+    def in_force_at(
+        self, dates: pd.DatetimeIndex, by_sleeve: Mapping[str, pd.DataFrame], policy: Policy
+    ) -> tuple[Floats, pd.DatetimeIndex, Floats]:
+        """Scalars of the book in force on some sessions, their sessions, and the scalars of strategies."""
+        overlay = policy.overlay or AllocatorParameters()
+        enabled, book = overlay.enabled, by_sleeve[WHOLE_BOOK]["scalar"]
+        value, session = scalars_in_force(book, dates, self.sessions, lag=overlay.lag, enabled=enabled)
+        own = {WHOLE_BOOK: value} | {
+            name: sleeve_scalars(by_sleeve[name]["scalar"], name, value, session, enabled=enabled)
+            for name in overlay.sleeve_maps
+        }
+        return value, session, np.stack([own[overlay.scaled_by(name)] for name in policy.strategies], axis=1)
+
+    def by_day(self, weights: Floats) -> Floats:
+        """Weights of rebalances, shape (A, S), as those in force each day, shape (S, days)."""
+        return np.take(weights.T, self.in_force, axis=1)
 
     def earned(self, strategies: tuple[str, ...], weights: Floats) -> Floats:
-        """Daily returns at the weights in force, summed in the order of names."""
+        """Daily returns at weights of shape (S, days), summed in the order of names."""
         total = np.zeros(len(self.days))
-        for weight, returns in zip(weights.T, self.components(strategies), strict=True):
-            total += weight[self.in_force] * np.where(np.isnan(returns), 0.0, returns)
+        for weight, returns in zip(weights, self.components(strategies), strict=True):
+            total += weight * np.where(np.isnan(returns), 0.0, returns)
         return total
+
+    def correlations(self, strategies: tuple[str, ...]) -> tuple[Floats, Floats]:
+        """Correlations of the components; they do not depend on weights."""
+        if len(self.days) <= WARM_UP:
+            return np.empty(0), np.empty(0)
+        return self.once("correlations", strategies, lambda: component_correlations(self.components(strategies)))
 
     def components(self, strategies: tuple[str, ...]) -> Floats:
         """Returns from the first day at weights on, shape (S, sessions); NaN where not live."""
@@ -434,10 +491,7 @@ class _Shared:
             raise ValueError(f"equity: expected values above 0, got {equity[lost]} on {self.days[lost]:%Y-%m-%d}")
         if len(self.days) <= WARM_UP:
             return pd.DataFrame(index=self.days[:0], columns=list(FEATURES), dtype=np.float64)
-        correlations = self.once(
-            "correlations", strategies, lambda: component_correlations(self.components(strategies))
-        )
-        found = required_features(path.earned, equity, correlations)
+        found = required_features(path.earned, equity, self.correlations(strategies))
         known = np.flatnonzero(~np.isnan(list(found.values())).any(axis=0))
         return pd.DataFrame({name: found[name][known] for name in FEATURES}, index=self.days[WARM_UP:].take(known))
 
@@ -450,18 +504,3 @@ def _measured_by(policy: Policy) -> tuple[Any, ...]:
 
 def _label(grid: MetricGrid, policy: Policy) -> str:
     return grid.lookback.metric(policy.method.metric) if policy.method.metric else ""
-
-
-def _in_force(
-    scalars: pd.Series, effective_from: pd.DatetimeIndex, sessions: pd.DatetimeIndex, overlay: AllocatorParameters
-) -> tuple[Floats, pd.DatetimeIndex]:
-    """Scalars and their sessions as :func:`scalar_in_force` gives them, which is asked where one is not found."""
-    position: npt.NDArray[np.int64] = np.asarray(sessions.searchsorted(effective_from)) - overlay.lag
-    needed = sessions.take(np.maximum(position, 0))
-    place = np.where(position < 0, -1, scalars.index.get_indexer(needed))
-    value = np.full(len(place), np.nan)
-    value[place >= 0] = scalars.to_numpy()[place[place >= 0]]
-    for day in np.flatnonzero(place < 0).tolist():
-        used = scalar_in_force(scalars, effective_from[day], sessions, lag=overlay.lag, enabled=overlay.enabled)
-        value[day] = used.value
-    return value, pd.DatetimeIndex(needed.where(place >= 0)).as_unit("us")

@@ -13,6 +13,7 @@ single bit. Library reductions (pairwise sums, BLAS products, online rolling upd
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import repeat
+from typing import TypeVar
 
 import numpy as np
 import pandas as pd
@@ -40,6 +41,7 @@ _BLOCK_CELLS = 32_768
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
+_Values = TypeVar("_Values", pd.Series, pd.DataFrame)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -212,32 +214,39 @@ def allocator_state(
     _check_frame("equity", equity)
     for name, frame in {"components": components, **given}.items():
         _check_frame(name, frame)
-    portfolio, equity = portfolio.dropna(), equity.dropna()
     if (equity.to_numpy() <= 0.0).any():
         date = equity.index[equity <= 0.0][0]
         raise ValueError(f"equity: expected values above 0, got {equity[date]} on {date:%Y-%m-%d}")
 
-    sessions = portfolio.index.intersection(equity.index)
+    sessions = known_sessions(portfolio, equity)
     names = [*REQUIRED, *given]
     if len(sessions) <= WARM_UP:
         none = pd.DataFrame(index=sessions[:0], columns=names, dtype=float)
         return AllocatorState(features=none, dropped_warm_up=len(sessions), dropped_beyond=0)
 
     values = required_features(
-        portfolio.reindex(sessions).to_numpy(dtype=float),
-        equity.reindex(sessions).to_numpy(dtype=float),
-        component_correlations(_by_name(components.reindex(sessions))),
+        _on(portfolio, sessions).to_numpy(dtype=float),
+        _on(equity, sessions).to_numpy(dtype=float),
+        component_correlations(_by_name(_on(components, sessions))),
         peak=peak,
     )
     if BREADTH in given:
-        values[BREADTH] = _breadth(_by_name(given[BREADTH].reindex(sessions)))
+        values[BREADTH] = _breadth(_by_name(_on(given[BREADTH], sessions)))
     if CONCENTRATION in given:
-        values[CONCENTRATION] = _herfindahl(_by_name(given[CONCENTRATION].reindex(sessions)))
+        values[CONCENTRATION] = _herfindahl(_by_name(_on(given[CONCENTRATION], sessions)))
     table = np.column_stack([values[name] for name in names])
     known = np.logical_not(np.isnan(table[:, : len(REQUIRED)]).any(axis=1))
     features = pd.DataFrame(table[known], index=sessions[WARM_UP:][known], columns=names)
     dropped = len(table) - len(features)
     return AllocatorState(features=features, dropped_warm_up=WARM_UP, dropped_beyond=dropped)
+
+
+def known_sessions(portfolio: pd.Series, equity: pd.Series) -> pd.Index:
+    """Sessions on which both series are known."""
+    if not portfolio.index.equals(equity.index):
+        return portfolio.dropna().index.intersection(equity.dropna().index)
+    known = ~(np.isnan(portfolio.to_numpy(dtype=float)) | np.isnan(equity.to_numpy(dtype=float)))
+    return portfolio.index if known.all() else portfolio.index[known]
 
 
 def required_features(
@@ -457,6 +466,11 @@ def _ordered_sum(terms: Floats) -> Floats:
     total = np.zeros(terms.shape[1:])
     _add_each(total, terms)
     return total
+
+
+def _on(values: _Values, sessions: pd.Index) -> _Values:
+    """Values on some sessions; as they are where these are theirs."""
+    return values if values.index.equals(sessions) else values.reindex(sessions)
 
 
 def _by_name(frame: pd.DataFrame) -> Floats:

@@ -14,8 +14,11 @@ import numpy as np
 import pandas as pd
 
 from weights_pipeline.core.adjust import carried, step
-from weights_pipeline.core.regime import RegimeThresholds, regime_levels
-from weights_pipeline.core.scalar import Profile, risk_scalar
+from weights_pipeline.core.overlay import AuditGates, audit_misses
+from weights_pipeline.core.regime import REGIMES, RegimeThresholds, regime_levels, regime_summary
+from weights_pipeline.core.returns import wide
+from weights_pipeline.core.scalar import WHOLE_BOOK, AllocatorParameters, Profile, risk_scalar
+from weights_pipeline.core.state import OPTIONAL, reference_portfolio
 
 SUM_TOLERANCE = 1e-9
 """Largest difference between the sum of weights and gross that rounding can explain."""
@@ -350,30 +353,140 @@ def scalar_bounds(scalars: pd.DataFrame, profile: Profile) -> Finding:
     )
 
 
-def scalar_recursion(scalars: pd.DataFrame, profile: Profile) -> Finding:
-    """The stored scalars are the smoothed targets of the stored regimes, to the bit, and move no faster than that."""
-    rows = scalars.sort_values("session")
-    expected = risk_scalar(rows.set_index("session")["regime"], profile)["scalar"].to_numpy()
-    gap = np.abs(rows["scalar"].to_numpy() - expected)
-    step = float(rows["scalar"].diff().abs().max()) if len(rows) > 1 else 0.0
+def scalar_recursion(scalars: pd.DataFrame, profiles: Mapping[str, Profile]) -> Finding:
+    """The stored scalars are the smoothed targets of the stored regimes, to the bit.
+
+    Parameters
+    ----------
+    scalars
+        Rows of ``risk_scalar``.
+    profiles
+        Profile of the book and of each sleeve with a map of its own.
+    """
+    broken, worst = [], 0.0
+    for sleeve, rows in scalars.sort_values(["sleeve", "session"]).groupby("sleeve"):
+        if str(sleeve) not in profiles:
+            broken.append(rows.assign(expected=np.nan))
+            continue
+        expected = risk_scalar(rows.set_index("session")["regime"], profiles[str(sleeve)])["scalar"].to_numpy()
+        gap = np.abs(rows["scalar"].to_numpy() - expected)
+        worst = max(worst, float(gap.max(initial=0.0)))
+        broken.append(rows[gap > 0].assign(expected=expected[gap > 0]))
+    offending = pd.concat(broken) if broken else pd.DataFrame()
     return Finding(
-        passed=bool((gap == 0).all()),
-        value=float(gap.max()) if len(gap) else 0.0,
+        passed=offending.empty,
+        value=worst,
         limit=0.0,
-        summary=f"scalars deviate at most {float(gap.max()) if len(gap) else 0.0:.1e} from the smoothed targets; "
-        f"largest step in a session {step:.4f}",
-        offending=rows[gap > 0].assign(expected=expected[gap > 0]),
+        summary=f"scalars deviate at most {worst:.1e} from the smoothed targets",
+        offending=offending,
     )
 
 
-def overlay_applied(final: pd.DataFrame, realized: pd.DataFrame, scalars: pd.DataFrame) -> Finding:
-    """Final weights are the stored realised ones times the stored scalar where applied, to the bit."""
-    by_session = scalars.set_index("session")["scalar"]
+def smooth_scalars(scalars: pd.DataFrame, profile: Profile) -> Finding:
+    """No scalar moves further in a session than the profile's smoothing allows."""
+    limit = profile.alpha * (profile.cap - min(profile.floor, *profile.map.values()))
+    rows = scalars.sort_values(["sleeve", "session"])
+    step = rows.groupby("sleeve")["scalar"].diff().abs()
+    largest = float(step.max()) if step.notna().any() else 0.0
+    return Finding(
+        passed=largest <= limit,
+        value=largest,
+        limit=limit,
+        summary=f"largest step of a scalar in a session is {largest:.4f}, allowed {limit:.4f}",
+        offending=rows[step > limit],
+    )
+
+
+def ordered_scalars(scalars: pd.DataFrame) -> Finding:
+    """The mean scalar of a worse regime is not above that of a calmer one, for the book and each sleeve."""
+    means = scalars.groupby(["sleeve", "regime"])["scalar"].mean().unstack().reindex(columns=list(REGIMES))
+    known = means.ffill(axis=1)
+    broken = means[(known.diff(axis=1) > 0).any(axis=1)]
+    words = (
+        ", ".join(f"{name} {mean:.3f}" for name, mean in means.iloc[0].dropna().items()) if len(means) else "none yet"
+    )
+    return Finding(
+        passed=broken.empty,
+        value=float(len(broken)),
+        limit=0.0,
+        summary=f"mean scalar by regime: {words}",
+        offending=broken.reset_index(),
+    )
+
+
+def same_sessions(state: pd.DataFrame, regimes: pd.DataFrame, scalars: pd.DataFrame) -> Finding:
+    """Every session with a state has a regime and a scalar and none else has; nothing required is null."""
+    features = [name for name in state.columns if name not in OPTIONAL]
+    expected = pd.DatetimeIndex(state["session"])
+    book = scalars[scalars["sleeve"] == WHOLE_BOOK]
+    tables = {"regime": regimes[["session", "regime"]], "scalar": book[["session", "scalar"]]}
+    offending = [
+        pd.DataFrame({"session": expected.symmetric_difference(pd.DatetimeIndex(table["session"])), "problem": name})
+        for name, table in tables.items()
+    ]
+    for name, table in {"state": state[features], **tables}.items():
+        null = table.isna().any(axis=1)
+        offending.append(pd.DataFrame({"session": table.loc[null, "session"], "problem": f"null in {name}"}))
+    rows = pd.concat(offending, ignore_index=True)
+    return Finding(
+        passed=rows.empty,
+        value=float(len(rows)),
+        limit=0.0,
+        summary=f"{len(expected)} sessions with a state; {len(rows)} without regime or scalar, or with a null",
+        offending=rows,
+    )
+
+
+def aligned_state(state: pd.DataFrame, realized: pd.DataFrame, returns: pd.DataFrame) -> Finding:
+    """The state speaks of the portfolio that was held: Σ w·r of the unscaled weights in force, to the bit.
+
+    Parameters
+    ----------
+    state, realized, returns
+        Rows of ``allocator_state``, ``realized_weights`` and ``strategy_returns``.
+    """
+    weights = realized.pivot(index="effective_from", columns="strategy", values="realized").fillna(0.0)
+    held = reference_portfolio(weights, wide(returns).reindex(columns=weights.columns)).returns
+    expected = held.reindex(pd.DatetimeIndex(state["session"])).to_numpy(float)
+    stored = state["portfolio_return"].to_numpy(float)
+    broken = stored != expected
+    return Finding(
+        passed=not broken.any(),
+        value=float(np.nanmax(np.abs(stored - expected), initial=0.0)),
+        limit=0.0,
+        summary=f"{len(state)} sessions, {int(broken.sum())} not of the portfolio held",
+        offending=state.loc[broken, ["session", "portfolio_return"]].assign(expected=expected[broken]),
+    )
+
+
+def audit_gates(audited: pd.DataFrame, gates: AuditGates) -> Finding:
+    """The overlay keeps the gates of the newest audit; the figures are told either way."""
+    newest = audited[audited["as_of"] == audited["as_of"].max()]
+    if newest.empty:
+        return Finding(passed=True, value=0.0, limit=0.0, summary="no audit yet")
+    missed = audit_misses(newest, gates)
+    whole = newest[newest["window"] == "all"].set_index(["portfolio", "metric"])["value"]
+    told = "; ".join(
+        f"{metric} {whole['unscaled', metric]:.4f} unscaled, {whole['scaled', metric]:.4f} scaled"
+        for metric in ("cagr", "sharpe", "max_drawdown")
+    )
+    names = f"; gates missed: {', '.join(missed['gate'])}" if len(missed) else ""
+    return Finding(passed=missed.empty, value=float(len(missed)), limit=0.0, summary=f"{told}{names}", offending=missed)
+
+
+def overlay_applied(
+    final: pd.DataFrame, realized: pd.DataFrame, scalars: pd.DataFrame, overlay: AllocatorParameters | None
+) -> Finding:
+    """Final weights are the stored realised ones times the stored scalar of their sleeve where applied, to the bit."""
     rows = final.merge(
         realized[["as_of", "strategy", "realized"]], on=["as_of", "strategy"], how="outer", suffixes=("", "_stored")
     )
-    known = rows["scalar_session"].notna()
-    scalar = np.where(known, rows["scalar_session"].map(by_session), rows["scalar"])
+    rows["sleeve"] = [overlay.scaled_by(name) if overlay else WHOLE_BOOK for name in rows["strategy"]]
+    stored = scalars[["session", "sleeve", "scalar"]].rename(
+        columns={"session": "scalar_session", "scalar": "smoothed"}
+    )
+    rows = rows.merge(stored, on=["scalar_session", "sleeve"], how="left")
+    scalar = np.where(rows["scalar_session"].notna(), rows["smoothed"], rows["scalar"])
     expected = np.where(rows["applied"], rows["realized_stored"] * scalar, rows["realized_stored"])
     gap = np.abs(rows["final"] - expected)
     broken = ~(gap == 0) | (rows["realized"] != rows["realized_stored"])
@@ -420,12 +533,14 @@ def sticky_regimes(regimes: pd.DataFrame, thresholds: RegimeThresholds) -> Findi
     left = np.diff(regime_levels(rows["regime"]), prepend=0) < 0
     early = left & (rows["sessions_in_regime"].shift() < thresholds.min_stay).to_numpy()
     changes = int(rows["changed"].sum())
+    longest = regime_summary(rows.set_index("session")["regime"]).by_regime["longest_run"]
+    runs = ", ".join(f"{name} {int(run)}" for name, run in longest.items())
     return Finding(
         passed=not early.any(),
         value=float(early.sum()),
         limit=0.0,
         summary=f"{changes} transitions in {len(rows)} sessions; {int(early.sum())} downgrades before "
-        f"{thresholds.min_stay} sessions",
+        f"{thresholds.min_stay} sessions; longest runs: {runs}",
         offending=rows[early],
     )
 

@@ -7,6 +7,7 @@ Here does not belong the making of any figure: a waterfall only replays what tab
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -50,7 +51,7 @@ class Step:
             case "plus":
                 return before + self.operands[0]
             case "clip":
-                return min(max(before, self.operands[0]), self.operands[1])
+                return _clipped(before, *self.operands)
             case "note":
                 return before
             case _:
@@ -80,7 +81,7 @@ def waterfall(target: Mapping[str, Any], realized: Mapping[str, Any], final: Map
         They do not; the message names the strategy, the date and the step.
     """
     steps = _to_target(target)
-    steps += _to_realized(realized)
+    steps += _to_realized(realized, steps[-1].value)
     steps += _to_final(final)
     value = math.nan
     for step in steps:
@@ -131,29 +132,33 @@ def _to_target(row: Mapping[str, Any]) -> list[Step]:
     steps.append(Step("multiplier", "start", (multiplier,), multiplier, row["note"]))
     if target == base and multiplier > 0 and scale == 1 / multiplier:
         # They cancel before the base weight comes in, which stays what it is to the last bit.
-        steps.append(Step("scale", "over", (multiplier,), 1.0, "all multipliers are equal"))
+        steps.append(Step("scale", "over", (multiplier,), 1.0, "one factor for all, which undoes this multiplier"))
         return [*steps, Step("target", "times", (base,), target, "the base weight")]
-    tilted = base * multiplier
-    steps.append(Step("base weight", "times", (base,), tilted))
-    scaled = tilted * scale
+    weight, bound = base * multiplier, row["bound"]
+    steps.append(Step("base weight", "times", (base,), weight))
+    # To normalisation so small a weight is none; see fit_to_gross.
+    if not bound and weight <= upper * sys.float_info.min and _clipped(weight * scale, lower, upper) != target:
+        if scale == 1:
+            return [*steps, Step("target", "hold", (base,), target, "no multiplier is above zero: the base weight")]
+        weight = upper
+        shared = "no multiplier above zero reaches gross, the rest is shared in proportion to caps"
+        steps.append(Step("cap", "hold", (upper,), upper, shared))
+    scaled = weight * scale
     steps.append(Step("scale", "times", (scale,), scaled, "one factor for all, so that weights add up to gross"))
-    limits = f"floor {lower:.6g}, cap {upper:.6g}"
-    if min(max(scaled, lower), upper) == target:
-        steps.append(Step("target", "clip", (lower, upper), target, f"{limits}{_at(row)}"))
-    elif row["bound"]:
-        steps.append(Step("target", "hold", (target,), target, f"{limits}{_at(row)}"))
+    limits = f"floor {lower:.6g}, cap {upper:.6g}" + (f"; held at its {bound}" if bound else "")
+    if bound and _clipped(scaled, lower, upper) != target:
+        steps.append(Step("target", "hold", (upper if bound == "cap" else lower,), target, limits))
     else:
-        shared = f"{limits}; no multiplier above zero reaches gross, the rest is shared in proportion to caps"
-        steps.append(Step("target", "hold", (target,), target, shared))
+        steps.append(Step("target", "clip", (lower, upper), target, limits))
     return steps
 
 
-def _at(row: Mapping[str, Any]) -> str:
-    return f"; held at its {row['bound']}" if row["bound"] else ""
+def _clipped(value: float, lower: float, upper: float) -> float:
+    return min(max(value, lower), upper)
 
 
-def _to_realized(row: Mapping[str, Any]) -> list[Step]:
-    previous, target, rate, realized = (float(row[name]) for name in ("previous", "target", "rate", "realized"))
+def _to_realized(row: Mapping[str, Any], target: float) -> list[Step]:
+    previous, rate, realized = (float(row[name]) for name in ("previous", "rate", "realized"))
     if rate == 1:
         return [Step("realised weight", "times", (1.0,), realized, "all the way to target (rate 1)")]
     start = "its base weight: new in the book" if row["entered"] else "weight before this rebalance"

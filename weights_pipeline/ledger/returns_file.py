@@ -69,7 +69,7 @@ def read_returns_file(file: Path, *, calendar: str, strategies: Collection[str])
     days = typed["session"].dropna()
     if days.empty:
         _refuse(parts, lines, faults)
-        raise LedgerError(f"{file}: has no row below its header; expected {', '.join(RETURN_COLUMNS)}")
+        raise LedgerError(f"{file.name}: has no row below its header; expected {', '.join(RETURN_COLUMNS)}")
 
     low, high = (pd.Timestamp(day) for day in recorded_bounds(calendar))
     around = calendar_sessions(calendar, max(days.min() - _MARGIN, low).date(), min(days.max() + _MARGIN, high).date())

@@ -236,7 +236,8 @@ REALIZED_WEIGHTS = Table(
         _BASE,
         Column("previous", FLOAT, "Weight before the step: that of the preceding partition, or base."),
         Column("target", FLOAT, "Target weight."),
-        Column("rate", FLOAT, "Share of the gap closed in one rebalance (λ)."),
+        Column("rate", FLOAT, "Share of the gap closed in one rebalance (λ), after any turnover cap."),
+        Column("regime", TEXT, "Risk regime whose rate and turnover cap were used; empty where there is one for all."),
         Column("realized", FLOAT, "Weight after the step."),
         Column("entered", BOOLEAN, "Whether the strategy is new and starts from its base weight."),
         *_BOUNDS,
@@ -294,33 +295,75 @@ RISK_SCALAR = Table(
     description="Smoothed scalar that the overlay multiplies weights with, lagged.",
     columns=(
         _SESSION,
+        Column("sleeve", TEXT, "Sleeve with a map of its own; empty for the scalar of the whole book."),
         Column("regime", TEXT, "Regime the target is for."),
-        Column("target", FLOAT, "Scalar of the regime by the profile's map."),
+        Column("target", FLOAT, "Scalar of the regime by the profile's or the sleeve's map."),
         Column("scalar", FLOAT, "Exponentially smoothed target, inside the profile's bounds."),
     ),
-    key=("session",),
+    key=("session", "sleeve"),
     time_column="session",
     may_be_empty=True,
+)
+
+_FINAL_COLUMNS = (
+    _AS_OF,
+    _EFFECTIVE,
+    _STRATEGY,
+    Column("realized", FLOAT, "Unscaled weight."),
+    Column("scalar", FLOAT, "Risk scalar used; null where none was to be had.", nullable=True),
+    Column("scalar_session", DATE, "Session of that scalar; null before the first one.", nullable=True),
+    Column("regime", TEXT, "Risk regime on that session; empty before the first one."),
+    Column("scaled", FLOAT, "realized × scalar.", nullable=True),
+    Column("applied", BOOLEAN, "Whether the overlay is enabled, so that final is the scaled weight."),
+    Column("final", FLOAT, "Weight to trade."),
 )
 
 FINAL_WEIGHTS = Table(
     name="final_weights",
     description="Weights to trade: realised, scaled by the lagged risk scalar where the overlay is enabled.",
     columns=(
-        _AS_OF,
-        _EFFECTIVE,
-        _STRATEGY,
-        Column("realized", FLOAT, "Unscaled weight."),
-        Column("scalar", FLOAT, "Risk scalar used; null where none was to be had.", nullable=True),
-        Column("scalar_session", DATE, "Session of that scalar; null before the first one.", nullable=True),
-        Column("regime", TEXT, "Risk regime on that session; empty before the first one."),
-        Column("scaled", FLOAT, "realized × scalar.", nullable=True),
-        Column("applied", BOOLEAN, "Whether the overlay is enabled, so that final is the scaled weight."),
-        Column("final", FLOAT, "Weight to trade."),
+        *_FINAL_COLUMNS,
         Column("next_rebalance", TEXT, "When the book is due again, ISO 8601 in the book's zone."),
     ),
     key=("as_of", "strategy"),
     time_column="as_of",
+)
+
+DAILY_WEIGHTS = Table(
+    name="daily_weights",
+    description="Weights to trade on the session after each session, for a book that scales every day.",
+    columns=_FINAL_COLUMNS,
+    key=("as_of", "strategy"),
+    time_column="as_of",
+    may_be_empty=True,
+)
+
+ALLOCATOR_SUMMARY = Table(
+    name="allocator_summary",
+    description="What there is to say of state, regimes and scalars up to each rebalance, one JSON document each.",
+    columns=(
+        _AS_OF,
+        Column("document", TEXT, "state, regime or scalar."),
+        Column("content", TEXT, "JSON: version, thresholds, profile, parameters' hash, counts, statistics."),
+    ),
+    key=("as_of", "document"),
+    time_column="as_of",
+)
+
+ALLOCATOR_AUDIT = Table(
+    name="allocator_audit",
+    description="Scaled against unscaled portfolio over the whole history up to each rebalance.",
+    columns=(
+        _AS_OF,
+        Column("window", TEXT, "all, or a named window of stress."),
+        Column("portfolio", TEXT, "unscaled or scaled."),
+        Column("metric", TEXT, "cagr, sharpe, max_drawdown, …"),
+        Column("value", FLOAT, "Its value; null where it cannot be measured.", nullable=True),
+        Column("reason", TEXT, "Why the value is null; empty when measured."),
+    ),
+    key=("as_of", "window", "portfolio", "metric"),
+    time_column="as_of",
+    may_be_empty=True,
 )
 
 TABLES: dict[str, Table] = {
@@ -342,6 +385,9 @@ TABLES: dict[str, Table] = {
         RISK_REGIME,
         RISK_SCALAR,
         FINAL_WEIGHTS,
+        DAILY_WEIGHTS,
+        ALLOCATOR_SUMMARY,
+        ALLOCATOR_AUDIT,
     )
 }
 """All tables by name."""
@@ -373,6 +419,14 @@ DERIVED_FROM: dict[str, dict[str, tuple[tuple[str, str], ...]]] = {
         "regime": tuple(("allocator_state", n) for n in ("vol_accel", "corr_shock", "dd_level", "dd_slope_10d")),
     },
     "risk_scalar": {"scalar": (("risk_regime", "regime"),)},
+    "daily_weights": {
+        "realized": (("realized_weights", "realized"),),
+        "scalar": (("strategy_returns", "daily_return"), ("realized_weights", "realized")),
+        "final": (("realized_weights", "realized"), ("strategy_returns", "daily_return")),
+    },
+    "allocator_audit": {
+        "value": (("strategy_returns", "daily_return"), ("realized_weights", "realized"), ("risk_scalar", "scalar")),
+    },
     "final_weights": {
         "realized": (("realized_weights", "realized"),),
         "scalar": (("risk_scalar", "scalar"),),

@@ -1,9 +1,13 @@
-"""``weights books``: which books there are, what one says in words, and the schema that editors check them by."""
+"""``weights books``: which books there are, what one says in words, and the schema that editors check them by.
+
+Here belong the command and the words. What a book may say is in ``books``.
+"""
 
 from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +17,9 @@ if TYPE_CHECKING:
     from weights_pipeline.books import Book
     from weights_pipeline.core.methods.base import Limits
     from weights_pipeline.core.policy import Policy
+
+
+_APPLIED = {"rebalance": "once at each rebalance", "daily": "anew for every session"}
 
 
 def add(commands: common.Commands) -> None:
@@ -97,12 +104,18 @@ def _summary(book: Book) -> dict[str, str]:
         "book": book.name,
         "cadence": f"{book.cadence.title}, {book.timezone}",
         "method": f"{book.method.kind}{metric}{', by market regime' if book.ensemble else ''}",
-        "rate": f"{book.adjustment.rate:g}",
+        "rate": _per_regime(policy.rate),
         "limits": _limits(book.limits),
         "overlay": "none" if book.overlay is None else "applied" if book.overlay.enabled else "computed, not applied",
         "ledger": book.ledger,
         "account": book.account,
     }
+
+
+def _per_regime(value: float | Mapping[str, float]) -> str:
+    if not isinstance(value, Mapping):
+        return f"{value:g}"
+    return ", ".join(f"{each:g} in {regime}" for regime, each in value.items())
 
 
 def _limits(limits: Limits) -> str:
@@ -125,13 +138,16 @@ def _in_words(book: Book) -> dict[str, str]:
         "measured": _measured(book, policy),
         "method": _method(book),
         "limits": _limits_in_words(book),
-        "speed": speed_sentence(book.adjustment.rate),
+        "speed": speed_sentence(policy.rate)
+        if isinstance(policy.rate, float | int)
+        else f"the share of the gap to target closed in a rebalance is {_per_regime(policy.rate)}.",
         "overlay": _overlay(book),
-        "ensemble": "one weight set per market regime (bull, bear, range, neutral) and one on all sessions; that of the "
-        "current regime is read, else the newest other."
+        "ensemble": "one weight set per market regime (bull, bear, range, neutral) and one on all sessions; that of "
+        "the current regime is read, else the newest other."
         if book.ensemble
         else "none; there is one weight set, made on all sessions.",
-        "turnover": f"a rebalance that turns over more than {book.max_turnover:.0%} (one way) draws a warning.",
+        "turnover": f"a rebalance that turns over more than {book.max_turnover:.0%} (one way) draws a warning"
+        + (f"; one is shortened at {_per_regime(policy.turnover_cap)}." if policy.turnover_cap is not None else "."),
     }
 
 
@@ -164,7 +180,8 @@ def _method(book: Book) -> str:
 
     title = (type(book.method).__doc__ or "").strip().splitlines()[0].split(";")[0].rstrip(".")
     told = {"kind", "metric", "lookback"}
-    figures = {each.name: getattr(book.method, each.name) for each in fields(book.method) if each.name not in told}
+    method: Any = book.method
+    figures = {each.name: getattr(method, each.name) for each in fields(method) if each.name not in told}
     shown = ", ".join(f"{name} {_figure(value)}" for name, value in figures.items())
     return f"{book.method.kind}: {title}{f' ({shown})' if shown else ''}."
 
@@ -195,7 +212,12 @@ def _overlay(book: Book) -> str:
     effect = "final weights are scaled" if book.overlay.enabled else "a risk scalar is computed and not applied"
     return (
         f"{effect}: {scalars}; smoothed with alpha {profile.alpha:g}, between {profile.floor:g} and {profile.cap:g}, "
-        f"{_counted(book.overlay.lag, 'session')} behind."
+        f"{_counted(book.overlay.lag, 'session')} behind, {_APPLIED[book.overlay.apply]}."
+        + (
+            f" Sleeves with scalars of their own: {', '.join(own)}."
+            if (own := sorted(book.overlay.sleeve_maps))
+            else ""
+        )
     )
 
 

@@ -1,4 +1,7 @@
-"""``weights check``: every check on what is stored."""
+"""``weights check``: every check on what is stored, with an exit code for whoever runs it by a machine.
+
+Here belongs the command. The checks are in ``checklist``.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""``weights demo``: the sample book from its files to its newest weights."""
+"""``weights demo``: the sample book from its files to its newest weights.
+
+Here belongs the command, which is ``weights run`` and then ``weights show``.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""``weights explain``: the way of one weight from its metric to what is traded, replayed step by step."""
+"""``weights explain``: the way of one weight from its metric to what is traded, replayed step by step.
+
+Here belongs the command. The steps are in ``core.waterfall``.
+"""
 
 from __future__ import annotations
 
@@ -68,7 +71,7 @@ def _explain(options: argparse.Namespace) -> int:
     render.say(f"{found.book}, {options.strategy}: weight in force from {found.effective_from}")
     render.table(_lines(steps), ["Step", "", "By", "Value", "As weight", "Remark"])
     render.say(_sample(found, behind))
-    render.say(f"Replayed, the steps end at the stored final weight {float(final['final'])!r} exactly, to the last bit.")
+    render.say(f"Replayed, the steps multiply out to the stored final weight exactly: {float(final['final'])!r}.")
     return 0
 
 

@@ -1,4 +1,7 @@
-"""``weights run``: a book over a range of months or weeks."""
+"""``weights run``: a book and the ledger it reads, materialised over a range of months or weeks.
+
+Here belongs the command. Launching and following runs is in ``runs``.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""``weights show``: the weights in force."""
+"""``weights show``: the weights in force on a day.
+
+Here belongs the command. The question to the store is in ``store.queries``, what a weight set looks like in ``render``.
+"""
 
 from __future__ import annotations
 
