@@ -172,8 +172,9 @@ def make_update(
     schema = source.schema_name
     columns = ["session", "strategy", "daily_return", "closed_lots", "winning_lots", "active"]
     limit = pd.Timestamp(day) if day is not None else pd.Timestamp.max
-    returns = store.read(schema, catalog.STRATEGY_RETURNS, columns=columns)
-    regimes = store.read(schema, catalog.MARKET_REGIME, columns=["session", "regime"])
+    with store.view():
+        returns = store.read(schema, catalog.STRATEGY_RETURNS, columns=columns)
+        regimes = store.read(schema, catalog.MARKET_REGIME, columns=["session", "regime"])
     returns, regimes = (table[table["session"] <= limit] for table in (returns, regimes))
     for name, table in (("strategy_returns", returns), ("market_regime", regimes)):
         if table.empty:

@@ -28,6 +28,8 @@ BOOK_TABLES = [
         catalog.RISK_REGIME,
         catalog.RISK_SCALAR,
         catalog.FINAL_WEIGHTS,
+        catalog.ALLOCATOR_SUMMARY,
+        catalog.ALLOCATOR_AUDIT,
     )
 ]
 LEDGER = "sample_ledger"

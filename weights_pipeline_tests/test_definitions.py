@@ -11,7 +11,7 @@ from weights_pipeline.store.catalog import DERIVED_FROM, TABLES
 from weights_pipeline_tests.conftest import BOOK, DATA, LEDGER
 
 LEDGER_NAMES = {"trade_ledger", "open_lots", "rejected_lots", "ledger_files", "strategy_returns", "market_regime"}
-OVERLAY = {"allocator_state", "risk_regime", "risk_scalar"}
+OVERLAY = {"allocator_state", "risk_regime", "risk_scalar", "allocator_summary", "allocator_audit"}
 CHAIN = [
     "metrics",
     "target_weights",
@@ -20,6 +20,8 @@ CHAIN = [
     "risk_regime",
     "risk_scalar",
     "final_weights",
+    "allocator_summary",
+    "allocator_audit",
 ]
 
 

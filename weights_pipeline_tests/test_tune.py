@@ -1,5 +1,7 @@
 """Walk-forward study: no look-ahead, its figures against a plain one, ties, nulls, and what is refused."""
 
+from functools import cache
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -35,6 +37,11 @@ STATE, PORTFOLIO = history()
 def study(state: pd.DataFrame = STATE, portfolio: pd.Series = PORTFOLIO, **options: object) -> TuneResult:
     arguments = {"choices": choices(GRID, BASE), "train": TRAIN, "test": TEST} | options
     return walk_forward(state, portfolio, **arguments)
+
+
+@cache
+def whole_study() -> TuneResult:
+    return study()
 
 
 def test_the_base_parameters_come_first_and_once() -> None:
@@ -166,13 +173,13 @@ def test_a_choice_is_told_by_its_regimes_and_its_scalars() -> None:
     assert base["share_scaled"] == (scalars < 0.99).mean() > 0
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(window=st.integers(0, 4), seed=st.integers(0, 1000), inside=st.booleans())
 def test_nothing_after_a_window_moves_its_figures_nor_anything_in_it_its_choice(
     window: int, seed: int, inside: bool
 ) -> None:
     """Whatever lies after a window, or in it, is drawn anew; what was known before stays, bit for bit."""
-    whole = study()
+    whole = whole_study()
     cut = PORTFOLIO.index[min(TRAIN + TEST * (window + (not inside)), len(PORTFOLIO)) - 1]
     random = np.random.default_rng(seed)
     portfolio, state = PORTFOLIO.copy(), STATE.copy()
@@ -195,7 +202,7 @@ def test_nothing_after_a_window_moves_its_figures_nor_anything_in_it_its_choice(
 def test_a_cut_history_gives_the_windows_of_the_whole_one() -> None:
     end = PORTFOLIO.index[TRAIN + 2 * TEST - 1]
     cut = study(STATE[STATE["session"] <= end], PORTFOLIO[:end])
-    pd.testing.assert_frame_equal(cut.windows, study().windows[:2], check_exact=True)
+    pd.testing.assert_frame_equal(cut.windows, whole_study().windows[:2], check_exact=True)
 
 
 def test_of_equal_choices_the_first_is_taken() -> None:

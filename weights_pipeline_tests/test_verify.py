@@ -61,6 +61,15 @@ def flapping(frame):
     return frame
 
 
+def upside_down(frame):
+    return frame.assign(scalar=frame["scalar"].mask(frame["regime"] == "NORMAL", 0.5))
+
+
+def worse_when_scaled(frame):
+    scaled = (frame["portfolio"] == "scaled") & (frame["metric"] == "sharpe")
+    return frame.assign(value=frame["value"].where(~scaled, frame["value"] - 1))
+
+
 BREAKS = [
     ("rejected_lots", "every_row_accounted_for", catalog.LEDGER_FILES, shifted("read", 0, 1)),
     ("rejected_lots", "every_row_accounted_for", catalog.REJECTED_LOTS, lambda f: f.iloc[1:]),
@@ -92,6 +101,16 @@ BREAKS = [
     ("risk_regime", "sticky_regimes", catalog.RISK_REGIME, flapping),
     ("risk_scalar", "bounds", catalog.RISK_SCALAR, at("scalar", 9, 0.2)),
     ("risk_scalar", "recursion", catalog.RISK_SCALAR, shifted("scalar", 9, -1e-15)),
+    ("risk_scalar", "recursion", catalog.RISK_SCALAR, at("sleeve", 9, "stranger")),
+    ("risk_scalar", "smoothness", catalog.RISK_SCALAR, at("scalar", 9, 0.3)),
+    ("risk_scalar", "ordered_by_regime", catalog.RISK_SCALAR, upside_down),
+    ("risk_scalar", "no_null_propagation", catalog.RISK_SCALAR, at("scalar", 9, np.nan)),
+    ("risk_scalar", "no_null_propagation", catalog.RISK_SCALAR, lambda f: f.iloc[1:]),
+    ("risk_scalar", "no_null_propagation", catalog.RISK_REGIME, lambda f: f.iloc[:-1]),
+    ("risk_scalar", "no_null_propagation", catalog.ALLOCATOR_STATE, at("corr_60d", 9, np.nan)),
+    ("allocator_state", "alignment", catalog.ALLOCATOR_STATE, shifted("portfolio_return", 9, 1e-18)),
+    ("allocator_state", "alignment", catalog.REALIZED_WEIGHTS, lambda f: f.assign(realized=f["realized"] * 1.001)),
+    ("allocator_audit", "audit", catalog.ALLOCATOR_AUDIT, worse_when_scaled),
     (
         "final_weights",
         "final_is_realized_times_scalar",

@@ -35,7 +35,7 @@ from weights_pipeline_tests.method_cases import (
 SESSIONS = pd.bdate_range("2020-03-02", periods=10).as_unit("us")
 DAY = SESSIONS[0]
 SCALED, UNSCALED = AllocatorParameters(), AllocatorParameters(enabled=False)
-SCALARS = pd.DataFrame({"session": SESSIONS, "scalar": np.linspace(0.9, 0.6, 10), "regime": "STRESS"})
+SCALARS = pd.DataFrame({"session": SESSIONS, "scalar": np.linspace(0.9, 0.6, 10), "regime": "STRESS", "sleeve": ""})
 TABLES = ("targets", "realized", "final")
 
 

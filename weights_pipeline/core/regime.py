@@ -13,6 +13,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from weights_pipeline.core.columns import texts
+
 REGIMES = ("NORMAL", "ELEVATED", "STRESS", "CRISIS")
 SIGNALS = ("vol_fast", "corr_spike", "dd_deep", "dd_worsening")
 FEATURES = ("vol_accel", "corr_shock", "dd_level", "dd_slope_10d")
@@ -189,7 +191,7 @@ def classify(
     path = regime_arrays(values.T, limits, carry)
     frame = pd.DataFrame(
         {
-            "regime": np.array(REGIMES, dtype=object)[path.levels],
+            "regime": texts(REGIMES, path.levels),
             "score": path.score,
             "exit_score": path.exit_score,
             **dict(zip(SIGNALS, path.signals, strict=True)),

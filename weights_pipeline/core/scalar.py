@@ -244,14 +244,8 @@ def risk_scalar(regimes: pd.Series, profile: Profile, carry: float | None = None
     """
     if carry is not None and not profile.floor <= carry <= profile.cap:
         raise ValueError(f"carry: expected a scalar in [{profile.floor}, {profile.cap}], got {carry}")
-    targets, scalars = _smoothed(regime_levels(regimes), profile, carry)
-    return pd.DataFrame({"target": targets, "scalar": scalars}, index=regimes.index)
-
-
-def _smoothed(levels: NDArray[np.intp], profile: Profile, last: float | None) -> tuple[Floats, Floats]:
-    """Targets and scalars of :func:`risk_scalar`."""
-    targets = np.array([profile.map[regime] for regime in REGIMES])[levels]
-    keep = 1.0 - profile.alpha
+    targets = np.array([profile.map[regime] for regime in REGIMES])[regime_levels(regimes)]
+    keep, last = 1.0 - profile.alpha, carry
     scalars = []
     for target in targets.tolist():
         if last is None:
@@ -260,7 +254,7 @@ def _smoothed(levels: NDArray[np.intp], profile: Profile, last: float | None) ->
             last = keep * last + profile.alpha * target
         last = min(max(last, profile.floor), profile.cap)
         scalars.append(last)
-    return targets, np.array(scalars, dtype=np.float64)
+    return pd.DataFrame({"target": targets, "scalar": np.array(scalars, dtype=float)}, index=regimes.index)
 
 
 def allocate(

@@ -38,19 +38,20 @@ def _explain(options: argparse.Namespace) -> int:
     from weights_pipeline.store.queries import NothingInForceError, weights_in_force
 
     store = common.store(common.settings())
-    try:
-        found = weights_in_force(store, options.book, options.as_of)[0]
-    except (FileNotFoundError, NothingInForceError) as error:
-        common.stop(str(error), common.NOTHING)
-    names = [row.strategy for row in found.rows]
-    if options.strategy not in names:
-        message = f"unknown strategy {options.strategy!r}; book {found.book} has {', '.join(names)}"
-        common.stop(message, common.INVALID)
+    with store.view():
+        try:
+            found = weights_in_force(store, options.book, options.as_of)[0]
+        except (FileNotFoundError, NothingInForceError) as error:
+            common.stop(str(error), common.NOTHING)
+        names = [row.strategy for row in found.rows]
+        if options.strategy not in names:
+            message = f"unknown strategy {options.strategy!r}; book {found.book} has {', '.join(names)}"
+            common.stop(message, common.INVALID)
+        target, realized, final = _rows(store, found, options.strategy)
+        behind = _behind(store, found, target)
 
     from weights_pipeline.core.waterfall import ReplayError, waterfall
 
-    target, realized, final = _rows(store, found, options.strategy)
-    behind = _behind(store, found, target)
     try:
         steps = waterfall(target, realized, final)
     except ReplayError as error:
