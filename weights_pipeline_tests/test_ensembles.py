@@ -52,8 +52,10 @@ def history_of(values, sessions=SESSIONS):
 
 
 def regimes_of(seed=1):
-    """A regime for every session, at random: each has about ten sessions in the lookback."""
-    return pd.Series(np.random.default_rng(seed).choice(MARKET_REGIMES, len(SESSIONS)), index=SESSIONS)
+    """A regime for every session, at random; of the first, second and last forty sessions each has ten."""
+    rng = np.random.default_rng(seed)
+    forties = [rng.permutation(np.repeat(MARKET_REGIMES, 10)) for _ in range(3)]
+    return pd.Series(np.concatenate(forties), index=SESSIONS)
 
 
 def made(sets, name):

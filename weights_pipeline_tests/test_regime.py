@@ -1,6 +1,7 @@
 """Regimes: signals, targets, hysteresis and minimum stay, each by worked cases and as properties."""
 
 from dataclasses import replace
+from itertools import combinations, permutations
 
 import numpy as np
 import pandas as pd
@@ -18,6 +19,7 @@ from weights_pipeline.core.regime import (
     regime_levels,
     regime_summary,
 )
+from weights_pipeline.core.scalar import PROFILES
 
 CALM = (1.0, 0.0, 0.0, 0.0)
 VOL, CORR, DEEP, WORSE = (1.30, 0, 0, 0), (0, 0.10, 0, 0), (0, 0, -0.10, 0), (0, 0, 0, -0.06)
@@ -109,6 +111,37 @@ class TestTargets:
         worse = tuple(np.maximum(first, second))
         (level,), (worse_level,) = (regime_levels(classify(from_grid([row])).frame["regime"]) for row in (first, worse))
         assert worse_level >= level
+
+    @settings(max_examples=60, deadline=None)
+    @given(
+        row=st.tuples(st.floats(0, 3), st.floats(-1, 1), st.floats(-0.5, 0), st.floats(-0.3, 0.3)),
+        feature=st.integers(0, 3),
+        by=st.floats(0, 1),
+        shift=st.floats(0, 0.04),
+    )
+    def test_raising_one_input_never_calms_the_target_nor_raises_its_scalar(
+        self, row: tuple[float, ...], feature: int, by: float, shift: float
+    ) -> None:
+        limits = RegimeThresholds(vol_accel_enter=1.3 + shift, corr_shock_enter=0.1 + shift, dd_enter=-0.1 - shift / 3)
+        stressed = list(row)
+        stressed[feature] += by if feature < 2 else -by
+        level, worse = (regime_levels(classify(frame([each]), limits).frame["regime"])[0] for each in (row, stressed))
+        assert worse >= level
+        for profile in PROFILES.values():
+            assert profile.map[REGIMES[worse]] <= profile.map[REGIMES[level]]
+
+    @pytest.mark.parametrize("count", [2, 3, 4])
+    def test_the_order_in_which_signals_come_on_is_irrelevant(self, count: int) -> None:
+        for signals in combinations((VOL, CORR, DEEP, WORSE), count):
+            (target,) = path([together(*signals)])
+            for order in permutations(signals):
+                assert path([together(*order[:on]) for on in range(count + 1)])[-1] == target
+
+    def test_the_order_of_features_is_irrelevant(self) -> None:
+        rows = frame([CALM, together(VOL, CORR), together(WORSE), together(DEEP, WORSE), CALM])
+        expected = classify(rows).frame
+        for order in permutations(FEATURES):
+            pd.testing.assert_frame_equal(classify(rows[[*order]]).frame, expected)
 
 
 class TestPath:

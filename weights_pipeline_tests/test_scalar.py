@@ -319,6 +319,27 @@ class TestAllocate:
         # With gaps in the portfolio itself, the last 59 sessions with a return reach back further than 59 rows.
         self.assert_continues(inputs, sorted(cuts), 59 if gaps == 0 else 85, self.PARAMETERS)
 
+    @settings(max_examples=10, deadline=None)
+    @given(seed=st.integers(0, 999), cut=st.integers(1, 219), fate=st.floats(-3.0, 3.0))
+    def test_what_comes_after_a_session_changes_no_bit_up_to_it(self, seed: int, cut: int, fate: float) -> None:
+        inputs = self.inputs(seed, 220, 0.02)
+        later = {name: values.copy() for name, values in inputs.items() if name != "equity"}
+        for values in later.values():
+            values.iloc[cut:] *= fate
+        other = inputs["equity"].copy()
+        other.iloc[cut:] *= 1.5
+        until = inputs["components"].index[cut - 1]
+        whole = allocate(**inputs, parameters=self.PARAMETERS)
+        for changed in (later | {"equity": other}, {name: values.iloc[:cut] for name, values in inputs.items()}):
+            found = allocate(**changed, parameters=self.PARAMETERS)
+            for one, expected in (
+                (found.state.features, whole.state.features),
+                (found.regimes.frame, whole.regimes.frame),
+                (found.scalars, whole.scalars),
+                (found.sleeve_scalars["a"], whole.sleeve_scalars["a"]),
+            ):
+                pd.testing.assert_frame_equal(one.loc[:until], expected.loc[:until], check_exact=True, check_freq=False)
+
     def test_session_by_session_is_the_whole_history(self) -> None:
         self.assert_continues(self.inputs(1, 150), list(range(1, 150)), 59, self.PARAMETERS)
 

@@ -333,6 +333,22 @@ class TestCorrelation:
         ours = mean_pairwise_correlation(frame.to_numpy().T, window)
         np.testing.assert_allclose(ours, rolling_oracle(frame, window), rtol=0, atol=1e-12)
 
+    @settings(max_examples=12, deadline=None)
+    @given(seed=st.integers(0, 2**32 - 1), gaps=st.sampled_from([0.02, 0.3]), level=st.sampled_from([1.0, 1e4, -1e6]))
+    def test_pairs_with_gaps_keep_their_digits_where_the_mean_dwarfs_what_moves(
+        self, seed: int, gaps: float, level: float
+    ) -> None:
+        _, frame = book(60, 4, seed, gaps)
+        # Powers of two keep sums with the level exact to the returns' own last bits.
+        grid = (frame * 2**30).round() / 2**30
+        shifted = grid.copy()
+        shifted.iloc[:, 1] += level
+        shifted.iloc[7, 2] = 2.0**20
+        plain = grid.copy()
+        plain.iloc[7, 2] = 2.0**20
+        found, expected = (mean_pairwise_correlation(each.to_numpy().T, 20) for each in (shifted, plain))
+        np.testing.assert_allclose(found, expected, rtol=0, atol=1e-12 + 1e-15 * abs(level))
+
 
 class TestBits:
     """A value depends on the content of its own window, and on nothing else, to the last bit."""
@@ -403,3 +419,17 @@ class TestBits:
         plain, scaled = (state_of(portfolio * f, components * f).features for f in (1.0, factor))
         pd.testing.assert_frame_equal(plain[SCALE_FREE], scaled[SCALE_FREE], check_exact=True)
         assert (scaled["port_rvol_60d"] == factor * plain["port_rvol_60d"]).all()
+
+    @settings(max_examples=10, deadline=None)
+    @given(factor=st.floats(1e-3, 1e3), gaps=st.sampled_from([0.0, 0.05]))
+    def test_scaling_returns_by_any_constant_leaves_ratios_unchanged_but_for_rounding(
+        self, factor: float, gaps: float
+    ) -> None:
+        portfolio, components = book(80, 5, gaps=gaps)
+        equity = (1.0 + portfolio).cumprod()
+        plain, scaled = (
+            allocator_state(portfolio * f, equity, components * f, trend_units=components * f).features
+            for f in (1.0, factor)
+        )
+        columns = ["vol_accel", "corr_20d", "corr_60d", "corr_shock", "trend_breadth_20d"]
+        pd.testing.assert_frame_equal(plain[columns], scaled[columns], rtol=0, atol=1e-12)

@@ -40,12 +40,16 @@ def weights(found: WeightSet) -> None:
     table([*rows, ["Total", *totals, "", ""]], ["Strategy", "Base", "Target", "Realised", "Final", metric, "Why"])
     say(f"Last rebalance: on data to {found.as_of}, in force from {found.effective_from}.")
     say(f"Next rebalance: {found.next_rebalance}.")
-    if found.scalar is None:
-        say("Risk scalar: none to be had, not applied.")
+    if found.weight_set:
+        say(f"Weight set: {found.weight_set}.")
+    scalars = sorted({row.scalar for row in found.rows if row.scalar is not None})
+    if not scalars:
+        say("Risk scalar: none, the book has no overlay or lacks a scalar for that session.")
     else:
         since = f"on {found.scalar_session}" if found.scalar_session else "before the first state"
         effect = "applied" if found.applied else "computed, not applied"
-        say(f"Regime {found.regime or 'not known yet'}, risk scalar {found.scalar:.4f} ({since}), {effect}.")
+        shown = f"{scalars[0]:.4f}" if len(scalars) == 1 else f"{scalars[0]:.4f} to {scalars[-1]:.4f} by sleeve"
+        say(f"Regime {found.regime or 'not known yet'}, risk scalar {shown} ({since}), {effect}.")
     say(f"Speed: {speed_sentence(found.rate)}")
 
 

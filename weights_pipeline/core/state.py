@@ -13,7 +13,7 @@ single bit. Library reductions (pairwise sums, BLAS products, online rolling upd
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import repeat
-from typing import TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -38,6 +38,10 @@ MIN_STD = 1e-10
 
 # Cells a block of windows may hold, so that a handful of such arrays stay in cache. It never changes a value.
 _BLOCK_CELLS = 32_768
+
+# Sums of products may exceed those of deviations by this factor before they are taken anew, in two passes: beyond it,
+# rounding could show in the twelfth digit of a correlation.
+_LOSS = 64.0
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
@@ -295,8 +299,8 @@ def component_correlations(components: Floats) -> tuple[Floats, Floats]:
     -------
     fast, slow : array, shape (sessions − 59,)
     """
-    fast = mean_pairwise_correlation(components[:, SLOW - FAST :], FAST)
-    return fast, mean_pairwise_correlation(components, SLOW)
+    fast, slow = _mean_correlations(components, (FAST, SLOW))
+    return fast, slow
 
 
 def mean_pairwise_correlation(returns: Floats, window: int) -> Floats:
@@ -318,18 +322,51 @@ def mean_pairwise_correlation(returns: Floats, window: int) -> Floats:
     array, shape (sessions − window + 1,)
         In [−1, 1]; null where no pair is left (see :func:`allocator_state`).
     """
-    windows = returns.shape[1] - window + 1
-    step = max(_BLOCK_CELLS // max(len(returns), 1), window)
-    blocks = [returns[:, at : at + step + window - 1] for at in range(0, windows, step)]
-    return np.concatenate([_block_correlation(block, window) for block in blocks])
+    (values,) = _mean_correlations(returns, (window,))
+    return values
 
 
-def _block_correlation(returns: Floats, window: int) -> Floats:
-    """Values of :func:`mean_pairwise_correlation` for one cache-sized block."""
+def _mean_correlations(returns: Floats, windows: tuple[int, ...]) -> tuple[Floats, ...]:
+    """Values of :func:`mean_pairwise_correlation` for windows that end on the same sessions, shortest first."""
+    longest = windows[-1]
+    step = max(_BLOCK_CELLS // max(len(returns), 1), longest)
+    starts = range(0, returns.shape[1] - longest + 1, step)
+    blocks = [_block_correlations(returns[:, at : at + step + longest - 1], windows) for at in starts]
+    return tuple(np.concatenate(parts) for parts in zip(*blocks, strict=True))
+
+
+class _Tally(NamedTuple):
+    """Sum and number of correlations in windows of one length, and which components count in them."""
+
+    window: int
+    total: Floats
+    pairs: NDArray[np.intp]
+    kept: Bools
+    partial: Bools
+
+
+def _block_correlations(returns: Floats, windows: tuple[int, ...]) -> list[Floats]:
+    """Values of :func:`_mean_correlations` for one cache-sized block."""
     known = ~np.isnan(returns)
     gaps = not known.all()
     filled = np.where(known, returns, 0.0) if gaps else returns
     weight = known.astype(float) if gaps else None
+    tallies = []
+    for window in windows:
+        tail = slice(windows[-1] - window, None)
+        tallies.append(_complete_pairs(filled[:, tail], None if weight is None else weight[:, tail], window))
+    if weight is not None:
+        _add_incomplete_pairs(tallies, filled, weight)
+    means = []
+    for tally in tallies:
+        mean_rho = np.full_like(tally.total, np.nan)
+        np.divide(tally.total, tally.pairs, out=mean_rho, where=tally.pairs > 0)
+        means.append(np.clip(mean_rho, -1.0, 1.0, out=mean_rho))
+    return means
+
+
+def _complete_pairs(filled: Floats, weight: Floats | None, window: int) -> _Tally:
+    """Tally of the pairs without a gap in the window."""
     count, mean, squares = _moments(filled, weight, window)
     kept = _varies(count, squares)
     complete = kept & (count == window)
@@ -344,45 +381,96 @@ def _block_correlation(returns: Floats, window: int) -> Floats:
         factor *= factor
         _add_each(common, factor)
     number = np.count_nonzero(complete, axis=0)
-    total: Floats = (common - number) / 2.0
-    pairs = number * (number - 1) // 2
-
-    if weight is not None:
-        partial = kept & ~complete
-        left, right = np.triu_indices(len(returns), k=1)
-        touched = (partial[left] | partial[right]) & kept[left] & kept[right]
-        wanted = np.flatnonzero(touched.any(axis=1))
-        for some in np.array_split(wanted, len(wanted) * len(total) // _BLOCK_CELLS + 1):
-            rho, valid = _paired_correlation(filled, weight, left[some], right[some], window)
-            valid &= touched[some]
-            _add_each(total, np.where(valid, rho, 0.0))
-            pairs += np.count_nonzero(valid, axis=0)
-    mean_rho = np.full_like(total, np.nan)
-    np.divide(total, pairs, out=mean_rho, where=pairs > 0)
-    return np.clip(mean_rho, -1.0, 1.0, out=mean_rho)
+    return _Tally(window, (common - number) / 2.0, number * (number - 1) // 2, kept, kept & ~complete)
 
 
-def _paired_correlation(
-    filled: Floats, weight: Floats, left: NDArray[np.intp], right: NDArray[np.intp], window: int
+def _add_incomplete_pairs(tallies: list[_Tally], filled: Floats, weight: Floats) -> None:
+    """Add the pairs with a gap in the window, each on the sessions it shares.
+
+    One pass over sums of products where those lose at most some bits to the mean, two passes for the few pairs and
+    windows where they would lose more. Which of them is decided by the window's own content.
+    """
+    squares, shared = filled * filled, weight.astype(np.uint16)
+    longest = tallies[-1].window
+    sums = [np.zeros_like(tally.total) for tally in tallies]
+    has_gap: Bools = np.any([tally.partial.any(axis=1) for tally in tallies], axis=0)
+    varies: Bools = np.any([tally.kept.any(axis=1) for tally in tallies], axis=0)
+    for one in np.flatnonzero(varies).tolist():
+        others = one + 1 + np.flatnonzero((has_gap[one + 1 :] | has_gap[one]) & varies[one + 1 :])
+        if not len(others):
+            continue
+        x, y, known, also = filled[one], filled[others], weight[one], weight[others]
+        products = (x * also, y * known, squares[one] * also, squares[others] * known, x * y)
+        in_windows = zip(
+            _window_sums(shared[one] * shared[others], tallies),
+            *(_window_sums(product, tallies) for product in products),
+            strict=True,
+        )
+        for tally, total, (number, sum_x, sum_y, raw_xx, raw_yy, raw_xy) in zip(tallies, sums, in_windows, strict=True):
+            touched = (tally.partial[one] | tally.partial[others]) & tally.kept[one] & tally.kept[others]
+            count = np.maximum(number, 1).astype(np.float64)
+            mean_x = sum_x / count
+            xy, xx, yy = raw_xy - mean_x * sum_y, raw_xx - mean_x * sum_x, raw_yy - sum_y / count * sum_y
+            precise = (xx >= raw_xx / _LOSS) & (yy >= raw_yy / _LOSS)
+            least = (count - 1.0) * MIN_STD**2
+            valid = touched & precise & (count > 1.0) & (xx > least) & (yy > least)
+            xx *= yy
+            rho = np.where(valid, xy, 0.0) / np.sqrt(np.where(valid, xx, 1.0))
+            rest, at = np.nonzero(touched & ~precise)
+            if len(at):
+                begin = at + (longest - tally.window)
+                rho[rest, at], valid[rest, at] = _exact_correlation(
+                    filled, weight, one, others[rest], begin, tally.window
+                )
+            _add_each(total, rho)
+            tally.pairs[:] += np.count_nonzero(valid, axis=0)
+    for tally, total in zip(tallies, sums, strict=True):
+        tally.total[:] += total
+
+
+def _exact_correlation(
+    filled: Floats, weight: Floats, one: int, others: NDArray[np.intp], at: NDArray[np.intp], window: int
 ) -> tuple[Floats, Bools]:
-    """Correlations of the given pairs on the sessions they share, and where those are defined."""
-    both = weight[left] * weight[right]
-    x, y = filled[left] * both, filled[right] * both
-    count = _counts(both, window)
-    x_mean = _ordered_sum(_lags(x, window)) / np.maximum(count, 1.0)
-    y_mean = _ordered_sum(_lags(y, window)) / np.maximum(count, 1.0)
-    xx, yy, xy = np.zeros_like(count), np.zeros_like(count), np.zeros_like(count)
-    for x_lags, y_lags, shared in zip(*(_batches(v, window) for v in (x, y, both)), strict=True):
-        x_deviations, y_deviations = x_lags - x_mean, y_lags - y_mean
-        x_deviations *= shared
-        y_deviations *= shared
-        _add_each(xy, x_deviations * y_deviations)
-        x_deviations *= x_deviations
-        _add_each(xx, x_deviations)
-        y_deviations *= y_deviations
-        _add_each(yy, y_deviations)
-    valid = _varies(count, xx) & _varies(count, yy)
-    return np.clip(xy / np.sqrt(np.where(valid, xx * yy, 1.0)), -1.0, 1.0), valid
+    """Two-pass correlations of single pairs in single windows, 0 where not defined, and where they are."""
+    rho, valid = np.zeros(len(at)), np.zeros(len(at), dtype=np.bool_)
+    values, masks = (np.lib.stride_tricks.sliding_window_view(v, window, axis=-1) for v in (filled, weight))
+    step = max(_BLOCK_CELLS // window, 1)
+    for some in (slice(begin, begin + step) for begin in range(0, len(at), step)):
+        both = (masks[one, at[some]] * masks[others[some], at[some]]).T
+        count = np.maximum(_ordered_sum(both), 1.0)
+        x, y = values[one, at[some]].T * both, values[others[some], at[some]].T * both
+        x, y = ((v - _ordered_sum(v) / count) * both for v in (x, y))
+        xx, yy, xy = _ordered_sum(x * x), _ordered_sum(y * y), _ordered_sum(x * y)
+        valid[some] = _varies(count, xx) & _varies(count, yy)
+        np.divide(xy, np.sqrt(xx * yy), out=rho[some], where=valid[some])
+    return rho, valid
+
+
+def _window_sums(values: NDArray[Any], tallies: list[_Tally]) -> Iterator[NDArray[Any]]:
+    """Yield sums of the last axis over the windows of each tally, all ending on the same sessions.
+
+    Sums double in width, and those of a window that is a multiple of the one before are made of its sums: in every
+    window the same tree of additions.
+    """
+    unit, number = 1, values.shape[-1] - tallies[-1].window + 1
+    for tally in tallies:
+        times, rest = divmod(tally.window, unit)
+        if rest:
+            raise ValueError(f"windows: expected multiples of one another, got {unit} and {tally.window}")
+        reach, begin, parts = values.shape[-1] - (times - 1) * unit, 0, []
+        while times:
+            if times & 1:
+                parts.append((values, begin))
+                begin += unit
+            times >>= 1
+            if times:
+                values = values[..., :-unit] + values[..., unit:]
+                unit *= 2
+        sums = parts[0][0][..., :reach]
+        for part, at in parts[1:]:
+            sums = sums + part[..., at : at + reach]
+        values, unit = sums, tally.window
+        yield sums[..., -number:]
 
 
 def _moments(filled: Floats, weight: Floats | None, window: int) -> tuple[Floats, Floats, Floats]:

@@ -22,7 +22,7 @@ class NothingInForceError(LookupError):
 
 @dataclass(frozen=True)
 class WeightRow:
-    """One strategy of a weight set, from base weight to the weight to trade."""
+    """One strategy of a weight set, from base weight to the weight to trade; the scalar is that of its sleeve."""
 
     strategy: str
     base: float
@@ -31,20 +31,25 @@ class WeightRow:
     final: float
     metric_value: float | None
     note: str
+    scalar: float | None
 
 
 @dataclass(frozen=True)
 class WeightSet:
-    """The weights of one book in force on a date."""
+    """The weights of one book in force on a date.
+
+    ``as_of`` is the last session of the rebalance they are of, ``effective_from`` the session since which they are in
+    force: of a book that is scaled every day, that of its newest scaling.
+    """
 
     book: str
     rows: tuple[WeightRow, ...]
     metric: str
+    weight_set: str
     as_of: dt.date
     effective_from: dt.date
     next_rebalance: str
     rate: float
-    scalar: float | None
     scalar_session: dt.date | None
     regime: str
     applied: bool
@@ -110,16 +115,41 @@ def _in_force(connection: DuckDBPyConnection, book: str, on: dt.date | None) -> 
     ).fetchall()[0]
     if newest is None:
         raise NothingInForceError(f"{book}: no weights in force on {on}; the first are from {first} on")
+    table, since = _newest_scaling(connection, book, newest, on)
     rows: list[tuple[Any, ...]] = connection.execute(
         f"""
-        SELECT strategy, r.base, t.target, f.realized, f.final, t.metric_value, t.note,
-               t.metric, f.as_of, f.effective_from, f.next_rebalance, r.rate,
-               f.scalar, f.scalar_session, f.regime, f.applied
-        FROM {schema}.final_weights f
-        JOIN {schema}.realized_weights r USING (as_of, strategy)
-        JOIN {schema}.target_weights t USING (as_of, strategy)
-        WHERE as_of = ? ORDER BY strategy
-        """,  # noqa: S608 - quoted identifier
-        [newest],
+        SELECT strategy, r.base, t.target, f.realized, f.final, t.metric_value, t.note, f.scalar,
+               t.metric, t.weight_set, r.as_of, f.effective_from, w.next_rebalance, r.rate,
+               f.scalar_session, f.regime, f.applied
+        FROM {schema}.{table} f
+        JOIN {schema}.final_weights w USING (strategy)
+        JOIN {schema}.realized_weights r USING (strategy)
+        JOIN {schema}.target_weights t USING (strategy)
+        WHERE f.effective_from = ? AND w.as_of = ? AND r.as_of = ? AND t.as_of = ? ORDER BY strategy
+        """,  # noqa: S608 - quoted identifiers
+        [since, newest, newest, newest],
     ).fetchall()
-    return WeightSet(book, tuple(WeightRow(*row[:7]) for row in rows), *rows[0][7:])
+    return WeightSet(book, tuple(WeightRow(*row[:8]) for row in rows), *rows[0][8:])
+
+
+def _newest_scaling(
+    connection: DuckDBPyConnection, book: str, as_of: dt.date, on: dt.date | None
+) -> tuple[str, dt.date]:
+    """Table that holds the weights of a rebalance as last scaled, and the session since which they are in force."""
+    schema = quoted(book)
+    found: dt.date = connection.execute(
+        f"SELECT effective_from FROM {schema}.final_weights WHERE as_of = ?",  # noqa: S608 - quoted identifier
+        [as_of],
+    ).fetchall()[0][0]
+    scaled_daily = connection.execute(
+        "SELECT 1 FROM duckdb_tables() WHERE schema_name = ? AND table_name = 'daily_weights'", [book]
+    ).fetchall()
+    if scaled_daily:
+        daily = connection.execute(
+            f"SELECT max(effective_from) FROM {schema}.daily_weights "  # noqa: S608 - quoted identifier
+            "WHERE effective_from <= coalesce(?, 'infinity'::DATE)",
+            [on],
+        ).fetchall()[0][0]
+        if daily is not None and daily > found:
+            return "daily_weights", daily
+    return "final_weights", found

@@ -270,19 +270,20 @@ def _weight_set(run: _Run, table: pd.DataFrame) -> WeightSet:
             final=row["final"],
             metric_value=None if pd.isna(row["metric_value"]) else row["metric_value"],
             note=row["note"],
+            scalar=None if pd.isna(row["scalar"]) else row["scalar"],
         )
         for row in records
     ]
-    one, scalar = records[0], float(run.simulation.scalar[-1])
+    one = records[0]
     return WeightSet(
         book=run.book.name,
         rows=tuple(rows),
         metric=one["metric"],
+        weight_set=one["weight_set"],
         as_of=one["as_of"].date(),
         effective_from=one["effective_from"].date(),
         next_rebalance=one["next_rebalance"],
         rate=float(one["rate"]),
-        scalar=None if pd.isna(scalar) else scalar,
         scalar_session=None if pd.isna(one["scalar_session"]) else one["scalar_session"].date(),
         regime=one["regime"],
         applied=bool(one["applied"]),
