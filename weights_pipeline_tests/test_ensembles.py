@@ -383,6 +383,7 @@ def test_of_one_name_and_date_a_set_made_by_hand_counts():
         together = all_weight_sets(one_set("bull", 8, scheduled), kept)
         assert together["source"].tolist() == ["scheduled"] * 3 + ["manual"] * 3
         assert "policy" not in together
+        assert together.index.tolist() == list(range(6))
         return tuple(read([together])[0])
 
     assert targets(8) == by_hand

@@ -212,6 +212,12 @@ def test_every_strategy_at_the_floor_is_the_base_portfolio_again():
     assert (rows["scale"] == 2.0).all()
 
 
+def test_equal_multipliers_leave_base_weights_only_inside_the_limits():
+    cross = section([0.7, 0.2, 0.1], sharpe=[1.0, 1.0, 1.0])
+    weights = target_weights(SharpeTilt(), cross, Limits(of="weight", floor=0.15, cap=0.6)).target
+    np.testing.assert_allclose(weights, [0.6, 0.25, 0.15], rtol=1e-15)
+
+
 @pytest.mark.parametrize("normalisation", ["capped", "proportional"])
 def test_multipliers_that_are_all_zero_give_the_base_portfolio_too(normalisation: str):
     limits = Limits(floor=0.0, cap=3.0, normalisation=normalisation)

@@ -334,6 +334,7 @@ class TestInput:
         [
             (["2015-01-05", "2015-01-02"], "ascending sessions, got 2015-01-02 after 2015-01-05"),
             (["2015-01-05", "2015-01-05"], "ascending sessions, got 2015-01-05 after 2015-01-05"),
+            (["2015-01-02", "2015-01-06", "2015-01-05"], "ascending sessions, got 2015-01-05 after 2015-01-06"),
             (["2015-01-05", "2015-01-06 16:00"], "sessions at midnight, got 2015-01-06 16:00:00"),
             (["2015-01-05", None], "sessions at midnight, got NaT"),
             (["2015-01-05T00:00Z", "2015-01-06T00:00Z"], "tz-naive sessions, got sessions in UTC"),
@@ -342,7 +343,7 @@ class TestInput:
     def test_sessions_that_are_none_are_refused(self, dates: list[str | None], message: str) -> None:
         index = pd.DatetimeIndex([pd.Timestamp(date) for date in dates])
         with pytest.raises(ValueError, match=f"prices: expected {message}"):
-            market_regimes(pd.Series([1.0, 2.0], index=index))
+            market_regimes(pd.Series(1.0, index=index))
 
     def test_index_of_other_things_is_refused(self) -> None:
         with pytest.raises(ValueError, match="expected an index of sessions"):

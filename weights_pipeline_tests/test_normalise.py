@@ -201,3 +201,26 @@ def test_proportional_without_any_tilt_is_refused():
 def test_crossed_bounds_are_refused():
     with pytest.raises(ValueError, match="a lower bound exceeds its upper bound"):
         fit_to_gross(np.ones(2), np.array([0.6, 0.0]), np.array([0.5, 1.0]), gross=1.0)
+
+
+@pytest.mark.parametrize("wrong", [-0.1, math.nan, math.inf])
+@pytest.mark.parametrize("which", ["weights", "lower", "upper"])
+def test_weights_and_bounds_that_cannot_be_are_refused_by_name(which: str, wrong: float):
+    given = {"weights": np.full(2, 0.5), "lower": np.zeros(2), "upper": np.ones(2)}
+    given[which] = np.array([wrong, 0.5])
+    with pytest.raises(ValueError, match=f"^{which}: expected finite numbers of at least 0, got "):
+        fit_to_gross(**given, gross=1.0)
+
+
+def test_gross_may_miss_the_bounds_by_a_billionth_of_it():
+    lower, upper = np.array([30.0, 30.0]), np.array([40.0, 60.0])
+    for gross, expected in ((100 + 9e-8, upper), (60 - 5e-8, lower)):
+        assert fit_to_gross(np.ones(2), lower, upper, gross=gross)[0].tolist() == expected.tolist()
+    for gross in (100 + 2e-7, 60 - 2e-7):
+        with pytest.raises(ValueError, match="cannot be reached"):
+            fit_to_gross(np.ones(2), lower, upper, gross=gross)
+
+
+def test_weights_that_are_all_zero_stay_at_their_lower_bounds_where_these_add_up_to_gross():
+    weights, scale = fit_to_gross(np.zeros(2), np.array([0.4, 0.6]), np.array([1.0, 0.6]), gross=1.0)
+    assert (weights.tolist(), scale) == ([0.4, 0.6], 0.0)

@@ -16,7 +16,9 @@ from weights_pipeline.core.overlay import StaleScalarError
 from weights_pipeline.core.policy import Policy
 from weights_pipeline.core.regime import REGIMES
 from weights_pipeline.core.scalar import AllocatorParameters
+from weights_pipeline.core.simulate import simulate
 from weights_pipeline.core.verify import recurrence
+from weights_pipeline.core.waterfall import waterfalls
 from weights_pipeline_tests.test_simulate import BASE, CALENDAR, EAGER, MONTHS, NAMES, SESSIONS, WEEKS, random_returns
 from weights_pipeline_tests.test_simulate import history_of as history
 
@@ -311,3 +313,11 @@ def test_an_audit_up_to_a_date_sees_nothing_after_it():
             pd.testing.assert_frame_equal(alone, expected, check_exact=True)
     nothing_yet = whole[whole["as_of"] == dates[0]]
     assert nothing_yet["value"].isna().all()
+
+
+def test_waterfalls_replay_shortened_steps_and_scalars_of_sleeves():
+    overlay = replace(PACED.overlay, sleeve_maps=SLEEVES)
+    tables = simulate(history(random_returns(5)), WEEKS, CALENDAR, replace(PACED, overlay=overlay)).tables()
+    for date in WEEKS[::11]:
+        on = (tables[name] for name in ("target_weights", "realized_weights", "final_weights"))
+        assert list(waterfalls(*(table[table["as_of"] == date] for table in on))) == sorted(NAMES)

@@ -212,6 +212,10 @@ def test_a_target_may_vary_by_session():
     returns, target = market(30, 2), market(30, 1, seed=1)
     expected = rolling_statistic(SUM, np.minimum(returns - target, 0) ** 2, 10)["total"]
     assert same_bits(rolling_stats(returns, 10, target=target).downside_ss, expected)
+    where = (np.repeat([0, 1], 21), np.tile(np.arange(21), 2), np.tile(np.arange(10, 31), 2))
+    losses = rolling_statistic(SUM, np.minimum(returns, 0) ** 2, 10)["total"]
+    assert same_bits(rolling_stats(returns, 10).downside_ss, losses)
+    assert same_bits(window_stats(returns, *where).downside_ss, losses[9:].T.ravel())
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,7 @@ from weights_pipeline.core.policy import Policy
 from weights_pipeline.core.regime import REGIMES, RegimeThresholds, classify
 from weights_pipeline.core.regime_walk import RegimeWalk
 from weights_pipeline.core.returns import daily_returns, wide
-from weights_pipeline.core.scalar import WHOLE_BOOK, AllocatorParameters, Profile, risk_scalar
+from weights_pipeline.core.scalar import WHOLE_BOOK, AllocatorParameters, risk_scalar
 from weights_pipeline.core.sessions import sessions_after
 from weights_pipeline.core.state import (
     WARM_UP,
@@ -434,7 +434,7 @@ def regime_table(state: pd.DataFrame, thresholds: RegimeThresholds) -> pd.DataFr
     return path.frame.rename_axis("session").reset_index()
 
 
-def scalar_table(regimes: pd.DataFrame, overlay: AllocatorParameters | Profile) -> pd.DataFrame:
+def scalar_table(regimes: pd.DataFrame, overlay: AllocatorParameters) -> pd.DataFrame:
     """Risk scalars of every session of a regime table, from its first row on.
 
     Parameters
@@ -451,8 +451,6 @@ def scalar_table(regimes: pd.DataFrame, overlay: AllocatorParameters | Profile) 
         with a map of its own, by name.
     """
     by_session = regimes.set_index("session")["regime"]
-    if isinstance(overlay, Profile):  # TRANSITION: until callers pass the overlay and the stored table has the column.
-        return risk_scalar(by_session, overlay).assign(regime=by_session).rename_axis("session").reset_index()
     tables = [
         risk_scalar(by_session, profile).assign(
             regime=by_session, sleeve=texts([sleeve], np.zeros(len(by_session), int))
@@ -626,16 +624,3 @@ def audit_table(
         for date in as_of
     ]
     return pd.concat(tables, ignore_index=True)
-
-
-def audit_of(
-    realized: pd.DataFrame,
-    returns: pd.DataFrame,
-    scalars: pd.DataFrame,
-    regimes: pd.DataFrame,
-    policy: Policy,
-    until: pd.Timestamp,
-) -> pd.DataFrame:
-    """Audit as in :func:`audit_table`, up to one date and without naming it."""
-    dates = pd.DatetimeIndex([until])
-    return audit_table(realized, returns, scalars, regimes, policy, dates).drop(columns="as_of")

@@ -5,7 +5,7 @@ drawdown, correlation, breadth and concentration. Here do not belong thresholds,
 (:mod:`.regime`, :mod:`.scalar`), nor the metrics of single strategies.
 
 Every rolling value is the same sequence of element-wise operations on the content of its own window, with
-sums taken oldest session first and columns in the order of their names. Hence it depends neither on where the
+sums taken in one order of sessions and columns in the order of their names. Hence it depends neither on where the
 loaded history begins or ends, nor on the order of the columns, nor on columns that are left out: not by a
 single bit. Library reductions (pairwise sums, BLAS products, online rolling updates) do not promise that.
 """
@@ -39,9 +39,9 @@ MIN_STD = 1e-10
 # Cells a block of windows may hold, so that a handful of such arrays stay in cache. It never changes a value.
 _BLOCK_CELLS = 32_768
 
-# Sums of products may exceed those of deviations by this factor before they are taken anew, in two passes: beyond it,
+# Share of a sum of squares that must be left once the mean is out, or the sums are taken anew in two passes: below it,
 # rounding could show in the twelfth digit of a correlation.
-_LOSS = 64.0
+_LEAST_KEPT = 1.0 / 64.0
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
@@ -308,7 +308,8 @@ def mean_pairwise_correlation(returns: Floats, window: int) -> Floats:
 
     With z standardised in the window so that Σ_t z² = 1, k complete components have
     Σ_t (Σ_i z_it)² = k + 2 Σ_{i<j} ρ_ij, so they need no loop over pairs. Pairs with a gap in the window are
-    standardised on the sessions they share. Both are two-pass: means first, then deviations.
+    standardised on the sessions they share. The former are two-pass, means first, then deviations; the latter from
+    sums of products, and two-pass where these would lose digits.
 
     Parameters
     ----------
@@ -408,16 +409,22 @@ def _add_incomplete_pairs(tallies: list[_Tally], filled: Floats, weight: Floats)
         )
         for tally, total, (number, sum_x, sum_y, raw_xx, raw_yy, raw_xy) in zip(tallies, sums, in_windows, strict=True):
             touched = (tally.partial[one] | tally.partial[others]) & tally.kept[one] & tally.kept[others]
-            count = np.maximum(number, 1).astype(np.float64)
-            mean_x = sum_x / count
-            xy, xx, yy = raw_xy - mean_x * sum_y, raw_xx - mean_x * sum_x, raw_yy - sum_y / count * sum_y
-            precise = (xx >= raw_xx / _LOSS) & (yy >= raw_yy / _LOSS)
-            least = (count - 1.0) * MIN_STD**2
-            valid = touched & precise & (count > 1.0) & (xx > least) & (yy > least)
+            per = 1.0 / np.maximum(number, 1)
+            mean_x = sum_x * per
+            xy = raw_xy - mean_x * sum_y
+            xx = raw_xx - np.multiply(mean_x, sum_x, out=mean_x)
+            yy = raw_yy - np.multiply(per * sum_y, sum_y, out=per)
+            precise = (xx >= raw_xx * _LEAST_KEPT) & (yy >= raw_yy * _LEAST_KEPT)
+            least = number * MIN_STD**2
+            least -= MIN_STD**2
+            valid = touched & precise & (number > 1) & (xx > least) & (yy > least)
             xx *= yy
-            rho = np.where(valid, xy, 0.0) / np.sqrt(np.where(valid, xx, 1.0))
-            rest, at = np.nonzero(touched & ~precise)
-            if len(at):
+            with np.errstate(invalid="ignore", divide="ignore"):
+                xy /= np.sqrt(xx, out=xx)
+            rho = np.where(valid, xy, 0.0)
+            again = touched & ~precise
+            if again.any():
+                rest, at = np.nonzero(again)
                 begin = at + (longest - tally.window)
                 rho[rest, at], valid[rest, at] = _exact_correlation(
                     filled, weight, one, others[rest], begin, tally.window
@@ -454,9 +461,7 @@ def _window_sums(values: NDArray[Any], tallies: list[_Tally]) -> Iterator[NDArra
     """
     unit, number = 1, values.shape[-1] - tallies[-1].window + 1
     for tally in tallies:
-        times, rest = divmod(tally.window, unit)
-        if rest:
-            raise ValueError(f"windows: expected multiples of one another, got {unit} and {tally.window}")
+        times = tally.window // unit
         reach, begin, parts = values.shape[-1] - (times - 1) * unit, 0, []
         while times:
             if times & 1:
