@@ -8,7 +8,7 @@ export WEIGHTS_HOME ?= $(CURDIR)/.home
 export WEIGHTS_DATA ?= $(CURDIR)/data
 export DAGSTER_HOME := $(WEIGHTS_HOME)
 
-.PHONY: demo ui test lint unit bench sample lock clean help
+.PHONY: demo ui test lint unit mutants bench sample lock clean help
 
 help:            ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
@@ -29,6 +29,11 @@ lint: $(STAMP)   ## ruff and mypy
 
 unit: $(SAMPLE)  ## the test suite
 	$(BIN)/pytest -n 2 --dist worksteal -q
+
+mutants: $(STAMP) ## mutation tests of weighting and metrics, most of an hour; see docs/mutants.md
+	@$(BIN)/uv pip install -q --python $(BIN)/python -c constraints.txt 'mutmut>=3.8,<4'
+	$(BIN)/mutmut run --max-children 2
+	$(BIN)/mutmut results
 
 bench: $(STAMP)  ## benchmarks: medians and ratios side by side
 	$(BIN)/python -m benchmarks
@@ -52,4 +57,4 @@ $(SAMPLE): $(STAMP)
 	@touch $(SAMPLE)
 
 clean:           ## remove the environment and everything the pipeline wrote
-	rm -rf $(VENV) $(WEIGHTS_HOME)
+	rm -rf $(VENV) $(WEIGHTS_HOME) mutants

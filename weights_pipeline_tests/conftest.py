@@ -121,10 +121,10 @@ class Desk:
         assert report.success, report.errors
         return report
 
-    def rebalance(self, book: str, first: str, last: str | None = None) -> None:
-        """Run a book's own job over partitions, on the ledger as it is in the store."""
+    def job(self, name: str, first: str, last: str | None = None) -> None:
+        """Run one job over partitions: a ledger's, or a book's own on the ledger as it is in the store."""
         tags = {"dagster/asset_partition_range_start": first, "dagster/asset_partition_range_end": last or first}
-        job = build_definitions(self.settings).resolve_job_def(book)
+        job = build_definitions(self.settings).resolve_job_def(name)
         assert job.execute_in_process(instance=self.instance, tags=tags).success
 
     def forget(self, book: str) -> None:

@@ -42,7 +42,7 @@ def full(small_data, tmp_path_factory):
     with dg.DagsterInstance.ephemeral() as instance:
         desk = Desk(data, tmp_path_factory.mktemp("home"), instance)
         desk.done("2012-01", LAST)
-        desk.rebalance(f"{BOOK}_daily", "2012-01-01", "2012-10-01")
+        desk.job(f"{BOOK}_daily", "2012-01-01", "2012-10-01")
         yield desk
 
 
@@ -75,10 +75,10 @@ def test_pace_follows_the_regime_that_the_allocator_gives_the_session(full):
 def test_single_months_and_a_second_run_give_the_bytes_of_one_range(full, desk):
     other = desk(full.settings.data, like=full)
     other.forget(BOOK)
-    other.rebalance(BOOK, "2012-01-01", "2012-07-01")
-    other.rebalance(BOOK, "2012-08-01")
-    other.rebalance(BOOK, "2012-08-01", "2012-10-01")
-    other.rebalance(f"{BOOK}_daily", "2012-06-01", "2012-10-01")
+    other.job(BOOK, "2012-01-01", "2012-07-01")
+    other.job(BOOK, "2012-08-01")
+    other.job(BOOK, "2012-08-01", "2012-10-01")
+    other.job(f"{BOOK}_daily", "2012-06-01", "2012-10-01")
     expected = {key: value for key, value in full.hashes(book=BOOK).items() if key[1] != "daily_weights"}
     found = other.hashes(book=BOOK)
     daily = {key: found.pop(key) for key in list(found) if key[1] == "daily_weights"}

@@ -151,10 +151,10 @@ def test_prices_mark_open_lots_to_market(own_data, desk):
     long = prices.rename_axis("date").reset_index().melt("date", var_name="symbol", value_name="close")
     long.to_csv(own_data / "sample" / "prices.csv", index=False)
     booked = desk(own_data)
-    booked.done("2012-01", "2012-03")
+    booked.job(LEDGER, "2012-01-01", "2012-03-01")
     edit_yaml(source, prices="sample/prices.csv")
     marked = desk(own_data)
-    marked.done("2012-01", "2012-03")
+    marked.job(LEDGER, "2012-01-01", "2012-03-01")
     with_marks, without = (
         d.store.read(LEDGER, catalog.STRATEGY_RETURNS).set_index(["session", "strategy"])["pnl"]
         for d in (marked, booked)

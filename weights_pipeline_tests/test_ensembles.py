@@ -25,8 +25,10 @@ from weights_pipeline.core.measures import MetricParameters
 from weights_pipeline.core.methods.base import Limits
 from weights_pipeline.core.methods.equal import Equal
 from weights_pipeline.core.methods.minmax_tilt import SharpeTilt
+from weights_pipeline.core.methods.power_tilt import CalmarTilt
 from weights_pipeline.core.methods.softmax_sharpe import SoftmaxSharpe
 from weights_pipeline.core.policy import Policy
+from weights_pipeline.core.starter import StarterMetrics
 
 NAMES = ("alpha", "beta", "gamma")
 BASE = dict(zip(NAMES, (0.5, 0.3, 0.2), strict=True))
@@ -76,9 +78,20 @@ def test_every_date_has_every_set_with_every_strategy_in_order():
     assert (sets["is_active"].dtype, sets["sessions"].dtype) == (bool, np.int64)
 
 
-@pytest.mark.parametrize("method", [SoftmaxSharpe(lookback="40s"), SharpeTilt(lookback="1m"), Equal()])
-def test_the_pooled_set_is_that_of_a_book_without_ensemble(method):
-    policy, as_of = replace(POLICY, method=method), SESSIONS[[60, 90, 119]]
+STARTER = StarterMetrics(twelve_month_return=0.2, twelve_month_max_drawdown=0.1, calmar_ratio=2.0, months_of_data=12)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"method": SharpeTilt(lookback="1m")},
+        {"method": Equal()},
+        {"method": CalmarTilt(), "limits": Limits(), "starter": {"beta": STARTER}},
+    ],
+)
+def test_the_pooled_set_is_that_of_a_book_without_ensemble(changes):
+    policy, as_of = replace(POLICY, **changes), SESSIONS[[60, 90, 119]]
     history = history_of(random_values())
     plain = chain.target_table(chain.metric_rows(history, as_of, policy), policy)
     sets = weight_sets(history, regimes_of(), as_of, policy)
@@ -190,6 +203,13 @@ def test_metrics_are_what_the_method_read():
     without = weight_sets(history_of(values), regimes_of(), LAST, replace(POLICY, method=Equal()))
     assert set(without["metrics"]) == {"{}"}
     assert set(without["metric"]) == {""}
+
+
+def test_sets_are_of_the_strategies_of_the_book():
+    history = ReturnHistory.from_arrays(random_values(), SESSIONS, ["alpha", "beta", "elsewhere"])
+    sets = weight_sets(history, regimes_of(), LAST, POLICY)
+    assert sets["strategy"].tolist() == list(NAMES) * 5
+    assert sets.loc[sets["strategy"] == "gamma", "reason"].tolist() == ["insufficient"] * 5
 
 
 def test_dates_together_are_dates_alone_in_any_order():
@@ -373,6 +393,12 @@ def test_a_set_that_is_not_the_books_is_not_read(spoilt):
     older = one_set("bull", 4, (0.1, 0.2, 0.7))
     assert read([older, one_set("bull", 8)]) == ([0.2, 0.3, 0.5], "bull of 2020-01-13: current regime")
     assert read([older, spoilt(one_set("bull", 8))]) == ([0.1, 0.2, 0.7], "bull of 2020-01-07: current regime")
+
+
+def test_under_proportional_limits_any_weight_up_to_gross_fits():
+    proportional = replace(POLICY, limits=Limits(normalisation="proportional"))
+    assert read([one_set("bull", 8)], policy=proportional)[1] == "bull of 2020-01-13: current regime"
+    assert read([one_set("bull", 8, upper=2.0)], policy=proportional)[1].startswith("uniform")
 
 
 def test_of_one_name_and_date_a_set_made_by_hand_counts():

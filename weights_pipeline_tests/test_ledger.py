@@ -18,6 +18,7 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from weights_pipeline.books import load_book
 from weights_pipeline.core.capital import AverageLotValue, AveragePositionValue, CapitalBase
 from weights_pipeline.ledger import (
     Intake,
@@ -26,12 +27,13 @@ from weights_pipeline.ledger import (
     calendar_sessions,
     exchange_timezone,
     load_ledger_source,
-    load_ledger_sources,
+    load_sources,
     read_benchmark,
     read_capital,
     read_ledger,
     session_closes,
 )
+from weights_pipeline_tests.conftest import DATA
 
 HORIZON = dt.date(2024, 6, 28)
 LOT_HEADER = "lot_id,strategy,symbol,side,quantity,opened_at,closed_at,open_price,close_price,pnl,fees"
@@ -753,7 +755,8 @@ def test_a_source_is_loaded_with_its_defaults(tmp_path: Path) -> None:
     assert (source.lots, source.calendar, source.last_month) == (("trades/*.csv",), "XNYS", None)
     assert source.capital == AveragePositionValue(sessions=252)
     assert load(tmp_path, capital={"kind": "average_lot_value", "sessions": 60}).capital == AverageLotValue(sessions=60)
-    assert load_ledger_sources(tmp_path) == {
+    book = load_book(DATA / "books" / "calmar_core.yaml").model_copy(update={"ledger": "desk"})
+    assert load_sources(tmp_path, [book, book]) == {
         "desk": load(tmp_path, capital={"kind": "average_lot_value", "sessions": 60})
     }
 
@@ -792,15 +795,16 @@ def test_a_source_that_is_wrong_names_the_key_and_what_was_expected(
         load(tmp_path, **keys)
 
 
-def test_unreadable_sources_and_empty_folders_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(LedgerError, match=r"no ledgers \(\*.yaml\) found"):
-        load_ledger_sources(tmp_path)
+def test_missing_and_unreadable_sources_are_refused(tmp_path: Path) -> None:
+    file = tmp_path / "desk.yaml"
+    with pytest.raises(LedgerError, match=r"desk.yaml: not readable as YAML: .*No such file"):
+        load_ledger_source(file)
     (tmp_path / "desk.yaml").write_text("name: desk\nname: desk\n")
     with pytest.raises(LedgerError, match="duplicate key 'name'"):
-        load_ledger_sources(tmp_path)
+        load_ledger_source(file)
     (tmp_path / "desk.yaml").write_text("!!python/object/apply:os.getcwd []")
     with pytest.raises(LedgerError, match="not readable as YAML"):
-        load_ledger_sources(tmp_path)
+        load_ledger_source(file)
 
 
 # --- capital and benchmark ----------------------------------------------------------------------------------

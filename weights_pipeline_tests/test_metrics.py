@@ -395,6 +395,7 @@ def test_months_of_data_stop_at_the_lookback():
         ([-0.01, -0.01], {"sharpe": "zero_volatility", "sortino": "zero_volatility"}),
         ([0.01, 0.02, 0.03], {"sortino": "no_downside", "calmar": "no_drawdown"}),
         ([0.01, 0.0, 0.03], {"calmar": "no_drawdown"}),
+        ([0.0001, 0.0, 0.0002], {"calmar": "no_drawdown"}),
         ([0.01, -0.02, 0.03], {}),
     ],
 )

@@ -198,9 +198,9 @@ def test_a_method_without_metric_starts_at_its_multiplier():
 def test_of_an_ensemble_the_set_is_named_first():
     targets, realized, final = rows(SharpeTilt(), section(sharpe=[1.0, 2.0]))
     found = waterfalls(targets.assign(weight_set="bull of 2020-02-28: current regime"), realized, final)
-    name, *_, remark = (found["s00"][0].name, found["s00"][0].operands, found["s00"][0].remark)
-    assert (name, remark) == ("weight set", "bull of 2020-02-28: current regime")
-    assert math.isnan(found["s00"][0].value)
+    first = found["s00"][0]
+    assert (first.name, first.operation, first.operands) == ("weight set", "note", ())
+    assert (math.isnan(first.value), first.remark) == (True, "bull of 2020-02-28: current regime")
 
 
 @pytest.mark.parametrize("base", [[0.1] * 10, [0.3, 0.6, 0.1]])
@@ -210,6 +210,7 @@ def test_equal_multipliers_cancel_and_leave_the_base_weight_to_the_last_bit(base
     for steps, weight in zip(found.values(), base, strict=True):
         scale = named(steps, "scale")
         assert (scale.operation, scale.operands, scale.value) == ("over", named(steps, "multiplier").operands, 1.0)
+        assert scale.remark == "one factor for all, which undoes this multiplier"
         assert named(steps, "target") == Step("target", "times", (weight,), weight, "the base weight")
 
 
@@ -231,6 +232,7 @@ def test_zero_multipliers_share_in_proportion_to_caps_what_others_leave(nothing)
     found = assert_exact(tables)
     at_cap = named(found["s00"], "target")
     assert (at_cap.operation, at_cap.operands, at_cap.value) == ("hold", (0.4,), 0.4)
+    assert at_cap.remark == "floor 0.1, cap 0.4; held at its cap"
     assert [(step.name, step.operation) for step in found["s01"]][2:7] == [
         ("multiplier", "start"),
         ("base weight", "times"),

@@ -61,10 +61,10 @@ def test_weeks_one_by_one_and_again_give_the_bytes_of_one_range(finished_weekly,
     other = desk(weekly_data, like=finished_weekly)
     other.forget(book)
     keys = [key for key in sorted(finished_weekly.store.partitions(book, "final_weights")) if key < "2012-05"]
-    other.rebalance(book, keys[0], keys[-4])
+    other.job(book, keys[0], keys[-4])
     for key in keys[-3:-1]:
-        other.rebalance(book, key)
-    other.rebalance(book, keys[-5], keys[-1])
+        other.job(book, key)
+    other.job(book, keys[-5], keys[-1])
     assert other.hashes(book=book) == finished_weekly.hashes(until=keys[-1], book=book)
 
 

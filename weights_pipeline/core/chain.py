@@ -156,7 +156,7 @@ def metric_grids(
 
 
 def base_regimes(history: ReturnHistory, policy: Policy) -> pd.Series:
-    """Risk regime of the portfolio at constant base weights, by session; NORMAL before it has a state.
+    """Risk regime of the portfolio at constant base weights, by session; NORMAL on sessions without a state.
 
     The metrics may depend on this one, but not on the regime of the realised weights, which follow from them.
     """

@@ -117,13 +117,12 @@ def waterfalls(targets: pd.DataFrame, realized: pd.DataFrame, final: pd.DataFram
 
 
 def _to_target(row: Mapping[str, Any]) -> list[Step]:
-    metric = row["metric"] or "no metric"
     value, raw, multiplier = float(row["metric_value"]), float(row["raw_multiplier"]), float(row["multiplier"])
     steps = []
     if row["weight_set"]:
         steps.append(Step("weight set", "note", (), math.nan, row["weight_set"]))
     if row["metric"]:
-        steps.append(Step(metric, "note", (value,), value, row["reason"] or "measured"))
+        steps.append(Step(row["metric"], "note", (value,), value, row["reason"] or "measured"))
     if not math.isnan(row["score"]) and row["score"] != value:
         steps.append(Step("score", "note", (float(row["score"]),), float(row["score"])))
     if not math.isnan(raw):

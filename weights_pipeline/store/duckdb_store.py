@@ -14,7 +14,7 @@ import datetime as dt
 import random
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -200,7 +200,10 @@ class DuckDBStore:
         from weights_pipeline.store.contract import prepare
 
         with self.writing() as connection:
-            stored = prepare(change(_rows(connection, schema, table)), table, ())
+            # Inside a transaction a query may not fail.
+            found = _columns(connection, schema, table.name)
+            rows = _rows(connection, schema, table, stored=found) if found else _no_rows(table, None)
+            stored = prepare(change(rows), table, ())
             records = _records(stored, table, [""], run_id, recorded_at)
             _replace(connection, schema, table, stored, records)
         return records[0]
@@ -221,7 +224,14 @@ class DuckDBStore:
         if not self.path.exists():
             return _no_rows(table, columns)
         with self.reading() as connection:
-            return _rows(connection, schema, table, keys, columns)
+            # Asking the catalogue first would cost more than the rows.
+            try:
+                return _rows(connection, schema, table, keys, columns)
+            except duckdb.CatalogException:
+                return _no_rows(table, columns)
+            except duckdb.BinderException:
+                found = _columns(connection, schema, table.name)
+                return _rows(connection, schema, table, keys, columns, found)
 
     def partitions(self, schema: str, table_name: str) -> dict[str, PartitionRecord]:
         """Return the manifest of one table: what was written under each partition key, by which run, and when."""
@@ -230,13 +240,14 @@ class DuckDBStore:
         if not self.path.exists():
             return {}
         with self.reading() as connection:
-            if not _columns(connection, *_MANIFEST.split(".")):
+            try:
+                rows = connection.execute(
+                    "SELECT partition_key, row_count, content_hash, run_id, recorded_at "  # noqa: S608
+                    f"FROM {_MANIFEST} WHERE table_schema = ? AND table_name = ? ORDER BY partition_key",
+                    [schema, table_name],
+                ).fetchall()
+            except duckdb.CatalogException:
                 return {}
-            rows = connection.execute(
-                f"SELECT partition_key, row_count, content_hash, run_id, recorded_at FROM {_MANIFEST} "  # noqa: S608
-                "WHERE table_schema = ? AND table_name = ? ORDER BY partition_key",
-                [schema, table_name],
-            ).fetchall()
         return {row[0]: PartitionRecord(*row) for row in rows}
 
     @contextmanager
@@ -287,16 +298,15 @@ def _rows(
     table: Table,
     keys: Sequence[str] | None = None,
     columns: Sequence[str] | None = None,
+    stored: Collection[str] | None = None,
 ) -> pd.DataFrame:
-    """Rows as :meth:`DuckDBStore.read` gives them."""
+    """Rows as :meth:`DuckDBStore.read` gives them; ``stored`` are the columns there are, all of them when None."""
     from weights_pipeline.store.contract import to_frame
 
-    stored = _columns(connection, schema, table.name)
-    if not stored:
-        return _no_rows(table, columns)
     names = list(columns) if columns is not None else table.column_names()
     # A nullable column added to the definition since the file was written reads as null.
-    selected = ", ".join(quoted(n) if n in stored else f"NULL AS {quoted(n)}" for n in names)
+    known = names if stored is None else stored
+    selected = ", ".join(quoted(n) if n in known else f"NULL AS {quoted(n)}" for n in names)
     query = f"SELECT {selected} FROM {quoted(schema)}.{quoted(table.name)}"  # noqa: S608 - quoted identifiers
     parameters: list[Any] = []
     if keys is not None:

@@ -92,11 +92,11 @@ def partition_of(store: DuckDBStore, schema: str, table_name: str, as_of: dt.dat
     """Key of the partition that holds a date of a table; None where no row has that date."""
     name = f"{quoted(schema)}.{quoted(table_name)}"
     with store.reading() as connection:
-        row = connection.execute(
+        rows = connection.execute(
             f"SELECT {PARTITION_COLUMN} FROM {name} WHERE as_of = ? LIMIT 1",  # noqa: S608 - quoted identifiers
             [as_of],
-        ).fetchone()
-    return row[0] if row else None
+        ).fetchall()
+    return rows[0][0] if rows else None
 
 
 def _books(connection: DuckDBPyConnection) -> list[str]:

@@ -45,7 +45,8 @@ def _check(options: argparse.Namespace) -> int:
         checks += ledger_checks(sources[name], [b for b in books.values() if b.ledger == name])
     for b in chosen:
         checks += book_checks(b, sources[b.ledger], settings.data)
-    outcomes = [(check, check.run(store)) for check in checks]
+    with store.view():
+        outcomes = [(check, check.run(store)) for check in checks]
     if options.json:
         common.print_json([render.outcome_as_dict(*outcome) for outcome in outcomes])
     else:
