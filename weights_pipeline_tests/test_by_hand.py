@@ -615,7 +615,7 @@ def test_state_regime_and_scalar_at_a_month_end(ledger, monthly, package, packag
     overlay = package_monthly.policy.overlay
     state = chain.state_table(package.returns, package_monthly.realized, overlay.sleeves)
     regimes = chain.regime_table(state, overlay.thresholds)
-    scalars = chain.scalar_table(regimes, overlay.resolved_profile()).set_index("session").loc[: SCALAR_DAY.isoformat()]
+    scalars = chain.scalar_table(regimes, overlay).set_index("session").loc[: SCALAR_DAY.isoformat()]
     expected = by_hand[SCALAR_DAY]
     found = state.set_index("session").loc[pd.Timestamp(SCALAR_DAY)]
     assert found[list(expected.state)].to_dict() == pytest.approx(expected.state, rel=1e-10, abs=1e-12)

@@ -121,26 +121,28 @@ def test_wrong_data_folder_is_named(monkeypatch, tmp_path):
     assert "nowhere" in result.errors
 
 
-def test_run_in_a_process_of_its_own(own_data, tmp_path):
-    environment = os.environ | {
+def test_run_in_a_process_of_its_own(own_data, tmp_path, monkeypatch):
+    own = {
         "WEIGHTS_DATA": str(own_data),
         "WEIGHTS_HOME": str(tmp_path / "home"),
         "DAGSTER_HOME": str(tmp_path / "home"),
-        "COLUMNS": "150",
     }
     script = [sys.executable, "-c", "from weights_pipeline.cli import main; main()"]
-
-    def call(*arguments):
-        return subprocess.run(
-            [*script, *arguments], env=environment, cwd=DATA.parent, capture_output=True, text=True, check=False
-        )
-
-    done = call("run", "--book", "calmar_core", "--from", "2012-01", "--to", "2012-02")
+    done = subprocess.run(
+        [*script, "run", "--book", "calmar_core", "--from", "2012-01", "--to", "2012-02"],
+        env=os.environ | own | {"COLUMNS": "150"},
+        cwd=DATA.parent,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     assert "28 partitions" in done.stdout
     assert "2012-01-01 to 2012-02-01" in done.stdout
-    failed = call("run", "--book", "calmar_core", "--partition", "2012-04", "--json")
-    assert failed.returncode == 1
-    report = json.loads(failed.stdout)
+    for name, value in own.items():
+        monkeypatch.setenv(name, value)
+    failed = Result("run", "--book", "calmar_core", "--partition", "2012-04", "--json")
+    assert failed.exit_code == 1
+    report = json.loads(failed.output)
     assert not report["success"]
     assert any("2012-03-01" in error for error in report["errors"])
