@@ -74,7 +74,7 @@ def materialise(
     on_progress: Progress = lambda done, total, what: None,
     instance: dg.DagsterInstance | None = None,
 ) -> RunReport:
-    """Materialise a book's ledger and then the book, each as one run over the range.
+    """Materialise a ledger, a book on it, and its daily weights where it has them, each as one run over the range.
 
     Parameters
     ----------
@@ -106,7 +106,11 @@ def materialise(
         definitions.resolve_job_def(book),
     ]
     keys = _range(jobs[1], first, last)
-    ranges = [_months_around(jobs, keys), keys]
+    ranges = [_months_around(jobs[0], jobs[1], keys), keys]
+    overlay = books[book].overlay
+    if overlay is not None and overlay.apply == "daily":
+        jobs.append(definitions.resolve_job_def(f"{book}_daily"))
+        ranges.append(_months_around(jobs[2], jobs[1], keys))
     started = time.monotonic()
     assets = sum(len(list(job.asset_layer.executable_asset_keys)) for job in jobs)
     total = sum(_expected(job, len(own)) for job, own in zip(jobs, ranges, strict=True))
@@ -172,13 +176,13 @@ def _matching(text: str, known: Sequence[str]) -> list[str]:
     return [key for key in known if key.startswith(text)]
 
 
-def _months_around(jobs: Sequence[dg.JobDefinition], keys: Sequence[str]) -> list[str]:
-    """Months of the ledger that the partitions of the book lie in."""
-    ledger, book = map(_partitions, jobs)
+def _months_around(monthly: dg.JobDefinition, job: dg.JobDefinition, keys: Sequence[str]) -> list[str]:
+    """Months of a job, such as the ledger's, that partitions of the book's job lie in."""
+    months, book = _partitions(monthly), _partitions(job)
     start = book.time_window_for_partition_key(keys[0]).start.strftime("%Y-%m-01")
     last_instant = book.time_window_for_partition_key(keys[-1]).end - dt.timedelta(microseconds=1)
     end = last_instant.strftime("%Y-%m-01")
-    return [key for key in ledger.get_partition_keys() if start <= key <= end]
+    return [key for key in months.get_partition_keys() if start <= key <= end]
 
 
 def _expected(job: dg.JobDefinition, keys: int) -> int:

@@ -36,13 +36,12 @@ LAST = "2012-10"
 
 @pytest.fixture(scope="module")
 def full(small_data, tmp_path_factory):
-    """The small data with the book above, over ten months in one run, and its daily weights over nine."""
+    """The small data with the book above, over ten months in one go, daily weights included."""
     data = shutil.copytree(small_data, tmp_path_factory.mktemp("full") / "data")
     edit_yaml(data / "books" / f"{BOOK}.yaml", overlay=OVERLAY, adjustment=ADJUSTMENT)
     with dg.DagsterInstance.ephemeral() as instance:
         desk = Desk(data, tmp_path_factory.mktemp("home"), instance)
         desk.done("2012-01", LAST)
-        desk.job(f"{BOOK}_daily", "2012-01-01", "2012-10-01")
         yield desk
 
 

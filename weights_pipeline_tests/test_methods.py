@@ -644,3 +644,7 @@ def test_parameters_at_the_end_of_their_range_are_taken(build):
 @each(*SHARES, *MINMAX, COMPOSITE)
 def test_without_measured_strategies_the_formula_is_one(method: Method):
     assert multipliers(method, [NAN, NAN]).formula == "1.0"
+
+
+def test_without_measured_strategies_the_anchor_is_its_floor():
+    assert multipliers(CalmarTilt(), [NAN, NAN]).formula == "(calmar / 0.1)^0.5"
