@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 from weights_pipeline.core.sessions import (
     assign_session,
     day_start,
-    last_session_on_or_before,
     next_session,
     to_utc,
 )
@@ -81,15 +80,11 @@ def test_assignment_agrees_with_a_search_day_by_day(times: list[dt.datetime], zo
         assert (None if session is pd.NaT else session.date()) == expected
 
 
-def test_neighbours_of_a_date() -> None:
+def test_the_session_after_a_date() -> None:
     assert next_session(SESSIONS, dt.date(2021, 12, 31)) == pd.Timestamp("2022-01-03")
     assert next_session(SESSIONS, pd.Timestamp("2022-01-01")) == pd.Timestamp("2022-01-03")
-    assert last_session_on_or_before(SESSIONS, dt.date(2021, 12, 31)) == pd.Timestamp("2021-12-31")
-    assert last_session_on_or_before(SESSIONS, pd.Timestamp("2022-01-02 15:00")) == pd.Timestamp("2021-12-31")
     with pytest.raises(ValueError, match="one after 2022-01-18, but they end on 2022-01-18"):
         next_session(SESSIONS, dt.date(2022, 1, 18))
-    with pytest.raises(ValueError, match="one by 2021-12-28, but they begin on 2021-12-29"):
-        last_session_on_or_before(SESSIONS, dt.date(2021, 12, 28))
 
 
 def test_clock_changes_are_told_apart_and_never_guessed() -> None:

@@ -103,7 +103,7 @@ def weight_sets(
         sections = sections_of(grid, policy)
         targets = [target_weights(policy.method, section, policy.limits) for section in sections]
         counted = np.concatenate([[0], np.cumsum(np.ones(len(regime), dtype=bool) if within is None else within)])
-        measured = [bool(((section.read(policy.method.reads) == 0) & (section.base > 0)).any()) for section in sections]
+        measured = [is_active(section, policy) for section in sections]
         n = len(policy.strategies)
         table = targets_frame(targets, policy.strategies, policy.weights).assign(
             as_of=as_of.repeat(n),
@@ -115,6 +115,11 @@ def weight_sets(
         )
         tables.append(table)
     return pd.concat(tables).sort_values(["as_of", "weight_set", "strategy"], ignore_index=True)
+
+
+def is_active(section: CrossSection, policy: Policy) -> bool:
+    """Whether a set may be read: at least one strategy with a base weight is measured."""
+    return bool(((section.read(policy.method.reads) == 0) & (section.base > 0)).any())
 
 
 def sections_of(grid: MetricGrid, policy: Policy) -> list[CrossSection]:

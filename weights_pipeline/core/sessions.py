@@ -115,21 +115,6 @@ def sessions_after(sessions: pd.DatetimeIndex, dates: pd.DatetimeIndex) -> pd.Da
     return days[days.searchsorted(dates, side="right")]
 
 
-def last_session_on_or_before(sessions: pd.DatetimeIndex, d: date | pd.Timestamp) -> pd.Timestamp:
-    """Last session on or before the date `d`.
-
-    Raises
-    ------
-    ValueError
-        If the sessions begin after `d`.
-    """
-    days = _ascending(sessions)
-    position = int(days.searchsorted(pd.Timestamp(d).normalize(), side="right"))
-    if position == 0:
-        raise ValueError(f"sessions: expected one by {d:%Y-%m-%d}, but they begin on {days[0]:%Y-%m-%d}")
-    return days[position - 1]
-
-
 def _naive_utc(zoned: pd.DatetimeIndex) -> pd.DatetimeIndex:
     return zoned.tz_convert("UTC").tz_localize(None).as_unit("us")
 

@@ -20,7 +20,7 @@ import pandas as pd
 from weights_pipeline.core.adjust import capped_step
 from weights_pipeline.core.chain import metric_grids, scalar_table, state_of
 from weights_pipeline.core.columns import texts
-from weights_pipeline.core.ensembles import ALL, WEIGHT_SETS, choose, current_regime, sections_of
+from weights_pipeline.core.ensembles import ALL, WEIGHT_SETS, choose, current_regime, is_active, sections_of
 from weights_pipeline.core.history import ReturnHistory
 from weights_pipeline.core.methods.base import CrossSection, Method, Targets, target_weights, targets_frame
 from weights_pipeline.core.methods.equal import Equal
@@ -383,11 +383,7 @@ class _Shared:
         grids = self.once("weight_sets", _measured_by(policy), lambda: self.set_grids(policy, regimes))
         sections = {name: dict(zip(self.as_of, sections_of(grid, policy), strict=True)) for name, grid in grids.items()}
         active = {
-            name: [
-                date
-                for date, section in made.items()
-                if (section.read(policy.method.reads) == 0)[section.base > 0].any()
-            ]
+            name: [date for date, section in made.items() if is_active(section, policy)]
             for name, made in sections.items()
         }
         nothing = CrossSection(

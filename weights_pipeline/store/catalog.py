@@ -363,7 +363,6 @@ ALLOCATOR_AUDIT = Table(
     ),
     key=("as_of", "window", "portfolio", "metric"),
     time_column="as_of",
-    may_be_empty=True,
 )
 
 TABLES: dict[str, Table] = {
