@@ -309,6 +309,7 @@ def test_golden_metrics_of_four_sessions():
         "max_drawdown": 0.10,
         "calmar": ((1 + total) ** (252 / 4) - 1) / 0.10,
         "hit_rate": 5 / 8,
+        "mean_return": mean,
         "mean_active_return": mean,
         "n_sessions": 4,
         "closed_lots": 8,
@@ -455,6 +456,7 @@ def test_too_few_active_days_have_no_spread():
         got = last(h, QUARTER, active_only)
         assert {got[name][1] for name in ("volatility", "sharpe", "sortino")} == {"insufficient"}
         assert got["mean_active_return"][1] == ("" if days else "insufficient")
+        assert got["mean_return"][1] == ""
 
 
 def test_a_strategy_never_seen_is_insufficient():
@@ -542,6 +544,7 @@ def test_active_days_only_follows_its_definition():
     assert got["sharpe"][0] == pytest.approx((sample.mean() * a_year - 0.045) / volatility, rel=1e-11)
     assert got["sortino"][0] == pytest.approx((sample.mean() * a_year - 0.045) / downside, rel=1e-11)
     assert got["mean_active_return"][0] == pytest.approx(sample.mean(), rel=1e-11)
+    assert got["mean_return"][0] == pytest.approx(returns[-100:, 1].mean(), rel=1e-11)
     untouched = set(METRICS) - {"volatility", "sharpe", "sortino"}
     assert {name: got[name] for name in untouched} == {name: plain[name] for name in untouched}
     # Neither punished nor flattered: idle days change the Sharpe of an infrequent trader by little.

@@ -137,6 +137,8 @@ class WindowQuantities:
         Sessions behind `mean`, `m2` and `downside_ss`: all, or the active days.
     mean, m2, downside_ss : ndarray of float
         Mean, sum of squared deviations, and sum of squared shortfalls to the daily risk-free rate.
+    calendar_mean : ndarray of float
+        Mean return of all sessions of the window, whatever `mean` is of.
     periods : ndarray of float
         Observations a year.
     risk_free : ndarray of float
@@ -161,6 +163,7 @@ class WindowQuantities:
     mean: FloatArray
     m2: FloatArray
     downside_ss: FloatArray
+    calendar_mean: FloatArray
     periods: FloatArray
     risk_free: FloatArray
     one_year: BoolArray
@@ -264,6 +267,7 @@ METRICS: Mapping[str, Callable[[WindowQuantities], Measured]] = MappingProxyType
         "max_drawdown": lambda w: _estimate(w, w.max_drawdown),
         "calmar": lambda w: _estimate(w, *calmar_of(_annual(w), w.max_drawdown)),
         "hit_rate": lambda w: _estimate(w, share_of(w.winning_lots, w.closed_lots), (~(w.closed_lots > 0), "no_lots")),
+        "mean_return": lambda w: _estimate(w, w.calendar_mean),
         "mean_active_return": lambda w: _estimate(w, share_of(w.active_sum, w.active_days)),
         "n_sessions": lambda w: _measured(w.n.astype(np.float64)),
         "months_of_data": lambda w: _measured(w.months.astype(np.float64)),

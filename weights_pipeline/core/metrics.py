@@ -236,16 +236,18 @@ def _window_quantities(
         risk_free = SESSIONS_PER_YEAR * mean_rate
 
     active_days = _count(active, column, start, stop)
+    moments = window_statistic(MOMENTS, returns, column, start, stop)
+    calendar_mean = moments["mean"]
     shortfall = squared_shortfall(returns, daily_rate[:, None])
     if parameters.active_days_only:
         active_start = _count(active, column, np.zeros_like(start), start)
         sample = (column, active_start, active_start + active_days)
         observations, periods = active_days, SESSIONS_PER_YEAR * share_of(active_days, n)
-        sampled, shortfall = _active_rows(returns, active), _active_rows(shortfall, active)
+        moments = window_statistic(MOMENTS, _active_rows(returns, active), *sample)
+        shortfall = _active_rows(shortfall, active)
     else:
         sample = (column, start, stop)
         observations, periods = n, np.full(n.shape, float(SESSIONS_PER_YEAR))
-        sampled = returns
 
     closed_lots, winning_lots = (
         np.full(n.shape, np.nan) if lots is None else _count(lots[used], column, start, stop).astype(np.float64)
@@ -264,7 +266,8 @@ def _window_quantities(
         winning_lots=winning_lots,
         insufficient=(n < parameters.sessions_needed(lookback)) | (closed_lots < parameters.min_closed_lots),
         downside_ss=window_statistic(SUM, shortfall, *sample)["total"],
-        **window_statistic(MOMENTS, sampled, *sample),
+        calendar_mean=calendar_mean,
+        **moments,
         **window_statistic(WEALTH, returns, column, start, stop),
     )
 
