@@ -7,7 +7,7 @@ import resource
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import bench_allocator, bench_chain, bench_ledger, bench_metrics, bench_simulate
+from benchmarks import bench_allocator, bench_chain, bench_decide, bench_ledger, bench_metrics, bench_simulate
 
 SUITES = {
     "chain": bench_chain.run,
@@ -15,6 +15,7 @@ SUITES = {
     "ledger": bench_ledger.run,
     "allocator": bench_allocator.run,
     "simulate": bench_simulate.run,
+    "decide": bench_decide.run,
 }
 
 

@@ -9,27 +9,30 @@ from __future__ import annotations
 import datetime as dt
 import json
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import reduce
 from operator import or_
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
+from typing import TYPE_CHECKING, Annotated, Any, Literal, cast, get_args
 from zoneinfo import ZoneInfo
 
+import numpy as np
 import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
 from weights_pipeline.core.measures import MetricParameters
 from weights_pipeline.core.methods import METHODS
 from weights_pipeline.core.methods.base import CrossSection, Limits, target_weights
-from weights_pipeline.core.methods.fixed import Fixed
+from weights_pipeline.core.methods.fixed import Decision, Fixed, allocation_problems
 from weights_pipeline.core.normalise import GROSS_TOLERANCE
 from weights_pipeline.core.policy import Policy
 from weights_pipeline.core.scalar import AllocatorParameters
 from weights_pipeline.core.starter import StarterMetrics
 
 NAME_PATTERN = r"^[a-z][a-z0-9_]*$"
+DECISION_FILE = re.compile(r"(?P<date>\d{4}-\d\d-\d\d)(?:_(?P<number>[2-9]|[1-9]\d+))?\.json")
 
 
 class BookError(ValueError):
@@ -137,7 +140,7 @@ class Book(_Model):
     cadence: Cadence
     timezone: TimeZone
     strategies: dict[str, Weight] = Field(min_length=1, description="Base weight of each strategy.")
-    gross: float = Field(default=1.0, gt=0, description="What the weights add up to.")
+    gross: float = Field(default=1.0, gt=0, description="What the weights add up to, or at most do.")
     method: Method
     ensemble: Literal["market_regime"] | None = Field(
         default=None, description="Keep one weight set per market regime of the ledger's benchmark."
@@ -179,12 +182,19 @@ class Book(_Model):
         return self.cadence.due(local, skip=1).isoformat(timespec="minutes")
 
 
-class Allocations(_Model):
+class Proposal(_Model):
+    """Fixed allocations that may become a decision, with as much as is known of when and why."""
+
+    date: dt.date | None = None
+    provenance: str | None = Field(default=None, pattern=r"\S")
+    allocations: dict[str, Annotated[float, Field(strict=True)]]
+
+
+class Allocations(Proposal):
     """A file of fixed allocations: percent of capital by strategy, and where they come from."""
 
     date: dt.date = Field(description="Day the allocations were decided.")
-    provenance: str = Field(min_length=1, description="The backtest or decision behind them.")
-    allocations: dict[str, Annotated[float, Field(ge=0, le=100)]] = Field(min_length=1)
+    provenance: str = Field(pattern=r"\S", description="The backtest or decision behind them.")
 
 
 def load_books(folder: Path, stage: str | None = None) -> dict[str, Book]:
@@ -206,7 +216,7 @@ def load_books(folder: Path, stage: str | None = None) -> dict[str, Book]:
     files = sorted(folder.glob("*.yaml"))
     if not files:
         raise BookError(f"{folder}: no books (*.yaml) found. Put one policy per file there.")
-    overrides = {file.stem: file for file in sorted((folder / stage).glob("*.yaml"))} if stage else {}
+    overrides = stage_overrides(folder, stage)
     books: dict[str, Book] = {}
     origin: dict[str, Path] = {}
     for file in files:
@@ -217,6 +227,11 @@ def load_books(folder: Path, stage: str | None = None) -> dict[str, Book]:
     if stray := sorted(set(overrides) - set(books)):
         raise BookError(f"{overrides[stray[0]]}: overrides a book that there is not; there are {', '.join(books)}")
     return books
+
+
+def stage_overrides(folder: Path, stage: str | None) -> dict[str, Path]:
+    """Files with the keys that a stage overrides, by name of the book; none where the stage has no folder."""
+    return {file.stem: file for file in sorted((folder / stage).glob("*.yaml"))} if stage else {}
 
 
 def load_book(
@@ -250,19 +265,19 @@ def load_book(
         named += f" with {path}={value}"
         content = _changed(content, path.split("."), value, named)
     book: Book = validated(TypeAdapter(Book), content, named)
-    if isinstance(book.method, Fixed) and book.method.file:
-        allocations = load_allocations(root or file.resolve().parents[1], book.method.file)
-        book = book.model_copy(update={"method": replace(book.method, allocations=allocations.allocations)})
-    if not book.method.reads:
-        _require_reachable(book, named)
+    if isinstance(book.method, Fixed) and book.method.folder:
+        decisions = load_allocations(root or file.resolve().parents[1], book)
+        book = book.model_copy(update={"method": replace(book.method, decisions=decisions)})
+    elif not book.method.reads:
+        _require_reachable(book, book.method, named)
     return book
 
 
-def _require_reachable(book: Book, named: str) -> None:
+def _require_reachable(book: Book, method: Method, named: Path | str) -> None:
     """Refuse a method that reads no metric where its weights cannot be what it says they are."""
-    section = CrossSection.of(book.strategies, {}, {}, book.gross)
+    section = _section(book)
     try:
-        targets = target_weights(book.method, section, book.limits)
+        targets = target_weights(method, section, book.limits)
     except ValueError as error:
         raise BookError(f"{named}: method: {error}") from error
     wanted = section.base * targets.tilt.value
@@ -270,9 +285,16 @@ def _require_reachable(book: Book, named: str) -> None:
         name for name, w, t in zip(section.strategies, wanted, targets.target, strict=True) if abs(w - t) > 0.001
     ]:
         raise BookError(
-            f"{named}: limits: they change the weights that method {book.method.kind} sets for {moved}; "
+            f"{named}: limits: they change the weights that method {method.kind} sets for {moved} in book {book.name}; "
             f"expected limits such as {{of: weight, floor: 0, cap: 1}} that leave them as they are"
         )
+
+
+def _section(book: Book) -> CrossSection:
+    """What a method that reads no metric reads of any date."""
+    strategies = tuple(sorted(book.strategies))
+    base = np.array([book.strategies[name] for name in strategies], dtype=np.float64)
+    return CrossSection(strategies=strategies, base=base, gross=book.gross, values={}, reasons={})
 
 
 def _changed(content: Any, path: list[str], value: Any, named: str) -> Any:
@@ -284,16 +306,81 @@ def _changed(content: Any, path: list[str], value: Any, named: str) -> Any:
     return keys | {key: _changed(keys.get(key), rest, value, named) if rest else value}
 
 
-def load_allocations(root: Path, relative: str) -> Allocations:
-    """Fixed allocations from a JSON file inside the data folder; a missing or unreadable file is an error."""
-    file = inside(root, relative, "method.file")
-    allocations: Allocations = validated(TypeAdapter(Allocations), read_json(file, "allocations"), file)
-    return allocations
+def load_allocations(root: Path, book: Book) -> tuple[Decision, ...]:
+    """Every decision in the folder that a book with fixed allocations names, the oldest first.
+
+    A decision is a file ``YYYY-MM-DD.json``, or ``YYYY-MM-DD_2.json`` and so on where it takes the place of another of
+    the same day. Hidden files are left aside: decisions are, while they are being written.
+
+    Raises
+    ------
+    BookError
+        The folder is missing, empty or outside the data folder, or one of its files is not a decision for the book.
+        Every problem of every file is in it.
+    """
+    method = cast(Fixed, book.method)
+    folder = inside(root, method.folder, f"book {book.name}: method.folder")
+    try:
+        names = sorted(file.name for file in folder.iterdir() if not file.name.startswith("."))
+    except OSError as error:
+        raise BookError(f"{folder}: book {book.name}: method.folder: allocations cannot be read: {error}") from error
+    if not names:
+        raise BookError(f"{folder}: book {book.name}: method.folder: no allocations there; expected YYYY-MM-DD.json")
+    decisions, problems = list[Decision](), list[str]()
+    for name in names:
+        try:
+            decisions.append(_load_decision(inside(root, f"{method.folder}/{name}", str(folder / name)), book))
+        except BookError as error:
+            problems.append(str(error))
+    if problems:
+        raise BookError("\n".join(problems))
+    return tuple(sorted(decisions, key=lambda decision: decision.order))
+
+
+def _load_decision(file: Path, book: Book) -> Decision:
+    if not (named := DECISION_FILE.fullmatch(file.name)):
+        raise BookError(
+            f"{file}: not a decision; expected YYYY-MM-DD.json, or YYYY-MM-DD_2.json and so on for others of that day"
+        )
+    given: Allocations = validated(TypeAdapter(Allocations), read_json(file, "allocations"), file)
+    problems = list[str]()
+    if f"{given.date}" != named["date"]:
+        problems.append(f"{file}: date: expected that in the name of the file, {named['date']}, got {given.date}")
+    try:
+        require_allocations(given.allocations, book, file)
+    except BookError as error:
+        problems.append(str(error))
+    if problems:
+        raise BookError("\n".join(problems))
+    number = int(named["number"] or 1)
+    return Decision(date=given.date, number=number, allocations=given.allocations, provenance=given.provenance)
+
+
+def load_proposal(file: Path) -> Proposal:
+    """Allocations from a JSON file that need not be in a book's folder, not yet checked against one.
+
+    Either a whole decision, or a plain map from strategy to percent.
+    """
+    content = read_json(file, "allocations")
+    if isinstance(content, dict) and not content.keys() & Proposal.model_fields.keys():
+        content = {"allocations": content}
+    proposal: Proposal = validated(TypeAdapter(Proposal), content, file)
+    return proposal
+
+
+def require_allocations(allocations: Mapping[str, float], book: Book, named: Path | str) -> None:
+    """Refuse allocations that a book with fixed ones cannot follow; every problem is in the :class:`BookError`."""
+    if problems := allocation_problems(allocations, _section(book), book.limits):
+        raise BookError("\n".join(f"{named}: {problem}" for problem in problems))
+    # Whether the limits leave them as they are is the same on any day.
+    _require_reachable(book, Fixed(decisions=(Decision(date=dt.date.min, allocations=allocations),)), named)
 
 
 def book_schema() -> dict[str, Any]:
     """JSON Schema of a book, for editors that complete and check YAML while it is typed."""
     schema = TypeAdapter(Book).json_schema()
+    # Decisions come from files of their own.
+    del schema["$defs"]["Fixed"]["properties"]["decisions"], schema["$defs"]["Decision"]
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "title": "Book of weights-pipeline"}
 
 
@@ -328,9 +415,18 @@ def read_yaml(file: Path) -> Any:
 def read_json(file: Path, what: str) -> Any:
     """Parse a JSON file that a book names."""
     try:
-        return json.loads(file.read_text(encoding="utf-8"))
+        return json.loads(file.read_text(encoding="utf-8"), object_pairs_hook=_unique)
     except (OSError, ValueError) as error:
         raise BookError(f"{file}: {what} cannot be read: {error}") from error
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object; duplicate keys are refused, since the last one would silently win."""
+    content = dict(pairs)
+    if len(content) < len(pairs):
+        keys = [key for key, _ in pairs]
+        raise ValueError(f"duplicate keys {sorted({key for key in keys if keys.count(key) > 1})}")
+    return content
 
 
 def validated(adapter: TypeAdapter[Any], content: Any, file: Path | str) -> Any:

@@ -23,7 +23,7 @@ from weights_pipeline.core.methods.base import CrossSection, Method, target_weig
 from weights_pipeline.core.policy import Policy
 from weights_pipeline.ledger import LedgerSource, calendar_sessions
 from weights_pipeline.store import catalog
-from weights_pipeline.store.duckdb_store import DuckDBStore
+from weights_pipeline.store.base import Store
 
 SOURCE = "manual"
 """What the store and the document say such sets come from."""
@@ -143,7 +143,7 @@ def make_update(
     book: Book,
     policy: Policy,
     source: LedgerSource,
-    store: DuckDBStore,
+    store: Store,
     *,
     sets: Collection[str] = WEIGHT_SETS,
     day: dt.date | None = None,
@@ -179,7 +179,7 @@ def make_update(
     for name, table in (("strategy_returns", returns), ("market_regime", regimes)):
         if table.empty:
             by = f" by {day}" if day is not None else ""
-            raise NothingStoredError(f"{store.path}: {schema}.{name} has no session{by}. Run `weights run` first.")
+            raise NothingStoredError(f"{store.location}: {schema}.{name} has no session{by}. Run `weights run` first.")
     as_of = returns["session"].max()
     sessions = calendar_sessions(source.calendar, dt.date.fromisoformat(f"{source.first_month}-01"), as_of.date())
     by_session = regimes[regimes["session"] <= as_of].set_index("session")["regime"]
@@ -195,7 +195,7 @@ def make_update(
     )
 
 
-def store_update(update: EnsembleUpdate, store: DuckDBStore, *, recorded_at: dt.datetime) -> list[str]:
+def store_update(update: EnsembleUpdate, store: Store, *, recorded_at: dt.datetime) -> list[str]:
     """Put an update among the stored ones, in place of sets of the same name and date.
 
     A set in which nothing could be measured does not take the place of one in which something was. Reading and writing
@@ -220,7 +220,7 @@ def store_update(update: EnsembleUpdate, store: DuckDBStore, *, recorded_at: dt.
     def change(stored: pd.DataFrame) -> pd.DataFrame:
         same_date = stored["as_of"] == update.as_of
         active = set(stored.loc[same_date & stored["is_active"].astype("bool"), "weight_set"])
-        kept.extend(name for name in update.inactive if name in active)
+        kept[:] = [name for name in update.inactive if name in active]
         new = update.rows[~update.rows["weight_set"].isin(kept)]
         old = stored[~(same_date & stored["weight_set"].isin(new["weight_set"]))]
         return pd.concat([old, new], ignore_index=True) if len(old) else new
@@ -247,4 +247,4 @@ def _by_default(kind: str) -> Method:
 def _as_json(policy: Policy) -> str:
     """Method and metrics parameters of a policy, in one spelling."""
     meaning = {"method": asdict(policy.method), "metrics": asdict(policy.metrics)}  # type: ignore[call-overload]
-    return json.dumps(meaning, sort_keys=True)
+    return json.dumps(meaning, sort_keys=True, default=str)

@@ -69,8 +69,10 @@ def small_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The sample's first year and a half, as a finished history, with one book."""
     data = tmp_path_factory.mktemp("small") / "data"
     shutil.copytree(DATA, data)
-    for name in WEEKLY_BOOKS:
-        (data / "books" / f"{name}.yaml").unlink()
+    for file in (data / "books").glob("*.yaml"):
+        if file.stem != BOOK:
+            file.unlink()
+    shutil.rmtree(data / "comparisons")
     for name in ("lots/2016_2019.csv", "lots/2020_2022.csv"):
         (data / "sample" / name).unlink()
     cut_ledger(data, "2013-07-01")
@@ -121,9 +123,10 @@ class Desk:
         assert report.success, report.errors
         return report
 
-    def job(self, name: str, first: str, last: str | None = None) -> None:
-        """Run one job over partitions: a ledger's, or a book's own on the ledger as it is in the store."""
-        tags = {"dagster/asset_partition_range_start": first, "dagster/asset_partition_range_end": last or first}
+    def job(self, name: str, first: str | None = None, last: str | None = None) -> None:
+        """Run one job: a ledger's or book's own over partitions, or one without partitions."""
+        edges = {"start": first, "end": last or first}
+        tags = {f"dagster/asset_partition_range_{edge}": key for edge, key in edges.items() if key}
         job = build_definitions(self.settings).resolve_job_def(name)
         assert job.execute_in_process(instance=self.instance, tags=tags).success
 

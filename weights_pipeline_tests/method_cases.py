@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import math
+from collections.abc import Mapping
 
 import numpy as np
 import pytest
@@ -11,8 +13,15 @@ from weights_pipeline.core.measures import LESS_IS_BETTER, REASONS
 from weights_pipeline.core.methods.base import CrossSection, Limits, Method
 from weights_pipeline.core.methods.composite import Composite
 from weights_pipeline.core.methods.equal import Equal
-from weights_pipeline.core.methods.fixed import Fixed
+from weights_pipeline.core.methods.fixed import Decision, Fixed
 from weights_pipeline.core.methods.minmax_tilt import MinmaxTilt, SharpeTilt
+from weights_pipeline.core.methods.optimised import (
+    MaxHybrid,
+    MaximumDiversification,
+    MeanVariance,
+    MinimumVariance,
+    RiskParity,
+)
 from weights_pipeline.core.methods.power_tilt import CalmarTilt, PowerTilt
 from weights_pipeline.core.methods.proportional_share import CalmarWeighted, ProportionalSharpe
 from weights_pipeline.core.methods.softmax_sharpe import SoftmaxSharpe
@@ -29,6 +38,13 @@ SHARES = (SoftmaxSharpe(), ProportionalSharpe(), CalmarWeighted())
 COMPOSITE = Composite(weights={"sharpe": 0.5, "calmar": 0.3, "max_drawdown": 0.2}, lookback="90d")
 READING: tuple[Method, ...] = (*POWER, *MINMAX, *SHARES, COMPOSITE)
 EVERY: tuple[Method, ...] = (*READING, Equal(), Fixed())
+OPTIMISED: tuple[Method, ...] = (
+    MinimumVariance(),
+    RiskParity(),
+    MaximumDiversification(),
+    MeanVariance(risk_aversion=2.0),
+    MaxHybrid(),
+)
 METRICS_READ = sorted({name for method in READING for name in method.reads})
 
 
@@ -78,13 +94,22 @@ def random_section(seed: int, *, nulls: bool = True, unfunded: bool = True, gros
     )
 
 
+def decided(allocations: Mapping[str, float], date: str = "2011-12-30", number: int = 1) -> Decision:
+    return Decision(date=dt.date.fromisoformat(date), number=number, allocations=allocations)
+
+
+def fixed(allocations: Mapping[str, float]) -> Fixed:
+    """The method with one decision."""
+    return Fixed(decisions=(decided(allocations),))
+
+
 def ready(method: Method, section: CrossSection) -> Method:
     """The method itself; fixed allocations get those of the section: different ones, each in proportion to a rank."""
     if not isinstance(method, Fixed):
         return method
     rank = np.arange(1.0, len(section.base) + 1) * (section.base > 0)
     percent = 100 * section.gross * rank / rank.sum()
-    return Fixed(allocations=dict(zip(section.strategies, percent.tolist(), strict=True)))
+    return fixed(dict(zip(section.strategies, percent.tolist(), strict=True)))
 
 
 def limits_for(method: Method, section: CrossSection) -> list[Limits]:

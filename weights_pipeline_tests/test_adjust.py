@@ -61,6 +61,7 @@ def adjusted(
             "entered": entered,
             "lower": lower,
             "upper": upper,
+            "slack": limits.slack(gross),
         }
     )
 

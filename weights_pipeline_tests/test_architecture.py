@@ -12,8 +12,8 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 
 LAYERS = [
     {"core"},
-    {"settings", "books"},
-    {"ledger", "store"},
+    {"settings", "books", "comparisons"},
+    {"ledger", "store", "live"},
     {"checklist", "calendar_periods", "ensemble_updates", "allocator_runs"},
     {"partitions", "checks", "assets", "schedules", "definitions", "runs"},
     {"cli"},
@@ -84,7 +84,7 @@ def test_core_is_importable_alone():
 def test_reading_commands_load_neither_dagster_nor_pandas():
     statement = (
         "import weights_pipeline.cli.app, weights_pipeline.cli.render, weights_pipeline.store.queries, "
-        "weights_pipeline.settings"
+        "weights_pipeline.settings, weights_pipeline.live, weights_pipeline.core.decide"
     )
     assert not loaded_by(statement) & {"dagster", "pandas", "numpy", "pyarrow", "pydantic"}
 

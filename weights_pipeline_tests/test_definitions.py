@@ -12,6 +12,7 @@ from weights_pipeline_tests.conftest import BOOK, DATA, LEDGER
 
 LEDGER_NAMES = {"trade_ledger", "open_lots", "rejected_lots", "ledger_files", "strategy_returns", "market_regime"}
 OVERLAY = {"allocator_state", "risk_regime", "risk_scalar", "allocator_summary", "allocator_audit"}
+COMPARED = {"comparison", "walk_forward_windows", "walk_forward_weights", "walk_forward_returns"}
 CHAIN = [
     "metrics",
     "target_weights",
@@ -41,7 +42,11 @@ def test_definitions_load_and_every_asset_is_described(definitions):
     expected = {dg.AssetKey([LEDGER, name]) for name in LEDGER_NAMES}
     expected |= {dg.AssetKey([book, name]) for book in (BOOK, "sharpe_weekly") for name in CHAIN}
     ensemble = {*CHAIN, "ensemble_weights", "ensemble_updates"} - OVERLAY
-    assert set(found) == expected | {dg.AssetKey(["ensemble_regime", name]) for name in ensemble}
+    expected |= {dg.AssetKey(["ensemble_regime", name]) for name in ensemble}
+    hybrids = ("max_hybrid", "max_hybrid_dynamic")
+    expected |= {dg.AssetKey([book, name]) for book in hybrids for name in set(CHAIN) - OVERLAY}
+    expected |= {dg.AssetKey(["methods", name]) for name in COMPARED}
+    assert set(found) == expected
     for key, spec in found.items():
         assert spec.description, key
         assert spec.owners, key

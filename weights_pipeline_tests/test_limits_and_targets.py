@@ -381,4 +381,4 @@ def test_limits_at_the_end_of_their_range_are_taken(build: Callable[[], Limits])
 
 
 def test_every_rule_is_in_words():
-    assert len(set(RULES)) == len(RULES) == 14
+    assert len(set(RULES)) == len(RULES) == 16

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+import datetime as dt
 import math
+import re
 from contextlib import nullcontext
 from functools import reduce
 from operator import or_
 from typing import Annotated
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
@@ -29,7 +32,7 @@ from weights_pipeline.core.methods.base import (
 )
 from weights_pipeline.core.methods.composite import Composite, standardised
 from weights_pipeline.core.methods.equal import Equal
-from weights_pipeline.core.methods.fixed import Fixed
+from weights_pipeline.core.methods.fixed import Fixed, allocation_problems
 from weights_pipeline.core.methods.minmax_tilt import MinmaxTilt, SharpeTilt
 from weights_pipeline.core.methods.power_tilt import CalmarTilt, PowerTilt
 from weights_pipeline.core.methods.proportional_share import CalmarWeighted, ProportionalSharpe
@@ -41,12 +44,15 @@ from weights_pipeline_tests.method_cases import (
     METRICS_READ,
     MINMAX,
     NAN,
+    OPTIMISED,
     POWER,
     PROPORTIONAL,
     SHARES,
     WEIGHTS,
     alike,
+    decided,
     each,
+    fixed,
     random_section,
     ready,
     section,
@@ -65,6 +71,9 @@ DESK = {
     "TLT": 0,
     "Com4-Misc": 0,
 }
+
+AT_MOST = dataclasses.replace(WEIGHTS, gross="at_most")
+each_gross = pytest.mark.parametrize("limits", [WEIGHTS, AT_MOST], ids=lambda limits: limits.gross)
 
 metrics = st.lists(st.one_of(st.floats(-8, 8), st.just(NAN)), min_size=5, max_size=5)
 seeds = st.integers(0, 2**32 - 1)
@@ -195,12 +204,13 @@ def desk_section(gross: float = 2.3) -> CrossSection:
     return CrossSection.of(dict.fromkeys(DESK, gross / 9), {}, {}, gross)
 
 
-def test_golden_fixed_allocations_are_brought_to_gross_exactly():
+@each_gross
+def test_golden_fixed_allocations_are_brought_to_gross_exactly(limits: Limits):
     cross = desk_section()
-    tilt = Fixed(allocations=DESK).multipliers(cross, WEIGHTS)
+    tilt = fixed(DESK).multipliers(cross, limits)
     assert set(rules(tilt)) == {"fixed allocation"}
     assert tilt.score.tolist() == [DESK[name] for name in cross.strategies]
-    target = target_weights(Fixed(allocations=DESK), cross, WEIGHTS).target
+    target = target_weights(fixed(DESK), cross, limits).target
     assert math.fsum(target) == 2.3
     by_name = dict(zip(cross.strategies, target, strict=True))
     for name, percent in DESK.items():
@@ -208,18 +218,24 @@ def test_golden_fixed_allocations_are_brought_to_gross_exactly():
     assert by_name["TLT"] == by_name["Com4-Misc"] == 0.0
 
 
+@each_gross
 @pytest.mark.parametrize(
     ("off", "accepted"),
     # 230.01 as it stands, and half a hundredth for each of nine numbers.
-    [(0.0, True), (0.03, True), (0.04, False), (-0.05, True), (-0.06, False)],
+    [(0.0, True), (0.03, True), (0.04, False), (0.05, False), (-0.05, True), (-0.06, False), (-6.54, False)],
 )
-def test_fixed_allocations_may_miss_gross_by_the_rounding_of_their_digits(off: float, accepted: bool):
-    method = Fixed(allocations=DESK | {"SPY": round(6.54 + off, 2)})
-    if accepted:
-        assert math.fsum(target_weights(method, desk_section(), WEIGHTS).target) == pytest.approx(2.3, rel=1e-15)
+def test_fixed_allocations_may_miss_gross_by_the_rounding_of_their_digits(off: float, accepted: bool, limits: Limits):
+    at_most = limits.gross == "at_most"
+    method = fixed(DESK | {"SPY": round(6.54 + off, 2)})
+    if accepted or (at_most and off < 0):
+        total = 2.3001 + off / 100 if at_most and off < 0 else 2.3
+        found = math.fsum(target_weights(method, desk_section(), limits).target)
+        assert found == pytest.approx(total, rel=1e-15)
         return
-    with pytest.raises(ValueError, match=r"allocations: expected a total of 230%, .* rounding of 0\.0450, got 2"):
-        method.multipliers(desk_section(), WEIGHTS)
+    of = "of at most" if at_most else "of"
+    message = rf"allocations: expected a total {of} 230%, .* rounding of 0\.0450, got {230.01 + off:.5g}%"
+    with pytest.raises(ValueError, match=message):
+        method.multipliers(desk_section(), limits)
 
 
 @pytest.mark.parametrize(
@@ -240,32 +256,100 @@ def test_fixed_allocations_may_miss_gross_by_the_rounding_of_their_digits(off: f
     ],
 )
 def test_printed_digits_are_those_of_the_finest_number(percent: list[float], accepted: bool):
-    method = Fixed(allocations={f"s0{number}": each for number, each in enumerate(percent)})
+    method = fixed({f"s0{number}": each for number, each in enumerate(percent)})
     with nullcontext() if accepted else pytest.raises(ValueError, match="within the rounding of"):
         method.multipliers(section([0.3, 0.3, 0.4]), WEIGHTS)
 
 
 @pytest.mark.parametrize(
-    ("method", "base", "message"),
+    ("allocations", "base", "message"),
     [
-        (Fixed(file="mix.json"), [1.0], r"allocations: none given, the file 'mix\.json' was not loaded"),
-        (Fixed(allocations={"s00": 100}), [0.5, 0.5], r"allocations: \['s01'\] have none"),
-        (Fixed(allocations={"s00": 100, "x": 0}), [1.0], r"allocations: \['x'\] are not strategies of the book"),
-        (Fixed(allocations={"s00": 60, "s01": 40}), [1.0, 0.0], r"allocations: \['s01'\] have one above 0 but no base"),
-        (Fixed(allocations={"s00": 99.5, "s01": 0.5}), [1.0, 0.0], r"allocations: \['s01'\] have one above 0"),
-        (Fixed(allocations={"s00": 60, "s01": 30}), [0.5, 0.5], r"expected a total of 100%, .*, got 90%"),
+        ({"s00": 100}, [0.5, 0.5], r"allocations: \['s01'\] have none"),
+        ({"s00": 100, "x": 0}, [1.0], r"allocations: \['x'\] are not strategies of the book"),
+        ({"s00": 60, "s01": 40}, [1.0, 0.0], r"allocations: \['s01'\] have one above 0 but no base"),
+        ({"s00": 99.5, "s01": 0.5}, [1.0, 0.0], r"allocations: \['s01'\] have one above 0"),
+        ({"s00": 60, "s01": 30}, [0.5, 0.5], r"expected a total of 100%, .*, got 90%"),
+        ({"y": 60}, [0.5, 0.5], r"'s00', 's01'\] have none.*; .*'y'\] are not .*; .*expected a total of 100%"),
+        ({}, [0.5, 0.5], r"'s00', 's01'\] have none"),
     ],
 )
-def test_fixed_allocations_that_are_not_those_of_the_book_are_refused(method: Fixed, base: list[float], message: str):
+def test_fixed_allocations_that_are_not_those_of_the_book_are_refused(allocations, base: list[float], message: str):
     with pytest.raises(ValueError, match=message):
-        method.multipliers(section(base), WEIGHTS)
+        fixed(allocations).multipliers(section(base), WEIGHTS)
+
+
+def test_every_problem_of_allocations_is_named_and_the_total_only_where_numbers_are_percent():
+    cross = section([0.5, 0.5, 0.0])
+    found = allocation_problems({"s00": 120, "s02": 1, "x": -1}, cross, WEIGHTS)
+    assert [problem.split(": ")[0] for problem in found] == ["allocations.s00", "allocations.x"] + ["allocations"] * 3
+    assert not any("total" in problem for problem in found)
+    assert allocation_problems({"s00": 100, "s01": 0, "s02": 0}, cross, WEIGHTS) == []
 
 
 def test_a_fixed_zero_needs_no_base_weight():
     cross = section([0.5, 0.5, 0.0])
-    tilt = Fixed(allocations={"s00": 75, "s01": 25, "s02": 0}).multipliers(cross, WEIGHTS)
+    tilt = fixed({"s00": 75, "s01": 25, "s02": 0}).multipliers(cross, WEIGHTS)
     assert rules(tilt)[2] == "no base weight"
     assert tilt.value.tolist() == [1.5, 0.5, 1.0]
+
+
+def test_all_of_the_book_may_be_left_in_cash_where_gross_is_a_limit():
+    nothing = fixed({"s00": 0, "s01": 0})
+    assert weights(nothing, section([0.5, 0.5]), AT_MOST) == [0.0, 0.0]
+    with pytest.raises(ValueError, match="expected a total of 100%"):
+        nothing.multipliers(section([0.5, 0.5]), WEIGHTS)
+
+
+DECISIONS = (
+    decided({"s00": 60, "s01": 40}, "2015-01-30", 10),
+    decided({"s00": 10, "s01": 90}, "2014-12-31"),
+    decided({"s00": 50, "s01": 50}, "2015-01-30"),
+    decided({"s00": 55, "s01": 45}, "2015-01-30", 2),
+)
+
+
+@pytest.mark.parametrize(
+    ("as_of", "percent", "label"),
+    [
+        ("2014-12-31", 10.0, "2014-12-31"),
+        ("2015-01-29", 10.0, "2014-12-31"),
+        ("2015-01-30", 60.0, "2015-01-30_10"),
+        ("2022-12-30", 60.0, "2015-01-30_10"),
+        (None, 60.0, "2015-01-30_10"),
+    ],
+)
+@given(order=st.permutations(DECISIONS))
+@settings(max_examples=5, deadline=None)
+def test_a_date_follows_the_newest_decision_made_by_then(as_of, percent, label, order):
+    cross = dataclasses.replace(section([0.5, 0.5]), as_of=as_of and pd.Timestamp(as_of))
+    tilt = Fixed(decisions=tuple(order)).multipliers(cross, WEIGHTS)
+    assert tilt.score[0] == percent
+    assert tilt.formula == f"allocation of {label} / 100 / base"
+
+
+@given(
+    dates=st.lists(st.dates(dt.date(2012, 1, 1), dt.date(2012, 3, 1)), min_size=1, max_size=5, unique=True),
+    day=st.dates(dt.date(2012, 1, 1), dt.date(2012, 3, 1)),
+)
+@settings(max_examples=50, deadline=None)
+def test_a_decision_made_later_changes_nothing_before(dates: list[dt.date], day: dt.date):
+    decisions = [decided({"s00": 1.0}, f"{date}") for date in dates]
+    known = tuple(decision for decision in decisions if decision.date <= day)
+    if known:
+        assert Fixed(decisions=tuple(decisions)).in_force(day) is Fixed(decisions=known).in_force()
+        return
+    with pytest.raises(ValueError, match="no decision by"):
+        Fixed(decisions=tuple(decisions)).in_force(day)
+
+
+def test_before_the_first_decision_there_is_none_to_fall_back_on():
+    method = Fixed(folder="sample/mix", decisions=DECISIONS)
+    cross = dataclasses.replace(section([0.5, 0.5]), as_of=pd.Timestamp("2014-12-30"))
+    message = r"allocations: no decision by 2014-12-30 in folder 'sample/mix'; the first is that of 2014-12-31"
+    with pytest.raises(ValueError, match=message):
+        method.multipliers(cross, WEIGHTS)
+    with pytest.raises(ValueError, match="allocations: none given, the folder 'mix' was not loaded"):
+        Fixed(folder="mix").multipliers(cross, WEIGHTS)
 
 
 # The tilts in detail
@@ -467,7 +551,7 @@ def test_softmax_ignores_a_constant_added_to_all_scores(values: list[float], shi
 
 def evaluated(tilt: Multipliers, cross: CrossSection, i: int) -> float:
     names = {name: float(tilt.score[i]) for name in (*METRICS_READ, "score", "composite", "allocation")}
-    formula = tilt.formula.replace("×", "*").replace("^", "**")
+    formula = re.sub(r"allocation of \S+", "allocation", tilt.formula).replace("×", "*").replace("^", "**")
     return float(eval(formula, {"exp": math.exp, "max": max, "base": float(cross.base[i]), **names}))
 
 
@@ -547,8 +631,7 @@ def adapter() -> TypeAdapter[Method]:
             Composite(lookback="90d", weights={"sharpe": 1.0, "max_drawdown": 0.5}, hi=3.0),
         ),
         ({"kind": "equal"}, Equal()),
-        ({"kind": "fixed", "file": "mix.json"}, Fixed(file="mix.json")),
-        ({"kind": "fixed", "allocations": {"a": 0}}, Fixed(allocations={"a": 0.0})),
+        ({"kind": "fixed", "folder": "sample/mix"}, Fixed(folder="sample/mix")),
     ],
     ids=str,
 )
@@ -559,7 +642,7 @@ def test_methods_load_from_plain_data_by_kind(content: dict[str, object], method
 def test_every_method_has_a_kind_of_its_own_and_a_case_here():
     kinds = [method.__dataclass_fields__["kind"].default for method in METHODS]
     assert len(set(kinds)) == len(METHODS)
-    assert {type(method) for method in EVERY} == set(METHODS)
+    assert {type(method) for method in (*EVERY, *OPTIMISED)} == set(METHODS)
 
 
 @pytest.mark.parametrize(
@@ -576,8 +659,9 @@ def test_every_method_has_a_kind_of_its_own_and_a_case_here():
         {"kind": "composite", "weights": {"sharpe": 1}},
         {"kind": "composite", "lookback": "90d", "weights": {"alpha": 1}},
         {"kind": "equal", "lookback": "90d"},
-        {"kind": "fixed", "allocations": {"a": "much"}},
-        {"kind": "fixed", "allocations": {"a": 100.1}},
+        {"kind": "fixed", "file": "mix.json"},
+        {"kind": "fixed", "allocations": {"a": 100}},
+        {"kind": "fixed", "decisions": [{"date": "2015-01-02", "allocations": {"a": 100}}]},
     ],
     ids=str,
 )
@@ -616,9 +700,11 @@ def composite(**weights: float) -> Composite:
         (lambda: composite(sharpe=math.inf), r"weights\.sharpe: expected a positive number, got inf"),
         (lambda: composite(sharpe=math.nan), r"weights\.sharpe: expected a positive number, got nan"),
         (lambda: Composite(weights={"sharpe": 1}, lookback="90d", lo=2), "lo: expected a multiplier"),
-        (lambda: Fixed(allocations={"a": -1}), r"allocations\.a: expected percent of capital from 0 to 100, got -1"),
-        (lambda: Fixed(allocations={"a": 101}), r"allocations\.a: expected percent of capital from 0 to 100, got 101"),
-        (lambda: Fixed(allocations={"a": math.nan}), r"allocations\.a: expected"),
+        (lambda: decided({"a": -1}), r"allocations\.a: expected percent of capital from 0 to 100, got -1"),
+        (lambda: decided({"a": 101}), r"allocations\.a: expected percent of capital from 0 to 100, got 101"),
+        (lambda: decided({"a": math.nan}), r"allocations\.a: expected"),
+        (lambda: decided({"a": 100}, number=0), "number: expected at least 1, got 0"),
+        (lambda: Fixed(decisions=2 * (decided({"a": 100}),)), r"each date and number once, got \['2011-12-30'\] again"),
     ],
 )
 def test_parameters_out_of_range_are_refused_by_name(build, message: str):
@@ -634,7 +720,7 @@ def test_parameters_out_of_range_are_refused_by_name(build, message: str):
         lambda: SharpeTilt(lo=0.0),
         lambda: SoftmaxSharpe(temperature=1e-9, drawdown_scale=1e-9),
         lambda: composite(sharpe=1e-9),
-        lambda: Fixed(allocations={"a": 0, "b": 100}),
+        lambda: fixed({"a": 0, "b": 100}),
     ],
 )
 def test_parameters_at_the_end_of_their_range_are_taken(build):

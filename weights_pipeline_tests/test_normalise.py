@@ -10,7 +10,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from scipy.optimize import brentq
 
-from weights_pipeline.core.normalise import capped, fit_to_gross, proportional
+from weights_pipeline.core.normalise import capped, fit_to_gross, fit_within, proportional
 
 BASE = np.array([0.20, 0.25, 0.20, 0.15, 0.20])
 SHARPE = np.array([1.80, 1.20, 0.80, 0.50, -0.20])
@@ -224,3 +224,26 @@ def test_gross_may_miss_the_bounds_by_a_billionth_of_it():
 def test_weights_that_are_all_zero_stay_at_their_lower_bounds_where_these_add_up_to_gross():
     weights, scale = fit_to_gross(np.zeros(2), np.array([0.4, 0.6]), np.array([1.0, 0.6]), gross=1.0)
     assert (weights.tolist(), scale) == ([0.4, 0.6], 0.0)
+
+
+@given(problems(), st.floats(0.0, 1.0), st.floats(0.1, 3.0))
+@settings(max_examples=60, deadline=None)
+def test_weights_within_gross_are_clipped_only_and_others_meet_the_nearer_end(problem, slack, factor):
+    base, multipliers, _, cap = problem
+    wanted, lower, upper = factor * base * np.minimum(multipliers, 5.0), np.zeros_like(base), cap * base
+    weights, scale = fit_within(wanted, lower, upper, gross=1.0, slack=slack)
+    clipped = np.clip(wanted, lower, upper)
+    total = math.fsum(clipped)
+    assert ((weights >= lower) & (weights <= upper)).all()
+    assert 1 - slack - 1e-9 <= math.fsum(weights) <= 1 + 1e-9
+    if slack > 0 and 1 - slack <= total <= 1:
+        assert scale == 1.0
+        np.testing.assert_array_equal(weights, clipped)
+    else:
+        edge = 1.0 - slack if total < 1.0 - slack else 1.0
+        np.testing.assert_array_equal(weights, fit_to_gross(wanted, lower, upper, gross=edge)[0])
+
+
+def test_all_in_cash_is_within_gross():
+    weights, scale = fit_within(np.zeros(3), np.zeros(3), np.ones(3), gross=1.0, slack=1.0)
+    assert (weights.tolist(), scale) == ([0.0, 0.0, 0.0], 1.0)

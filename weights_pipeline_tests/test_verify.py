@@ -179,7 +179,7 @@ def test_recurrence_survives_a_change_of_limits():
         begin, realized = step(begin, goal, lower, upper, rate=0.5, gross=1.0)
         previous = pd.Series(realized, index=names)
         weights = {"base": base, "previous": begin, "target": goal, "realized": realized}
-        table = pd.DataFrame({"strategy": names, **weights, "lower": lower, "upper": upper})
+        table = pd.DataFrame({"strategy": names, **weights, "lower": lower, "upper": upper, "slack": 0.0})
         tables.append(table.assign(rate=0.5, as_of=pd.Timestamp(2020, month, 28)))
     finding = verify.recurrence(pd.concat(tables, ignore_index=True))
     assert finding.passed, finding.offending

@@ -13,7 +13,6 @@ from weights_pipeline.core import chain
 from weights_pipeline.core.methods.base import CrossSection, Limits, target_weights, targets_frame
 from weights_pipeline.core.methods.composite import Composite
 from weights_pipeline.core.methods.equal import Equal
-from weights_pipeline.core.methods.fixed import Fixed
 from weights_pipeline.core.methods.minmax_tilt import MinmaxTilt, SharpeTilt
 from weights_pipeline.core.methods.power_tilt import CalmarTilt
 from weights_pipeline.core.methods.softmax_sharpe import SoftmaxSharpe
@@ -26,6 +25,7 @@ from weights_pipeline_tests.method_cases import (
     WEIGHTS,
     alike,
     each,
+    fixed,
     limits_for,
     random_section,
     ready,
@@ -191,7 +191,7 @@ def test_a_null_metric_gives_its_reason():
 def test_a_method_without_metric_starts_at_its_multiplier():
     found = assert_exact(rows(Equal(), section([0.75, 0.25]), WEIGHTS))
     assert [step.name for step in found["s00"]][:2] == ["raw multiplier", "multiplier"]
-    decided = assert_exact(rows(Fixed(allocations={"s00": 40.0, "s01": 60.0}), section([0.75, 0.25]), WEIGHTS))
+    decided = assert_exact(rows(fixed({"s00": 40.0, "s01": 60.0}), section([0.75, 0.25]), WEIGHTS))
     assert [(step.name, step.value) for step in decided["s01"]][:2] == [("score", 60.0), ("raw multiplier", 2.4)]
 
 

@@ -3,7 +3,7 @@
 Here belongs loading, one call into ``core``, and metadata.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import dagster as dg
@@ -19,6 +19,7 @@ from weights_pipeline.core.policy import Policy
 from weights_pipeline.ledger import LedgerSource
 from weights_pipeline.partitions import PREVIOUS, ledger_history, ledger_window, own_history, own_past
 from weights_pipeline.store import catalog
+from weights_pipeline.store.contract import Window
 from weights_pipeline.store.duckdb_io import PRECEDING_ONLY
 
 
@@ -35,10 +36,8 @@ def weight_assets(book: Book, source: LedgerSource, policy: Policy) -> list[dg.A
     )
     def metrics(context: dg.AssetExecutionContext, strategy_returns: pd.DataFrame) -> pd.DataFrame:
         windows = run_windows(context)
-        sessions = sessions_of(source, windows)
-        as_of = last_sessions(sessions, window_dates(windows))
-        seen = ReturnHistory.from_long(known(strategy_returns, windows), sessions=sessions[sessions <= as_of[-1]])
-        table = metric_rows(seen, as_of, policy)
+        as_of = last_sessions(sessions_of(source, windows), window_dates(windows))
+        table = metric_rows(_seen(strategy_returns, windows, source), as_of, policy)
         return per_partition(context, table, "as_of", windows, lambda rows: _metric_figures(rows, policy))
 
     before: dg.PartitionMapping = PREVIOUS
@@ -68,11 +67,17 @@ def weight_assets(book: Book, source: LedgerSource, policy: Policy) -> list[dg.A
 
 def _plain_assets(book: Book, source: LedgerSource, policy: Policy) -> list[dg.AssetsDefinition | dg.AssetSpec]:
     """Target weights of a book with one weight set."""
+    ins = {"metrics": dg.AssetIn([book.name, "metrics"])}
+    if policy.method.optimises:
+        reach = ledger_window(policy.longest_lookback, source, book)
+        ins["strategy_returns"] = dg.AssetIn([source.schema_name, "strategy_returns"], partition_mapping=reach)
 
-    @book_asset(book, source, catalog.TARGET_WEIGHTS, ins={"metrics": dg.AssetIn([book.name, "metrics"])})
-    def target_weights(context: dg.AssetExecutionContext, metrics: pd.DataFrame) -> pd.DataFrame:
-        table = target_table(metrics, policy)
-        return per_partition(context, table, "as_of", run_windows(context), _target_figures)
+    @book_asset(book, source, catalog.TARGET_WEIGHTS, ins=ins)
+    def target_weights(context: dg.AssetExecutionContext, **tables: pd.DataFrame) -> pd.DataFrame:
+        windows = run_windows(context)
+        history = _seen(tables["strategy_returns"], windows, source) if "strategy_returns" in tables else None
+        table = target_table(tables["metrics"], policy, history)
+        return per_partition(context, table, "as_of", windows, _target_figures)
 
     return [target_weights]
 
@@ -103,11 +108,9 @@ def _ensemble_assets(book: Book, source: LedgerSource, policy: Policy) -> list[d
         context: dg.AssetExecutionContext, strategy_returns: pd.DataFrame, market_regime: pd.DataFrame
     ) -> pd.DataFrame:
         windows = run_windows(context)
-        sessions = sessions_of(source, windows)
-        as_of = last_sessions(sessions, window_dates(windows))
-        seen = ReturnHistory.from_long(known(strategy_returns, windows), sessions=sessions[sessions <= as_of[-1]])
+        as_of = last_sessions(sessions_of(source, windows), window_dates(windows))
         regimes = known(market_regime, windows).set_index("session")["regime"]
-        table = weight_sets(seen, regimes, as_of, policy)
+        table = weight_sets(_seen(strategy_returns, windows, source), regimes, as_of, policy)
         return per_partition(context, table, "as_of", windows, _ensemble_figures)
 
     recent = Lookback(amount=MAX_REGIME_AGE + 2, unit="sessions")
@@ -139,6 +142,13 @@ def _ensemble_assets(book: Book, source: LedgerSource, policy: Policy) -> list[d
         return per_partition(context, table, "as_of", windows, _target_figures)
 
     return [updates, ensemble_weights, target_weights]
+
+
+def _seen(strategy_returns: pd.DataFrame, windows: Sequence[Window], source: LedgerSource) -> ReturnHistory:
+    """Returns up to the last session of the run's partitions."""
+    sessions = sessions_of(source, windows)
+    newest = last_sessions(sessions, window_dates(windows))[-1]
+    return ReturnHistory.from_long(known(strategy_returns, windows), sessions=sessions[sessions <= newest])
 
 
 def _metric_figures(rows: pd.DataFrame, policy: Policy) -> Mapping[str, Any]:
@@ -178,7 +188,7 @@ def _realized_figures(rows: pd.DataFrame) -> Mapping[str, Any]:
         "rate": float(rows["rate"].iloc[0]),
         "gross": float(weights.sum()),
         "max_weight": float(weights.max()),
-        "effective_strategies": float(weights.sum() ** 2 / (weights**2).sum()),
+        "effective_strategies": float(weights.sum() ** 2 / (weights**2).sum()) if weights.any() else 0.0,
         "turnover": float((weights - rows["previous"]).abs().sum() / 2),
         "distance_to_target": float((weights - rows["target"]).abs().sum() / 2),
     }

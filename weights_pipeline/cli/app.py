@@ -14,9 +14,21 @@ import os
 import sys
 from collections.abc import Sequence
 
-from weights_pipeline.cli.commands import allocator, books, check, demo, ensemble, explain, run, show, simulate
+from weights_pipeline.cli.commands import (
+    allocations,
+    allocator,
+    books,
+    check,
+    decide,
+    demo,
+    ensemble,
+    explain,
+    run,
+    show,
+    simulate,
+)
 
-COMMANDS = (show, explain, books, run, check, simulate, ensemble, allocator, demo)
+COMMANDS = (show, explain, decide, books, allocations, run, check, simulate, ensemble, allocator, demo)
 """Every command, in the order in which help lists them; a new one is a file and an entry here."""
 
 

@@ -13,17 +13,17 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from weights_pipeline.core.normalise import GROSS_TOLERANCE, Floats, fit_to_gross
+from weights_pipeline.core.normalise import GROSS_TOLERANCE, Floats, fit_within
 from weights_pipeline.core.speed import require_rate
 
 
 def step(
-    start: Floats, target: Floats, lower: Floats, upper: Floats, *, rate: float, gross: float
+    start: Floats, target: Floats, lower: Floats, upper: Floats, *, rate: float, gross: float, slack: float = 0.0
 ) -> tuple[Floats, Floats]:
     r"""One step towards the targets: :math:`w_i \leftarrow w_i + \lambda (w_i^* - w_i)`.
 
     Weights to start from that break a limit or do not add up to gross (the set of strategies, base weights or limits
-    have changed) are first put back by :func:`~weights_pipeline.core.normalise.fit_to_gross`. Weights that keep both
+    have changed) are first put back by :func:`~weights_pipeline.core.normalise.fit_within`. Weights that keep both
     are taken as they are, so that a chain of steps disturbs no bit of them.
 
     Both ends of the step are inside the limits and so is what lies between: realised weights keep floor and cap by
@@ -39,8 +39,8 @@ def step(
         Limits, as weights, shape (n,).
     rate
         Share :math:`\lambda` of the gap closed in one rebalance, in (0, 1].
-    gross
-        What the weights add up to.
+    gross, slack
+        What the weights add up to at most, and how far below it they may stay.
 
     Returns
     -------
@@ -53,13 +53,13 @@ def step(
         The rate is outside (0, 1], a weight is null or negative, or a target breaks a limit or gross.
     """
     require_rate(rate)
-    if not _feasible(target, lower, upper, gross):
+    if not _feasible(target, lower, upper, gross, slack):
         raise ValueError(
             f"target: weights break a limit or do not add up to gross {gross:.12g}: {target.tolist()}, "
             f"lower {lower.tolist()}, upper {upper.tolist()}"
         )
-    if not _feasible(start, lower, upper, gross):
-        start, _ = fit_to_gross(start, lower, upper, gross=gross)
+    if not _feasible(start, lower, upper, gross, slack):
+        start, _ = fit_within(start, lower, upper, gross=gross, slack=slack)
     # Below 1 the rate shortens the gap by more than rounding lengthens it, so that no step passes its
     # target and with it a limit. At 1 the target itself is exact, the sum need not be.
     return start, target if rate == 1 else start + rate * (target - start)
@@ -74,6 +74,7 @@ def capped_step(
     rate: float,
     turnover_cap: float | None,
     gross: float,
+    slack: float = 0.0,
 ) -> tuple[Floats, Floats, float]:
     r"""One step as in :func:`step`, shortened to a one-way turnover of :math:`\tau`.
 
@@ -82,7 +83,7 @@ def capped_step(
 
     Parameters
     ----------
-    start, target, lower, upper, rate, gross
+    start, target, lower, upper, rate, gross, slack
         See :func:`step`.
     turnover_cap
         Largest turnover :math:`\tau`, positive; None where there is no cap.
@@ -99,12 +100,12 @@ def capped_step(
     ValueError
         See :func:`step`.
     """
-    begin, realized = step(start, target, lower, upper, rate=rate, gross=gross)
+    begin, realized = step(start, target, lower, upper, rate=rate, gross=gross, slack=slack)
     gap = math.fsum(np.abs(target - begin)) / 2
     if turnover_cap is None or rate * gap <= turnover_cap:
         return begin, realized, rate
     rate = turnover_cap / gap
-    return *step(start, target, lower, upper, rate=rate, gross=gross), rate
+    return *step(start, target, lower, upper, rate=rate, gross=gross, slack=slack), rate
 
 
 def carried(
@@ -144,6 +145,7 @@ def carried(
     return np.where(entered, base, previous.to_numpy(np.float64)[place] if len(previous) else base), entered
 
 
-def _feasible(weights: Floats, lower: Floats, upper: Floats, gross: float) -> bool:
+def _feasible(weights: Floats, lower: Floats, upper: Floats, gross: float, slack: float) -> bool:
     inside = bool(((weights >= lower) & (weights <= upper)).all())
-    return inside and abs(math.fsum(weights) - gross) <= GROSS_TOLERANCE * gross
+    rounding = GROSS_TOLERANCE * gross
+    return inside and gross - slack - rounding <= math.fsum(weights) <= gross + rounding

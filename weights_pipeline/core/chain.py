@@ -8,6 +8,7 @@ memory calls these in order; an orchestrator calls them one by one.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -27,6 +28,7 @@ from weights_pipeline.core.policy import Policy
 from weights_pipeline.core.regime import REGIMES, RegimeThresholds, classify
 from weights_pipeline.core.regime_walk import RegimeWalk
 from weights_pipeline.core.returns import daily_returns, wide
+from weights_pipeline.core.samples import samples
 from weights_pipeline.core.scalar import WHOLE_BOOK, AllocatorParameters, risk_scalar
 from weights_pipeline.core.sessions import sessions_after
 from weights_pipeline.core.state import (
@@ -216,13 +218,22 @@ def cross_sections(metrics: pd.DataFrame, policy: Policy) -> tuple[pd.DatetimeIn
             gross=policy.gross,
             values={name: grid[day] for name, grid in values.items()},
             reasons={name: grid[day] for name, grid in reasons.items()},
+            as_of=as_of[day],
         )
         for day in range(len(as_of))
     ]
     return as_of, by_date["first"].tolist(), sections
 
 
-def target_table(metrics: pd.DataFrame, policy: Policy) -> pd.DataFrame:
+def with_samples(
+    sections: Sequence[CrossSection], history: ReturnHistory, as_of: pd.DatetimeIndex, policy: Policy
+) -> list[CrossSection]:
+    """Sections of some dates, each with the returns of its window."""
+    drawn = samples(history, as_of, policy.longest_lookback, policy.strategies)
+    return [replace(section, sample=sample) for section, sample in zip(sections, drawn, strict=True)]
+
+
+def target_table(metrics: pd.DataFrame, policy: Policy, history: ReturnHistory | None = None) -> pd.DataFrame:
     """Target weights of every date in a metrics table.
 
     Parameters
@@ -231,6 +242,8 @@ def target_table(metrics: pd.DataFrame, policy: Policy) -> pd.DataFrame:
         Rows of ``metrics``: as_of, strategy, metric, value, reason.
     policy
         The book's policy.
+    history
+        Returns from the lookback of the first date on; read by a method that optimises, and needed by it.
 
     Returns
     -------
@@ -243,6 +256,10 @@ def target_table(metrics: pd.DataFrame, policy: Policy) -> pd.DataFrame:
         See :func:`cross_sections`.
     """
     as_of, lookbacks, sections = cross_sections(metrics, policy)
+    if policy.method.optimises:
+        if history is None:
+            raise ValueError(f"history: method {policy.method.kind} chooses weights on returns, got none")
+        sections = with_samples(sections, history, as_of, policy)
     targets = [target_weights(policy.method, section, policy.limits) for section in sections]
     n = len(policy.strategies)
     table = targets_frame(targets, policy.strategies, policy.weights)
@@ -288,7 +305,7 @@ def realized_table(
     ValueError
         A policy paced by risk regime lacks returns up to the last date, or earlier realised weights.
     """
-    table = targets[["as_of", "strategy", "base", "target", "lower", "upper"]]
+    table = targets[["as_of", "strategy", "base", "target", "lower", "upper", "slack"]]
     table = table.sort_values(["as_of", "strategy"], ignore_index=True)
     walk = _Walk(previous, table, returns, policy) if policy.paced_by_regime else None
     weights = _newest(previous) if len(previous) else None
@@ -308,6 +325,7 @@ def realized_table(
             rate=pace,
             turnover_cap=turnover_cap,
             gross=policy.gross,
+            slack=policy.slack,
         )
         weights = pd.Series(realized[rows], index=pd.Index(names))
         if walk:

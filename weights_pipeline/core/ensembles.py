@@ -131,6 +131,7 @@ def sections_of(grid: MetricGrid, policy: Policy) -> list[CrossSection]:
             gross=policy.gross,
             values={name: measured.value[day] for name, measured in grid.measured.items()},
             reasons={name: measured.reason[day] for name, measured in grid.measured.items()},
+            as_of=grid.as_of[day],
         )
         for day in range(len(grid.as_of))
     ]

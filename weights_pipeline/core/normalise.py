@@ -164,6 +164,36 @@ def fit_to_gross(weights: Floats, lower: Floats, upper: Floats, *, gross: float)
     return result, scale
 
 
+def fit_within(weights: Floats, lower: Floats, upper: Floats, *, gross: float, slack: float) -> tuple[Floats, float]:
+    r"""Clip weights to bounds and, where their sum is not from gross less slack to gross, bring it to the nearer end.
+
+    Parameters
+    ----------
+    weights, lower, upper
+        See :func:`fit_to_gross`.
+    gross, slack
+        Most that the weights may add up to, and how far below it they may stay.
+
+    Returns
+    -------
+    weights : ndarray, shape (n,)
+        Inside ``[lower, upper]`` to the last bit.
+    scale : float
+        The common factor; 1.0 where clipping was enough.
+
+    Raises
+    ------
+    ValueError
+        See :func:`fit_to_gross`.
+    """
+    _require_non_negative(weights=weights, lower=lower, upper=upper)
+    clipped = np.clip(weights, lower, upper)
+    total = math.fsum(clipped)
+    if slack > 0 and gross - slack <= total <= gross * (1 + GROSS_TOLERANCE):
+        return clipped, 1.0
+    return fit_to_gross(weights, lower, upper, gross=gross - slack if total < gross - slack else gross)
+
+
 def _require_non_negative(**inputs: Floats) -> None:
     for name, values in inputs.items():
         if not (np.isfinite(values) & (values >= 0)).all():

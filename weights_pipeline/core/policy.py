@@ -31,7 +31,7 @@ class Policy:
     base
         Base weight by strategy, non-negative, adding up to ``gross``, inside the limits.
     gross
-        What weights add up to.
+        What weights add up to; the most that they do where the limits ask for gross at most.
     method
         From metrics to multipliers of base weights.
     limits
@@ -97,6 +97,8 @@ class Policy:
             raise ValueError(f"method: metrics {unknown} do not exist; expected some of {', '.join(sorted(METRICS))}")
         if unknown := sorted(set(self.starter) - set(self.base)):
             raise ValueError(f"starter_metrics: strategies {unknown} are not in the book")
+        if self.method.optimises and self.ensemble:
+            raise ValueError(f"method: an ensemble reads metrics; expected a method that does, got {self.method.kind}")
         overlay = self.overlay or AllocatorParameters()
         if unknown := sorted(set(overlay.sleeves) - set(self.base)):
             raise ValueError(f"overlay.sleeves: strategies {unknown} are not in the book")
@@ -126,6 +128,11 @@ class Policy:
         given = self.method.lookback
         by_regime = dict.fromkeys(REGIMES, given) if isinstance(given, str) else given
         return {regime: Lookback.parse(by_regime[regime]) for regime in REGIMES}
+
+    @property
+    def slack(self) -> float:
+        """How far below gross weights may stay."""
+        return self.limits.slack(self.gross)
 
     @property
     def paced_by_regime(self) -> bool:

@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 
 from weights_pipeline.core.adjust import capped_step
-from weights_pipeline.core.chain import metric_grids, scalar_table, state_of
+from weights_pipeline.core.chain import metric_grids, scalar_table, state_of, with_samples
 from weights_pipeline.core.columns import texts
 from weights_pipeline.core.ensembles import ALL, WEIGHT_SETS, choose, current_regime, is_active, sections_of
 from weights_pipeline.core.history import ReturnHistory
@@ -122,7 +122,7 @@ class Simulation:
         targets = targets_frame(self.targets, self.strategies, self.policy.weights).assign(
             as_of=self.as_of[date], metric=texts(self.metric, date), weight_set=texts(self.weight_set, date)
         )
-        realized = targets[["as_of", "strategy", "base", "target", "lower", "upper"]].assign(
+        realized = targets[["as_of", "strategy", "base", "target", "lower", "upper", "slack"]].assign(
             previous=self.previous.ravel(),
             rate=self.rate[date],
             regime=texts(self.paced_by, date),
@@ -368,11 +368,13 @@ class _Shared:
             _measured_by(policy),
             lambda: metric_grids(self.history, self.as_of, policy, policy.method.reads),
         )
-        by_date = {
-            date: _Read(section, policy.method, _label(grid, policy), "")
-            for grid in grids
-            for date, section in zip(grid.as_of, sections_of(grid, policy), strict=True)
-        }
+        by_date = {}
+        for grid in grids:
+            sections = sections_of(grid, policy)
+            if policy.method.optimises:
+                sections = with_samples(sections, self.history, grid.as_of, policy)
+            for date, section in zip(grid.as_of, sections, strict=True):
+                by_date[date] = _Read(section, policy.method, _label(grid, policy), "")
         return [by_date[date] for date in self.as_of]
 
     def weight_sets_read(self, policy: Policy) -> list[_Read]:
@@ -432,7 +434,14 @@ class _Shared:
                 regimes.append(walk.regime)
             rate, turnover_cap = policy.pace(*regimes[-1:])
             previous[day], weights, rates[day] = capped_step(
-                weights, aim.target, aim.lower, aim.upper, rate=rate, turnover_cap=turnover_cap, gross=policy.gross
+                weights,
+                aim.target,
+                aim.lower,
+                aim.upper,
+                rate=rate,
+                turnover_cap=turnover_cap,
+                gross=policy.gross,
+                slack=policy.slack,
             )
             realized[day] = weights
         paced_by = tuple(regimes) or ("",) * len(self.as_of)

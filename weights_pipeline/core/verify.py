@@ -56,7 +56,7 @@ def weight_violations(weights: pd.DataFrame, column: str, by: Sequence[str] = ("
     Parameters
     ----------
     weights
-        Columns as_of, strategy, base, lower, upper and ``column``.
+        Columns as_of, strategy, base, lower, upper, slack and ``column``.
     column
         The weight to hold against the limits.
     by
@@ -66,12 +66,12 @@ def weight_violations(weights: pd.DataFrame, column: str, by: Sequence[str] = ("
     -------
     DataFrame
         Columns ``by``, strategy, ``column``, lower, upper, problem; empty when all hold: finite and non-negative,
-        lower ≤ w ≤ upper, and Σw = Σbase (the book's gross) in each set.
+        lower ≤ w ≤ upper, and Σw = Σbase (the book's gross) in each set, or as far below it as its slack allows.
     """
     value = weights[column].to_numpy(dtype=float)
     problem = np.full(len(weights), "", dtype=object)
     sums = weights.groupby(list(by))[[column, "base"]].transform("sum")
-    off = (sums[column] - sums["base"]).abs().to_numpy() > SUM_TOLERANCE
+    off = _off_gross(sums[column], sums["base"], weights["slack"]).to_numpy() > SUM_TOLERANCE
     problem[off] = [
         f"weights sum to {s:.12g}, gross is {g:.12g}"
         for s, g in sums.loc[off, [column, "base"]].itertuples(index=False)
@@ -89,16 +89,22 @@ def weight_violations(weights: pd.DataFrame, column: str, by: Sequence[str] = ("
 def hard_limits(weights: pd.DataFrame, column: str, by: Sequence[str] = ("as_of",)) -> Finding:
     """Sum equals gross, caps and floors hold, every weight is finite and non-negative, over the whole history."""
     broken = weight_violations(weights, column, by)
-    sums = weights.groupby(list(by))[[column, "base"]].sum()
-    worst = float((sums[column] - sums["base"]).abs().max()) if len(sums) else 0.0
+    sums = weights.groupby(list(by)).agg({column: "sum", "base": "sum", "slack": "max"})
+    worst = float(_off_gross(sums[column], sums["base"], sums["slack"]).max()) if len(sums) else 0.0
     return Finding(
         passed=broken.empty,
         value=worst,
         limit=SUM_TOLERANCE,
-        summary=f"largest |Σ{column} − gross| over {len(sums)} weight sets is {worst:.1e}; "
+        summary=f"largest distance of Σ{column} from the gross allowed over {len(sums)} weight sets is {worst:.1e}; "
         f"{len(broken)} weights break a limit",
         offending=broken,
     )
+
+
+def _off_gross(total: pd.Series, gross: pd.Series, slack: pd.Series) -> pd.Series:
+    """How far sums lie outside [gross − slack, gross]."""
+    outside: pd.Series = pd.concat([total - gross, gross - slack - total], axis=1).max(axis=1).clip(lower=0.0)
+    return outside
 
 
 def recurrence(realized: pd.DataFrame) -> Finding:
@@ -113,10 +119,10 @@ def recurrence(realized: pd.DataFrame) -> Finding:
     for as_of, rows in realized.sort_values(["as_of", "strategy"]).groupby("as_of"):
         names = rows["strategy"].tolist()
         base, target, lower, upper = (rows[name].to_numpy(float) for name in ("base", "target", "lower", "upper"))
-        rate, gross = float(rows["rate"].iloc[0]), math.fsum(base)
+        rate, slack, gross = float(rows["rate"].iloc[0]), float(rows["slack"].iloc[0]), math.fsum(base)
         try:
             begin, _ = carried(previous, names, base)
-            begin, expected = step(begin, target, lower, upper, rate=rate, gross=gross)
+            begin, expected = step(begin, target, lower, upper, rate=rate, gross=gross, slack=slack)
         except ValueError as error:
             broken.append(pd.DataFrame({"as_of": [as_of], "problem": [str(error)]}))
         else:
@@ -143,9 +149,10 @@ def turnover(realized: pd.DataFrame, limit: float) -> Finding:
 
 
 def at_bound(targets: pd.DataFrame) -> Finding:
-    """Strategies that the newest rebalance holds at their cap or floor, by name."""
+    """Strategies that the newest rebalance holds at their cap or floor, by name; a floor of 0 holds nothing."""
     newest = targets[targets["as_of"] == targets["as_of"].max()]
-    held = newest.loc[newest["bound"] != "", ["as_of", "strategy", "bound", "metric_value", "target"]]
+    at = (newest["bound"] == "cap") | ((newest["bound"] == "floor") & (newest["lower"] > 0))
+    held = newest.loc[at, ["as_of", "strategy", "bound", "metric_value", "target"]]
     names = ", ".join(f"{row.strategy} ({row.bound})" for row in held.itertuples())
     return Finding(
         passed=held.empty,

@@ -143,7 +143,9 @@ def _to_target(row: Mapping[str, Any]) -> list[Step]:
         shared = "no multiplier above zero reaches gross, the rest is shared in proportion to caps"
         steps.append(Step("cap", "hold", (upper,), upper, shared))
     scaled = weight * scale
-    steps.append(Step("scale", "times", (scale,), scaled, "one factor for all, so that weights add up to gross"))
+    enough = scale == 1 and row["slack"] > 0
+    why = "the sum keeps gross as it is" if enough else "one factor for all, so that weights add up to gross"
+    steps.append(Step("scale", "times", (scale,), scaled, why))
     limits = f"floor {lower:.6g}, cap {upper:.6g}" + (f"; held at its {bound}" if bound else "")
     if bound and _clipped(scaled, lower, upper) != target:
         steps.append(Step("target", "hold", (upper if bound == "cap" else lower,), target, limits))

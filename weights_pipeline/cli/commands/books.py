@@ -179,7 +179,7 @@ def _method(book: Book) -> str:
     from dataclasses import fields
 
     title = (type(book.method).__doc__ or "").strip().splitlines()[0].split(";")[0].rstrip(".")
-    told = {"kind", "metric", "lookback"}
+    told = {"kind", "metric", "lookback", "decisions"}
     method: Any = book.method
     figures = {each.name: getattr(method, each.name) for each in fields(method) if each.name not in told}
     shown = ", ".join(f"{name} {_figure(value)}" for name, value in figures.items())
@@ -189,10 +189,16 @@ def _method(book: Book) -> str:
 def _figure(value: Any) -> str:
     if isinstance(value, dict):
         return ", ".join(f"{name} {figure:g}" for name, figure in value.items())
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    # An estimator is told by its kind.
+    return f"{value:g}" if isinstance(value, float) else str(getattr(value, "kind", value))
 
 
 def _limits_in_words(book: Book) -> str:
+    gross = f" In all they are at most {book.gross:g}; the rest is cash." if book.limits.gross == "at_most" else ""
+    return _bounds_in_words(book) + gross
+
+
+def _bounds_in_words(book: Book) -> str:
     floor, cap = f"{book.limits.floor:g}", f"{book.limits.cap:g}"
     if book.limits.of == "weight":
         return f"every weight stays between {floor} and {cap}, exactly."

@@ -17,7 +17,8 @@ import pandas as pd
 
 from weights_pipeline.core.columns import texts
 from weights_pipeline.core.measures import LESS_IS_BETTER, METRICS, REASONS
-from weights_pipeline.core.normalise import GROSS_TOLERANCE, Floats, capped, fit_to_gross, proportional
+from weights_pipeline.core.normalise import GROSS_TOLERANCE, Floats, capped, fit_within, proportional
+from weights_pipeline.core.samples import Sample
 
 Codes = npt.NDArray[np.int8]
 
@@ -36,6 +37,8 @@ RULES = (
     "neutral: fewer than two measured",
     "equal weight",
     "fixed allocation",
+    "optimised",
+    "dropped: below the smallest weight",
     "no base weight",
     "neutral",
 )
@@ -54,6 +57,8 @@ RULES = (
     TOO_FEW,
     EQUAL,
     FIXED,
+    OPTIMISED,
+    DROPPED,
     NO_BASE,
     NULL,
 ) = range(len(RULES))
@@ -75,12 +80,15 @@ class Limits:
     normalisation
         ``capped`` keeps both limits exactly. ``proportional`` scales all weights alike: floor and cap then
         bound the multipliers only, and weights may end outside those multiples of base.
+    gross
+        Whether weights add up to the book's gross ``exactly``, or ``at_most``: the rest then stays in cash.
     """
 
     floor: float = 0.5
     cap: float = 2.0
     of: Literal["base", "weight"] = "base"
     normalisation: Literal["capped", "proportional"] = "capped"
+    gross: Literal["exactly", "at_most"] = "exactly"
 
     __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
 
@@ -89,6 +97,10 @@ class Limits:
             raise ValueError(f"of: expected base or weight, got {self.of!r}")
         if self.normalisation not in ("capped", "proportional"):
             raise ValueError(f"normalisation: expected capped or proportional, got {self.normalisation!r}")
+        if self.gross not in ("exactly", "at_most"):
+            raise ValueError(f"gross: expected exactly or at_most, got {self.gross!r}")
+        if self.gross == "at_most" and self.normalisation != "capped":
+            raise ValueError(f"gross: at_most is kept by capped only, got {self.normalisation!r}")
         if self.of == "weight":
             if not 0 <= self.floor < self.cap < math.inf:
                 raise ValueError(f"floor, cap: expected weights 0 <= floor < cap, got {self.floor!r} and {self.cap!r}")
@@ -99,6 +111,10 @@ class Limits:
             raise ValueError(f"floor: expected a multiple of base in [0, 1], got {self.floor!r}")
         if not 1 <= self.cap < math.inf:
             raise ValueError(f"cap: expected a finite multiple of base of at least 1, got {self.cap!r}")
+
+    def slack(self, gross: float) -> float:
+        """How far below a book's gross its weights may stay."""
+        return gross if self.gross == "at_most" else 0.0
 
     def bounds(self, base: Floats, gross: float) -> tuple[Floats, Floats]:
         """Limits that weights are promised to keep, as weights.
@@ -140,6 +156,10 @@ class CrossSection:
         Metrics by name without window, each of shape (n,); NaN is null.
     reasons
         Why each is null: codes into ``REASONS``, 0 where measured.
+    as_of
+        The date; None where a method is asked that depends on none.
+    sample
+        Returns of the window, for a method that optimises; None for all others.
     """
 
     strategies: tuple[str, ...]
@@ -147,6 +167,8 @@ class CrossSection:
     gross: float
     values: Mapping[str, Floats]
     reasons: Mapping[str, Codes]
+    as_of: pd.Timestamp | None = None
+    sample: Sample | None = None
 
     @classmethod
     def of(
@@ -242,6 +264,8 @@ class Method(Protocol):
     whatever their base.
     """
 
+    optimises: ClassVar[bool]
+    """Whether it chooses weights on the returns of the window rather than on metrics alone."""
     clips_to_limits: ClassVar[bool]
     """Whether multipliers are clipped to floor and cap as multiples of base."""
 
@@ -292,6 +316,8 @@ class Targets:
         The common factor c; 1.0 where every multiplier is zero, and the targets are the base weights.
     lower, upper
         The limits promised, as weights.
+    slack
+        How far below gross the weights may stay.
     """
 
     tilt: Multipliers
@@ -299,6 +325,7 @@ class Targets:
     scale: float
     lower: Floats
     upper: Floats
+    slack: float
 
 
 def targets_frame(targets: Sequence[Targets], strategies: Sequence[str], base: Floats) -> pd.DataFrame:
@@ -315,8 +342,8 @@ def targets_frame(targets: Sequence[Targets], strategies: Sequence[str], base: F
     -------
     DataFrame
         Date by date, strategy by strategy: ``strategy``, ``base``, ``metric_value``, ``reason``, ``score``,
-        ``formula``, ``raw_multiplier``, ``multiplier``, ``note``, ``scale``, ``target``, ``lower``, ``upper`` and
-        ``bound`` (``floor`` or ``cap`` where that limit holds the target, otherwise empty).
+        ``formula``, ``raw_multiplier``, ``multiplier``, ``note``, ``scale``, ``target``, ``lower``, ``upper``, ``slack``
+        and ``bound`` (``floor`` or ``cap`` where that limit holds the target, otherwise empty).
     """
     dates, n = len(targets), len(base)
 
@@ -343,6 +370,7 @@ def targets_frame(targets: Sequence[Targets], strategies: Sequence[str], base: F
             "target": target,
             "lower": lower,
             "upper": upper,
+            "slack": np.repeat([t.slack for t in targets], n),
             "bound": texts(("", "floor", "cap"), bound),
         }
     )
@@ -351,7 +379,7 @@ def targets_frame(targets: Sequence[Targets], strategies: Sequence[str], base: F
 def target_weights(method: Method, section: CrossSection, limits: Limits) -> Targets:
     r"""Target weights of one rebalance: :math:`b_i m_i`, brought to gross inside the limits.
 
-    Where the multipliers of all strategies with a base weight are equal, and the base weights keep the limits, the
+    Limits that ask for gross at most leave a smaller sum as it is. Otherwise, where the multipliers of all strategies with a base weight are equal, and the base weights keep the limits, the
     targets are the base weights, bit for bit. That holds for zeros too, as the limit of equally small multipliers.
 
     Parameters
@@ -375,19 +403,20 @@ def target_weights(method: Method, section: CrossSection, limits: Limits) -> Tar
     base, gross = section.base, section.gross
     tilt = method.multipliers(section, limits)
     lower, upper = limits.bounds(base, gross)
+    slack = limits.slack(gross)
     common = float(tilt.value[base.argmax()])
     scale: float
-    if (tilt.value == common)[base > 0].all() and ((base >= lower) & (base <= upper)).all():
+    if not slack and (tilt.value == common)[base > 0].all() and ((base >= lower) & (base <= upper)).all():
         target, scale = base.copy(), 1 / common if common > 0 else 1.0
     elif limits.normalisation == "proportional":
         target, scale = proportional(base, tilt.value, gross=gross)
         # One strategy may hold all of gross; rounding in the scale may not lift it above.
         target = np.minimum(target, upper)
-    elif limits.of == "base":
+    elif limits.of == "base" and not slack:
         target, scale = capped(base, tilt.value, floor=limits.floor, cap=limits.cap, gross=gross)
     else:
-        target, scale = fit_to_gross(base * tilt.value, lower, upper, gross=gross)
-    return Targets(tilt=tilt, target=target, scale=scale, lower=lower, upper=upper)
+        target, scale = fit_within(base * tilt.value, lower, upper, gross=gross, slack=slack)
+    return Targets(tilt=tilt, target=target, scale=scale, lower=lower, upper=upper, slack=slack)
 
 
 def shares_as_multipliers(section: CrossSection, null: npt.NDArray[np.bool_], shares: Floats) -> Floats:

@@ -41,6 +41,7 @@ class Composite(MinmaxMap):
     kind: Literal["composite"] = "composite"
 
     metric: ClassVar[str] = "composite"
+    optimises: ClassVar[bool] = False
     clips_to_limits: ClassVar[bool] = False
 
     def __post_init__(self) -> None:

@@ -23,6 +23,7 @@ class Equal:
     reads: ClassVar[tuple[str, ...]] = ()
     lookback: ClassVar[str] = "12m"
     """Window of the metrics reported beside the weights."""
+    optimises: ClassVar[bool] = False
     clips_to_limits: ClassVar[bool] = False
     __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
 

@@ -112,6 +112,7 @@ class MinmaxTilt(MinmaxMap):
     lookback: str | Mapping[str, str]
     kind: Literal["minmax_tilt"] = "minmax_tilt"
 
+    optimises: ClassVar[bool] = False
     clips_to_limits: ClassVar[bool] = False
 
     def __post_init__(self) -> None:

@@ -52,6 +52,7 @@ class PowerTilt:
     anchor_floor: float = 0.1
     kind: Literal["power_tilt"] = "power_tilt"
 
+    optimises: ClassVar[bool] = False
     clips_to_limits: ClassVar[bool] = True
     __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
 

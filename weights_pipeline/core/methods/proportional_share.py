@@ -39,6 +39,7 @@ class ProportionalShare:
     lookback: str | Mapping[str, str]
 
     metric: ClassVar[str]
+    optimises: ClassVar[bool] = False
     clips_to_limits: ClassVar[bool] = False
     __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
 

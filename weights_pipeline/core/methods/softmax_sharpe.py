@@ -47,6 +47,7 @@ class SoftmaxSharpe:
 
     metric: ClassVar[str] = "sharpe"
     reads: ClassVar[tuple[str, ...]] = ("sharpe", "max_drawdown")
+    optimises: ClassVar[bool] = False
     clips_to_limits: ClassVar[bool] = False
     __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
 

@@ -1,0 +1,422 @@
+"""Versions of weights: which are in force on a day as known on another, which are new, and what sets two apart.
+
+Here belong selection on the two time axes, the rows that a materialisation adds, differences, and hashes of rows and
+documents. Here do not belong where versions are kept (``store.history``), what they are computed from
+(``version_inputs``), nor computing them again (``recompute``).
+
+A version is the weights of one rebalance. A history has one row per version and strategy. It has two time axes:
+``effective_from`` says when weights are in force, ``recorded_at`` since when that is known.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from weights_pipeline.core.verify import Finding
+
+WEIGHTS = ("base", "previous", "target", "realized", "final")
+"""The weights of a version, in the order in which one follows from the other."""
+
+CONTENT = ("as_of", "effective_from", "strategy", *WEIGHTS, "metrics", "parameters_hash", "ledger_hash")
+"""What sets one version apart from another of the same rebalance."""
+
+
+CHANGES = ("ledger", "parameters", "metrics", "earlier weights", "code")
+"""What may differ between two versions besides their weights."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stamp:
+    """What all versions of one run have in common.
+
+    Attributes
+    ----------
+    run_id, code_version, comment
+        Recorded as they are.
+    recorded_at
+        Instant of the run, tz-naive UTC.
+    reason
+        Why the run took place: scheduled, manual or backfill.
+    first
+        Key of the book's first rebalance, whose first version is the initial one whatever the run.
+    """
+
+    run_id: str
+    recorded_at: pd.Timestamp
+    code_version: str
+    comment: str
+    reason: str
+    first: str
+
+
+def version_rows(
+    final: pd.DataFrame,
+    realized: pd.DataFrame,
+    read: pd.DataFrame,
+    hashes: pd.DataFrame,
+    rebalances: Mapping[str, pd.Timestamp],
+) -> pd.DataFrame:
+    """Weights of some rebalances, as versions of them would say.
+
+    Parameters
+    ----------
+    final, realized
+        Rows of ``final_weights`` and ``realized_weights``.
+    read
+        ``as_of``, ``strategy`` and ``metrics``, as JSON; empty for a strategy without a row.
+    hashes
+        ``as_of``, ``parameters_hash``, ``ledger_hash`` and ``state_hash``.
+    rebalances
+        As-of session by key of the partition.
+
+    Returns
+    -------
+    DataFrame
+        See ``computed`` of :func:`additions`.
+    """
+    steps = realized[["as_of", "strategy", "base", "previous", "target"]]
+    rows = final[["as_of", "effective_from", "strategy", "realized", "final"]]
+    rows = rows.merge(steps, on=["as_of", "strategy"], validate="one_to_one").merge(hashes, on="as_of")
+    rows = rows.merge(read, on=["as_of", "strategy"], how="left").fillna({"metrics": "{}"})
+    keys = {as_of: key for key, as_of in rebalances.items()}
+    return rows.assign(rebalance=rows["as_of"].map(keys))
+
+
+def newest_versions(history: pd.DataFrame) -> pd.DataFrame:
+    """Rows of the newest version of each rebalance."""
+    rows: pd.DataFrame = history[history["version"] == history.groupby("rebalance")["version"].transform("max")]
+    return rows
+
+
+def in_force(history: pd.DataFrame, effective: pd.Timestamp, known: pd.Timestamp) -> pd.DataFrame:
+    """Weights in force on a day, as they were known at an instant.
+
+    Of each rebalance the newest version recorded by then counts; of these, the one that came into force last.
+
+    Parameters
+    ----------
+    history
+        Rows of ``weight_history``.
+    effective
+        The day, tz-naive.
+    known
+        The instant, tz-naive UTC.
+
+    Returns
+    -------
+    DataFrame
+        Rows of one version; none where nothing was in force, or known to be.
+    """
+    seen = newest_versions(history[history["recorded_at"] <= known])
+    begun = seen[seen["effective_from"] <= effective]
+    last = begun[begun["effective_from"] == begun["effective_from"].max()]
+    chosen: pd.DataFrame = last[last["version"] == last["version"].max()].reset_index(drop=True)
+    return chosen
+
+
+def known_before(history: pd.DataFrame, version: int) -> pd.DataFrame:
+    """Earlier rebalances as they stood when a version was made: of each, the newest version with a smaller number."""
+    own = history.loc[history["version"] == version, "rebalance"].iloc[0]
+    rows = newest_versions(history[(history["version"] < version) & (history["rebalance"] < own)])
+    return rows.sort_values(["rebalance", "strategy"], ignore_index=True)
+
+
+def additions(history: pd.DataFrame, computed: pd.DataFrame, stamp: Stamp) -> pd.DataFrame:
+    """Rows that a run adds: a version of each rebalance whose content is not that of its newest one.
+
+    Parameters
+    ----------
+    history
+        Rows of ``weight_history`` so far.
+    computed
+        Rows of rebalances as computed: ``rebalance``, ``state_hash`` and the columns ``CONTENT``.
+    stamp
+        What to record of the run.
+
+    Returns
+    -------
+    DataFrame
+        Rows of ``weight_history``, numbered on from the newest version in the order of the rebalances. Their reason is
+        ``correction`` where a rebalance has a version already, ``initial`` for the first of all rebalances, and
+        otherwise that of the run.
+    """
+    held = _contents(newest_versions(history)) if len(history) else {}
+    found = _contents(computed)
+    new = [key for key in sorted(found) if found[key] != held.get(key)]
+    number = int(history["version"].max()) if len(history) else 0
+    reasons = {key: "correction" if key in held else stamp.reason for key in new}
+    if reasons.get(stamp.first) == stamp.reason:
+        reasons[stamp.first] = "initial"
+    rows = computed[computed["rebalance"].isin(new)].reset_index(drop=True)
+    return rows.assign(
+        version=rows["rebalance"].map({key: number + 1 + place for place, key in enumerate(new)}).astype("int64"),
+        recorded_at=stamp.recorded_at,
+        reason=rows["rebalance"].map(reasons),
+        comment=stamp.comment,
+        run_id=stamp.run_id,
+        code_version=stamp.code_version,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Difference:
+    """What sets two versions apart.
+
+    Attributes
+    ----------
+    weights
+        By strategy: of base, target, realised and final weight the ``_old`` and ``_new`` one and the ``_change``; null
+        where a version does not have the strategy.
+    changed
+        Which of ``CHANGES`` there are.
+    """
+
+    weights: pd.DataFrame
+    changed: tuple[str, ...]
+
+
+def diff(old: pd.DataFrame, new: pd.DataFrame) -> Difference:
+    """Difference between the rows of two versions."""
+    names = [name for name in WEIGHTS if name != "previous"]
+    both = old.merge(new, on="strategy", how="outer", suffixes=("_old", "_new")).sort_values("strategy")
+    weights = both[["strategy", *(f"{name}_{side}" for name in names for side in ("old", "new"))]].assign(
+        **{f"{name}_change": both[f"{name}_new"] - both[f"{name}_old"] for name in names}
+    )
+    one_each = {"ledger": "ledger_hash", "parameters": "parameters_hash", "code": "code_version"}
+    changed = {word: old[name].iloc[0] != new[name].iloc[0] for word, name in one_each.items()}
+    for word, name in {"metrics": "metrics", "earlier weights": "previous"}.items():
+        by_strategy = [rows.set_index("strategy")[name].sort_index() for rows in (old, new)]
+        changed[word] = not by_strategy[0].equals(by_strategy[1])
+    return Difference(
+        weights=weights.reset_index(drop=True),
+        changed=tuple(word for word in CHANGES if changed[word]),
+    )
+
+
+def unbroken(history: pd.DataFrame, final: pd.DataFrame) -> Finding:
+    """Versions are numbered 1, 2, … without a gap, and the newest of each rebalance is what is stored, to the bit.
+
+    Parameters
+    ----------
+    history
+        Rows of ``weight_history``.
+    final
+        Rows of ``final_weights``; ``realized`` and ``final`` are compared.
+    """
+    numbers = np.sort(history["version"].unique())
+    missing = np.setdiff1d(np.arange(1, numbers.max(initial=0) + 1), numbers)
+    stored = final[["as_of", "strategy", "realized", "final"]]
+    newest = newest_versions(history)
+    newest = newest.loc[newest["as_of"].isin(stored["as_of"]), ["version", *stored.columns]]
+    rows = stored.merge(newest, on=["as_of", "strategy"], how="outer", suffixes=("", "_version"))
+    same = (rows["realized"] == rows["realized_version"]) & (rows["final"] == rows["final_version"])
+    gaps = pd.DataFrame({"version": missing, "problem": "missing"})
+    broken = rows[~same].assign(problem="not the stored weight")
+    dates = broken["as_of"].drop_duplicates()
+    offending = pd.concat([gaps, broken], ignore_index=True) if len(gaps) else broken
+    return Finding(
+        passed=offending.empty,
+        value=float(len(offending)),
+        limit=0.0,
+        summary=f"{len(numbers)} versions of {history['rebalance'].nunique()} rebalances; {len(missing)} numbers "
+        f"missing, {len(dates)} of {stored['as_of'].nunique()} rebalances without a version of their stored weights"
+        + (f": {', '.join(f'{date:%Y-%m-%d}' for date in dates[:6])}" if len(dates) else ""),
+        offending=offending,
+    )
+
+
+def metrics_read(metrics: pd.DataFrame, reads: Collection[str]) -> pd.DataFrame:
+    """What a method read of each date and strategy.
+
+    Parameters
+    ----------
+    metrics
+        Rows of ``metrics``.
+    reads
+        Names of the metrics that the method reads.
+
+    Returns
+    -------
+    DataFrame
+        ``as_of``, ``strategy`` and ``metrics``: JSON by metric with its window, null where it could not be measured.
+    """
+    read = metrics[metrics["metric"].str.rsplit("_", n=1).str[0].isin(list(reads))]
+    found = [
+        (*key, canonical({m: None if v != v else v for m, v in zip(rows["metric"], rows["value"], strict=True)}))
+        for key, rows in read.sort_values("metric").groupby(["as_of", "strategy"])
+    ]
+    return pd.DataFrame(found, columns=["as_of", "strategy", "metrics"])
+
+
+def set_metrics_read(targets: pd.DataFrame, sets: pd.DataFrame) -> pd.DataFrame:
+    """What an ensemble read of each date and strategy: which weight set, and the metrics that it was made of.
+
+    Parameters
+    ----------
+    targets
+        Rows of ``target_weights``.
+    sets
+        Rows of :func:`~weights_pipeline.core.ensembles.all_weight_sets`.
+
+    Returns
+    -------
+    DataFrame
+        As :func:`metrics_read`; the JSON also has ``weight_set``.
+    """
+    made = sets["weight_set"] + " of " + sets["as_of"].dt.strftime("%Y-%m-%d")
+    wanted = targets[["as_of", "strategy", "target", "weight_set"]]
+    wanted = wanted.assign(made=wanted["weight_set"].str.split(":").str[0])
+    # A set made by hand after the rebalance was not the one it read.
+    named = sets.assign(made=made).sort_values("source")[["made", "strategy", "target", "metrics"]]
+    rows = wanted.merge(named, on=["made", "strategy", "target"], how="left")
+    rows = rows.drop_duplicates(["as_of", "strategy"], ignore_index=True)
+    read = rows["metrics"].fillna("{}").map(json.loads)
+    spelled = [canonical({"weight_set": name, **found}) for name, found in zip(rows["weight_set"], read, strict=True)]
+    return rows[["as_of", "strategy"]].assign(metrics=spelled)
+
+
+def canonical(document: Any) -> str:
+    """JSON in one spelling: keys sorted, no spaces, floats as the shortest text that reads as the same bits."""
+    return json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
+
+def digest(text: str) -> str:
+    """SHA-256 of a text."""
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def link(contents: Mapping[str, str], previous: str | None) -> str:
+    """Document that adds contents, each a name and the hash of what it holds, to those of the documents before it.
+
+    Its own hash is one of everything up to it, and equal for equal beginnings.
+    """
+    return canonical({"contents": contents, "previous": previous})
+
+
+def chain(contents: Mapping[str, Mapping[str, str]]) -> tuple[dict[str, str], dict[str, str]]:
+    """Link contents month by month.
+
+    Parameters
+    ----------
+    contents
+        By month, ascending: hash by name.
+
+    Returns
+    -------
+    heads : dict
+        Hash of the document of each month.
+    documents : dict
+        By hash.
+    """
+    heads, documents = dict[str, str](), dict[str, str]()
+    previous = None
+    for month, own in contents.items():
+        text = link(own, previous)
+        heads[month] = previous = digest(text)
+        documents[previous] = text
+    return heads, documents
+
+
+def linked(documents: Mapping[str, str], head: str) -> dict[str, str]:
+    """All contents from the first document of a chain up to ``head``.
+
+    Raises
+    ------
+    ValueError
+        A document is missing, or is not what its hash says.
+    """
+    found: list[dict[str, str]] = []
+    place: str | None = head
+    while place is not None:
+        document = json.loads(intact(documents, place))
+        found.append(document["contents"])
+        place = document["previous"]
+    return {name: content for contents in reversed(found) for name, content in contents.items()}
+
+
+def intact(documents: Mapping[str, str], key: str) -> str:
+    """Text of a document, which is what its hash says.
+
+    Raises
+    ------
+    ValueError
+        There is none, or it is another.
+    """
+    if key not in documents:
+        raise ValueError(f"document {key} is missing")
+    if digest(documents[key]) != key:
+        raise ValueError(f"document {key} is not what was recorded: its hash is {digest(documents[key])}")
+    return documents[key]
+
+
+def running_digests(rows: pd.DataFrame, time_column: str, dates: pd.DatetimeIndex) -> list[str]:
+    """SHA-256 of the rows up to each date, in one pass.
+
+    Rows that are added after a date do not change its digest: each session continues the digest of those before it.
+
+    Parameters
+    ----------
+    rows
+        Sorted by ``time_column`` and, within a session, by a key.
+    time_column
+        Dates of the rows.
+    dates
+        Ascending.
+
+    Returns
+    -------
+    list of str
+        One digest per date. It covers names and values; the type of a number is no part of it.
+    """
+    cells = _Cells(rows)
+    days = rows[time_column].to_numpy(dtype="datetime64[us]")
+    edges = [0, *(np.flatnonzero(days[1:] != days[:-1]) + 1).tolist(), len(days)] if len(days) else [0]
+    running, found, session = hashlib.sha256(cells.names), list[str](), 0
+    for date in dates.to_numpy(dtype="datetime64[us]"):
+        while session + 1 < len(edges) and days[edges[session]] <= date:
+            running.update(cells.between(edges[session], edges[session + 1]))
+            session += 1
+        found.append(running.hexdigest())
+    return found
+
+
+def _contents(rows: pd.DataFrame) -> dict[str, bytes]:
+    """Digest of the content of each rebalance."""
+    ordered = rows.sort_values(["rebalance", "strategy"], ignore_index=True)
+    cells, keys = _Cells(ordered[list(CONTENT)]), ordered["rebalance"].to_numpy(dtype=object)
+    edges = [0, *(np.flatnonzero(keys[1:] != keys[:-1]) + 1).tolist(), len(keys)]
+    return {keys[start]: hashlib.sha256(cells.between(start, stop)).digest() for start, stop in pairwise(edges)}
+
+
+class _Cells:
+    """Cells of a frame as bytes, row range by row range."""
+
+    def __init__(self, rows: pd.DataFrame) -> None:
+        self.names = canonical([str(name) for name in rows.columns]).encode()
+        self._numbers: list[np.ndarray[Any, Any]] = []
+        self._texts: list[np.ndarray[Any, Any]] = []
+        for name in rows.columns:
+            column = rows[name]
+            match column.dtype.kind:
+                case "M":
+                    self._numbers.append(column.to_numpy(dtype="datetime64[us]"))
+                case "b" | "i" | "u" | "f":
+                    self._numbers.append(column.to_numpy(dtype=np.float64, na_value=np.nan))
+                case _:
+                    # The lengths tell where a text ends, and a null from an empty one.
+                    length = column.str.len().to_numpy(dtype=np.float64, na_value=np.nan)
+                    self._numbers.append(length)
+                    self._texts.append(column.fillna("").to_numpy(dtype=object))
+
+    def between(self, start: int, stop: int) -> bytes:
+        numbers = b"".join(np.ascontiguousarray(column[start:stop]).tobytes() for column in self._numbers)
+        texts = "".join("".join(column[start:stop]) for column in self._texts)
+        return (stop - start).to_bytes(8, "little") + numbers + texts.encode()

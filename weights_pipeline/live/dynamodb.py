@@ -1,0 +1,143 @@
+"""A DynamoDB table of live weights: the current version, and every version ever published.
+
+Here belong keys, attributes and the conditions of writes. Here does not belong what a document says (``document``).
+"""
+
+from __future__ import annotations
+
+import re
+from functools import cached_property
+from typing import Any
+from urllib.parse import urlsplit
+
+from weights_pipeline.live import aws
+from weights_pipeline.live.document import (
+    LiveError,
+    LiveWeights,
+    OlderVersionError,
+    UnreachableError,
+    published,
+    timestamp,
+)
+
+_BOOK = "{book}"
+
+
+class Table:
+    """``dynamodb://table`` for one book, ``dynamodb://table/{book}`` for several books in one table.
+
+    The table has the keys ``PK`` and ``SK``, and an index ``GSI1`` on ``GSI1PK`` and ``GSI1SK`` where the history is
+    to be queried. A book is two items of one transaction:
+
+    ========  ======================  ==========================  ================  ==========================
+    item      PK                      SK                          GSI1PK            GSI1SK
+    ========  ======================  ==========================  ================  ==========================
+    current   ``WEIGHTS#CURRENT``     ``METADATA``
+    history   ``WEIGHTS#CURRENT``     ``VERSION#<recorded_at>``   ``HISTORY#ALL``   ``VERSION#<recorded_at>``
+    ========  ======================  ==========================  ================  ==========================
+
+    With a namespace behind the table, ``<namespace>#`` precedes ``PK`` and ``GSI1PK``; ``{book}`` in it stands for the
+    name of the book. Attributes: ``book``, ``version`` (number), ``recorded_at``, ``effective_from``, ``checksum``,
+    ``weights`` (final weights by strategy, decimals as strings) and ``document``, the whole document as JSON.
+    """
+
+    def __init__(self, location: str) -> None:
+        parts = urlsplit(location)
+        self.table, self.namespace = parts.netloc, parts.path.strip("/")
+        if (
+            not re.fullmatch(r"[A-Za-z0-9_.-]{3,255}", self.table)
+            or not re.fullmatch(r"[A-Za-z0-9_.-]*", self.namespace.replace(_BOOK, "book"))
+            or parts.query
+            or parts.fragment
+        ):
+            raise ValueError(f"target: expected dynamodb://table or dynamodb://table/namespace, got {location!r}")
+
+    @cached_property
+    def client(self) -> Any:
+        """Client of DynamoDB, made on the first request."""
+        return aws.client("dynamodb")
+
+    def publish(self, document: LiveWeights) -> bool:
+        """Put a document in the place of an older one, and into the history; False where it is there already.
+
+        The condition is part of the write, so publishers need no lock. A current item that is no document of this
+        software is left alone.
+
+        Raises
+        ------
+        OlderVersionError
+            What is published is newer, or the history has another version of the same time.
+        UnreachableError
+            The table cannot be written to, or others always came first.
+        LiveError
+            Another book, or something else, has the keys already, or the current item contradicts itself.
+        """
+        for _ in range(aws.ATTEMPTS):
+            try:
+                with aws.requests(self.table):
+                    self.client.transact_write_items(TransactItems=self._writes(document))
+            except aws.RefusedError as refused:
+                current, history = _reasons(refused)
+                if current.get("Code") == "ConditionalCheckFailed":
+                    self._require_same(document, current.get("Item", {}))
+                    return False
+                if history.get("Code") == "ConditionalCheckFailed":
+                    raise OlderVersionError(
+                        f"{self.table}: the history has another version recorded at {timestamp(document.recorded_at)}"
+                    ) from refused
+                if "TransactionConflict" not in (current.get("Code"), history.get("Code")):
+                    raise
+            else:
+                return True
+        raise UnreachableError(f"{self.table}: others wrote to it {aws.ATTEMPTS} times meanwhile")
+
+    def _require_same(self, document: LiveWeights, item: dict[str, Any]) -> None:
+        """Say why an item was not replaced, unless it holds the document already."""
+        current = published(item.get("document", {}).get("S", "").encode())
+        if current is None or current.book != document.book:
+            holds = f"book {current.book}" if current else "no document of live weights"
+            raise LiveError(
+                f"{self.table}: its current item holds {holds}, expected {document.book}; give every book keys of its "
+                f"own with dynamodb://{self.table}/{_BOOK}"
+            )
+        if document.replaces(current):
+            raise LiveError(f"{self.table}: its current item says another version than its document, {current.version}")
+
+    def _writes(self, document: LiveWeights) -> list[dict[str, Any]]:
+        namespace = self.namespace.replace(_BOOK, document.book)
+        prefix = f"{namespace}#" if namespace else ""
+        recorded_at = timestamp(document.recorded_at)
+        key, time = {"PK": {"S": f"{prefix}WEIGHTS#CURRENT"}}, {"S": f"VERSION#{recorded_at}"}
+        item: dict[str, Any] = {
+            "book": {"S": document.book},
+            "version": {"N": str(document.version)},
+            "recorded_at": {"S": recorded_at},
+            "effective_from": {"S": document.effective_from.isoformat()},
+            "checksum": {"S": document.checksum},
+            "weights": {"M": {name: {"S": repr(weight)} for name, weight in document.final.items()}},
+            "document": {"S": document.to_json().decode("ascii")},
+        }
+        current = {
+            "TableName": self.table,
+            "Item": key | {"SK": {"S": "METADATA"}} | item,
+            "ConditionExpression": (
+                "attribute_not_exists(PK) OR (#book = :book AND (#version < :version OR "
+                "(#version = :version AND #recorded_at < :recorded_at)))"
+            ),
+            "ExpressionAttributeNames": {f"#{name}": name for name in ("book", "version", "recorded_at")},
+            "ExpressionAttributeValues": {f":{name}": item[name] for name in ("book", "version", "recorded_at")},
+            "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
+        }
+        index = {"GSI1PK": {"S": f"{prefix}HISTORY#ALL"}, "GSI1SK": time}
+        history = {
+            "TableName": self.table,
+            "Item": key | {"SK": time} | index | item,
+            "ConditionExpression": "attribute_not_exists(PK)",
+        }
+        return [{"Put": current}, {"Put": history}]
+
+
+def _reasons(refused: aws.RefusedError) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Why a transaction was refused: one reason for each of its two writes."""
+    reasons = refused.response.get("CancellationReasons", [])
+    return (reasons[0], reasons[1]) if len(reasons) == 2 else ({}, {})

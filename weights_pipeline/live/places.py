@@ -1,0 +1,106 @@
+"""Where live weights are kept: what a place has to offer, and the registry of kinds of places.
+
+Here belongs one entry per kind; a new one is a file with a class and an entry here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Protocol, TypeVar
+
+from weights_pipeline.live.document import LiveWeights
+from weights_pipeline.live.dynamodb import Table
+from weights_pipeline.live.folder import Folder
+from weights_pipeline.live.s3 import Bucket
+
+Place = TypeVar("Place")
+
+
+class Sink(Protocol):
+    """A place to publish to."""
+
+    def publish(self, document: LiveWeights) -> bool:
+        """Put a document in the place of an older one; False where it is there already; see :func:`publish`."""
+
+
+class Source(Protocol):
+    """A place to read from."""
+
+    def poll(self, book: str, seen: Hashable) -> tuple[bytes, Hashable] | None:
+        """Content of a book and what tells it from other content; None where that is what was seen, if anything.
+
+        Raises
+        ------
+        MissingError
+            Nothing is published.
+        UnreachableError
+            Whether anything is published could not be found out.
+        """
+
+
+SINKS: Mapping[str, Callable[[str], Sink]] = MappingProxyType({"": Folder, "s3": Bucket, "dynamodb": Table})
+"""Places to publish to, by scheme; none is a folder."""
+
+SOURCES: Mapping[str, Callable[[str], Source]] = MappingProxyType({"": Folder, "s3": Bucket})
+"""Places to read from, by scheme; none is a folder."""
+
+
+def sink(target: str | Path) -> Sink:
+    """The place that a target names: a folder, ``s3://bucket/prefix`` or ``dynamodb://table``.
+
+    Raises
+    ------
+    ValueError
+        The scheme is unknown, or what follows is not what the scheme expects.
+    """
+    return _place(SINKS, target)
+
+
+def source(location: str | Path) -> Source:
+    """The place that a location names: a folder or ``s3://bucket/prefix``; raises as :func:`sink` does."""
+    return _place(SOURCES, location)
+
+
+def publish(document: LiveWeights, target: str | Path) -> bool:
+    """Publish live weights: whole or not at all, and never in the place of newer ones.
+
+    The later version replaces the earlier, and of one version the later record. What is there but corrupt is
+    replaced, unless software of another version wrote it.
+
+    Parameters
+    ----------
+    document
+        The weights.
+    target
+        See :func:`sink`.
+
+    Returns
+    -------
+    bool
+        True where they were written, False where they were published already.
+
+    Raises
+    ------
+    OlderVersionError
+        What is published is newer, or of the same version and record with other content.
+    UnknownFormatError
+        What is published was written by software of another version.
+    UnreachableError
+        The service cannot be reached or refuses.
+    OSError
+        The folder cannot be written to.
+    ValueError
+        The target is none.
+    """
+    return sink(target).publish(document)
+
+
+def _place(known: Mapping[str, Callable[[str], Place]], target: str | Path) -> Place:
+    text = str(target)
+    scheme = text.partition("://")[0] if "://" in text else ""
+    if not text or scheme not in known:
+        schemes = ", ".join(f"{name}://" for name in known if name)
+        raise ValueError(f"target: expected a folder or one of {schemes}, got {text!r}")
+    return known[scheme](text)
