@@ -247,3 +247,9 @@ def test_weights_within_gross_are_clipped_only_and_others_meet_the_nearer_end(pr
 def test_all_in_cash_is_within_gross():
     weights, scale = fit_within(np.zeros(3), np.zeros(3), np.ones(3), gross=1.0, slack=1.0)
     assert (weights.tolist(), scale) == ([0.0, 0.0, 0.0], 1.0)
+
+
+def test_zeros_that_cannot_move_count_when_other_zeros_share_the_rest():
+    lower, upper = np.array([0.3, 0.0, 0.1]), np.array([0.3, 0.5, 0.2])
+    weights, _ = fit_to_gross(np.array([0.0, 0.0, 1.0]), lower, upper, gross=0.9)
+    np.testing.assert_allclose(weights, [0.3, 0.4, 0.2], rtol=1e-15)

@@ -137,7 +137,7 @@ def fit_to_gross(weights: Floats, lower: Floats, upper: Floats, *, gross: float)
     zeros = ~moving & (upper > lower)
     if zeros.any() and gross > math.fsum(np.where(moving, upper, lower)):
         room = upper[zeros]
-        rest = min(gross - math.fsum(upper[moving]), math.fsum(room))
+        rest = min(gross - math.fsum(upper[~zeros]), math.fsum(room))
         shared, scale = fit_to_gross(room, lower[zeros], room, gross=rest)
         result = upper.copy()
         result[zeros] = shared

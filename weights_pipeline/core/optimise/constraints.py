@@ -33,14 +33,14 @@ NEGLIGIBLE = 1e-8
 RISKLESS = 1e-4
 """Volatility, relative to that of the strategies apart, below which there is none: as much as the ridge would give."""
 
-AT_LIMIT = 1e-12
+AT_LIMIT = 1e-10
 """Distance to a limit, relative to gross, below which a weight is put on it."""
 
 NEAR = 1e-6
 """Distance below which a constraint is first taken to bind, of numbers that are about 1."""
 
 EXACT = 1e-12
-"""Violation, or price of the wrong sign, that counts as rounding."""
+"""Violation, or multiplier of the wrong sign, that counts as rounding."""
 
 ROUNDING = 1e-14
 """Error in a sum of weights, relative to gross, that is left as it is."""
@@ -94,7 +94,7 @@ class Universe:
         Raises
         ------
         NoSolutionError
-            Fewer than two observations, or no strategy has moved.
+            Fewer than two observations, or no strategy has moved for which the limits leave anything.
         """
         ranges = np.ptp(by_strategy(problem.returns), axis=1)
         negligible = NEGLIGIBLE * ranges.max(initial=0.0)
@@ -107,6 +107,8 @@ class Universe:
             raise NoSolutionError("returns: no strategy that may be held has moved, so there is no risk to allocate")
         rest, lower, upper = math.fsum(problem.lower[~moved]), problem.lower[moved], problem.upper[moved]
         most = max(min(problem.gross - rest, math.fsum(upper)), math.fsum(lower))
+        if most <= AT_LIMIT * problem.gross:
+            raise NoSolutionError("limits: floors of strategies that have not moved leave nothing for those that have")
         least = min(max(problem.gross - problem.slack - rest, 0.0), most)
         return cls(
             problem=problem,
@@ -244,13 +246,13 @@ def minimise_exactly(
 ) -> Floats:
     r"""Minimise :math:`\tfrac12 x'Px + q'x` subject to :math:`Ax = b` and :math:`Gx \le h`, to the last few bits.
 
-    An interior point method stops at a small gap in the objective, and so at the square root of it in weights. Which
-    constraints bind is clear by then, and the minimum on those is a linear system. A constraint that the solution
-    violates joins them, the one whose price has most wrong a sign leaves them, until neither is left: the conditions of
-    optimality then hold. It is the polishing of Stellato et al. (2020), OSQP: an operator splitting solver for
+    An interior point method stops at a small gap in the objective, and so at about the square root of it in weights.
+    Which constraints bind is clear by then, and the minimum on those is a linear system. A constraint that its solution
+    violates joins them, the one with the most negative multiplier leaves them, until there is neither: the conditions
+    of optimality then hold. It is the polishing of Stellato et al. (2020), OSQP: an operator splitting solver for
     quadratic programs, section 5.2, repeated. Where more constraints meet than there are unknowns, as in limits that
-    add up to gross, prices are not unique and it may not settle; the first of these minima is the answer then, or that
-    of the interior point method where it violates a constraint.
+    add up to gross, multipliers are not unique and it may not settle; the answer is then the first of these minima, or
+    that of the interior point method where the first violates a constraint.
 
     Parameters
     ----------
@@ -277,15 +279,15 @@ def minimise_exactly(
         # Least squares, as binding constraints may depend on each other.
         solution = np.linalg.lstsq(system, np.concatenate([-linear, ends]), rcond=None)[0]
         x: Floats = solution[:n]
-        prices = solution[n + len(a) :]
+        multipliers = solution[n + len(a) :]
         violated = ~binding & (g @ x - h > EXACT)
         possible = not violated.any() and float(np.abs(rows @ x - ends).max(initial=0.0)) <= NEAR
-        wrong = prices.size > 0 and prices.min() < -rounding
+        wrong = multipliers.size > 0 and multipliers.min() < -rounding
         if possible and not wrong:
             return x
         if possible and attempt == 0:
             fallback = x
         if wrong:
-            binding[np.flatnonzero(binding)[prices.argmin()]] = False
+            binding[np.flatnonzero(binding)[multipliers.argmin()]] = False
         binding |= violated
     return fallback

@@ -52,7 +52,8 @@ class MaximumDiversification:
         Raises
         ------
         NoSolutionError
-            Fewer than two observations, no strategy has moved, or strategies offset each other completely.
+            Fewer than two observations, no strategy has moved for which the limits leave anything, or strategies offset
+            each other completely.
         """
         universe = Universe.of(problem, self.covariance, fully_invested=True)
         weights = universe.all_weights(_most_diversified(universe))
@@ -61,7 +62,7 @@ class MaximumDiversification:
 
 
 def _most_diversified(universe: Universe) -> Floats:
-    r"""Weights from the convex form: minimise :math:`z'Cz` over :math:`z_i = s w_i \sigma_i` with :math:`\sum_i z_i = 1`.
+    r"""Weights from the convex form: minimise :math:`z'Cz` over risks :math:`z_i = s w_i \sigma_i` that add up to 1.
 
     The ratio is the same at every scale :math:`s`, so the one at which its numerator is 1 may be chosen; limits
     :math:`l_i \le w_i \le u_i` become :math:`l_i \sum_j y_j \le G y_i \le u_i \sum_j y_j` for :math:`y = s w`.

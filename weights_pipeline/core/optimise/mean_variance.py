@@ -22,8 +22,8 @@ class MeanVariance:
     Parameters
     ----------
     risk_aversion
-        Price of variance, positive: what an investor who is indifferent between a certain return and a risky one asks
-        for, 1 for growth in the long run and more for calmer paths.
+        Expected return that half the variance has to be paid with, positive: 1 is growth in the long run to second
+        order, more is calmer.
     expected_return
         How expected returns are estimated: ``sample`` or ``exponential``.
     covariance
@@ -61,7 +61,7 @@ class MeanVariance:
         Raises
         ------
         NoSolutionError
-            Fewer than two observations, or no strategy has moved.
+            Fewer than two observations, or no strategy has moved for which the limits leave anything.
         """
         universe = Universe.of(problem, self.covariance, fully_invested=False)
         mean = self.expected_return.estimate(problem.returns[:, universe.moved])

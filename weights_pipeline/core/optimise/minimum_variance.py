@@ -50,7 +50,7 @@ class MinimumVariance:
         Raises
         ------
         NoSolutionError
-            Fewer than two observations, or no strategy has moved.
+            Fewer than two observations, or no strategy has moved for which the limits leave anything.
         """
         universe = Universe.of(problem, self.covariance, fully_invested=True)
         weights = universe.all_weights(universe.least_quadratic(np.zeros(len(universe.lower))))

@@ -89,7 +89,8 @@ class RiskParity:
         Raises
         ------
         NoSolutionError
-            Fewer than two observations, no strategy has moved, or strategies offset each other completely.
+            Fewer than two observations, no strategy has moved for which the limits leave anything, or strategies offset
+            each other completely.
         """
         universe = Universe.of(problem, self.covariance, fully_invested=True)
         chosen = _parity(universe)
