@@ -28,7 +28,7 @@ from weights_pipeline.ledger import LedgerError, LedgerSource, read_returns_file
 from weights_pipeline.ledger.files import read_part
 from weights_pipeline.ledger.rows import long_parts
 from weights_pipeline.store import catalog
-from weights_pipeline.store.duckdb_store import DuckDBStore
+from weights_pipeline.store.base import Store
 from weights_pipeline.store.files import write_artefacts
 
 
@@ -81,7 +81,7 @@ class AllocatorRun:
 def run_of_book(
     book: Book,
     source: LedgerSource,
-    store: DuckDBStore,
+    store: Store,
     *,
     profile: str | None = None,
     until: dt.date | None = None,
@@ -114,7 +114,8 @@ def run_of_book(
     if not returns["session"].max() >= realized["effective_from"].min():
         by = f" by {until}" if until is not None else ""
         raise NoHistoryError(
-            f"{book.name}: no session at its weights{by} in {store.path}. Run `weights run --book {book.name}` first."
+            f"{book.name}: no session at its weights{by} in {store.location}. "
+            f"Run `weights run --book {book.name}` first."
         )
     return _run(book.name, realized, returns, _with_profile(book.overlay or AllocatorParameters(), profile))
 

@@ -395,13 +395,23 @@ def load_starter_metrics(book: Book, root: Path) -> Mapping[str, StarterMetrics]
     if book.starter_metrics is None:
         return {}
     file = inside(root, book.starter_metrics, f"book {book.name}: starter_metrics")
-    content = read_json(file, f"starter metrics of book {book.name}")
-    starter: dict[str, StarterMetrics] = validated(TypeAdapter(dict[str, StarterMetrics]), content, file)
-    if unknown := sorted(set(starter) - set(book.strategies)):
+    return metrics_given(read_json(file, f"starter metrics of book {book.name}"), book, file)
+
+
+def metrics_given(content: Any, book: Book, named: Path | str) -> Mapping[str, StarterMetrics]:
+    """Twelve-month figures by strategy, from the content of a JSON file.
+
+    Raises
+    ------
+    BookError
+        Figures that contradict each other, or strategies the book does not have; ``named`` says where they are from.
+    """
+    figures: dict[str, StarterMetrics] = validated(TypeAdapter(dict[str, StarterMetrics]), content, named)
+    if unknown := sorted(set(figures) - set(book.strategies)):
         raise BookError(
-            f"{file}: strategies {unknown} are not in book {book.name}, which has {sorted(book.strategies)}"
+            f"{named}: strategies {unknown} are not in book {book.name}, which has {sorted(book.strategies)}"
         )
-    return starter
+    return figures
 
 
 def read_yaml(file: Path) -> Any:

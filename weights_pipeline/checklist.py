@@ -6,23 +6,26 @@ What a check computes is in ``core.verify``; how it becomes an asset check is in
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pandas as pd
 
 from weights_pipeline.books import Book, Monthly, load_starter_metrics
-from weights_pipeline.core import chain, verify
-from weights_pipeline.core.ensembles import MAX_REGIME_AGE, all_weight_sets, ensemble_targets, weight_sets
-from weights_pipeline.core.history import ReturnHistory
+from weights_pipeline.comparisons import Comparison
+from weights_pipeline.core import verify
+from weights_pipeline.core.comparison import same_sessions as verify_sessions
+from weights_pipeline.core.ensembles import MAX_REGIME_AGE
 from weights_pipeline.core.market_regime import market_regimes
 from weights_pipeline.core.policy import Policy
 from weights_pipeline.core.scalar import AllocatorParameters
 from weights_pipeline.core.verify import Finding
+from weights_pipeline.core.versions import unbroken
 from weights_pipeline.ledger import LedgerSource, calendar_sessions, read_benchmark, read_capital, read_prices
+from weights_pipeline.recompute import LedgerView, recomputed
 from weights_pipeline.store import catalog
-from weights_pipeline.store.duckdb_store import DuckDBStore
+from weights_pipeline.store.base import Store
 from weights_pipeline.store.tables import Table
 
 MAX_REJECTED = 0.01
@@ -56,7 +59,7 @@ class Check:
     schema: str
     table: Table
     description: str
-    run: Callable[[DuckDBStore], Finding]
+    run: Callable[[Store], Finding]
     error: bool = True
     blocking: bool = False
 
@@ -66,10 +69,10 @@ def ledger_checks(source: LedgerSource, books: Iterable[Book]) -> list[Check]:
     booked = sorted({strategy for book in books for strategy in book.strategies})
     schema = source.schema_name
 
-    def files(store: DuckDBStore) -> pd.DataFrame:
+    def files(store: Store) -> pd.DataFrame:
         return store.read(schema, catalog.LEDGER_FILES)
 
-    def seen(store: DuckDBStore) -> list[str]:
+    def seen(store: Store) -> list[str]:
         returns = store.read(schema, catalog.STRATEGY_RETURNS, columns=["strategy"])
         return sorted(returns["strategy"].unique())
 
@@ -132,13 +135,13 @@ def book_checks(book: Book, source: LedgerSource, root: Path) -> list[Check]:
     policy = book.policy(load_starter_metrics(book, root))
     reads = policy.method.reads
 
-    def read(table: Table) -> Callable[[DuckDBStore], pd.DataFrame]:
+    def read(table: Table) -> Callable[[Store], pd.DataFrame]:
         return lambda store: store.read(book.name, table)
 
     targets, realized = read(catalog.TARGET_WEIGHTS), read(catalog.REALIZED_WEIGHTS)
     final = read(catalog.FINAL_WEIGHTS)
 
-    def gaps(store: DuckDBStore) -> Finding:
+    def gaps(store: Store) -> Finding:
         keys = sorted(store.partitions(book.name, catalog.REALIZED_WEIGHTS.name))
         every = "MS" if isinstance(book.cadence, Monthly) else "7D"
         expected = pd.date_range(keys[0], keys[-1], freq=every).strftime("%Y-%m-%d").tolist() if keys else []
@@ -151,7 +154,7 @@ def book_checks(book: Book, source: LedgerSource, root: Path) -> list[Check]:
             "hard_limits",
             book.name,
             catalog.TARGET_WEIGHTS,
-            "Targets sum to gross and keep caps and floors.",
+            "Targets keep gross, caps and floors.",
             lambda store: verify.hard_limits(targets(store), "target"),
             blocking=True,
         ),
@@ -167,7 +170,7 @@ def book_checks(book: Book, source: LedgerSource, root: Path) -> list[Check]:
             "hard_limits",
             book.name,
             catalog.REALIZED_WEIGHTS,
-            "Realised weights sum to gross and keep caps and floors.",
+            "Realised weights keep gross, caps and floors.",
             lambda store: verify.hard_limits(realized(store), "realized"),
             blocking=True,
         ),
@@ -213,6 +216,34 @@ def book_checks(book: Book, source: LedgerSource, root: Path) -> list[Check]:
             "Recomputed from a ledger cut at their date, sampled past weights come out the same, bit for bit.",
             lambda store: _no_look_ahead(store, book, source, root),
         ),
+        Check(
+            "no_version_gap",
+            book.name,
+            catalog.WEIGHT_HISTORY,
+            "Versions are numbered without a gap, and every stored rebalance has one of its weights, bit for bit.",
+            lambda store: unbroken(store.read(book.name, catalog.WEIGHT_HISTORY), final(store)),
+        ),
+    ]
+
+
+def comparison_checks(comparison: Comparison) -> list[Check]:
+    """Checks of one comparison's tables."""
+
+    def same_sessions(store: Store) -> Finding:
+        def read(table: Table) -> pd.DataFrame:
+            return store.read(comparison.name, table)
+
+        daily = read(catalog.WALK_FORWARD_RETURNS).pivot(index="session", columns="method", values="daily_return")
+        return verify_sessions(read(catalog.WALK_FORWARD_WINDOWS), read(catalog.WALK_FORWARD_WEIGHTS), daily)
+
+    return [
+        Check(
+            "same_sessions",
+            comparison.name,
+            catalog.COMPARISON,
+            "Every method was run in the same windows and judged on the same sessions.",
+            same_sessions,
+        )
     ]
 
 
@@ -220,7 +251,7 @@ def _metric_checks(book: Book, policy: Policy) -> list[Check]:
     full = {each.label: int(FULL_LOOKBACK * each.expected_sessions) for each in policy.lookbacks.values()}
     reads = policy.method.reads
 
-    def metrics(store: DuckDBStore) -> pd.DataFrame:
+    def metrics(store: Store) -> pd.DataFrame:
         return store.read(book.name, catalog.METRICS)
 
     return [
@@ -249,7 +280,7 @@ def _ensemble_checks(book: Book) -> list[Check]:
             "hard_limits",
             book.name,
             catalog.ENSEMBLE_WEIGHTS,
-            "Every weight set sums to gross and keeps caps and floors.",
+            "Every weight set keeps gross, caps and floors.",
             lambda store: verify.hard_limits(
                 store.read(book.name, catalog.ENSEMBLE_WEIGHTS), "target", by=("as_of", "weight_set")
             ),
@@ -269,12 +300,12 @@ def _ensemble_checks(book: Book) -> list[Check]:
 def _overlay_checks(book: Book, source: LedgerSource, overlay: AllocatorParameters) -> list[Check]:
     profile = overlay.resolved_profile()
 
-    def read(table: Table) -> Callable[[DuckDBStore], pd.DataFrame]:
+    def read(table: Table) -> Callable[[Store], pd.DataFrame]:
         return lambda store: store.read(book.name, table)
 
     state, regimes, scalars = read(catalog.ALLOCATOR_STATE), read(catalog.RISK_REGIME), read(catalog.RISK_SCALAR)
 
-    def coverage(store: DuckDBStore) -> Finding:
+    def coverage(store: Store) -> Finding:
         weights = store.read(book.name, catalog.REALIZED_WEIGHTS)
         returns = store.read(source.schema_name, catalog.STRATEGY_RETURNS, columns=["session"])
         newest = weights["as_of"].max()
@@ -362,66 +393,44 @@ def _overlay_checks(book: Book, source: LedgerSource, overlay: AllocatorParamete
     ]
 
 
-def _no_look_ahead(store: DuckDBStore, book: Book, source: LedgerSource, root: Path) -> Finding:
+def _no_look_ahead(store: Store, book: Book, source: LedgerSource, root: Path) -> Finding:
+    """Recompute sampled dates from what was known on them: the same chain, on a ledger cut there."""
     final = store.read(book.name, catalog.FINAL_WEIGHTS)
     dates = pd.DatetimeIndex(final["as_of"].unique()).sort_values()
     sampled = dates[[len(dates) // 3, 2 * len(dates) // 3, len(dates) - 1]].unique() if len(dates) else dates
-    ledger = {
-        table: store.read(source.schema_name, table)
-        for table in (catalog.TRADE_LEDGER, catalog.OPEN_LOTS, catalog.GIVEN_RETURNS)
-    }
-    history = {
-        table: store.read(book.name, table)
-        for table in (catalog.REALIZED_WEIGHTS, catalog.ENSEMBLE_WEIGHTS, catalog.ENSEMBLE_UPDATES)
-    }
-    recomputed = [_recomputed(as_of, ledger, history, book, source, root) for as_of in sampled]
-    stored = final[final["as_of"].isin(sampled)]
-    return verify.reproduced(pd.concat(recomputed) if recomputed else stored, stored)
-
-
-def _recomputed(
-    as_of: pd.Timestamp,
-    ledger: Mapping[Table, pd.DataFrame],
-    history: Mapping[Table, pd.DataFrame],
-    book: Book,
-    source: LedgerSource,
-    root: Path,
-) -> pd.DataFrame:
-    """Final weights of one date from what was known on it: the same chain, on a ledger cut there."""
     policy = book.policy(load_starter_metrics(book, root))
-    known = {table: frame[frame[str(table.time_column)] <= as_of] for table, frame in ledger.items()}
-    lots = known[catalog.TRADE_LEDGER]
-    begin = pd.Timestamp(f"{source.first_month}-01")
-    first = min(begin, lots["open_session"].min()) if len(lots) else begin
-    calendar = calendar_sessions(source.calendar, first.date(), (as_of + pd.Timedelta(days=14)).date())
-    sessions = calendar[calendar <= as_of]
-    returns = chain.returns_table(
-        lots,
-        known[catalog.OPEN_LOTS],
-        known[catalog.GIVEN_RETURNS],
-        sessions,
-        read_capital(source, root),
-        begin,
-        read_prices(source, root),
+    realized, sets, updates = (
+        store.read(book.name, table)
+        for table in (catalog.REALIZED_WEIGHTS, catalog.ENSEMBLE_WEIGHTS, catalog.ENSEMBLE_UPDATES)
     )
-    seen = ReturnHistory.from_long(returns, sessions=sessions[sessions >= begin])
-    date = pd.DatetimeIndex([as_of])
-    if policy.ensemble:
-        prices = read_benchmark(source, root)
-        closed = calendar_sessions(source.calendar, prices.index[0].date(), as_of.date())
-        market = market_regimes(prices[prices.index.isin(closed)])["regime"]
-        earlier = history[catalog.ENSEMBLE_WEIGHTS]
-        scheduled = pd.concat([earlier[earlier["as_of"] < as_of], weight_sets(seen, market, date, policy)])
-        sets = all_weight_sets(scheduled, history[catalog.ENSEMBLE_UPDATES])
-        targets = ensemble_targets(sets, market, date, calendar, policy)
-    else:
-        targets = chain.target_table(chain.metric_rows(seen, date, policy), policy)
-    realized = history[catalog.REALIZED_WEIGHTS]
-    past = realized[realized["as_of"] < as_of]
-    newest = chain.realized_table(past, targets, policy, calendar, returns)
-    scalars = None
-    if policy.overlay is not None:
-        state = chain.state_table(returns, pd.concat([past, newest]), policy.overlay.sleeves)
-        regimes = chain.regime_table(state, policy.overlay.thresholds)
-        scalars = chain.scalar_table(regimes, policy.overlay)
-    return chain.final_table(newest, scalars, policy, calendar)
+    lots, open_lots, given = (
+        store.read(source.schema_name, table)
+        for table in (catalog.TRADE_LEDGER, catalog.OPEN_LOTS, catalog.GIVEN_RETURNS)
+    )
+    ledger = LedgerView(
+        lots=lots,
+        open_lots=open_lots,
+        given=given,
+        capital=read_capital(source, root),
+        prices=read_prices(source, root),
+        calendar=source.calendar,
+        begin=pd.Timestamp(f"{source.first_month}-01"),
+        market=pd.Series(dtype="str"),
+    )
+    again = []
+    for as_of in sampled:
+        known = ledger.cut(as_of)
+        if policy.ensemble:
+            known = replace(known, market=_market(source, root, as_of))
+        past = realized[realized["as_of"] < as_of]
+        again.append(recomputed(as_of, known, past, sets[sets["as_of"] < as_of], updates, policy))
+    stored = final[final["as_of"].isin(sampled)]
+    return verify.reproduced(pd.concat(again) if again else stored, stored)
+
+
+def _market(source: LedgerSource, root: Path, as_of: pd.Timestamp) -> pd.Series:
+    """Market regimes from the benchmark up to a date."""
+    prices = read_benchmark(source, root)
+    closed = calendar_sessions(source.calendar, prices.index[0].date(), as_of.date())
+    regimes: pd.Series = market_regimes(prices[prices.index.isin(closed)])["regime"]
+    return regimes

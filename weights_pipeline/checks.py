@@ -8,7 +8,7 @@ import dagster as dg
 
 from weights_pipeline.checklist import Check
 from weights_pipeline.core.verify import Finding
-from weights_pipeline.store.duckdb_store import DuckDBStore
+from weights_pipeline.store.base import Store
 
 STORE_POOL = "duckdb"
 _ROWS_SHOWN = 20
@@ -30,7 +30,7 @@ def asset_check(check: Check, asset: dg.AssetKey) -> dg.AssetChecksDefinition:
         required_resource_keys={"store"},
     )
     def evaluate(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
-        store: DuckDBStore = context.resources.store
+        store: Store = context.resources.store
         with store.view():
             return as_result(check.run(store), error=check.error)
 

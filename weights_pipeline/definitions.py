@@ -12,16 +12,20 @@ from typing import Any
 import dagster as dg
 
 from weights_pipeline.assets.allocator import allocator_assets, daily_assets
+from weights_pipeline.assets.comparison import comparison_assets
+from weights_pipeline.assets.history import history_assets
 from weights_pipeline.assets.ledger import ledger_assets
+from weights_pipeline.assets.live import live_asset
 from weights_pipeline.assets.weights import weight_assets
 from weights_pipeline.books import load_books, load_starter_metrics
-from weights_pipeline.checklist import book_checks, ledger_checks
+from weights_pipeline.checklist import book_checks, comparison_checks, ledger_checks
 from weights_pipeline.checks import asset_check
+from weights_pipeline.comparisons import compared_policies, load_comparisons
 from weights_pipeline.ledger import load_sources
-from weights_pipeline.schedules import daily_schedule, ledger_schedule, rebalance_schedule
+from weights_pipeline.schedules import daily_schedule, ledger_schedule, live_schedule, rebalance_schedule
 from weights_pipeline.settings import Settings
-from weights_pipeline.store.duckdb_io import StoreIOManager
-from weights_pipeline.store.duckdb_store import DuckDBStore
+from weights_pipeline.store import open_store
+from weights_pipeline.store.io_manager import StoreIOManager
 
 
 def build_definitions(settings: Settings) -> dg.Definitions:
@@ -32,7 +36,7 @@ def build_definitions(settings: Settings) -> dg.Definitions:
     weights_pipeline.books.BookError, weights_pipeline.ledger.LedgerError
         A book or ledger source is not valid; the message names file, key and what was expected.
     """
-    books = load_books(settings.data / "books")
+    books = load_books(settings.data / "books", settings.stage)
     sources = load_sources(settings.data / "ledgers", books.values())
     assets: list[Any] = []
     checks, jobs, schedules = list[Any](), list[Any](), list[Any]()
@@ -52,7 +56,8 @@ def build_definitions(settings: Settings) -> dg.Definitions:
         policy = book.policy(load_starter_metrics(book, settings.data))
         daily = daily_assets(book, source, policy)
         assets += weight_assets(book, source, policy) + allocator_assets(book, source, policy, settings.artefacts)
-        assets += daily
+        assets += history_assets(book, source, policy, settings.data) + daily
+        assets.append(live := live_asset(book, settings.live))
         checks += [
             asset_check(c, dg.AssetKey([c.schema, c.table.name])) for c in book_checks(book, source, settings.data)
         ]
@@ -65,6 +70,14 @@ def build_definitions(settings: Settings) -> dg.Definitions:
         )
         jobs.append(job)
         schedules.append(rebalance_schedule(book, job))
+        job = dg.define_asset_job(
+            f"{book.name}_live",
+            selection=dg.AssetSelection.assets(live),
+            description=f"Publish the weights of {book.name} in force.",
+            tags={"book": book.name},
+        )
+        jobs.append(job)
+        schedules.append(live_schedule(book, job))
         if daily:
             job = dg.define_asset_job(
                 f"{book.name}_daily",
@@ -74,6 +87,20 @@ def build_definitions(settings: Settings) -> dg.Definitions:
             )
             jobs.append(job)
             schedules.append(daily_schedule(book, source, job))
+    ledgers = [source.schema_name for source in sources.values()]
+    for comparison in load_comparisons(settings.data / "comparisons", books, ledgers).values():
+        book = books[comparison.book]
+        policies = compared_policies(comparison, book, settings.data, settings.stage)
+        assets.append(comparison_assets(comparison, policies, sources[book.ledger]))
+        checks += [asset_check(c, dg.AssetKey([c.schema, c.table.name])) for c in comparison_checks(comparison)]
+        jobs.append(
+            dg.define_asset_job(
+                comparison.name,
+                selection=dg.AssetSelection.key_prefixes(comparison.name),
+                description=comparison.description,
+            )
+        )
+    store = open_store(settings)
     return dg.Definitions(
         assets=assets,
         asset_checks=checks,
@@ -81,10 +108,7 @@ def build_definitions(settings: Settings) -> dg.Definitions:
         schedules=schedules,
         # Steps of the chain follow each other anyway; a process for each would only pay its imports again.
         executor=dg.in_process_executor,
-        resources={
-            "io_manager": StoreIOManager(database=str(settings.store_path), lock_timeout=settings.lock_timeout),
-            "store": DuckDBStore(settings.store_path, lock_timeout=settings.lock_timeout),
-        },
+        resources={"io_manager": StoreIOManager(store), "store": store},
     )
 
 

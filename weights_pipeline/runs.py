@@ -19,11 +19,12 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
+from dagster._core.storage.runs import SqliteRunStorage
 
 from weights_pipeline.books import BookError, load_books
 from weights_pipeline.definitions import build_definitions
 from weights_pipeline.ledger import load_ledger_source
-from weights_pipeline.settings import Settings
+from weights_pipeline.settings import Settings, SettingsError
 
 Progress = Callable[[int, int, str], None]
 _QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
@@ -84,7 +85,7 @@ def materialise(
         Name of the book.
     first, last
         Months ``YYYY-MM`` or partition keys ``YYYY-MM-DD`` (of a week, the day it begins); the first and last partition
-        there is when left out.
+        there is when left out. ``latest`` is the last one that has ended.
     on_progress
         Called with (partitions done, partitions in all, what is being done).
     instance
@@ -96,8 +97,10 @@ def materialise(
         There is no such book, or a book is not valid.
     RangeError
         The range is not one of months the book has.
+    SettingsError
+        The instance is not one that the stage may record on.
     """
-    books = load_books(settings.data / "books")
+    books = load_books(settings.data / "books", settings.stage)
     if book not in books:
         raise BookError(f"unknown book {book!r}; there are {', '.join(books)}")
     definitions, ledgers = build_definitions(settings), settings.data / "ledgers"
@@ -170,7 +173,9 @@ def _range(job: dg.JobDefinition, first: str | None, last: str | None) -> list[s
 
 
 def _matching(text: str, known: Sequence[str]) -> list[str]:
-    """Partitions that a month, or a partition key, stands for."""
+    """Partitions that a month, a partition key or the word ``latest`` stands for."""
+    if text == "latest":
+        return list(known[-1:])
     if not re.fullmatch(r"\d{4}-(0[1-9]|1[0-2])(-\d\d)?", text):
         raise RangeError(f"{text!r} is not a month; write YYYY-MM, for example 2020-03, or the day a week begins")
     return [key for key in known if key.startswith(text)]
@@ -202,10 +207,27 @@ def _instance(settings: Settings, given: dg.DagsterInstance | None) -> Iterator[
         return
     settings.home.mkdir(parents=True, exist_ok=True)
     # The project's instance configuration goes where Dagster looks for it; without one its defaults apply.
-    configuration = Path("dagster.yaml")
+    configuration = Path("deploy" if settings.deployed else "", "dagster.yaml")
     if configuration.exists() and not (settings.home / configuration.name).exists():
         shutil.copy(configuration, settings.home)
-    with dg.DagsterInstance.get() as instance:
+    try:
+        found = dg.DagsterInstance.get()
+    except Exception as error:
+        if not settings.deployed:
+            raise
+        cause: BaseException = error
+        while cause.__cause__ is not None:
+            cause = cause.__cause__
+        reason = str(cause).strip().partition("\n")[0] or type(cause).__name__
+        raise SettingsError(
+            f"WEIGHTS_PG_HOST and the rest: stage {settings.stage} cannot record runs in PostgreSQL: {reason}"
+        ) from error
+    with found as instance:
+        if settings.deployed and isinstance(instance.run_storage, SqliteRunStorage):
+            raise SettingsError(
+                f"DAGSTER_HOME: {instance.root_directory} records runs in SQLite, stage {settings.stage} does in "
+                f"PostgreSQL. Put deploy/dagster.yaml there, or unset DAGSTER_HOME and run from the project's root."
+            )
         yield instance
 
 

@@ -61,6 +61,17 @@ def daily_schedule(book: Book, source: LedgerSource, job: UnresolvedAssetJobDefi
     )
 
 
+def live_schedule(book: Book, job: UnresolvedAssetJobDefinition) -> dg.ScheduleDefinition:
+    """Publish every morning: weights of a rebalance before a weekend or holiday come into force days after it."""
+    return dg.ScheduleDefinition(
+        name=f"{book.name}_live",
+        description=f"Publish the weights of {book.name} whose day has come.",
+        job=job,
+        cron_schedule="0 4 * * *",
+        execution_timezone=book.timezone,
+    )
+
+
 def _every_day(
     name: str,
     description: str,

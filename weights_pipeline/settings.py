@@ -1,14 +1,24 @@
-"""Settings: where the data is and where state is kept.
+"""Settings: the stage, where the data is and where state is kept.
 
 Here belongs what differs between machines, read from the environment once, at the edge. Policies are in ``books``,
-ledger sources in ``ledger``.
+ledger sources in ``ledger``. Here do not belong secrets: passwords and keys stay in the environment, where the
+libraries that use them look for them.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+
+STAGES = ("dev", "staging", "prod")
+POSTGRES = ("WEIGHTS_PG_HOST", "WEIGHTS_PG_PORT", "WEIGHTS_PG_DB", "WEIGHTS_PG_USER", "WEIGHTS_PG_PASSWORD")
+"""Variables that Dagster reads itself, by its own configuration, at every stage but ``dev``."""
+
+_STORE = re.compile(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[A-Za-z0-9][A-Za-z0-9._=-]*)*/?")
+_SECRET = re.compile(r"(?<=//).*@|\?.*")
+_SSE = re.compile(r"|AES256|aws:kms(:[A-Za-z0-9:/_-]+)?")
 
 
 class SettingsError(ValueError):
@@ -21,18 +31,42 @@ class Settings:
 
     Attributes
     ----------
+    stage
+        ``dev``, ``staging`` or ``prod``: which overrides of the books apply. Beyond ``dev`` the store has to be in S3,
+        and Dagster records in PostgreSQL. Variable ``WEIGHTS_STAGE``, default ``dev``.
     data
         Folder with ``books/``, ``ledgers/`` and the files they name. Variable ``WEIGHTS_DATA``, default ``./data``.
     home
         Folder of everything the pipeline writes: the store and Dagster's own files. Variable ``WEIGHTS_HOME``,
-        default ``./.home``.
+        default ``./.home``, and ``./.home/STAGE`` beyond ``dev``.
     lock_timeout
-        Seconds to wait for another process's lock on the store. Variable ``WEIGHTS_LOCK_TIMEOUT``, default 120.
+        Seconds to wait while other processes write to the store. Variable ``WEIGHTS_LOCK_TIMEOUT``, default 120.
+    store
+        ``s3://BUCKET/PREFIX`` to keep all tables there, or empty for a DuckDB file in ``home``. Variable
+        ``WEIGHTS_STORE``. Credentials, region and endpoint are those of the standard ``AWS_*`` variables.
+    sse
+        Encryption asked of S3: ``AES256``, ``aws:kms`` or ``aws:kms:KEY``, or empty for the bucket's own. Variable
+        ``WEIGHTS_S3_SSE``.
+    live
+        Where live weights are published: folders, ``s3://BUCKET/PREFIX`` or ``dynamodb://TABLE``. Variable
+        ``WEIGHTS_LIVE``, separated by spaces; default the folder ``live`` in ``home``.
     """
 
     data: Path
     home: Path
     lock_timeout: float = 120.0
+    store: str = ""
+    sse: str = ""
+    stage: str = "dev"
+    live: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "live", self.live or (str(self.home / "live"),))
+
+    @property
+    def deployed(self) -> bool:
+        """Whether others rely on what this stage writes, so that it is kept off this machine."""
+        return self.stage != "dev"
 
     @property
     def store_path(self) -> Path:
@@ -51,9 +85,13 @@ class Settings:
         Raises
         ------
         SettingsError
-            The data folder does not exist, or the time-out is not a positive number.
+            The stage is unknown or lacks what it needs, the data folder does not exist, the time-out is not a positive
+            number, the store is not an S3 URL, or a place of live weights holds credentials. The message holds none.
         """
-        data = Path(environment.get("WEIGHTS_DATA", "data")).resolve()
+        stage = environment.get("WEIGHTS_STAGE") or "dev"
+        if stage not in STAGES:
+            raise SettingsError(f"WEIGHTS_STAGE: expected one of {', '.join(STAGES)}, got {stage!r}")
+        data = Path(environment.get("WEIGHTS_DATA") or "data").resolve()
         if not data.is_dir():
             raise SettingsError(
                 f"WEIGHTS_DATA: {data} is not a folder. Run from the project's root, or set WEIGHTS_DATA to the "
@@ -66,5 +104,40 @@ class Settings:
             lock_timeout = -1.0
         if not 0 < lock_timeout < float("inf"):
             raise SettingsError(f"WEIGHTS_LOCK_TIMEOUT: expected a positive number of seconds, got {text!r}")
-        home = Path(environment.get("WEIGHTS_HOME", ".home")).resolve()
-        return cls(data=data, home=home, lock_timeout=lock_timeout)
+        own = ".home" if stage == "dev" else f".home/{stage}"
+        home = Path(environment.get("WEIGHTS_HOME") or own).resolve()
+        store, sse = environment.get("WEIGHTS_STORE", ""), environment.get("WEIGHTS_S3_SSE", "")
+        if store and not _STORE.fullmatch(store):
+            raise SettingsError(
+                f"WEIGHTS_STORE: expected s3://BUCKET/PREFIX, of letters, digits and . _ = - in each part, or nothing "
+                f"for a DuckDB file in {home}, got {_SECRET.sub('***', store)!r}. Credentials go into AWS_* variables."
+            )
+        if not _SSE.fullmatch(sse):
+            raise SettingsError(f"WEIGHTS_S3_SSE: expected AES256, aws:kms or aws:kms:KEY, got {sse!r}")
+        if sse and not store:
+            raise SettingsError(
+                "WEIGHTS_S3_SSE is set, WEIGHTS_STORE is not: set it to s3://BUCKET/PREFIX, or unset both"
+            )
+        live = tuple(environment.get("WEIGHTS_LIVE", "").split())
+        if unfit := [_SECRET.sub("***", place) for place in live if _SECRET.search(place)]:
+            raise SettingsError(
+                f"WEIGHTS_LIVE: expected folders, s3://BUCKET/PREFIX or dynamodb://TABLE with spaces between, got "
+                f"{' '.join(unfit)}. Credentials go into AWS_* variables."
+            )
+        if stage != "dev":
+            _require_deployable(stage, environment)
+        return cls(
+            data=data, home=home, lock_timeout=lock_timeout, store=store.rstrip("/"), sse=sse, stage=stage, live=live
+        )
+
+
+def _require_deployable(stage: str, environment: Mapping[str, str]) -> None:
+    """Refuse a stage whose state would stay on this machine."""
+    if missing := [name for name in ("WEIGHTS_STORE", *POSTGRES) if not environment.get(name)]:
+        raise SettingsError(
+            f"{', '.join(missing)}: not set. Stage {stage} keeps its tables in S3 and Dagster's runs in PostgreSQL: "
+            f"set all of them as deploy/environment.example shows, or WEIGHTS_STAGE=dev to stay on this machine"
+        )
+    port = environment["WEIGHTS_PG_PORT"]
+    if not (port.isascii() and port.isdigit() and 0 < int(port) < 65536):
+        raise SettingsError(f"WEIGHTS_PG_PORT: expected the port of PostgreSQL, such as 5432, got {port!r}")

@@ -14,7 +14,7 @@ LAYERS = [
     {"core"},
     {"settings", "books", "comparisons"},
     {"ledger", "store", "live"},
-    {"checklist", "calendar_periods", "ensemble_updates", "allocator_runs"},
+    {"checklist", "calendar_periods", "ensemble_updates", "allocator_runs", "publication"},
     {"partitions", "checks", "assets", "schedules", "definitions", "runs"},
     {"cli"},
 ]

@@ -188,8 +188,11 @@ def test_next_rebalance_is_one_period_later_in_local_time(name, ends, due):
 
 def test_two_accounts_have_policies_of_their_own_over_the_same_strategies():
     books = load_books(DATA / "books")
-    assert {book.account for book in books.values()} == {"main", "tactical", "ensemble"}
-    assert len({tuple(sorted(book.strategies)) for book in books.values()}) == 1
+    assert {book.account for book in books.values()} == {"main", "tactical", "ensemble", "hybrid"}
+    by_account = {(book.account == "hybrid", tuple(sorted(book.strategies))) for book in books.values()}
+    (_, sixteen), (_, nine) = sorted(by_account)
+    assert (len(sixteen), len(nine)) == (16, 9)
+    assert set(nine) < set(sixteen)
     assert books["ensemble_regime"].overlay is None
     assert not books["sharpe_weekly"].overlay.enabled
 
@@ -197,6 +200,7 @@ def test_two_accounts_have_policies_of_their_own_over_the_same_strategies():
 @pytest.fixture
 def folder(tmp_path):
     """A data folder with the sample's books."""
+    shutil.copytree(DATA / "sample" / "allocations", tmp_path / "data" / "sample" / "allocations")
     return Path(shutil.copytree(DATA / "books", tmp_path / "data" / "books"))
 
 
@@ -226,46 +230,3 @@ def test_refused_overrides(folder, name, content, message):
     (folder / "staging" / f"{name}.yaml").write_text(content)
     with pytest.raises(BookError, match=f"(?s){message}"):
         load_books(folder, "staging")
-
-
-FIXED = {"a": 60.0, "b": 40.0, "c": 0.0}
-
-
-def fixed_book(folder, allocations, **changes):
-    file = folder / "calmar_core.yaml"
-    (folder.parent / "mix.json").write_text(
-        json.dumps({"date": "2026-01-31", "provenance": "backtest of January", "allocations": allocations})
-    )
-    keys = {
-        "strategies": {"a": 0.5, "b": 0.3, "c": 0.2},
-        "method": {"kind": "fixed", "file": "mix.json"},
-        "limits": {"of": "weight", "floor": 0, "cap": 1},
-        "overlay": None,
-        "starter_metrics": None,
-    }
-    edit_yaml(file, **keys | changes)
-    return load_book(file)
-
-
-def test_fixed_allocations_come_from_a_file(folder):
-    assert fixed_book(folder, FIXED).method.allocations == FIXED
-
-
-@pytest.mark.parametrize(
-    ("allocations", "changes", "message"),
-    [
-        (FIXED | {"a": 65.0}, {}, "calmar_core.yaml: method: "),
-        ({"a": 60.0, "b": 40.0}, {}, "calmar_core.yaml: method: .*c"),
-        (FIXED | {"a": 160.0}, {}, "mix.json: allocations.a: Input should be less than or equal to 100"),
-        (
-            FIXED,
-            {"limits": {"floor": 0.5, "cap": 2}},
-            r"limits: they change the weights that method fixed sets for \['a'",
-        ),
-        (FIXED, {"method": {"kind": "fixed", "file": "none.json"}}, "none.json: allocations cannot be read"),
-        (FIXED, {"method": {"kind": "fixed", "file": "../x.json"}}, "leaves the data folder"),
-    ],
-)
-def test_refused_allocations(folder, allocations, changes, message):
-    with pytest.raises(BookError, match=f"(?s){message}"):
-        fixed_book(folder, allocations, **changes)

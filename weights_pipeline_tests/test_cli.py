@@ -141,8 +141,8 @@ def test_run_in_a_process_of_its_own(own_data, tmp_path, monkeypatch):
     assert "2012-01-01 to 2012-02-01" in done.stdout
     for name, value in own.items():
         monkeypatch.setenv(name, value)
-    failed = Result("run", "--book", "calmar_core", "--partition", "2012-04", "--json")
+    failed = Result("run", "--book", "calmar_core", "--partition", "latest", "--json")
     assert failed.exit_code == 1
     report = json.loads(failed.output)
-    assert not report["success"]
+    assert (report["success"], report["first"], report["last"]) == (False, "2013-06-01", "2013-06-01")
     assert any("2012-03-01" in error for error in report["errors"])

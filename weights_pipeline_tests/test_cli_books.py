@@ -17,7 +17,7 @@ def data(tmp_path, monkeypatch):
     folder = tmp_path / "data"
     for name in ("books", "ledgers"):
         shutil.copytree(DATA / name, folder / name)
-    (folder / "sample").mkdir()
+    shutil.copytree(DATA / "sample" / "allocations", folder / "sample" / "allocations")
     shutil.copy(DATA / "sample" / "starter_calmar_core.json", folder / "sample")
     monkeypatch.setenv("WEIGHTS_DATA", str(folder))
     return folder
@@ -35,6 +35,7 @@ def test_list_says_how_each_book_works(data):
     rows = {row["book"]: row for row in json.loads(Result("books", "--json").output)}
     assert sorted(rows) == sorted(file.stem for file in (DATA / "books").glob("*.yaml"))
     assert rows["ensemble_regime"]["limits"] == "0..1"
+    assert (rows["max_hybrid"]["method"], rows["max_hybrid"]["account"]) == ("fixed", "hybrid")
     assert rows["ensemble_regime"]["overlay"] == "none"
     assert rows["calmar_core"] | {"rate": "0.1", "overlay": "applied", "account": "main"} == rows["calmar_core"]
 
@@ -77,6 +78,10 @@ def test_list_of_a_broken_book_is_refused(data):
                 "none; weights are never scaled by risk.",
                 "one weight set per market regime",
             ],
+        ),
+        (
+            "max_hybrid",
+            ["nothing that the weights depend on.", "fixed: Fixed allocations (folder sample/allocations/max_hybrid"],
         ),
     ],
 )
@@ -191,6 +196,7 @@ def test_schema_in_the_data_folder_is_up_to_date(tmp_path):
 def test_schema_knows_every_key_and_method_and_where_books_look_for_it():
     schema = book_schema()
     assert set(schema["properties"]) == set(Book.model_fields)
+    assert set(schema["$defs"]["Fixed"]["properties"]) == {"folder", "kind"}
     kinds = {method.__dataclass_fields__["kind"].default for method in METHODS}
     assert set(schema["properties"]["method"]["discriminator"]["mapping"]) == kinds
     for file in (DATA / "books").glob("*.yaml"):

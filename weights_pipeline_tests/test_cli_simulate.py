@@ -14,7 +14,7 @@ from weights_pipeline.core.overlay import performance
 from weights_pipeline.ledger import LedgerError, calendar_sessions, load_ledger_source, read_returns_file
 from weights_pipeline.partitions import book_partitions
 from weights_pipeline.store import catalog
-from weights_pipeline.store.duckdb_io import partition_window
+from weights_pipeline.store.io_manager import partition_window
 from weights_pipeline_tests.conftest import DATA, LEDGER, WEEKLY_BOOKS, edit_yaml
 from weights_pipeline_tests.test_cli import Result
 

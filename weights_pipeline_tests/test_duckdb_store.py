@@ -1,4 +1,4 @@
-"""The DuckDB store: transactions, schema evolution, locks, several processes on one file."""
+"""What only the DuckDB store has: one file, its transactions, its lock, several processes on it."""
 
 import datetime as dt
 import subprocess
@@ -11,9 +11,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from weights_pipeline.store.contract import ContractError, SchemaMigrationError
+from weights_pipeline.store.contract import ContractError
 from weights_pipeline.store.duckdb_store import DuckDBStore, StoreLockedError
-from weights_pipeline.store.tables import Column, Type
 from weights_pipeline_tests.test_contract import WINDOWS, frame, month, small_table
 
 NOW = dt.datetime(2026, 1, 2, 3, 4, tzinfo=dt.UTC)
@@ -26,15 +25,6 @@ def write(store, rows, windows=WINDOWS, table=None, run_id="run"):
 @pytest.fixture
 def store(tmp_path):
     return DuckDBStore(tmp_path / "weights.duckdb", lock_timeout=5)
-
-
-def test_write_replaces_only_its_own_partitions(store):
-    write(store, frame())
-    write(store, frame().iloc[[0]].assign(value=9.0), WINDOWS[:1])
-    back = store.read("book", small_table())
-    assert back["value"].tolist()[0] == 9.0
-    assert len(back) == 2
-    assert store.read("book", small_table(), ["2020-02-01"])["name"].tolist() == ["a"]
 
 
 def test_reads_inside_a_view_share_one_connection_and_state(store, monkeypatch):
@@ -55,22 +45,6 @@ def test_reads_inside_a_view_share_one_connection_and_state(store, monkeypatch):
     with pytest.raises(ZeroDivisionError), store.view():
         1 / 0  # noqa: B018
     assert len(store.read("book", small_table())) == len(before)
-
-
-def test_manifest_tells_rows_hash_run_and_instant(store):
-    written = write(store, frame(), run_id="r1")
-    records = store.partitions("book", "small")
-    assert list(records.values()) == written
-    assert records["2020-01-01"].rows == 2
-    assert records["2020-01-01"].run_id == "r1"
-    assert records["2020-01-01"].recorded_at == NOW.replace(tzinfo=None)
-    assert store.partitions("book", "other") == {}
-
-
-def test_rewriting_the_same_content_gives_the_same_hash(store):
-    first = write(store, frame(), run_id="r1")
-    second = write(store, frame().iloc[::-1], run_id="r2")
-    assert [r.content_hash for r in first] == [r.content_hash for r in second]
 
 
 def test_failed_write_leaves_everything_as_it_was(store, monkeypatch):
@@ -94,54 +68,12 @@ def test_refused_frame_does_not_even_create_the_file(store):
     assert not store.path.exists()
 
 
-def test_reading_what_was_never_written_is_empty_and_typed(store):
-    assert store.read("book", small_table()).empty
-    write(store, frame())
-    nothing = store.read("book", small_table(name="never"))
-    assert nothing.empty
-    assert nothing["day"].dtype == "datetime64[us]"
-
-
 def test_hostile_names_are_only_names(store):
     table = small_table(name='x"; DROP TABLE book.small; --')
     write(store, frame())
     store.write('s"chema; --', table, frame(), WINDOWS, run_id="r", recorded_at=NOW)
     assert len(store.read('s"chema; --', table)) == 3
     assert len(store.read("book", small_table())) == 3
-
-
-def test_nullable_columns_are_added_and_read_as_null_before(store):
-    write(store, frame())
-    wider = small_table(columns=(*small_table().columns, Column("note", Type.TEXT, "new", nullable=True)))
-    assert store.read("book", wider)["note"].isna().all()
-    write(store, frame().assign(note="x"), table=wider)
-    assert store.read("book", wider)["note"].tolist() == ["x", "x", "x"]
-
-
-@pytest.mark.parametrize(
-    ("columns", "message"),
-    [
-        ((*small_table().columns, Column("must", Type.FLOAT, "new")), "'must' is missing and not nullable"),
-        (
-            (*small_table().columns[:3], Column("count", Type.FLOAT, "retyped"), small_table().columns[4]),
-            "'count' is BIGINT, the definition says DOUBLE",
-        ),
-        (small_table().columns[:4], "'flag' is NOT NULL in the file and unknown"),
-    ],
-)
-def test_other_changes_ask_for_a_migration(store, columns, message):
-    write(store, frame())
-    table = small_table(columns=columns)
-    rows = frame().assign(must=1.0).astype({"count": float})[[c.name for c in columns]]
-    rows = rows.astype({"count": "int64"}) if any(c.type is Type.INTEGER for c in columns) else rows
-    with pytest.raises(SchemaMigrationError, match=message):
-        write(store, rows, table=table)
-    assert len(store.read("book", small_table())) == 3
-
-
-def test_missing_store_says_what_to_do(store):
-    with pytest.raises(FileNotFoundError, match="weights run"), store.reading():
-        pass
 
 
 def hold(store, seconds):

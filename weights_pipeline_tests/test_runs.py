@@ -225,7 +225,7 @@ def test_open_month_grows_and_does_not_count_until_it_has_ended(own_data, tmp_pa
 
     def run(job, first, last, now):
         moment = dt.datetime.fromisoformat(now).replace(tzinfo=dt.UTC)
-        for module in ("weights_pipeline.store.duckdb_io", "weights_pipeline.assets.ledger"):
+        for module in ("weights_pipeline.store.io_manager", "weights_pipeline.assets.ledger"):
             monkeypatch.setattr(f"{module}.run_instant", lambda *_: moment)
         tags = {"dagster/asset_partition_range_start": first, "dagster/asset_partition_range_end": last}
         return definitions.resolve_job_def(job).execute_in_process(instance=instance, tags=tags, raise_on_error=False)

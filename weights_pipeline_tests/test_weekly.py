@@ -86,7 +86,7 @@ def open_ended(data):
 
 def run_at(settings, instance, monkeypatch, job, first, last, now):
     moment = dt.datetime.fromisoformat(now).astimezone(dt.UTC)
-    for module in ("weights_pipeline.store.duckdb_io", "weights_pipeline.assets.ledger"):
+    for module in ("weights_pipeline.store.io_manager", "weights_pipeline.assets.ledger"):
         monkeypatch.setattr(f"{module}.run_instant", lambda *_: moment)
     tags = {"dagster/asset_partition_range_start": first, "dagster/asset_partition_range_end": last}
     definitions = build_definitions(settings)

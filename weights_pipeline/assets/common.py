@@ -19,7 +19,7 @@ from weights_pipeline.ledger import LedgerSource, calendar_sessions
 from weights_pipeline.partitions import SINGLE_RUN, book_partitions
 from weights_pipeline.store.catalog import DERIVED_FROM
 from weights_pipeline.store.contract import Window
-from weights_pipeline.store.duckdb_io import asset_metadata, partition_window, table_figures
+from weights_pipeline.store.io_manager import asset_metadata, partition_window, table_figures
 from weights_pipeline.store.tables import Table, Type
 
 _DAGSTER_TYPES = {
@@ -67,7 +67,7 @@ def book_asset(
         group_name=book.name,
         description=table.description,
         owners=[book.owner],
-        kinds={"duckdb", "pandas"},
+        kinds={"table", "pandas"},
         tags={"account": book.account},
         partitions_def=partitions_def or book_partitions(book, source),
         backfill_policy=SINGLE_RUN,

@@ -42,7 +42,7 @@ def comparison_assets(
                 key=[comparison.name, table.name],
                 description=table.description,
                 owners=[comparison.owner],
-                kinds={"duckdb", "pandas"},
+                kinds={"table", "pandas"},
                 dagster_type=pd.DataFrame,
                 metadata={"dagster/column_schema": column_schema(table)},
             )

@@ -34,9 +34,9 @@ from weights_pipeline.ledger import (
 )
 from weights_pipeline.partitions import SINGLE_RUN, ledger_history, ledger_months
 from weights_pipeline.store import catalog
+from weights_pipeline.store.base import Store
 from weights_pipeline.store.contract import Window, content_hashes, prepare
-from weights_pipeline.store.duckdb_io import partition_window, run_instant
-from weights_pipeline.store.duckdb_store import DuckDBStore
+from weights_pipeline.store.io_manager import partition_window, run_instant
 from weights_pipeline.store.tables import Table
 
 OWNER = "team:allocation"
@@ -105,7 +105,7 @@ def ledger_assets(source: LedgerSource, root: Path) -> list[dg.AssetsDefinition]
             group_name=schema,
             description=table.description,
             owners=[OWNER],
-            kinds={"duckdb", kind},
+            kinds={"table", kind},
             partitions_def=months,
             backfill_policy=SINGLE_RUN,
             metadata=table_metadata(table, source),
@@ -160,7 +160,7 @@ def _out(table: Table, source: LedgerSource) -> dg.AssetOut:
         group_name=source.schema_name,
         description=table.description,
         owners=[OWNER],
-        kinds={"duckdb", "csv"},
+        kinds={"table", "csv"},
         metadata=table_metadata(table, source),
     )
 
@@ -194,7 +194,7 @@ def _hashes(lots: pd.DataFrame, windows: Sequence[Window]) -> dict[str, str]:
     return {key: content for key, (_, content) in found.items()}
 
 
-def _stored_hashes(store: DuckDBStore, schema: str) -> dict[str, str]:
+def _stored_hashes(store: Store, schema: str) -> dict[str, str]:
     records = store.partitions(schema, catalog.TRADE_LEDGER.name)
     return {key: record.content_hash for key, record in records.items()}
 

@@ -20,7 +20,7 @@ from weights_pipeline.ledger import LedgerSource
 from weights_pipeline.partitions import PREVIOUS, ledger_history, ledger_window, own_history, own_past
 from weights_pipeline.store import catalog
 from weights_pipeline.store.contract import Window
-from weights_pipeline.store.duckdb_io import PRECEDING_ONLY
+from weights_pipeline.store.io_manager import PRECEDING_ONLY
 
 
 def weight_assets(book: Book, source: LedgerSource, policy: Policy) -> list[dg.AssetsDefinition | dg.AssetSpec]:
@@ -89,7 +89,7 @@ def _ensemble_assets(book: Book, source: LedgerSource, policy: Policy) -> list[d
         description=catalog.ENSEMBLE_UPDATES.description,
         group_name=book.name,
         owners=[book.owner],
-        kinds={"duckdb"},
+        kinds={"table"},
     )
 
     def ledger_in(name: str, lookback: Lookback) -> dict[str, dg.AssetIn]:

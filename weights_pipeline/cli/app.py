@@ -14,6 +14,7 @@ import os
 import sys
 from collections.abc import Sequence
 
+from weights_pipeline.cli import common
 from weights_pipeline.cli.commands import (
     allocations,
     allocator,
@@ -27,6 +28,7 @@ from weights_pipeline.cli.commands import (
     show,
     simulate,
 )
+from weights_pipeline.store.errors import StoreError
 
 COMMANDS = (show, explain, decide, books, allocations, run, check, simulate, ensemble, allocator, demo)
 """Every command, in the order in which help lists them; a new one is a file and an entry here."""
@@ -38,6 +40,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         code = options.command(options)
         sys.stdout.flush()
+    except StoreError as error:
+        common.stop(str(error), common.FAILED)
     except BrokenPipeError:
         # Whoever reads has seen enough (`weights check | head`); nothing may be written at exit either.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

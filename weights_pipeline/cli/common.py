@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 if TYPE_CHECKING:
     from weights_pipeline.books import Book
     from weights_pipeline.settings import Settings
-    from weights_pipeline.store.duckdb_store import DuckDBStore
+    from weights_pipeline.store.base import Store
 
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]
 
@@ -62,11 +62,11 @@ def settings() -> Settings:
         stop(str(error), INVALID)
 
 
-def store(where: Settings) -> DuckDBStore:
+def store(where: Settings) -> Store:
     """The store of this machine; it need not exist yet."""
-    from weights_pipeline.store.duckdb_store import DuckDBStore
+    from weights_pipeline.store import open_store
 
-    return DuckDBStore(where.store_path, lock_timeout=where.lock_timeout)
+    return open_store(where)
 
 
 def books(where: Settings) -> dict[str, Book]:
@@ -74,7 +74,7 @@ def books(where: Settings) -> dict[str, Book]:
     from weights_pipeline.books import BookError, load_books
 
     try:
-        return load_books(where.data / "books")
+        return load_books(where.data / "books", where.stage)
     except BookError as error:
         stop(str(error), INVALID)
 

@@ -1,8 +1,8 @@
 """The table of all metrics of all strategies, as of many sessions.
 
-Here belong which windows are measured, and where the build-up takes over. Here do not belong the formulas
-(``measures``, ``starter``), the window arithmetic (``windows``), the making of daily returns (``returns``), or
-anything that turns a metric into a weight.
+Here belong which windows are measured, where the build-up takes over, and where a person's figures take the place of
+measured ones. Here do not belong the formulas (``measures``, ``starter``), the window arithmetic (``windows``), the
+making of daily returns (``returns``), or anything that turns a metric into a weight.
 
 A metric at session d reads the sessions in (d − lookback, d] from the strategy's first activity on, and nothing else.
 """
@@ -37,7 +37,12 @@ FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]
 
-SOURCES = ("none", "live", "build_up", "starter")
+SOURCES = ("none", "live", "build_up", "starter", "manual")
+
+BY_HAND = ("annual_return", "max_drawdown", "calmar")
+"""Metrics that a person may give in place of the measured ones."""
+
+_KEY = ["as_of", "strategy", "metric"]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -185,6 +190,51 @@ def metrics_table(
         ordered by the first three.
     """
     return metrics_grid(history, as_of, lookback, parameters, **options).table()
+
+
+def given_by_hand(measured: pd.DataFrame, figures: Mapping[str, StarterMetrics]) -> pd.DataFrame:
+    """Metrics that a person gives of one date, in place of the measured ones.
+
+    Parameters
+    ----------
+    measured : DataFrame
+        Rows of :func:`metrics_table` of that date.
+    figures : mapping of str to StarterMetrics
+        Twelve-month figures by strategy; the ratio is taken as stated.
+
+    Returns
+    -------
+    DataFrame
+        Rows as those of `measured`, of all its strategies and of the metrics ``BY_HAND`` alone, with the source
+        ``manual``. A strategy without figures is null with the reason ``missing``.
+
+    Raises
+    ------
+    ValueError
+        Figures that were known only after the date.
+    """
+    name = measured["metric"].str.rsplit("_", n=1).str[0]
+    rows = measured[name.isin(BY_HAND)].reset_index(drop=True)
+    for strategy, given in sorted(figures.items()):
+        if given.known_from is not None and (rows["as_of"] < pd.Timestamp(given.known_from)).any():
+            raise ValueError(f"{strategy}: known_from: expected a day up to the date of the metrics, got {given.known_from}")
+    stated = {
+        (strategy, metric): value
+        for strategy, given in figures.items()
+        for metric, value in zip(
+            BY_HAND, (given.twelve_month_return, given.twelve_month_max_drawdown, given.calmar_ratio), strict=True
+        )
+    }
+    place = zip(rows["strategy"], name[name.isin(BY_HAND)], strict=True)
+    value = pd.Series([stated.get(each, np.nan) for each in place], index=rows.index, dtype=np.float64)
+    reason = texts(("", "missing"), value.isna().to_numpy(np.int8))
+    return rows.assign(value=value, reason=reason, source=SOURCES[-1])
+
+
+def with_given(measured: pd.DataFrame, given: pd.DataFrame) -> pd.DataFrame:
+    """Metrics with some rows in the place of measured ones of the same date, strategy and metric."""
+    both = pd.concat([given[measured.columns], measured], ignore_index=True)
+    return both.drop_duplicates(_KEY).sort_values(_KEY, ignore_index=True)
 
 
 def _windows(

@@ -52,7 +52,7 @@ class Sample:
         if not active_days_only:
             return returns, float(SESSIONS_PER_YEAR)
         some = self.active[live][:, chosen].any(axis=1)
-        return returns[some], SESSIONS_PER_YEAR * int(some.sum()) / max(len(some), 1)
+        return returns[some], SESSIONS_PER_YEAR * int(np.count_nonzero(some)) / max(len(returns), 1)
 
 
 def samples(

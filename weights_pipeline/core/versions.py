@@ -29,6 +29,8 @@ CONTENT = ("as_of", "effective_from", "strategy", *WEIGHTS, "metrics", "paramete
 """What sets one version apart from another of the same rebalance."""
 
 
+_METRIC_COLUMNS = ("as_of", "strategy", "metric", "value")
+
 CHANGES = ("ledger", "parameters", "metrics", "earlier weights", "code")
 """What may differ between two versions besides their weights."""
 
@@ -148,8 +150,8 @@ def additions(history: pd.DataFrame, computed: pd.DataFrame, stamp: Stamp) -> pd
         ``correction`` where a rebalance has a version already, ``initial`` for the first of all rebalances, and
         otherwise that of the run.
     """
-    held = _contents(newest_versions(history)) if len(history) else {}
     found = _contents(computed)
+    held = _contents(newest_versions(history[history["rebalance"].isin(found)]))
     new = [key for key in sorted(found) if found[key] != held.get(key)]
     number = int(history["version"].max()) if len(history) else 0
     reasons = {key: "correction" if key in held else stamp.reason for key in new}
@@ -201,6 +203,26 @@ def diff(old: pd.DataFrame, new: pd.DataFrame) -> Difference:
     )
 
 
+def changed_contents(documents: Mapping[str, str], old: str, new: str) -> list[str]:
+    """Names of contents in which two chains differ; see :func:`linked`."""
+    before, after = (
+        {name: content for contents in linked(documents, head).values() for name, content in contents.items()}
+        for head in (old, new)
+    )
+    return sorted(name for name in before.keys() | after.keys() if before.get(name) != after.get(name))
+
+
+def changed_keys(old: Any, new: Any, path: str = "") -> dict[str, tuple[Any, Any]]:
+    """Old and new value by path of keys, wherever two JSON documents differ; None where one has no such key."""
+    if old == new:
+        return {}
+    if not (isinstance(old, dict) and isinstance(new, dict)):
+        return {path: (old, new)}
+    keys = sorted(old.keys() | new.keys())
+    found = [changed_keys(old.get(key), new.get(key), f"{path}.{key}" if path else key) for key in keys]
+    return {where: values for each in found for where, values in each.items()}
+
+
 def unbroken(history: pd.DataFrame, final: pd.DataFrame) -> Finding:
     """Versions are numbered 1, 2, … without a gap, and the newest of each rebalance is what is stored, to the bit.
 
@@ -249,11 +271,11 @@ def metrics_read(metrics: pd.DataFrame, reads: Collection[str]) -> pd.DataFrame:
         ``as_of``, ``strategy`` and ``metrics``: JSON by metric with its window, null where it could not be measured.
     """
     read = metrics[metrics["metric"].str.rsplit("_", n=1).str[0].isin(list(reads))]
-    found = [
-        (*key, canonical({m: None if v != v else v for m, v in zip(rows["metric"], rows["value"], strict=True)}))
-        for key, rows in read.sort_values("metric").groupby(["as_of", "strategy"])
-    ]
-    return pd.DataFrame(found, columns=["as_of", "strategy", "metrics"])
+    found: dict[tuple[pd.Timestamp, str], dict[str, float | None]] = {}
+    for as_of, strategy, metric, value in zip(*(read[name] for name in _METRIC_COLUMNS), strict=True):
+        found.setdefault((as_of, strategy), {})[metric] = None if value != value else value
+    spelled = [(*key, canonical(values)) for key, values in found.items()]
+    return pd.DataFrame(spelled, columns=["as_of", "strategy", "metrics"])
 
 
 def set_metrics_read(targets: pd.DataFrame, sets: pd.DataFrame) -> pd.DataFrame:
@@ -293,12 +315,19 @@ def digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def link(contents: Mapping[str, str], previous: str | None) -> str:
-    """Document that adds contents, each a name and the hash of what it holds, to those of the documents before it.
+def link(of: str, contents: Mapping[str, str], previous: str | None) -> str:
+    """Document that adds contents to those of the documents before it; its own hash is one of everything up to it.
 
-    Its own hash is one of everything up to it, and equal for equal beginnings.
+    Parameters
+    ----------
+    of
+        What the contents are of, such as a month.
+    contents
+        Hash of each by its name.
+    previous
+        Hash of the document before; None for the first.
     """
-    return canonical({"contents": contents, "previous": previous})
+    return canonical({"of": of, "contents": contents, "previous": previous})
 
 
 def chain(contents: Mapping[str, Mapping[str, str]]) -> tuple[dict[str, str], dict[str, str]]:
@@ -319,27 +348,27 @@ def chain(contents: Mapping[str, Mapping[str, str]]) -> tuple[dict[str, str], di
     heads, documents = dict[str, str](), dict[str, str]()
     previous = None
     for month, own in contents.items():
-        text = link(own, previous)
+        text = link(month, own, previous)
         heads[month] = previous = digest(text)
         documents[previous] = text
     return heads, documents
 
 
-def linked(documents: Mapping[str, str], head: str) -> dict[str, str]:
-    """All contents from the first document of a chain up to ``head``.
+def linked(documents: Mapping[str, str], head: str) -> dict[str, dict[str, str]]:
+    """All contents from the first document of a chain up to ``head``, by what they are of.
 
     Raises
     ------
     ValueError
         A document is missing, or is not what its hash says.
     """
-    found: list[dict[str, str]] = []
+    found: list[tuple[str, dict[str, str]]] = []
     place: str | None = head
     while place is not None:
         document = json.loads(intact(documents, place))
-        found.append(document["contents"])
+        found.append((document["of"], document["contents"]))
         place = document["previous"]
-    return {name: content for contents in reversed(found) for name, content in contents.items()}
+    return dict(reversed(found))
 
 
 def intact(documents: Mapping[str, str], key: str) -> str:
@@ -374,11 +403,11 @@ def running_digests(rows: pd.DataFrame, time_column: str, dates: pd.DatetimeInde
     Returns
     -------
     list of str
-        One digest per date. It covers names and values; the type of a number is no part of it.
+        One digest per date. It covers names and values; neither the order of columns nor the type of a number.
     """
-    cells = _Cells(rows)
+    cells = _Cells(rows[sorted(rows.columns)])
     days = rows[time_column].to_numpy(dtype="datetime64[us]")
-    edges = [0, *(np.flatnonzero(days[1:] != days[:-1]) + 1).tolist(), len(days)] if len(days) else [0]
+    edges = _edges(days)
     running, found, session = hashlib.sha256(cells.names), list[str](), 0
     for date in dates.to_numpy(dtype="datetime64[us]"):
         while session + 1 < len(edges) and days[edges[session]] <= date:
@@ -392,8 +421,13 @@ def _contents(rows: pd.DataFrame) -> dict[str, bytes]:
     """Digest of the content of each rebalance."""
     ordered = rows.sort_values(["rebalance", "strategy"], ignore_index=True)
     cells, keys = _Cells(ordered[list(CONTENT)]), ordered["rebalance"].to_numpy(dtype=object)
-    edges = [0, *(np.flatnonzero(keys[1:] != keys[:-1]) + 1).tolist(), len(keys)]
+    edges = _edges(keys)
     return {keys[start]: hashlib.sha256(cells.between(start, stop)).digest() for start, stop in pairwise(edges)}
+
+
+def _edges(values: np.ndarray[Any, Any]) -> list[int]:
+    """Where each run of equal values begins, and where the last one ends."""
+    return [0, *(np.flatnonzero(values[1:] != values[:-1]) + 1).tolist(), len(values)] if len(values) else [0]
 
 
 class _Cells:

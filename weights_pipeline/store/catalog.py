@@ -47,6 +47,7 @@ TRADE_LEDGER = Table(
     key=("session", "strategy", "lot_id"),
     time_column="session",
     may_be_empty=True,
+    kept=True,
 )
 
 OPEN_LOTS = Table(
@@ -68,6 +69,7 @@ OPEN_LOTS = Table(
     key=("snapshot", "strategy", "lot_id"),
     time_column="snapshot",
     may_be_empty=True,
+    kept=True,
 )
 
 REJECTED_LOTS = Table(
@@ -109,6 +111,7 @@ GIVEN_RETURNS = Table(
     key=("session", "strategy"),
     time_column="session",
     may_be_empty=True,
+    kept=True,
 )
 
 STRATEGY_RETURNS = Table(
@@ -144,6 +147,7 @@ MARKET_REGIME = Table(
     key=("session",),
     time_column="session",
     may_be_empty=True,
+    kept=True,
 )
 
 METRICS = Table(
@@ -155,7 +159,7 @@ METRICS = Table(
         Column("metric", TEXT, "Metric with its window, such as calmar_12m."),
         Column("value", FLOAT, "Fractions, ratios or counts; null where not measurable.", nullable=True),
         Column("reason", TEXT, "Why the value is null; empty when measured."),
-        Column("source", TEXT, "live, build_up (live blended with starter metrics), starter, or none."),
+        Column("source", TEXT, "live, build_up (live blended with starter metrics), starter, manual, or none."),
     ),
     key=("as_of", "strategy", "metric"),
     time_column="as_of",
@@ -164,6 +168,7 @@ METRICS = Table(
 _BOUNDS = (
     Column("lower", FLOAT, "Floor of the weight: floor multiple of base."),
     Column("upper", FLOAT, "Cap of the weight: cap multiple of base."),
+    Column("slack", FLOAT, "How far below gross the weights of the date may stay; 0 where they add up to it."),
 )
 _BASE = Column("base", FLOAT, "Base weight, from the book.")
 
@@ -214,6 +219,7 @@ ENSEMBLE_WEIGHTS = Table(
     key=("as_of", "weight_set", "strategy"),
     time_column="as_of",
     gate=lambda frame: weight_violations(frame, "target", by=("as_of", "weight_set")),
+    kept=True,
 )
 
 ENSEMBLE_UPDATES = Table(
@@ -224,6 +230,7 @@ ENSEMBLE_UPDATES = Table(
     time_column=None,
     may_be_empty=True,
     gate=lambda frame: weight_violations(frame, "target", by=("as_of", "weight_set")),
+    kept=True,
 )
 
 REALIZED_WEIGHTS = Table(
@@ -365,6 +372,103 @@ ALLOCATOR_AUDIT = Table(
     time_column="as_of",
 )
 
+WEIGHT_HISTORY = Table(
+    name="weight_history",
+    description="Every version of every rebalance's weights: what was in force when, and since when that was known.",
+    columns=(
+        Column("version", INTEGER, "Number of the version, from 1 without a gap."),
+        Column("rebalance", TEXT, "Partition of the book that the version is of."),
+        _AS_OF,
+        _EFFECTIVE,
+        Column("recorded_at", TIMESTAMP, "Instant of the run that added the version, UTC."),
+        Column("reason", TEXT, "initial, scheduled, manual, backfill or correction."),
+        Column("comment", TEXT, "What whoever started the run had to say."),
+        Column("run_id", TEXT, "The run that added the version."),
+        _STRATEGY,
+        _BASE,
+        Column("previous", FLOAT, "Weight that the step started from."),
+        Column("target", FLOAT, "Target weight."),
+        Column("realized", FLOAT, "Weight after the step."),
+        Column("final", FLOAT, "Weight to trade."),
+        Column("metrics", TEXT, "What the method read of the strategy, JSON."),
+        Column("parameters_hash", TEXT, "Of everything without a date that determines weights; a document."),
+        Column("ledger_hash", TEXT, "Of everything in the ledger that is dated up to the as-of session."),
+        Column("state_hash", TEXT, "Of the contents that the store held of the ledger; the last document of a chain."),
+        Column("code_version", TEXT, "Release, and a hash of the science."),
+    ),
+    key=("version", "strategy"),
+    time_column=None,
+)
+
+WEIGHT_DOCUMENTS = Table(
+    name="weight_documents",
+    description="What versions of weights refer to by hash: parameters, capital, prices, contents of the ledger.",
+    columns=(
+        Column("hash", TEXT, "SHA-256 of the document."),
+        Column("document", TEXT, "JSON in one spelling."),
+    ),
+    key=("hash",),
+    time_column=None,
+)
+
+_METHOD = Column("method", TEXT, "Name of the method in the comparison.")
+_WINDOW = Column("window", INTEGER, "Number of the window, from 0.")
+
+COMPARISON = Table(
+    name="comparison",
+    description="What methods earned out of sample, on the same sessions and after fees.",
+    columns=(
+        _METHOD,
+        Column("sessions", INTEGER, "Sessions out of sample."),
+        Column("first", DATE, "First of them."),
+        Column("last", DATE, "Last of them."),
+        Column("cagr", FLOAT, "Annual return.", nullable=True),
+        Column("volatility", FLOAT, "Annual volatility.", nullable=True),
+        Column("sharpe", FLOAT, "Sharpe ratio.", nullable=True),
+        Column("max_drawdown", FLOAT, "Maximum drawdown, positive.", nullable=True),
+        Column("calmar", FLOAT, "Annual return over maximum drawdown.", nullable=True),
+        Column("cagr_before_fees", FLOAT, "Annual return of the same weights without fees.", nullable=True),
+        Column("worst_month", FLOAT, "Smallest return of a calendar month."),
+        Column("mean_gross", FLOAT, "Mean sum of the weights in force."),
+        Column("turnover_per_year", FLOAT, "One-way turnover a year.", nullable=True),
+        Column("fees_per_year", FLOAT, "Fees a year, a fraction of capital.", nullable=True),
+        Column("nulls", TEXT, "What is null, and why."),
+    ),
+    key=("method",),
+    time_column=None,
+)
+
+WALK_FORWARD_WINDOWS = Table(
+    name="walk_forward_windows",
+    description="Windows split by date: what weights were chosen on, and what they were judged on.",
+    columns=(
+        _WINDOW,
+        Column("train_first", DATE, "First session in sample."),
+        Column("train_last", DATE, "Last session in sample; nothing after it was used."),
+        Column("test_first", DATE, "First session out of sample."),
+        Column("test_last", DATE, "Last session out of sample."),
+        Column("sessions", INTEGER, "Sessions out of sample."),
+    ),
+    key=("window",),
+    time_column=None,
+)
+
+WALK_FORWARD_WEIGHTS = Table(
+    name="walk_forward_weights",
+    description="Weights of every method in every window.",
+    columns=(_METHOD, _WINDOW, _AS_OF, _EFFECTIVE, _STRATEGY, Column("weight", FLOAT, "Weight in force.")),
+    key=("method", "window", "strategy"),
+    time_column=None,
+)
+
+WALK_FORWARD_RETURNS = Table(
+    name="walk_forward_returns",
+    description="Daily returns of every method out of sample, after fees.",
+    columns=(_SESSION, _METHOD, Column("daily_return", FLOAT, "Return of the session, a fraction.", nullable=True)),
+    key=("session", "method"),
+    time_column=None,
+)
+
 TABLES: dict[str, Table] = {
     table.name: table
     for table in (
@@ -387,6 +491,12 @@ TABLES: dict[str, Table] = {
         DAILY_WEIGHTS,
         ALLOCATOR_SUMMARY,
         ALLOCATOR_AUDIT,
+        WEIGHT_HISTORY,
+        WEIGHT_DOCUMENTS,
+        COMPARISON,
+        WALK_FORWARD_WINDOWS,
+        WALK_FORWARD_WEIGHTS,
+        WALK_FORWARD_RETURNS,
     )
 }
 """All tables by name."""

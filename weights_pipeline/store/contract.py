@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import datetime as dt
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 
+from weights_pipeline.store.errors import ContractError, GateError, SchemaMigrationError
+from weights_pipeline.store.errors import StoreError as StoreError
 from weights_pipeline.store.tables import PARTITION_COLUMN, Column, Table, Type
 
 _ARROW = {
@@ -26,26 +29,6 @@ _ARROW = {
     Type.TIMESTAMP: pa.timestamp("us"),
 }
 _ROWS_SHOWN = 5
-
-
-class StoreError(Exception):
-    """A store refused or could not do what was asked. The message says what, where and what to do."""
-
-
-class ContractError(StoreError):
-    """A frame does not meet its table's definition; nothing was written."""
-
-
-class GateError(ContractError):
-    """Rows break a hard limit; nothing was written."""
-
-
-class MissingPartitionError(StoreError):
-    """An upstream partition that is needed was never materialised, or only while it was still open."""
-
-
-class SchemaMigrationError(StoreError):
-    """The stored table differs from its definition in a way that only a person can decide about."""
 
 
 @dataclass(frozen=True)
@@ -85,12 +68,82 @@ class PartitionRecord:
     recorded_at: dt.datetime
 
 
+def arrow_type(kind: str) -> pa.DataType:
+    """Arrow type of a column type as its definition spells it."""
+    return _ARROW[Type(kind)]
+
+
 def arrow_schema(table: Table) -> pa.Schema:
     """Arrow schema of the stored columns, the partition column first where the table has partitions."""
     fields = [pa.field(c.name, _ARROW[c.type], nullable=c.nullable) for c in table.columns]
     if table.time_column is not None:
         fields.insert(0, pa.field(PARTITION_COLUMN, pa.string(), nullable=False))
     return pa.schema(fields)
+
+
+def selection(table: Table, columns: Sequence[str] | None) -> pa.Schema:
+    """Arrow schema of the columns that a reader asks for: all of the definition's when None.
+
+    Raises
+    ------
+    ContractError
+        The definition has no such column.
+    """
+    known = arrow_schema(table)
+    names = table.column_names() if columns is None else columns
+    if unknown := [name for name in names if name not in known.names]:
+        raise ContractError(f"{table.name}: unknown columns {unknown}, expected some of {known.names}")
+    return pa.schema([known.field(name) for name in names])
+
+
+def no_rows(table: Table, columns: Sequence[str] | None = None) -> pd.DataFrame:
+    """No rows, with the columns that a reader asks for."""
+    return to_frame(selection(table, columns).empty_table())
+
+
+def added_columns(where: str, table: Table, found: Mapping[str, tuple[str, bool]]) -> list[Column]:
+    """Nullable columns of a definition that a stored table lacks, to be added to it.
+
+    Parameters
+    ----------
+    where
+        Schema and table, for the message.
+    table
+        The definition.
+    found
+        Type and nullability of each stored column.
+
+    Raises
+    ------
+    SchemaMigrationError
+        Anything else differs; that is for a person to migrate.
+    """
+    wanted = {*table.column_names(), PARTITION_COLUMN}
+    problems = [
+        f"column {c.name!r} is {found[c.name][0]}, the definition says {c.type.value}"
+        for c in table.columns
+        if c.name in found and found[c.name][0] != c.type.value
+    ]
+    problems += [
+        f"column {name!r} is NOT NULL in the store and unknown to the definition"
+        for name, (_, nullable) in found.items()
+        if name not in wanted and not nullable
+    ]
+    problems += [
+        f"column {c.name!r} is NOT NULL in the store, the definition lets it be null"
+        for c in table.columns
+        if c.nullable and c.name in found and not found[c.name][1]
+    ]
+    added = [c for c in table.columns if c.name not in found]
+    problems += [f"column {c.name!r} is missing and not nullable" for c in added if not c.nullable]
+    if (table.time_column is not None) != (PARTITION_COLUMN in found):
+        problems.append("it is partitioned in one of the two and not in the other")
+    if problems:
+        raise SchemaMigrationError(
+            f"{where} needs a migration: {'; '.join(problems)}. "
+            f"Alter the table, or drop it and materialise its partitions again; nothing was written."
+        )
+    return added
 
 
 def prepare(frame: pd.DataFrame, table: Table, windows: Sequence[Window]) -> pa.Table:
@@ -134,24 +187,66 @@ def prepare(frame: pd.DataFrame, table: Table, windows: Sequence[Window]) -> pa.
         raise GateError(f"{where}: {len(broken)} rows break a hard limit; nothing was written:\n{_excerpt(broken)}")
     order = ([PARTITION_COLUMN] if table.time_column is not None else []) + list(table.key)
     typed = typed.sort_values(order, kind="stable", ignore_index=True)
-    return pa.Table.from_pandas(typed, schema=arrow_schema(table), preserve_index=False, safe=True)
+    stored = pa.Table.from_pandas(typed, schema=arrow_schema(table), preserve_index=False, safe=True)
+    # What pandas writes of itself into a schema differs between its versions and would follow the rows around.
+    return stored.replace_schema_metadata(None)
+
+
+def partition_slices(stored: pa.Table, table: Table, keys: Sequence[str]) -> dict[str, pa.Table]:
+    """Rows of each partition of a table in stored form (key ``""`` for an unpartitioned table), without a copy."""
+    if table.time_column is None:
+        return {"": stored}
+    partition = stored.column(PARTITION_COLUMN).to_numpy(zero_copy_only=False)
+    result = {}
+    for key in keys:
+        first, last = np.searchsorted(partition, [key, key + "\0"])
+        result[key] = stored.slice(first, last - first)
+    return result
 
 
 def content_hashes(stored: pa.Table, table: Table, keys: Sequence[str]) -> dict[str, tuple[int, str]]:
     """Row count and SHA-256 of the content of each partition (key ``""`` for an unpartitioned table).
 
     The hash covers column names, types and values in storage order and nothing else, so equal content has equal
-    hashes whatever the run, the file layout or the size of the range it was written in.
+    hashes whatever the run, the store, the file layout or the size of the range it was written in.
     """
-    if table.time_column is None:
-        return {"": (stored.num_rows, _digest(stored))}
-    partition = stored.column(PARTITION_COLUMN).to_numpy(zero_copy_only=False)
-    result = {}
-    for key in keys:
-        first, last = np.searchsorted(partition, [key, key + "\0"])
-        part = stored.slice(first, last - first)
-        result[key] = (part.num_rows, _digest(part))
-    return result
+    slices = partition_slices(stored, table, keys)
+    return {key: (part.num_rows, content_hash(part)) for key, part in slices.items()}
+
+
+def partition_records(
+    stored: pa.Table, table: Table, keys: Sequence[str], run_id: str, recorded_at: dt.datetime
+) -> list[PartitionRecord]:
+    """What is recorded about a write of rows in stored form; the zone-aware instant becomes UTC."""
+    written_at = recorded_at.astimezone(dt.UTC).replace(tzinfo=None)
+    return [
+        PartitionRecord(key, rows, content, run_id, written_at)
+        for key, (rows, content) in content_hashes(stored, table, keys).items()
+    ]
+
+
+def content_hash(part: pa.Table) -> str:
+    """SHA-256 of rows in stored form; see :func:`content_hashes`."""
+    digest = hashlib.sha256()
+    for field, column in zip(part.schema, part.columns, strict=True):
+        digest.update(f"{field.name}:{field.type};".encode())
+        values = column.to_numpy(zero_copy_only=False)
+        if values.dtype.kind == "O":
+            digest.update("\x1f".join("\x00" if v is None else str(v) for v in values).encode())
+        else:
+            digest.update(np.ascontiguousarray(values).tobytes())
+    return digest.hexdigest()
+
+
+def is_content(part: pa.Table, expected: str) -> bool:
+    """Whether rows in stored form are of a content; columns added since they were written are null, and not in it."""
+    nulls = [f.name for f, column in zip(part.schema, part.columns, strict=True) if column.null_count == part.num_rows]
+    added = [name for name in nulls if part.schema.field(name).nullable]
+    return any(
+        content_hash(part.drop_columns(list(left_out))) == expected
+        for number in range(len(added) + 1)
+        for left_out in combinations(added, number)
+    )
 
 
 def to_frame(stored: pa.Table) -> pd.DataFrame:
@@ -251,18 +346,6 @@ def _check_empty(frame: pd.DataFrame, table: Table, windows: Sequence[Window], w
             f"{where}: no rows for {', '.join(vacant[:_ROWS_SHOWN])} ({len(vacant)} in all), where rows are due; "
             f"nothing was written. Check that the inputs cover them."
         )
-
-
-def _digest(part: pa.Table) -> str:
-    digest = hashlib.sha256()
-    for field, column in zip(part.schema, part.columns, strict=True):
-        digest.update(f"{field.name}:{field.type};".encode())
-        values = column.to_numpy(zero_copy_only=False)
-        if values.dtype.kind == "O":
-            digest.update("\x1f".join("\x00" if v is None else str(v) for v in values).encode())
-        else:
-            digest.update(np.ascontiguousarray(values).tobytes())
-    return digest.hexdigest()
 
 
 def _excerpt(frame: pd.DataFrame) -> str:

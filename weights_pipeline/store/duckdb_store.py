@@ -1,8 +1,8 @@
 """The embedded store: one DuckDB file, shared by many processes, one schema per book.
 
 Here belongs what is particular to DuckDB: connections and their lock, transactions, table creation, the manifest of
-written partitions. It does not import Dagster (nor, until a frame is asked for, pandas), so that read-only commands
-start fast.
+written partitions. What every store does is in ``base``. It does not import Dagster (nor, until a frame is asked for,
+pandas), so that read-only commands start fast.
 
 A DuckDB file is open either in one writing process or in any number of reading ones. Every connection here is
 therefore short, reads are read-only, and whoever meets a lock waits with jitter up to ``lock_timeout`` seconds.
@@ -14,15 +14,16 @@ import datetime as dt
 import random
 import threading
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import duckdb
 
-from weights_pipeline.store.tables import PARTITION_COLUMN, Table
+from weights_pipeline.store.errors import StoreLockedError as StoreLockedError
+from weights_pipeline.store.tables import PARTITION_COLUMN, Column, Table, Type
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -30,14 +31,21 @@ if TYPE_CHECKING:
 
     from weights_pipeline.store.contract import PartitionRecord, Window
 
-_MANIFEST = "store.partitions"
-_MANIFEST_DDL = f"""
+MANIFEST = "store.partitions"
+MANIFEST_DDL = f"""
 CREATE SCHEMA IF NOT EXISTS store;
-CREATE TABLE IF NOT EXISTS {_MANIFEST} (
+CREATE TABLE IF NOT EXISTS {MANIFEST} (
     table_schema VARCHAR NOT NULL, table_name VARCHAR NOT NULL, partition_key VARCHAR NOT NULL,
     row_count BIGINT NOT NULL, content_hash VARCHAR NOT NULL,
     run_id VARCHAR NOT NULL, recorded_at TIMESTAMP NOT NULL
 )"""
+_ARCHIVE = "store"
+"""Schema of the tables ``"SCHEMA.TABLE"`` of rows that others have taken the place of."""
+
+NOTHING_YET = "store {} does not exist: nothing has been materialised yet. Run `weights run` first."
+
+# A reading connection answers questions about the store and nothing else, whoever wrote the question.
+_CONFINED = {"enable_external_access": "false", "python_enable_replacements": "false", "lock_configuration": "true"}
 
 # Within one process DuckDB refuses a read-only and a writing connection to the same file at the same time.
 _PROCESS_LOCK = threading.RLock()
@@ -53,8 +61,8 @@ class _Reading(threading.local):
 _READING = _Reading()
 
 
-class StoreLockedError(Exception):
-    """Another process held the file for longer than the time-out."""
+Columns = Mapping[str, tuple[str, bool]]
+"""Type and nullability of each stored column, in storage order."""
 
 
 def quoted(identifier: str) -> str:
@@ -64,33 +72,31 @@ def quoted(identifier: str) -> str:
 
 @dataclass(frozen=True)
 class DuckDBStore:
-    """A DuckDB file of partitioned tables.
+    """A DuckDB file of partitioned tables; see :class:`~weights_pipeline.store.base.Store` for what it does.
 
     Parameters
     ----------
     path
         The database file; created, with its folder, by the first write.
     lock_timeout
-        Seconds to wait for other processes before giving up with :class:`StoreLockedError`.
+        Seconds to wait for other processes before giving up with
+        :class:`~weights_pipeline.store.errors.StoreLockedError`.
     """
 
     path: Path
     lock_timeout: float = 120.0
     _pauses: random.Random = field(default_factory=random.Random, repr=False, compare=False)
 
-    @contextmanager
-    def reading(self) -> Iterator[duckdb.DuckDBPyConnection]:
-        """Yield a read-only connection, closed on leaving whatever happens.
+    @property
+    def location(self) -> str:
+        """Path of the file."""
+        return str(self.path)
 
-        Raises
-        ------
-        FileNotFoundError
-            Nothing has been materialised into this store yet.
-        """
+    @contextmanager
+    def reading(self, tables: Collection[tuple[str, str]] | None = None) -> Iterator[duckdb.DuckDBPyConnection]:
+        """Yield a read-only connection to the file, whichever tables are asked for."""
         if not self.path.exists():
-            raise FileNotFoundError(
-                f"store {self.path} does not exist: nothing has been materialised yet. Run `weights run` first."
-            )
+            raise FileNotFoundError(NOTHING_YET.format(self.path))
         held = _READING.connections
         if self.path in held:
             yield held[self.path]
@@ -104,7 +110,7 @@ class DuckDBStore:
 
     @contextmanager
     def view(self) -> Iterator[None]:
-        """Let all reads inside share one connection: they see one state of the store, and opening it is paid once."""
+        """Let all reads inside share one connection: they see one state of the whole file."""
         if not self.path.exists():
             yield
             return
@@ -134,34 +140,16 @@ class DuckDBStore:
         run_id: str,
         recorded_at: dt.datetime,
     ) -> list[PartitionRecord]:
-        """Replace partitions (or an unpartitioned table) in one transaction.
+        """Replace partitions in one transaction.
 
         The frame is validated, sorted and hashed before the file is opened, so the lock is held for the database's
         own work only.
-
-        Parameters
-        ----------
-        schema, table, frame, windows
-            Where to, by which definition, which rows, for which partitions.
-        run_id, recorded_at
-            Recorded in the manifest beside row count and content hash; the instant is zone-aware.
-
-        Returns
-        -------
-        list of PartitionRecord
-
-        Raises
-        ------
-        weights_pipeline.store.contract.ContractError
-            The frame does not meet the definition. Nothing was written.
-        weights_pipeline.store.contract.SchemaMigrationError
-            The stored table cannot be brought to the definition by adding nullable columns.
         """
-        from weights_pipeline.store.contract import prepare
+        from weights_pipeline.store.contract import partition_records, prepare
 
         stored = prepare(frame, table, windows)
         keys = [w.key for w in windows] or [""]
-        records = _records(stored, table, keys, run_id, recorded_at)
+        records = partition_records(stored, table, keys, run_id, recorded_at)
         with self.writing() as connection:
             _replace(connection, schema, table, stored, records)
         return records
@@ -175,36 +163,15 @@ class DuckDBStore:
         run_id: str,
         recorded_at: dt.datetime,
     ) -> PartitionRecord:
-        """Change an unpartitioned table; rows are read and written back in one transaction.
-
-        Nobody else writes between the two, so that of two updates at once neither loses what the other has changed.
-
-        Parameters
-        ----------
-        schema, table
-            Which table; it is created where it is missing.
-        change
-            From the rows stored (none where it is missing) to the rows to store instead, as :meth:`write` takes them.
-        run_id, recorded_at
-            See :meth:`write`.
-
-        Returns
-        -------
-        PartitionRecord
-
-        Raises
-        ------
-        weights_pipeline.store.contract.ContractError, weights_pipeline.store.contract.SchemaMigrationError
-            See :meth:`write`. Nothing was written.
-        """
-        from weights_pipeline.store.contract import prepare
+        """Read and write back in one transaction."""
+        from weights_pipeline.store.contract import no_rows, partition_records, prepare
 
         with self.writing() as connection:
             # Inside a transaction a query may not fail.
             found = _columns(connection, schema, table.name)
-            rows = _rows(connection, schema, table, stored=found) if found else _no_rows(table, None)
+            rows = _rows(connection, schema, table, stored=found) if found else no_rows(table)
             stored = prepare(change(rows), table, ())
-            records = _records(stored, table, [""], run_id, recorded_at)
+            records = partition_records(stored, table, [""], run_id, recorded_at)
             _replace(connection, schema, table, stored, records)
         return records[0]
 
@@ -216,25 +183,42 @@ class DuckDBStore:
         *,
         columns: Sequence[str] | None = None,
     ) -> pd.DataFrame:
-        """Rows of the given partitions (all of them when None), ordered by key.
+        """Rows of the given partitions, in one query."""
+        from weights_pipeline.store.contract import no_rows, selection
 
-        A table or partition that does not exist yields no rows: whether that is an error is the caller's question,
-        answered from :meth:`partitions`.
-        """
+        selection(table, columns)
         if not self.path.exists():
-            return _no_rows(table, columns)
+            return no_rows(table, columns)
         with self.reading() as connection:
             # Asking the catalogue first would cost more than the rows.
             try:
                 return _rows(connection, schema, table, keys, columns)
             except duckdb.CatalogException:
-                return _no_rows(table, columns)
+                return no_rows(table, columns)
             except duckdb.BinderException:
                 found = _columns(connection, schema, table.name)
                 return _rows(connection, schema, table, keys, columns, found)
 
+    def read_known(self, schema: str, table: Table, contents: Mapping[str, str]) -> pd.DataFrame:
+        """Rows from the table itself where they are still in it, otherwise from the archive beside it."""
+        from weights_pipeline.store.contract import is_content, no_rows, partition_slices, to_frame
+        from weights_pipeline.store.errors import DamagedError
+
+        if not contents or not self.path.exists():
+            return no_rows(table)
+        with self.reading() as connection:
+            stored = _known(connection, schema, table, contents)
+        for key, part in partition_slices(stored, table, list(contents)).items():
+            if not is_content(part, contents[key]):
+                raise DamagedError(
+                    f"{self.path}: {schema}.{table.name} {key}: rows of the content {contents[key]} are not in the "
+                    f"store any more, or not as they were written; they were not used. Restore a backup of the file."
+                )
+        ordered = stored.sort_by([(name, "ascending") for name in table.key])
+        return to_frame(ordered.select(table.column_names()))
+
     def partitions(self, schema: str, table_name: str) -> dict[str, PartitionRecord]:
-        """Return the manifest of one table: what was written under each partition key, by which run, and when."""
+        """Return the manifest of one table."""
         from weights_pipeline.store.contract import PartitionRecord
 
         if not self.path.exists():
@@ -243,12 +227,20 @@ class DuckDBStore:
             try:
                 rows = connection.execute(
                     "SELECT partition_key, row_count, content_hash, run_id, recorded_at "  # noqa: S608
-                    f"FROM {_MANIFEST} WHERE table_schema = ? AND table_name = ? ORDER BY partition_key",
+                    f"FROM {MANIFEST} WHERE table_schema = ? AND table_name = ? ORDER BY partition_key",
                     [schema, table_name],
                 ).fetchall()
             except duckdb.CatalogException:
                 return {}
         return {row[0]: PartitionRecord(*row) for row in rows}
+
+    def tables(self) -> list[tuple[str, str]]:
+        """Every table of the file but the manifest."""
+        with self.reading() as connection:
+            return connection.execute(
+                "SELECT schema_name, table_name FROM duckdb_tables() "
+                "WHERE database_name = current_database() AND schema_name <> 'store' ORDER BY ALL"
+            ).fetchall()
 
     @contextmanager
     def _connected(self, *, read_only: bool) -> Iterator[duckdb.DuckDBPyConnection]:
@@ -268,7 +260,7 @@ class DuckDBStore:
         pause = 0.01
         while True:
             try:
-                return duckdb.connect(str(self.path), read_only=read_only)
+                return duckdb.connect(str(self.path), read_only=read_only, config=dict(_CONFINED) if read_only else {})
             except duckdb.IOException as error:
                 if "lock" not in str(error).lower():
                     raise
@@ -282,8 +274,8 @@ class DuckDBStore:
                 pause = min(pause * 1.5, 0.25)
 
 
-def _columns(connection: duckdb.DuckDBPyConnection, schema: str, table: str) -> dict[str, tuple[str, bool]]:
-    """Type and nullability of each column of a stored table; empty where there is no such table."""
+def _columns(connection: duckdb.DuckDBPyConnection, schema: str, table: str) -> Columns:
+    """Columns of a stored table; none where there is no such table."""
     rows = connection.execute(
         "SELECT column_name, data_type, is_nullable FROM duckdb_columns() "
         "WHERE database_name = current_database() AND schema_name = ? AND table_name = ?",
@@ -306,7 +298,8 @@ def _rows(
     names = list(columns) if columns is not None else table.column_names()
     # A nullable column added to the definition since the file was written reads as null.
     known = names if stored is None else stored
-    selected = ", ".join(quoted(n) if n in known else f"NULL AS {quoted(n)}" for n in names)
+    kinds = {c.name: c.type.value for c in table.columns}
+    selected = ", ".join(quoted(n) if n in known else f"NULL::{kinds[n]} AS {quoted(n)}" for n in names)
     query = f"SELECT {selected} FROM {quoted(schema)}.{quoted(table.name)}"  # noqa: S608 - quoted identifiers
     parameters: list[Any] = []
     if keys is not None:
@@ -314,26 +307,6 @@ def _rows(
         parameters.append(list(keys))
     query += " ORDER BY " + ", ".join(map(quoted, table.key))
     return to_frame(connection.sql(query, params=parameters).to_arrow_table())
-
-
-def _no_rows(table: Table, columns: Sequence[str] | None) -> pd.DataFrame:
-    from weights_pipeline.store.contract import arrow_schema, to_frame
-
-    names = list(columns) if columns is not None else table.column_names()
-    return to_frame(arrow_schema(table).empty_table().select(names))
-
-
-def _records(
-    stored: pa.Table, table: Table, keys: Sequence[str], run_id: str, recorded_at: dt.datetime
-) -> list[PartitionRecord]:
-    """What the manifest says of rows in stored form."""
-    from weights_pipeline.store.contract import PartitionRecord, content_hashes
-
-    written_at = recorded_at.astimezone(dt.UTC).replace(tzinfo=None)
-    return [
-        PartitionRecord(key, rows, content, run_id, written_at)
-        for key, (rows, content) in content_hashes(stored, table, keys).items()
-    ]
 
 
 def _replace(
@@ -344,10 +317,12 @@ def _replace(
     records: Sequence[PartitionRecord],
 ) -> None:
     """Put rows in the place of those of the same partitions, and their records in the manifest."""
-    connection.execute(_MANIFEST_DDL).fetchall()
+    connection.execute(MANIFEST_DDL).fetchall()
     _ensure_table(connection, schema, table)
     keys = [r.key for r in records]
     name = f"{quoted(schema)}.{quoted(table.name)}"
+    if table.kept:
+        _archive(connection, schema, table, {r.key: r.content_hash for r in records})
     if table.time_column is None:
         connection.execute(f"DELETE FROM {name}").fetchall()  # noqa: S608 - quoted identifiers
     else:
@@ -357,12 +332,12 @@ def _replace(
         ).fetchall()
     _insert(connection, name, stored)
     connection.execute(
-        f"DELETE FROM {_MANIFEST} WHERE table_schema = ? AND table_name = ? "  # noqa: S608
+        f"DELETE FROM {MANIFEST} WHERE table_schema = ? AND table_name = ? "  # noqa: S608
         "AND partition_key IN (SELECT unnest(?))",
         [schema, table.name, keys],
     ).fetchall()
     connection.execute(
-        f"INSERT INTO {_MANIFEST} SELECT ?, ?, unnest(?), unnest(?), unnest(?), ?, ?",
+        f"INSERT INTO {MANIFEST} SELECT ?, ?, unnest(?), unnest(?), unnest(?), ?, ?",
         [
             schema,
             table.name,
@@ -375,40 +350,91 @@ def _replace(
     ).fetchall()
 
 
+def _archive(connection: duckdb.DuckDBPyConnection, schema: str, table: Table, coming: Mapping[str, str]) -> None:
+    """Keep rows whose place other content is about to take, each content once, in a table beside the manifest."""
+    held = _content_hashes(connection, schema, table, coming)
+    leaving = {key: content for key, content in held.items() if content != coming[key]}
+    if not leaving:
+        return
+    content = Column("content_hash", Type.TEXT, "Hash of the content that the row is of.")
+    archive = replace(table, name=f"{schema}.{table.name}", columns=(content, *table.columns))
+    _ensure_table(connection, _ARCHIVE, archive)
+    kept, own = f"{_ARCHIVE}.{quoted(archive.name)}", ", ".join(map(quoted, defined_columns(table)))
+    same = f"{PARTITION_COLUMN} = key" if table.time_column is not None else "true"
+    connection.execute(
+        f"INSERT INTO {kept} BY NAME SELECT content_hash, {own} FROM {quoted(schema)}.{quoted(table.name)} "  # noqa: S608
+        f"JOIN (SELECT unnest(?) AS key, unnest(?) AS content_hash) ON {same} "
+        f"WHERE content_hash NOT IN (SELECT content_hash FROM {kept})",
+        [list(leaving), list(leaving.values())],
+    ).fetchall()
+
+
+def _known(connection: duckdb.DuckDBPyConnection, schema: str, table: Table, contents: Mapping[str, str]) -> pa.Table:
+    """Rows of contents in stored form, as far as they are to be found."""
+    import pyarrow as pa
+
+    from weights_pipeline.store.contract import arrow_schema
+
+    held = _content_hashes(connection, schema, table, contents)
+    current = [key for key, content in contents.items() if held.get(key) == content]
+    past = [content for key, content in contents.items() if held.get(key) != content]
+    is_current = f"{PARTITION_COLUMN} IN (SELECT unnest(?))" if table.time_column is not None else "len(?) > 0"
+    places = [
+        (schema, table.name, is_current, current),
+        (_ARCHIVE, f"{schema}.{table.name}", "content_hash IN (SELECT unnest(?))", past),
+    ]
+    wanted = arrow_schema(table)
+    found = [wanted.empty_table()]
+    for space, name, condition, values in places:
+        if not values or not (there := _columns(connection, space, name)):
+            continue
+        columns = ", ".join(
+            quoted(n) if n in there else f"NULL::{kind} AS {quoted(n)}"
+            for n, (kind, _) in defined_columns(table).items()
+        )
+        query = f"SELECT {columns} FROM {quoted(space)}.{quoted(name)} WHERE {condition}"  # noqa: S608
+        found.append(connection.sql(query, params=[values]).to_arrow_table().cast(wanted))
+    order = ([PARTITION_COLUMN] if table.time_column is not None else []) + list(table.key)
+    return pa.concat_tables(found).sort_by([(name, "ascending") for name in order])
+
+
+def _content_hashes(
+    connection: duckdb.DuckDBPyConnection, schema: str, table: Table, keys: Collection[str]
+) -> dict[str, str]:
+    """Content hash of partitions, as the manifest has it."""
+    rows = connection.execute(
+        f"SELECT partition_key, content_hash FROM {MANIFEST} "  # noqa: S608
+        "WHERE table_schema = ? AND table_name = ? AND partition_key IN (SELECT unnest(?))",
+        [schema, table.name, list(keys)],
+    ).fetchall()
+    return dict(rows)
+
+
 def _ensure_table(connection: duckdb.DuckDBPyConnection, schema: str, table: Table) -> None:
     """Create the table, or add the nullable columns it lacks; anything else is for a person to migrate."""
-    name = f"{quoted(schema)}.{quoted(table.name)}"
-    wanted = set(table.column_names())
     found = _columns(connection, schema, table.name)
     if not found:
-        lines = [f"{quoted(c.name)} {c.type.value}{'' if c.nullable else ' NOT NULL'}" for c in table.columns]
-        if table.time_column is not None:
-            lines.insert(0, f"{PARTITION_COLUMN} VARCHAR NOT NULL")
-        connection.execute(f"CREATE SCHEMA IF NOT EXISTS {quoted(schema)}").fetchall()
-        connection.execute(f"CREATE TABLE {name} ({', '.join(lines)})").fetchall()
+        create_table(connection, schema, table.name, defined_columns(table))
         return
-    found.pop(PARTITION_COLUMN, None)
-    problems = [
-        f"column {c.name!r} is {found[c.name][0]}, the definition says {c.type.value}"
-        for c in table.columns
-        if c.name in found and found[c.name][0] != c.type.value
-    ]
-    problems += [
-        f"column {n!r} is NOT NULL in the file and unknown to the definition"
-        for n, (_, nullable) in found.items()
-        if n not in wanted and not nullable
-    ]
-    added = [c for c in table.columns if c.name not in found]
-    problems += [f"column {c.name!r} is missing and not nullable" for c in added if not c.nullable]
-    if problems:
-        from weights_pipeline.store.contract import SchemaMigrationError
+    from weights_pipeline.store.contract import added_columns
 
-        raise SchemaMigrationError(
-            f"{schema}.{table.name} needs a migration: {'; '.join(problems)}. "
-            f"Alter the table, or drop it and materialise its partitions again; nothing was written."
-        )
-    for column in added:
-        connection.execute(f"ALTER TABLE {name} ADD COLUMN {quoted(column.name)} {column.type.value}").fetchall()
+    for column in added_columns(f"{schema}.{table.name}", table, found):
+        connection.execute(
+            f"ALTER TABLE {quoted(schema)}.{quoted(table.name)} ADD COLUMN {quoted(column.name)} {column.type.value}"
+        ).fetchall()
+
+
+def defined_columns(table: Table) -> Columns:
+    """Columns of a table as its definition has them, the partition column first where it has partitions."""
+    partition = {} if table.time_column is None else {PARTITION_COLUMN: (Type.TEXT.value, False)}
+    return partition | {c.name: (c.type.value, c.nullable) for c in table.columns}
+
+
+def create_table(connection: duckdb.DuckDBPyConnection, schema: str, name: str, columns: Columns) -> None:
+    """Create an empty table, and its schema where that is missing."""
+    lines = [f"{quoted(n)} {kind}{'' if nullable else ' NOT NULL'}" for n, (kind, nullable) in columns.items()]
+    connection.execute(f"CREATE SCHEMA IF NOT EXISTS {quoted(schema)}").fetchall()
+    connection.execute(f"CREATE TABLE {quoted(schema)}.{quoted(name)} ({', '.join(lines)})").fetchall()
 
 
 def _insert(connection: duckdb.DuckDBPyConnection, name: str, stored: pa.Table) -> None:

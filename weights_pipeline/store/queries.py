@@ -1,19 +1,28 @@
-"""Read-only questions to the store, answered in SQL without pandas or Dagster, so that they answer at once.
+"""Read-only questions to the store, answered in SQL without Dagster, so that they answer at once.
 
-Here belong queries for people and consumers. Tables for computing on are read through the store itself.
+Here belong queries for people and consumers, and the one way in which a person asks a query of their own. Tables for
+computing on are read through the store itself.
 """
 
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from weights_pipeline.store.duckdb_store import DuckDBStore, quoted
+import duckdb
+
+from weights_pipeline.store.base import Store
+from weights_pipeline.store.duckdb_store import quoted
+from weights_pipeline.store.errors import QueryError
 from weights_pipeline.store.tables import PARTITION_COLUMN
 
 if TYPE_CHECKING:
-    from duckdb import DuckDBPyConnection
+    import pyarrow as pa
+
+_PARTITIONS = ("store", "partitions")
+_WEIGHT_TABLES = ("target_weights", "realized_weights", "final_weights", "daily_weights")
 
 
 class NothingInForceError(LookupError):
@@ -55,13 +64,12 @@ class WeightSet:
     applied: bool
 
 
-def books_in_store(store: DuckDBStore) -> list[str]:
+def books_in_store(store: Store) -> list[str]:
     """Books that have final weights, by name."""
-    with store.reading() as connection:
-        return _books(connection)
+    return [schema for schema, name in store.tables() if name == "final_weights"]
 
 
-def weights_in_force(store: DuckDBStore, book: str | None = None, on: dt.date | None = None) -> list[WeightSet]:
+def weights_in_force(store: Store, book: str | None = None, on: dt.date | None = None) -> list[WeightSet]:
     """Newest weights whose effective date is not after ``on``, of one book or of all.
 
     Parameters
@@ -80,18 +88,20 @@ def weights_in_force(store: DuckDBStore, book: str | None = None, on: dt.date | 
     NothingInForceError
         There are none.
     """
-    with store.reading() as connection:
-        books = _books(connection)
+    with store.view():
+        books = books_in_store(store)
         if not books or (book is not None and book not in books):
             name = book or "NAME"
-            raise NothingInForceError(f"{name}: no weights in {store.path}. Run `weights run --book {name}` first.")
-        return [_in_force(connection, name, on) for name in ([book] if book else books)]
+            raise NothingInForceError(f"{name}: no weights in {store.location}. Run `weights run --book {name}` first.")
+        books = [book] if book else books
+        with store.reading([(name, table) for name in books for table in _WEIGHT_TABLES]) as connection:
+            return [_in_force(connection, name, on) for name in books]
 
 
-def partition_of(store: DuckDBStore, schema: str, table_name: str, as_of: dt.date) -> str | None:
+def partition_of(store: Store, schema: str, table_name: str, as_of: dt.date) -> str | None:
     """Key of the partition that holds a date of a table; None where no row has that date."""
     name = f"{quoted(schema)}.{quoted(table_name)}"
-    with store.reading() as connection:
+    with store.reading([(schema, table_name)]) as connection:
         rows = connection.execute(
             f"SELECT {PARTITION_COLUMN} FROM {name} WHERE as_of = ? LIMIT 1",  # noqa: S608 - quoted identifiers
             [as_of],
@@ -99,14 +109,51 @@ def partition_of(store: DuckDBStore, schema: str, table_name: str, as_of: dt.dat
     return rows[0][0] if rows else None
 
 
-def _books(connection: DuckDBPyConnection) -> list[str]:
-    rows = connection.execute(
-        "SELECT schema_name FROM duckdb_tables() WHERE table_name = 'final_weights' ORDER BY schema_name"
-    ).fetchall()
-    return [row[0] for row in rows]
+def sql(store: Store, query: str) -> pa.Table:
+    """Answer of one query that a person has written.
+
+    Parameters
+    ----------
+    store
+        What to ask. Its tables are ``schema.table``, its manifest is ``store.partitions``.
+    query
+        One statement that asks: SELECT, FROM, WITH, VALUES, DESCRIBE, SUMMARIZE, SHOW or EXPLAIN. It can neither
+        change anything nor reach files, the network or the settings of the database.
+
+    Raises
+    ------
+    FileNotFoundError
+        The store does not exist.
+    QueryError
+        It is not one such statement, or the database cannot answer it.
+    """
+    try:
+        statements = duckdb.extract_statements(query)
+    except duckdb.Error as error:
+        raise QueryError(str(error)) from error
+    asks = (duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN)
+    if len(statements) != 1 or statements[0].type not in asks:
+        given = ", ".join(statement.type.name for statement in statements) or "nothing"
+        raise QueryError(f"expected one statement that asks, such as SELECT, got {given}")
+    text = query.lower()
+    with store.view():
+        there = [*store.tables(), _PARTITIONS]
+        # A name that the query does not spell out it cannot ask for.
+        named = [(schema, name) for schema, name in there if schema in text and name in text]
+        with store.reading(named) as connection:
+            try:
+                return connection.sql(statements[0].query).to_arrow_table()
+            except duckdb.CatalogException as error:
+                raise QueryError(f"{error}\n\nTables there are: {_listed(store.tables())}.") from error
+            except duckdb.Error as error:
+                raise QueryError(str(error)) from error
 
 
-def _in_force(connection: DuckDBPyConnection, book: str, on: dt.date | None) -> WeightSet:
+def _listed(tables: Sequence[tuple[str, str]]) -> str:
+    return ", ".join(".".join(pair) for pair in [*tables, _PARTITIONS])
+
+
+def _in_force(connection: duckdb.DuckDBPyConnection, book: str, on: dt.date | None) -> WeightSet:
     schema = quoted(book)
     first, newest = connection.execute(
         "SELECT min(effective_from), max(as_of) "  # noqa: S608 - quoted identifier
@@ -133,7 +180,7 @@ def _in_force(connection: DuckDBPyConnection, book: str, on: dt.date | None) -> 
 
 
 def _newest_scaling(
-    connection: DuckDBPyConnection, book: str, as_of: dt.date, on: dt.date | None
+    connection: duckdb.DuckDBPyConnection, book: str, as_of: dt.date, on: dt.date | None
 ) -> tuple[str, dt.date]:
     """Table that holds the weights of a rebalance as last scaled, and the session since which they are in force."""
     schema = quoted(book)

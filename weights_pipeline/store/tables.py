@@ -58,6 +58,8 @@ class Table:
         Whether a partition without rows is a normal state of affairs (a month without trades) or a defect.
     gate
         Returns the rows that break a hard limit. Any such row refuses the whole write.
+    kept
+        Whether rows stay readable by their content hash once others have taken their place.
     """
 
     name: str
@@ -67,6 +69,7 @@ class Table:
     time_column: str | None
     may_be_empty: bool = False
     gate: Callable[[pd.DataFrame], pd.DataFrame] | None = None
+    kept: bool = False
 
     def column_names(self) -> list[str]:
         """Names in storage order."""

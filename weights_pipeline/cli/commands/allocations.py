@@ -124,7 +124,7 @@ def _validate(options: argparse.Namespace) -> int:
     checked = str(options.file or f"decisions of book {options.book}")
     try:
         # A book is not loaded where any of its decisions is not valid.
-        book, method = _fixed(load_books(settings.data / "books"), options.book)
+        book, method = _fixed(load_books(settings.data / "books", settings.stage), options.book)
         if options.file:
             _proposal(options.file, book, method.decisions[-1])
         else:

@@ -27,7 +27,7 @@ def _check(options: argparse.Namespace) -> int:
     settings = common.settings()
     store = common.store(settings)
     try:
-        books = load_books(settings.data / "books")
+        books = load_books(settings.data / "books", settings.stage)
         sources = load_sources(settings.data / "ledgers", books.values())
         stored = books_in_store(store)
     except (BookError, LedgerError) as error:
@@ -38,7 +38,7 @@ def _check(options: argparse.Namespace) -> int:
         common.stop(f"unknown book {options.book!r}; there are {', '.join(books)}", common.INVALID)
     chosen = [books[options.book]] if options.book else [b for b in books.values() if b.name in stored]
     if not chosen or any(b.name not in stored for b in chosen):
-        message = f"{options.book or 'no book'} has no weights in {store.path}. Run `weights run` first."
+        message = f"{options.book or 'no book'} has no weights in {store.location}. Run `weights run` first."
         common.stop(message, common.NOTHING)
     checks = []
     for name in dict.fromkeys(b.ledger for b in chosen):

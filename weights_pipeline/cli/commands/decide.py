@@ -92,7 +92,7 @@ def _mandate(options: argparse.Namespace, now: dt.datetime) -> Mandate:
     book = common.book_named(settings, options.book)
     try:
         reader = Reader(
-            options.live or settings.home / "live",
+            options.live or settings.live[0],
             book=book.name,
             base=book.strategies,
             max_leverage=book.gross,

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from weights_pipeline.core.waterfall import Step
-    from weights_pipeline.store.duckdb_store import DuckDBStore
+    from weights_pipeline.store.base import Store
     from weights_pipeline.store.queries import WeightSet
 
 _SIGNS = {"start": "=", "hold": "=", "times": "×", "over": "÷", "plus": "+", "clip": "within", "note": ""}
@@ -76,7 +76,7 @@ def _explain(options: argparse.Namespace) -> int:
     return 0
 
 
-def _rows(store: DuckDBStore, found: WeightSet, strategy: str) -> list[Mapping[str, Any]]:
+def _rows(store: Store, found: WeightSet, strategy: str) -> list[Mapping[str, Any]]:
     """Rows of target, realised and final weights of one strategy on the date of a weight set."""
     from weights_pipeline.store import catalog
 
@@ -84,13 +84,13 @@ def _rows(store: DuckDBStore, found: WeightSet, strategy: str) -> list[Mapping[s
     return [_row(store, found.book, table.name, found.as_of, strategy=strategy) for table in tables]
 
 
-def _row(store: DuckDBStore, book: str, table_name: str, as_of: dt.date, **where: str) -> Mapping[str, Any]:
+def _row(store: Store, book: str, table_name: str, as_of: dt.date, **where: str) -> Mapping[str, Any]:
     """One row of a book's table; empty where there is none."""
     rows = _on(store, book, table_name, as_of, **where)
     return rows[0] if rows else {}
 
 
-def _on(store: DuckDBStore, book: str, table_name: str, as_of: dt.date, **where: str) -> list[Mapping[str, Any]]:
+def _on(store: Store, book: str, table_name: str, as_of: dt.date, **where: str) -> list[Mapping[str, Any]]:
     import pandas as pd
 
     from weights_pipeline.store.catalog import TABLES
@@ -108,7 +108,7 @@ def _on(store: DuckDBStore, book: str, table_name: str, as_of: dt.date, **where:
     return [{str(name): cell for name, cell in row.items()} for row in rows.to_dict("records")]
 
 
-def _behind(store: DuckDBStore, found: WeightSet, target: Mapping[str, Any]) -> dict[str, Any]:
+def _behind(store: Store, found: WeightSet, target: Mapping[str, Any]) -> dict[str, Any]:
     """What the metric was measured on: of an ensemble the sessions of the set, otherwise those of the window."""
     if target["weight_set"]:
         return _behind_set(store, found.book, target)
@@ -123,7 +123,7 @@ def _behind(store: DuckDBStore, found: WeightSet, target: Mapping[str, Any]) -> 
     }
 
 
-def _behind_set(store: DuckDBStore, book: str, target: Mapping[str, Any]) -> dict[str, Any]:
+def _behind_set(store: Store, book: str, target: Mapping[str, Any]) -> dict[str, Any]:
     """Of the weight set that was read: its sessions, and the metrics of the strategy in it."""
     read = _SET_READ.match(target["weight_set"])
     if read is None:

@@ -22,7 +22,7 @@ def add(commands: common.Commands) -> None:
     run.add_argument("--book", required=True, help="book to materialise, with the ledger it reads")
     run.add_argument("--from", dest="first", metavar="YYYY-MM", help="first month")
     run.add_argument("--to", dest="last", metavar="YYYY-MM", help="last month")
-    run.add_argument("--partition", metavar="YYYY-MM", help="one month")
+    run.add_argument("--partition", metavar="YYYY-MM", help="one month, or latest: the last that has ended")
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -43,11 +43,12 @@ def run_book(settings: Settings, book: str, first: str | None, last: str | None,
         from weights_pipeline.books import BookError
         from weights_pipeline.ledger import LedgerError
         from weights_pipeline.runs import RangeError, materialise
+        from weights_pipeline.settings import SettingsError
 
         os.environ.setdefault("DAGSTER_HOME", str(settings.home))
         try:
             report = materialise(settings, book, first, last, on_progress=progress)
-        except (BookError, LedgerError, RangeError) as error:
+        except (BookError, LedgerError, RangeError, SettingsError) as error:
             common.stop(str(error), common.INVALID)
     if as_json:
         common.print_json(report.as_dict())

@@ -108,8 +108,8 @@ class Region:
     ) -> None:
         sessions, strategies = problem.returns.shape
         self.returns, self.lower, self.upper = problem.returns, lower, upper
-        self.gross = problem.gross * (1 - 4 * strategies * EPSILON)
-        self.least = self.gross - problem.slack
+        self.gross = max(problem.gross * (1 - 4 * strategies * EPSILON), math.fsum(lower))
+        self.least = min(self.gross - problem.slack, math.fsum(upper))
         self.max_drawdown = max_drawdown
         self.rounding = 4 * sessions * EPSILON
         self.limit = -math.log1p(-max_drawdown) - 2 * self.rounding
@@ -157,7 +157,7 @@ class Region:
             share = self._share(base[start:end], move[start:end], share)
         if share < 1:
             weights = self.safe + share * (weights - self.safe)
-        return Equity(weights, portfolio, path, drawdowns)
+        return Equity(np.clip(weights, self.lower, self.upper), portfolio, path, drawdowns)
 
     def tangent(self, equity: Equity, stretch: Stretch) -> Cut:
         """Gradient of the depth of a stretch, and what gradient times weights may be at most."""
@@ -205,13 +205,11 @@ class Region:
         """Put weights within limits and gross, off which the solver's rounding may have left them."""
         weights = np.where(weights - self.lower < SNAP, self.lower, weights)
         weights = np.where(self.upper - weights < SNAP, self.upper, weights)
-        total = math.fsum(weights)
+        total, floor, ceiling = math.fsum(weights), math.fsum(self.lower), math.fsum(self.upper)
         if total > self.gross:
-            floor = math.fsum(self.lower)
-            return self.lower + (weights - self.lower) * ((self.gross - floor) / (total - floor))
-        if total < self.least:
-            ceiling = math.fsum(self.upper)
-            return self.upper - (self.upper - weights) * ((ceiling - self.least) / (ceiling - total))
+            weights = self.lower + (weights - self.lower) * ((self.gross - floor) / (total - floor))
+        elif total < self.least:
+            weights = self.upper - (self.upper - weights) * ((ceiling - self.least) / (ceiling - total))
         return weights
 
     def _safe(self) -> Floats:

@@ -50,14 +50,16 @@ TANGENTS = 60
 """Tangents of the frontier, at most; three to ten are common."""
 MEANS = 64
 """Means at which tangents are compared, besides those where they cross."""
-NEWTON = 8
+NEWTON = 12
 """Steps of Newton's method, at most, before another program is asked what binds."""
 DEPENDENT = 1e-13
 """Regularisation of its equations, which lets constraints that depend on each other bind together."""
-ROUNDING = 1e-9
+ROUNDING = 1e-10
 """Fall of the objective, relative, that is rounding."""
 LEAST_MEAN = 1e-3
 """Share of the highest mean from which on the frontier is searched where it begins with a loss."""
+EXTREME = 700.0
+"""Annual growth, a logarithm, beyond which floating point ends."""
 EQUAL = 1e-6
 """Relative difference between weights that are dropped together."""
 
@@ -69,7 +71,8 @@ class HybridObjective:
     Parameters
     ----------
     sharpe_share
-        Share of the daily Sharpe ratio at a risk-free rate of 0; the rest is that of growth.
+        Share of the daily Sharpe ratio at a risk-free rate of 0, below 1; the rest is that of growth, without which
+        any scale would be as good.
     cagr_scale
         Annual growth that counts as much as a daily Sharpe of 1.
     max_drawdown
@@ -89,8 +92,8 @@ class HybridObjective:
     smallest: float = 0.01
 
     def __post_init__(self) -> None:
-        if not 0 <= self.sharpe_share <= 1:
-            raise ValueError(f"sharpe_share: expected a share from 0 to 1, got {self.sharpe_share!r}")
+        if not 0 <= self.sharpe_share < 1:
+            raise ValueError(f"sharpe_share: expected a share from 0 to below 1, got {self.sharpe_share!r}")
         if not 0 < self.cagr_scale < math.inf:
             raise ValueError(f"cagr_scale: expected a number above 0, got {self.cagr_scale!r}")
         if not 0 < self.max_drawdown < 1:
@@ -186,8 +189,8 @@ def _capped(problem: Problem, window: _Window) -> Floats:
             f"{problem.gross - problem.slack:.6g}"
         )
     if not (window.mean[upper > 0] > 0).any():
-        best = "cash" if problem.slack == problem.gross else "the least loss"
-        raise NoSolutionError(f"returns: no strategy has a positive mean, so the best is {best}, which has no Sharpe")
+        why = "the best is cash" if problem.slack == problem.gross else "of a negative Sharpe more risk would be better"
+        raise NoSolutionError(f"returns: no strategy has a positive mean; {why}, and the objective has no maximum")
     return upper
 
 
@@ -240,10 +243,17 @@ class _Window:
         cagr = (1 - share) / objective.cagr_scale
         return cls(returns, problem.periods, mean, covariance + ridge * np.eye(len(mean)), ridge, share, cagr)
 
-    def objective(self, mean: Floats, variance: Floats, growth: Floats) -> Floats:
+    def objective(self, mean: Floats | float, variance: Floats | float, growth: Floats | float) -> Floats:
         """F of portfolios with these means, variances and means of log(1 + p)."""
-        value: Floats = self.sharpe * mean / np.sqrt(variance) + self.cagr * np.expm1(self.periods * growth)
+        value: Floats = self.sharpe * mean / np.sqrt(variance) + self.cagr * np.expm1(self._annual(growth))
         return value
+
+    def growing(self, growth: float) -> float:
+        """Slope of F in growth."""
+        return self.cagr * self.periods * math.exp(self._annual(growth))
+
+    def _annual(self, growth: Floats | float) -> Floats:
+        return np.clip(self.periods * growth, -EXTREME, EXTREME)
 
     def appetite(self, mean: float, variance: float, growth: float) -> float:
         r"""Half the variance that F gives for a unit of mean: :math:`\tau = -F_m / 2F_v`.
@@ -252,7 +262,7 @@ class _Window:
         :math:`\log(1 + m) - v / 2(1 + m)^2`.
         """
         deviation = math.sqrt(variance)
-        growing = self.cagr * self.periods * math.exp(self.periods * growth)
+        growing = self.growing(growth)
         gain = self.sharpe / deviation + growing / (1 + mean)
         return gain / (self.sharpe * mean / deviation**3 + growing / (1 + mean) ** 2)
 
@@ -265,15 +275,17 @@ class _Book:
         self._spread = window.covariance @ self.weights
         self.mean = float(window.mean @ self.weights)
         self.variance = float(self._spread @ self.weights)
-        self.growth = float(equity.path[-1]) / len(window.returns)
-        self._growing = window.cagr * window.periods * math.exp(window.periods * self.growth)
+        self.growth = (
+            float(equity.path[-1]) / len(window.returns) - window.ridge * float(self.weights @ self.weights) / 2
+        )
+        self._growing = window.growing(self.growth)
 
     @cached_property
     def objective(self) -> float:
         """F, with the ridge in the variance; cash has none."""
         if not self.variance:
             return -math.inf
-        return float(self.window.objective(*np.array([self.mean, self.variance, self.growth])))
+        return float(self.window.objective(self.mean, self.variance, self.growth))
 
     @property
     def appetite(self) -> float:
@@ -281,7 +293,8 @@ class _Book:
 
     @cached_property
     def _growth_gradient(self) -> Floats:
-        gradient: Floats = (1 / (1 + self.equity.portfolio)) @ self.window.returns / len(self.window.returns)
+        slopes = 1 / (1 + self.equity.portfolio) / len(self.window.returns)
+        gradient: Floats = slopes @ self.window.returns - self.window.ridge * self.weights
         return gradient
 
     @cached_property
@@ -301,8 +314,9 @@ class _Book:
             days[start] += price
             days[end] -= price
         days = (np.cumsum(days)[:-1] + self._growing / len(window.returns)) / (1 + self.equity.portfolio) ** 2
-        growth = self._growing * window.periods * np.outer(self._growth_gradient, self._growth_gradient)
-        return window.sharpe * ratio - growth + (window.returns * days[:, None]).T @ window.returns
+        growth = window.periods * np.outer(self._growth_gradient, self._growth_gradient)
+        growth -= window.ridge * np.eye(len(spread))
+        return window.sharpe * ratio - self._growing * growth + (window.returns * days[:, None]).T @ window.returns
 
 
 class _Frontier:
@@ -323,16 +337,16 @@ class _Frontier:
         """Learn by how much the growth of a portfolio differs from that of its mean and variance."""
         self.excess[book.mean] = book.growth - float(_growth(book.mean, book.variance))
 
-    def growth(self, means: Floats, variances: Floats) -> Floats:
+    def growth(self, means: Floats | float, variances: Floats | float) -> Floats:
         """Growth at these means and variances."""
         seen = sorted(self.excess)
         return _growth(means, variances) + np.interp(means, seen, [self.excess[mean] for mean in seen])
 
     def worth_seeing(self, best: _Book) -> bool:
         """Whether the last weights that were touched might be better, were they admissible, as far as can be told."""
-        mean, variance = np.array([self.tangents[-1][1:]]).T
-        objective = float(self.window.objective(mean, variance, self.growth(mean, variance))[0])
-        unseen = 0.0 if abs(mean[0] - best.mean) < VICINITY * best.mean else UNSEEN
+        _, mean, variance = self.tangents[-1]
+        objective = float(self.window.objective(mean, variance, self.growth(mean, variance)))
+        unseen = 0.0 if abs(mean - best.mean) < VICINITY * best.mean else UNSEEN
         return objective > best.objective - unseen * abs(best.objective)
 
     def most(self, best: _Book | None) -> tuple[float, float]:
@@ -375,7 +389,9 @@ class _Search:
         frontier = _Frontier(self.window, low.mean if low.mean > 0 else LEAST_MEAN * highest, highest)
         frontier.touch(appetite, efficient)
         frontier.see(low)
-        best, book = None, low if start is None or start.mean <= 0 else start
+        # The Sharpe is the same at any scale, so growth alone tells which is best, and that can be looked for first.
+        book = low if start is None or start.mean <= 0 else self._extend(start, start.weights)
+        best = None
         for _ in range(TANGENTS):
             if book.mean > 0 and (best is None or book.objective > best.objective):
                 best = self.climb(book)
@@ -448,7 +464,8 @@ class _Search:
             arrived = self._newton(higher, binding, prices)
             if arrived is not None or higher is book:
                 return arrived or book
-            book = self._extend(book, higher)
+            # Where curvature was taken for none, steps are too short.
+            book = self._extend(higher, higher.weights - book.weights)
         return book
 
     def _ascend(self, book: _Book, step: Floats) -> _Book:
@@ -461,24 +478,26 @@ class _Search:
             step = step / 2
         return book
 
-    def _extend(self, book: _Book, higher: _Book) -> _Book:
-        """Go on in the same direction in doubling steps: where curvature was taken for none they are too short."""
-        step = higher.weights - book.weights
-        while (other := self.book(higher.weights + step)).objective > higher.objective:
-            higher, step = other, 2 * step
-        return higher
+    def _extend(self, book: _Book, step: Floats) -> _Book:
+        """Go on in this direction in doubling steps as long as that makes the objective higher."""
+        while (other := self.book(book.weights + step)).objective > book.objective:
+            book, step = other, 2 * step
+        return book
 
-    def _newton(self, first: _Book, binding: Bools, prices: Mapping[Stretch, float]) -> _Book | None:
-        """Solve for where the gradient is made up by what binds; None where that is not a maximum, or not nearby."""
+    def _newton(self, first: _Book, binding: Bools, prices: dict[Stretch, float]) -> _Book | None:
+        """Solve for where the gradient is made up by what binds; None where that is not a maximum, or not nearby.
+
+        What turns out to have a negative price does not bind and is left out, the most negative first.
+        """
         region, book = self.region, first
         limits = np.vstack([region.equal[0], region.below[0][binding]])
         sides = np.concatenate([region.equal[1], region.below[1][binding]])
-        free = len(region.equal[1])
+        equal, strategies = len(region.equal[1]), len(book.weights)
         for _ in range(NEWTON):
             tangents = [region.tangent(book.equity, stretch) for stretch in prices]
             rows = np.vstack([limits, *[row for row, _ in tangents]])
             gaps = np.append(sides, [side for _, side in tangents]) - rows @ book.weights
-            strategies, system = len(book.weights), np.diag(np.full(len(book.weights) + len(rows), -DEPENDENT))
+            system = np.diag(np.full(strategies + len(rows), -DEPENDENT))
             system[:strategies, :strategies] = book.curvature(prices)
             system[strategies:, :strategies] = rows
             system[:strategies, strategies:] = rows.T
@@ -487,10 +506,16 @@ class _Search:
             except np.linalg.LinAlgError:
                 return None
             step, multipliers = solution[:strategies], solution[strategies:]
+            if (multipliers[equal:] < -CONVERGED).any():
+                least = equal + int(multipliers[equal:].argmin())
+                if least < len(limits):
+                    limits, sides = np.delete(limits, least, axis=0), np.delete(sides, least)
+                else:
+                    prices = {stretch: prices[stretch] for at, stretch in enumerate(prices, len(limits)) if at != least}
+                continue
             size, other = float(np.abs(step).max()), self.book(book.weights + step)
             strayed = float(np.abs(other.weights - book.weights - step).max())
-            astray = not other.variance or strayed > max(CONVERGED, size / 10)
-            if astray or (multipliers[free:] < -CONVERGED).any():
+            if not other.variance or strayed > max(CONVERGED, size / 10):
                 return None
             book, prices = other, dict(zip(prices, multipliers[len(limits) :].tolist(), strict=True))
             if size < CONVERGED:

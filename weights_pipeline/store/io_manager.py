@@ -1,36 +1,33 @@
-"""The Dagster IO manager of the DuckDB store.
+"""The Dagster IO manager of any store.
 
 Here belongs the translation between Dagster's contexts and the store: which table, which partitions, which of them
-must exist. What a frame has to look like is in ``contract``, how it reaches the file in ``duckdb_store``.
+must exist. What a frame has to look like is in ``contract``, how it is kept in the stores.
 """
 
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
 from dagster import (
     DagsterInstance,
-    InitResourceContext,
     InputContext,
+    IOManager,
     MetadataValue,
     OutputContext,
     PartitionsDefinition,
     TimeWindowPartitionsDefinition,
 )
-from dagster._core.storage.db_io_manager import DbClient, DbIOManager, DbTypeHandler, TableSlice
-from dagster_duckdb import DuckDBIOManager
-from pydantic import Field
 
 from weights_pipeline.ledger import session_span
+from weights_pipeline.store.base import Store
 from weights_pipeline.store.catalog import TABLES
-from weights_pipeline.store.contract import MissingPartitionError, PartitionRecord, Window
-from weights_pipeline.store.duckdb_store import DuckDBStore, quoted
+from weights_pipeline.store.contract import PartitionRecord, Window
+from weights_pipeline.store.duckdb_store import quoted
+from weights_pipeline.store.errors import MissingPartitionError
 from weights_pipeline.store.tables import PARTITION_COLUMN, Table
 
 PRECEDING_ONLY = {"preceding_only": True}
@@ -44,62 +41,23 @@ _NAMES_SHOWN = 6
 _ROWS_SHOWN = 20
 
 
-class StoreClient(DbClient[DuckDBStore]):
-    """Hands the store to the type handler, which replaces partitions in one transaction of its own.
+class StoreIOManager(IOManager):
+    """Keeps every asset as a table of a store: pandas frames against explicit definitions, by name, with gates.
 
-    The stock client connects read-write also for loads, deletes and inserts without a transaction, and leaves its
-    connection open on errors; the store does none of that, so there is nothing to prepare or delete here.
+    The schema of an asset's table is the part of its key before the last, the table the last part.
     """
 
-    @staticmethod
-    @contextmanager
-    def connect(context: OutputContext | InputContext, table_slice: TableSlice) -> Iterator[DuckDBStore]:
-        """Yield the store that the resource configuration names."""
-        config: Any = context.resource_config
-        yield DuckDBStore(Path(config["database"]), lock_timeout=config["lock_timeout"])
+    def __init__(self, store: Store) -> None:
+        self._store = store
 
-    @staticmethod
-    def ensure_schema_exists(context: OutputContext, table_slice: TableSlice, connection: DuckDBStore) -> None:
-        """Do nothing: the store creates what is missing inside the write's transaction."""
-
-    @staticmethod
-    def delete_table_slice(context: OutputContext, table_slice: TableSlice, connection: DuckDBStore) -> None:
-        """Do nothing: old rows are replaced inside the write's transaction."""
-
-    @staticmethod
-    def get_table_name(table_slice: TableSlice) -> str:
-        """Schema and table; where the file lies differs between machines and is no part of a table's name."""
-        return f"{table_slice.schema}.{table_slice.table}"
-
-    @staticmethod
-    def get_select_statement(table_slice: TableSlice) -> str:
-        """SQL that shows the written rows, for a person to paste."""
-        query = f"SELECT * FROM {quoted(table_slice.schema)}.{quoted(table_slice.table)}"  # noqa: S608
-        for dimension in table_slice.partition_dimensions or []:
-            first, last = dimension.partitions
-            query += (
-                f" WHERE {dimension.partition_expr} >= '{first:%Y-%m-%d}' "
-                f"AND {dimension.partition_expr} < '{last:%Y-%m-%d}'"
-            )
-        return query
-
-
-class FrameTypeHandler(DbTypeHandler[pd.DataFrame]):
-    """Pandas frames against explicit table definitions: by name, in one transaction, with gates."""
-
-    @property
-    def supported_types(self) -> Sequence[type[object]]:
-        """Pandas frames only."""
-        return [pd.DataFrame]
-
-    def handle_output(
-        self, context: OutputContext, table_slice: TableSlice, obj: pd.DataFrame, connection: DuckDBStore
-    ) -> Mapping[str, Any]:
+    def handle_output(self, context: OutputContext, obj: object) -> None:
         """Write the run's partitions of one table, or refuse them as a whole."""
-        table = TABLES[table_slice.table]
+        schema, table = _table(context)
+        if not isinstance(obj, pd.DataFrame):
+            raise TypeError(f"{schema}.{table.name}: expected a pandas frame to store, got {type(obj).__name__}")
         windows = _output_windows(context)
-        records = connection.write(
-            table_slice.schema,
+        records = self._store.write(
+            schema,
             table,
             obj,
             windows,
@@ -107,14 +65,17 @@ class FrameTypeHandler(DbTypeHandler[pd.DataFrame]):
             recorded_at=run_instant(context.step_context.instance, context.run_id),
         )
         context.log.info(
-            f"wrote {sum(r.rows for r in records)} rows of {table_slice.schema}.{table.name} in "
+            f"wrote {sum(r.rows for r in records)} rows of {schema}.{table.name} in "
             f"{len(records)} partitions ({records[0].key}..{records[-1].key})"
         )
-        # What a handler returns is attached to every partition of the run alike; figures of each partition are the
+        # What is added here is attached to every partition of the run alike; figures of each partition are the
         # asset's to add.
-        return {} if windows else table_figures(obj)
+        figures = {} if windows else table_figures(obj)
+        # Where the store is differs between machines and is no part of a table's name.
+        name = {"dagster/table_name": f"{schema}.{table.name}", "Query": _query(schema, table, windows)}
+        context.add_output_metadata(figures | name)
 
-    def load_input(self, context: InputContext, table_slice: TableSlice, connection: DuckDBStore) -> pd.DataFrame:
+    def load_input(self, context: InputContext) -> pd.DataFrame:
         """Load the partitions an asset depends on.
 
         Raises
@@ -122,9 +83,9 @@ class FrameTypeHandler(DbTypeHandler[pd.DataFrame]):
         MissingPartitionError
             One of them was never written, or was last written before the sessions needed of it were over.
         """
-        table = TABLES[table_slice.table]
+        schema, table = _table(context)
         if not context.has_asset_partitions:
-            return connection.read(table_slice.schema, table, columns=table_slice.columns)
+            return self._store.read(schema, table)
         calendar = _calendar(context)
         upstream = {
             key: partition_window(_time_partitions(context), key, calendar) for key in context.asset_partition_keys
@@ -135,38 +96,10 @@ class FrameTypeHandler(DbTypeHandler[pd.DataFrame]):
         needed = [window for window in upstream.values() if window.start < last.end]
         if (context.definition_metadata or {}).get("preceding_only", False):
             needed = [window for window in needed if window.key < own.start]
-        keys = [window.key for window in needed]
-        with connection.view():
-            records = connection.partitions(table_slice.schema, table.name)
-            _require(context, f"{table_slice.schema}.{table.name}", needed, last, records)
-            return connection.read(table_slice.schema, table, keys, columns=table_slice.columns)
-
-
-class StoreIOManager(DuckDBIOManager):
-    """IO manager that keeps every asset as a partitioned table of one DuckDB file."""
-
-    lock_timeout: float = Field(default=120.0, description="Seconds to wait for another process's lock.")
-
-    @staticmethod
-    def type_handlers() -> Sequence[DbTypeHandler[Any]]:
-        """Pandas frames only."""
-        return [FrameTypeHandler()]
-
-    @staticmethod
-    def default_load_type() -> type[pd.DataFrame]:
-        """Inputs without an annotation are frames."""
-        return pd.DataFrame
-
-    def create_io_manager(self, context: InitResourceContext) -> DbIOManager:
-        """Build the base package's manager over our client and handler."""
-        return DbIOManager(
-            db_client=StoreClient(),
-            database=self.database,
-            schema=self.schema_,
-            type_handlers=self.type_handlers(),
-            default_load_type=self.default_load_type(),
-            io_manager_name="StoreIOManager",
-        )
+        with self._store.view():
+            records = self._store.partitions(schema, table.name)
+            _require(context, f"{schema}.{table.name}", needed, last, records)
+            return self._store.read(schema, table, [window.key for window in needed])
 
 
 def asset_metadata(table: Table, calendar: str) -> dict[str, Any]:
@@ -195,6 +128,21 @@ def run_instant(instance: DagsterInstance, run_id: str) -> dt.datetime:
     if record is None:
         raise LookupError(f"run {run_id} is unknown to the instance")
     return record.create_timestamp
+
+
+def _table(context: InputContext | OutputContext) -> tuple[str, Table]:
+    """Schema and definition of the table that an asset is kept in."""
+    *_, schema, name = context.asset_key.path
+    return schema, TABLES[name]
+
+
+def _query(schema: str, table: Table, windows: Sequence[Window]) -> str:
+    """SQL that shows the written rows, for a person to paste."""
+    query = f"SELECT * FROM {quoted(schema)}.{quoted(table.name)}"  # noqa: S608 - for show
+    if windows:
+        first, after = windows[0].start, windows[-1].end
+        query += f" WHERE {PARTITION_COLUMN} >= '{first:%Y-%m-%d}' AND {PARTITION_COLUMN} < '{after:%Y-%m-%d}'"
+    return query
 
 
 def _output_windows(context: OutputContext) -> list[Window]:

@@ -1,0 +1,175 @@
+"""What every store is: the one interface that assets, checks, queries and commands know.
+
+Here belongs the interface. What a frame must be is in ``contract``; how rows are kept is in ``duckdb_store`` and
+``s3_store``. It imports nothing that takes time, so that read-only commands start fast.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from duckdb import DuckDBPyConnection
+
+    from weights_pipeline.store.contract import PartitionRecord, Window
+    from weights_pipeline.store.tables import Table
+
+
+class Store(Protocol):
+    """Partitioned tables, one schema per ledger and book.
+
+    All stores give the same frames, the same content hashes and the same errors for the same writes. Any number of
+    processes may use one store at once: a write happens as a whole or not at all, and a reader never sees part of one.
+    """
+
+    @property
+    def location(self) -> str:
+        """Where the store is, for a message to a person."""
+        ...
+
+    def write(
+        self,
+        schema: str,
+        table: Table,
+        frame: pd.DataFrame,
+        windows: Sequence[Window] = (),
+        *,
+        run_id: str,
+        recorded_at: dt.datetime,
+    ) -> list[PartitionRecord]:
+        """Replace partitions, or an unpartitioned table, as a whole.
+
+        Parameters
+        ----------
+        schema, table, frame, windows
+            Where to, by which definition, which rows, for which partitions.
+        run_id, recorded_at
+            Recorded beside row count and content hash; the instant is zone-aware.
+
+        Returns
+        -------
+        list of PartitionRecord
+
+        Raises
+        ------
+        weights_pipeline.store.errors.ContractError
+            The frame does not meet the definition. Nothing was written.
+        weights_pipeline.store.errors.SchemaMigrationError
+            The stored table cannot be brought to the definition by adding nullable columns. Nothing was written.
+        weights_pipeline.store.errors.StoreLockedError
+            Others held the store for longer than the time-out. Nothing was written.
+        """
+        ...
+
+    def update(
+        self,
+        schema: str,
+        table: Table,
+        change: Callable[[pd.DataFrame], pd.DataFrame],
+        *,
+        run_id: str,
+        recorded_at: dt.datetime,
+    ) -> PartitionRecord:
+        """Change an unpartitioned table: nobody else writes between the reading of its rows and the writing back.
+
+        Of two updates at once neither loses what the other has changed.
+
+        Parameters
+        ----------
+        schema, table
+            Which table; it is created where it is missing.
+        change
+            From the rows stored (none where it is missing) to the rows to store instead, as :meth:`write` takes them.
+            It may be called again, on what another process has written meanwhile, so its answer may depend on its
+            argument alone.
+        run_id, recorded_at
+            See :meth:`write`.
+
+        Raises
+        ------
+        weights_pipeline.store.errors.ContractError, weights_pipeline.store.errors.SchemaMigrationError
+            See :meth:`write`. Nothing was written.
+        """
+        ...
+
+    def read(
+        self,
+        schema: str,
+        table: Table,
+        keys: Sequence[str] | None = None,
+        *,
+        columns: Sequence[str] | None = None,
+    ) -> pd.DataFrame:
+        """Rows of the given partitions (all of them when None), ordered by the table's key.
+
+        A table or partition that does not exist yields no rows: whether that is an error is the caller's question,
+        answered from :meth:`partitions`. A nullable column that the definition has gained since the rows were written
+        reads as null.
+
+        Raises
+        ------
+        weights_pipeline.store.errors.ContractError
+            A column is asked for that the definition does not have.
+        """
+        ...
+
+    def read_known(self, schema: str, table: Table, contents: Mapping[str, str]) -> pd.DataFrame:
+        """Rows that partitions of a kept table once had, also where others have taken their place since.
+
+        Parameters
+        ----------
+        schema, table
+            Which table; its definition says ``kept``.
+        contents
+            Content hash by partition key, as the manifest had it.
+
+        Returns
+        -------
+        DataFrame
+            As :meth:`read` gives it; every content was compared with its hash.
+
+        Raises
+        ------
+        weights_pipeline.store.errors.DamagedError
+            A content is nowhere any more, or not what was written.
+        """
+        ...
+
+    def partitions(self, schema: str, table_name: str) -> dict[str, PartitionRecord]:
+        """What was written under each partition key of a table, by which run, and when; ordered by key."""
+        ...
+
+    def tables(self) -> list[tuple[str, str]]:
+        """Schema and name of every table there is, ordered.
+
+        Raises
+        ------
+        FileNotFoundError
+            Nothing has been materialised into this store yet.
+        """
+        ...
+
+    def view(self) -> AbstractContextManager[None]:
+        """Let all reads of this thread inside see one state of each table, and pay for opening the store once."""
+        ...
+
+    def reading(self, tables: Collection[tuple[str, str]] | None = None) -> AbstractContextManager[DuckDBPyConnection]:
+        """Yield a DuckDB connection to ask in SQL: ``schema.table`` and the manifest ``store.partitions``.
+
+        It can neither write nor reach files or the network, and is closed on leaving.
+
+        Parameters
+        ----------
+        tables
+            Those that will be asked for, when known: a store that has to fetch them fetches only these.
+
+        Raises
+        ------
+        FileNotFoundError
+            Nothing has been materialised into this store yet.
+        """
+        ...

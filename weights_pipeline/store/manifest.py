@@ -1,0 +1,127 @@
+"""The manifest of one table in an object store: which partitions are current, and what each of them holds.
+
+Here belongs the document, as a value and as JSON. Where it lies and how it is replaced is in ``s3_store``.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import pyarrow as pa
+
+from weights_pipeline.store.contract import PartitionRecord, added_columns, arrow_type
+from weights_pipeline.store.duckdb_store import Columns, defined_columns
+from weights_pipeline.store.tables import Table, Type
+
+FORMAT = 1
+_COMMITS_KEPT = 64
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """State of one table; that of a table never written is empty.
+
+    Attributes
+    ----------
+    columns
+        Every column that some partition has, in storage order.
+    records
+        By partition key, in order of the keys.
+    commits
+        Identifiers of the newest writes, the last one last. A writer whose answer was lost on the way finds out from
+        them whether it wrote.
+    version
+        Version of the object that this was read from; None where there was none.
+    """
+
+    columns: Columns = field(default_factory=dict)
+    records: Mapping[str, PartitionRecord] = field(default_factory=dict)
+    commits: tuple[str, ...] = ()
+    version: str | None = None
+
+    def contents(self, keys: Sequence[str] | None = None) -> dict[str, str]:
+        """Content hash of the given partitions that there are, of all of them when None, by key and in its order."""
+        asked = set(self.records if keys is None else keys)
+        return {key: record.content_hash for key, record in self.records.items() if key in asked}
+
+    def types(self) -> dict[str, pa.DataType]:
+        """Arrow type of each column."""
+        return {name: arrow_type(kind) for name, (kind, _) in self.columns.items()}
+
+    def followed_by(self, where: str, table: Table, records: Sequence[PartitionRecord], commit: str) -> Manifest:
+        """State after partitions were replaced; see :func:`~weights_pipeline.store.contract.added_columns`."""
+        merged = {**self.records, **{record.key: record for record in records}}
+        return Manifest(
+            columns=self.columns_with(where, table),
+            records={key: merged[key] for key in sorted(merged)},
+            commits=(*self.commits, commit)[-_COMMITS_KEPT:],
+        )
+
+    def columns_with(self, where: str, table: Table) -> Columns:
+        """Columns after a write by a definition.
+
+        Raises
+        ------
+        weights_pipeline.store.errors.SchemaMigrationError
+            They cannot be brought to the definition by adding nullable columns.
+        """
+        if not self.columns:
+            return defined_columns(table)
+        added = added_columns(where, table, self.columns)
+        return {**self.columns, **{c.name: (c.type.value, c.nullable) for c in added}}
+
+    def as_json(self) -> bytes:
+        """The document, for a person to read too."""
+        document = {
+            "format": FORMAT,
+            "columns": [[name, kind, nullable] for name, (kind, nullable) in self.columns.items()],
+            "partitions": {
+                key: {
+                    "rows": record.rows,
+                    "content_hash": record.content_hash,
+                    "run_id": record.run_id,
+                    "recorded_at": record.recorded_at.isoformat(),
+                }
+                for key, record in self.records.items()
+            },
+            "commits": self.commits,
+        }
+        return json.dumps(document, indent=1).encode()
+
+    @classmethod
+    def from_json(cls, content: bytes, version: str) -> Manifest:
+        """Read the document.
+
+        Raises
+        ------
+        ValueError, KeyError, TypeError, AttributeError
+            It is not one, or of a later format.
+        """
+        document = json.loads(content)
+        if document["format"] != FORMAT:
+            raise ValueError(f"format {document['format']}")
+        return cls(
+            columns={name: (Type(kind).value, nullable) for name, kind, nullable in document["columns"]},
+            records={
+                key: PartitionRecord(
+                    key,
+                    entry["rows"],
+                    entry["content_hash"],
+                    entry["run_id"],
+                    dt.datetime.fromisoformat(entry["recorded_at"]),
+                )
+                for key, entry in document["partitions"].items()
+            },
+            commits=tuple(document["commits"]),
+            version=version,
+        )
+
+
+def schema_version(columns: Columns) -> str:
+    """Short name of a set of columns: equal for equal names, types and nullability, in the same order."""
+    lines = "\n".join(f"{name} {kind} {nullable}" for name, (kind, nullable) in columns.items())
+    return hashlib.sha256(lines.encode()).hexdigest()[:12]
