@@ -4,21 +4,39 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 SAMPLE := $(VENV)/.sample
-export WEIGHTS_HOME ?= $(CURDIR)/.home
+TESTED := $(VENV)/.tested
+stage  ?= $(or $(WEIGHTS_STAGE),dev)
+book   ?= calmar_core
+limit  ?= 10
+export WEIGHTS_STAGE := $(stage)
+export WEIGHTS_HOME ?= $(CURDIR)/.home$(if $(filter-out dev,$(stage)),/$(stage))
 export WEIGHTS_DATA ?= $(CURDIR)/data
 export DAGSTER_HOME := $(WEIGHTS_HOME)
 
-.PHONY: demo ui test lint unit mutants bench sample lock clean help
+.PHONY: demo ui test lint unit mutants bench sample lock clean help \
+  weights-init weights-show weights-rebalance weights-history
 
 help:            ## list the targets
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 20
 
 demo: $(STAMP)   ## set up and materialise the full history of the sample book
 	@$(BIN)/weights demo
 
-ui: $(STAMP)     ## open Dagster on the demo store (http://127.0.0.1:3000)
+ui: $(STAMP)                 ## open Dagster on the demo store (http://127.0.0.1:3000)
 	@mkdir -p $(DAGSTER_HOME) && cp dagster.yaml $(DAGSTER_HOME)/dagster.yaml
 	@$(BIN)/dagster dev -w workspace.yaml -h 127.0.0.1 -p 3000
+
+weights-init: $(STAMP)       ## a book's first day: base weights are published; book=, stage=
+	@$(BIN)/weights init --book $(book)
+
+weights-show: $(STAMP)       ## the weights in force; book=, stage=
+	@$(BIN)/weights show --book $(book)
+
+weights-rebalance: $(STAMP)  ## rebalance on the last period that has ended; book=, stage=
+	@$(BIN)/weights rebalance --book $(book)
+
+weights-history: $(STAMP)    ## versions, the newest first; book=, stage=, limit=
+	@$(BIN)/weights history --book $(book) --limit $(limit)
 
 test: lint unit  ## lint, types and the test suite
 
@@ -27,7 +45,7 @@ lint: $(STAMP)   ## ruff and mypy
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-unit: $(SAMPLE)  ## the test suite
+unit: $(TESTED)  ## the test suite
 	$(BIN)/pytest -n 2 --dist worksteal -q
 
 mutants: $(STAMP) ## mutation tests of weighting and metrics, most of an hour; see docs/mutants.md
@@ -55,6 +73,12 @@ $(STAMP): pyproject.toml constraints.txt
 $(SAMPLE): $(STAMP)
 	@$(BIN)/uv pip install -q --python $(BIN)/python -c constraints.txt -e '.[dev,sample]'
 	@touch $(SAMPLE)
+
+# What only tests need: prices to compare with, and a second S3 server.
+$(TESTED): $(SAMPLE)
+	@$(BIN)/uv pip install -q --python $(BIN)/python -c constraints.txt -e '.[dev,sample,deploy,node]'
+	@PATH=$(CURDIR)/$(BIN):$$PATH $(BIN)/npm install --silent --prefix $(VENV)/s3rver --no-audit --no-fund s3rver@3.7.1
+	@touch $(TESTED)
 
 clean:           ## remove the environment and everything the pipeline wrote
 	rm -rf $(VENV) $(WEIGHTS_HOME) mutants

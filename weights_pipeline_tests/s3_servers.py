@@ -6,6 +6,7 @@ import random
 import shutil
 import socket
 import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -20,7 +21,8 @@ from weights_pipeline.store.s3_store import S3Store
 
 BUCKET = "desk-weights"
 S3RVER = Path(os.environ.get("S3RVER_HOME", Path(__file__).parents[1] / ".venv" / "s3rver"))
-HAS_S3RVER = bool(shutil.which("node")) and (S3RVER / "node_modules" / "s3rver").is_dir()
+NODE = shutil.which("node", path=os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")]))
+HAS_S3RVER = NODE is not None and (S3RVER / "node_modules" / "s3rver").is_dir()
 _ERROR = b"<Error><Code>%s</Code><Message>by order of the test</Message></Error>"
 
 
@@ -156,7 +158,7 @@ def s3rver():
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     folder = tempfile.mkdtemp(prefix="s3rver")
-    command = ["node", "node_modules/s3rver/bin/s3rver.js", "-d", folder, "-a", "127.0.0.1", "-p", str(port), "-s"]
+    command = [str(NODE), "node_modules/s3rver/bin/s3rver.js", "-d", folder, "-a", "127.0.0.1", "-p", str(port), "-s"]
     # A parent that is killed cannot end its child; a shell whose input has ended can.
     shell = ["sh", "-c", '"$@" & read _; kill $!', "sh", *command]
     process = subprocess.Popen(shell, cwd=S3RVER, stdin=subprocess.PIPE)
