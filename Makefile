@@ -46,7 +46,7 @@ lint: $(STAMP)   ## ruff and mypy
 	$(BIN)/mypy
 
 unit: $(TESTED)  ## the test suite
-	$(BIN)/pytest -n 2 --dist worksteal -q
+	$(BIN)/pytest -n 2 --dist loadgroup -q
 
 mutants: $(STAMP) ## mutation tests of weighting and metrics, most of an hour; see docs/mutants.md
 	@$(BIN)/uv pip install -q --python $(BIN)/python -c constraints.txt 'mutmut>=3.8,<4'

@@ -86,7 +86,7 @@ def test_check_passes_on_a_sound_store(weights):
     assert result.exit_code == 0, result.output
     assert "ERROR" not in result.output
     outcomes = json.loads(weights("check", "--json").output)
-    assert len(outcomes) == 24
+    assert len(outcomes) == 25
     assert all(o["passed"] or o["severity"] == "WARN" for o in outcomes)
     assert {"table", "check", "value", "limit", "summary", "offending"} <= set(outcomes[0])
 
@@ -137,7 +137,7 @@ def test_run_in_a_process_of_its_own(own_data, tmp_path, monkeypatch):
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "28 partitions" in done.stdout
+    assert "31 partitions" in done.stdout
     assert "2012-01-01 to 2012-02-01" in done.stdout
     for name, value in own.items():
         monkeypatch.setenv(name, value)

@@ -12,6 +12,7 @@ from weights_pipeline_tests.conftest import BOOK, DATA, LEDGER
 
 LEDGER_NAMES = {"trade_ledger", "open_lots", "rejected_lots", "ledger_files", "strategy_returns", "market_regime"}
 OVERLAY = {"allocator_state", "risk_regime", "risk_scalar", "allocator_summary", "allocator_audit"}
+BOOKS = (BOOK, "sharpe_weekly", "ensemble_regime", "max_hybrid", "max_hybrid_dynamic")
 COMPARED = {"comparison", "walk_forward_windows", "walk_forward_weights", "walk_forward_returns"}
 CHAIN = [
     "metrics",
@@ -46,13 +47,14 @@ def test_definitions_load_and_every_asset_is_described(definitions):
     hybrids = ("max_hybrid", "max_hybrid_dynamic")
     expected |= {dg.AssetKey([book, name]) for book in hybrids for name in set(CHAIN) - OVERLAY}
     expected |= {dg.AssetKey(["methods", name]) for name in COMPARED}
+    expected |= {dg.AssetKey([book, name]) for book in BOOKS for name in ("weight_history", "live_weights")}
     assert set(found) == expected
     for key, spec in found.items():
         assert spec.description, key
         assert spec.owners, key
         assert spec.kinds, key
         assert spec.group_name == key.path[0]
-        if key.path[-1] == "ensemble_updates":
+        if key.path[-1] in ("ensemble_updates", "live_weights"):
             continue
         assert "dagster/column_schema" in spec.metadata
         assert all(c.description for c in spec.metadata["dagster/column_schema"].columns)

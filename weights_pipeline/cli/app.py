@@ -24,13 +24,14 @@ from weights_pipeline.cli.commands import (
     demo,
     ensemble,
     explain,
+    history,
     run,
     show,
     simulate,
 )
 from weights_pipeline.store.errors import StoreError
 
-COMMANDS = (show, explain, decide, books, allocations, run, check, simulate, ensemble, allocator, demo)
+COMMANDS = (show, explain, decide, history, books, allocations, run, check, simulate, ensemble, allocator, demo)
 """Every command, in the order in which help lists them; a new one is a file and an entry here."""
 
 

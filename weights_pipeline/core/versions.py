@@ -20,7 +20,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from weights_pipeline.core.metrics import MANUAL
 from weights_pipeline.core.verify import Finding
+
+OPENING = "init"
+"""In place of a partition, of the version that a desk opens with: its base weights, before any rebalance."""
 
 WEIGHTS = ("base", "previous", "target", "realized", "final")
 """The weights of a version, in the order in which one follows from the other."""
@@ -147,15 +151,15 @@ def additions(history: pd.DataFrame, computed: pd.DataFrame, stamp: Stamp) -> pd
     -------
     DataFrame
         Rows of ``weight_history``, numbered on from the newest version in the order of the rebalances. Their reason is
-        ``correction`` where a rebalance has a version already, ``initial`` for the first of all rebalances, and
-        otherwise that of the run.
+        ``correction`` where a rebalance has a version already, ``initial`` for the first of all rebalances unless a
+        desk has opened before it, and otherwise that of the run.
     """
     found = _contents(computed)
     held = _contents(newest_versions(history[history["rebalance"].isin(found)]))
     new = [key for key in sorted(found) if found[key] != held.get(key)]
     number = int(history["version"].max()) if len(history) else 0
     reasons = {key: "correction" if key in held else stamp.reason for key in new}
-    if reasons.get(stamp.first) == stamp.reason:
+    if reasons.get(stamp.first) == stamp.reason and OPENING not in set(history["rebalance"]):
         reasons[stamp.first] = "initial"
     rows = computed[computed["rebalance"].isin(new)].reset_index(drop=True)
     return rows.assign(
@@ -236,7 +240,7 @@ def unbroken(history: pd.DataFrame, final: pd.DataFrame) -> Finding:
     numbers = np.sort(history["version"].unique())
     missing = np.setdiff1d(np.arange(1, numbers.max(initial=0) + 1), numbers)
     stored = final[["as_of", "strategy", "realized", "final"]]
-    newest = newest_versions(history)
+    newest = newest_versions(history[history["rebalance"] != OPENING])
     newest = newest.loc[newest["as_of"].isin(stored["as_of"]), ["version", *stored.columns]]
     rows = stored.merge(newest, on=["as_of", "strategy"], how="outer", suffixes=("", "_version"))
     same = (rows["realized"] == rows["realized_version"]) & (rows["final"] == rows["final_version"])
@@ -268,12 +272,16 @@ def metrics_read(metrics: pd.DataFrame, reads: Collection[str]) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        ``as_of``, ``strategy`` and ``metrics``: JSON by metric with its window, null where it could not be measured.
+        ``as_of``, ``strategy`` and ``metrics``: JSON by metric with its window, null where it could not be measured;
+        and the ``source`` manual where a person gave them.
     """
     read = metrics[metrics["metric"].str.rsplit("_", n=1).str[0].isin(list(reads))]
-    found: dict[tuple[pd.Timestamp, str], dict[str, float | None]] = {}
+    found: dict[tuple[pd.Timestamp, str], dict[str, float | str | None]] = {}
     for as_of, strategy, metric, value in zip(*(read[name] for name in _METRIC_COLUMNS), strict=True):
         found.setdefault((as_of, strategy), {})[metric] = None if value != value else value
+    given = read[read["source"] == MANUAL]
+    for key in zip(given["as_of"], given["strategy"], strict=True):
+        found[key]["source"] = MANUAL
     spelled = [(*key, canonical(values)) for key, values in found.items()]
     return pd.DataFrame(spelled, columns=["as_of", "strategy", "metrics"])
 
