@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import keyword
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import replace
 from functools import reduce
 from operator import or_
@@ -32,6 +33,24 @@ from weights_pipeline.core.scalar import AllocatorParameters
 from weights_pipeline.core.starter import StarterMetrics
 
 NAME_PATTERN = r"^[a-z][a-z0-9_]*$"
+LARGEST_FILE = 500_000
+"""Bytes that a file of settings may have; with its aliases written out it may stand for as many characters."""
+
+_OF_DUCKDB = {"information_schema", "main", "memory", "pg_catalog", "store", "system", "temp", "weights"}
+_OF_DAGSTER = {
+    "arg_dict",
+    "bool",
+    "conf",
+    "config",
+    "context",
+    "dict",
+    "float",
+    "input",
+    "input_arg_dict",
+    "int",
+    "meta",
+}
+_OF_DAGSTER |= {"output", "output_arg_dict", "str", "type"}
 DECISION_FILE = re.compile(r"(?P<date>\d{4}-\d\d-\d\d)(?:_(?P<number>[2-9]|[1-9]\d+))?\.json")
 
 
@@ -117,8 +136,17 @@ def _known_zone(value: str) -> str:
     return value
 
 
+def _not_taken(value: str) -> str:
+    """A name becomes a schema of the store and a job: what they use themselves would be mixed up with it."""
+    if value in _OF_DUCKDB or value in _OF_DAGSTER or keyword.iskeyword(value):
+        raise ValueError(f"{value!r} is taken by Python, Dagster or the store; choose another name")
+    return value
+
+
 TimeZone = Annotated[str, AfterValidator(_known_zone)]
 Name = Annotated[str, Field(pattern=NAME_PATTERN, max_length=63)]
+SchemaName = Annotated[Name, AfterValidator(_not_taken)]
+Owner = Annotated[str, Field(pattern=r"^(team:[A-Za-z0-9_.\-/]+|[A-Za-z0-9._%+\-]+@[A-Za-z0-9.\-]+\.[A-Za-z]{2,})$")]
 Weight = Annotated[float, Field(ge=0)]
 if TYPE_CHECKING:
     from weights_pipeline.core.methods.base import Method
@@ -132,10 +160,10 @@ class Book(_Model):
     Base weights are inputs: nothing in the pipeline writes them back.
     """
 
-    name: Name
+    name: SchemaName
     description: str = Field(min_length=1)
-    owner: str = Field(pattern=r"^(team:[A-Za-z0-9_.\-/]+|[^@\s]+@[^@\s]+\.[^@\s]+)$")
-    account: str = Field(min_length=1)
+    owner: Owner
+    account: str = Field(pattern=r"^[A-Za-z0-9_.\-]{1,63}$")
     ledger: Name = Field(description="Name of the ledger it reads, a file in data/ledgers.")
     cadence: Cadence
     timezone: TimeZone
@@ -415,19 +443,38 @@ def metrics_given(content: Any, book: Book, named: Path | str) -> Mapping[str, S
 
 
 def read_yaml(file: Path) -> Any:
-    """Parse YAML safely; duplicate keys are refused, since the last one would silently win."""
+    """Parse YAML safely.
+
+    Duplicate keys are refused, since the last one would silently win, and so are files that would not be read in a
+    moment: deep ones, and those of more than :data:`LARGEST_FILE` characters, each alias counted as what it repeats.
+    """
     try:
-        return yaml.load(file.read_text(encoding="utf-8"), Loader=_UniqueKeyLoader)  # noqa: S506 - a SafeLoader
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        return yaml.load(_read_text(file), Loader=_UniqueKeyLoader)  # noqa: S506 - a SafeLoader
+    except RecursionError:
+        raise BookError(f"{file}: not readable as YAML: too many levels") from None
+    except (OSError, ValueError, yaml.YAMLError) as error:
         raise BookError(f"{file}: not readable as YAML: {error}") from error
+    except (KeyError, AttributeError, TypeError) as error:
+        # What PyYAML raises of a value that its own tag cannot be given to, such as `!!bool maybe`.
+        raise BookError(f"{file}: not readable as YAML: a value that its tag does not allow: {error}") from error
 
 
 def read_json(file: Path, what: str) -> Any:
     """Parse a JSON file that a book names."""
     try:
-        return json.loads(file.read_text(encoding="utf-8"), object_pairs_hook=_unique)
+        return json.loads(_read_text(file), object_pairs_hook=_unique)
+    except RecursionError:
+        raise BookError(f"{file}: {what} cannot be read: too many levels") from None
     except (OSError, ValueError) as error:
         raise BookError(f"{file}: {what} cannot be read: {error}") from error
+
+
+def _read_text(file: Path) -> str:
+    with file.open("rb") as stream:
+        content = stream.read(LARGEST_FILE + 1)
+    if len(content) > LARGEST_FILE:
+        raise ValueError(f"expected at most {LARGEST_FILE} bytes")
+    return content.decode("utf-8")
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -454,20 +501,53 @@ def validated(adapter: TypeAdapter[Any], content: Any, file: Path | str) -> Any:
 
 def inside(root: Path, relative: str, key: str) -> Path:
     """Resolve a path that a book or ledger source names, refusing any that leaves the data folder."""
-    path = (root / relative).resolve()
+    try:
+        path = (root / relative).resolve()
+    except (OSError, ValueError, RuntimeError) as error:
+        raise BookError(f"{key}: path {relative!r} leads nowhere: {error}") from error
     if not path.is_relative_to(root.resolve()):
         raise BookError(f"{key}: path {relative!r} leaves the data folder; name a file inside it")
     return path
 
 
 class _UniqueKeyLoader(yaml.SafeLoader):
-    """SafeLoader that refuses duplicate keys."""
+    """SafeLoader that refuses duplicate keys, and aliases that write out to more than anybody means."""
+
+    def get_single_node(self) -> yaml.Node | None:
+        node: yaml.Node | None = super().get_single_node()
+        if node is not None and _written_out(node, {}) > LARGEST_FILE:
+            problem = f"stands for more than {LARGEST_FILE} characters"
+            raise yaml.composer.ComposerError(None, None, problem, node.start_mark)
+        return node
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen = set()
         for key_node, _ in node.value:
             key = self.construct_object(key_node, deep=True)
+            if not isinstance(key, Hashable):
+                raise yaml.constructor.ConstructorError(None, None, "a key that is no plain value", key_node.start_mark)
             if key in seen:
                 raise yaml.constructor.ConstructorError(None, None, f"duplicate key {key!r}", key_node.start_mark)
             seen.add(key)
         return super().construct_mapping(node, deep)
+
+    def construct_number(self, node: yaml.ScalarNode) -> int:
+        number: int = self.construct_yaml_int(node)
+        # Python refuses to print longer ones, so that no message could say what is wrong with them.
+        if number.bit_length() > 1024:
+            raise yaml.constructor.ConstructorError(None, None, "a number of too many digits", node.start_mark)
+        return number
+
+
+_UniqueKeyLoader.add_constructor("tag:yaml.org,2002:int", _UniqueKeyLoader.construct_number)
+
+
+def _written_out(node: yaml.Node, known: dict[yaml.Node, float]) -> float:
+    """Characters that a node stands for, each alias counted as what it repeats; without end where it repeats itself."""
+    if isinstance(node, yaml.ScalarNode):
+        return 1 + len(node.value)
+    if node not in known:
+        known[node] = math.inf
+        inner = (each for part in node.value for each in (part if isinstance(part, tuple) else (part,)))
+        known[node] = 1 + sum(_written_out(each, known) for each in inner)
+    return known[node]

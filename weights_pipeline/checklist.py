@@ -18,12 +18,13 @@ from weights_pipeline.core import verify
 from weights_pipeline.core.comparison import same_sessions as verify_sessions
 from weights_pipeline.core.ensembles import MAX_REGIME_AGE
 from weights_pipeline.core.market_regime import market_regimes
+from weights_pipeline.core.metrics import MANUAL
 from weights_pipeline.core.policy import Policy
 from weights_pipeline.core.scalar import AllocatorParameters
 from weights_pipeline.core.verify import Finding
 from weights_pipeline.core.versions import unbroken
 from weights_pipeline.ledger import LedgerSource, calendar_sessions, read_benchmark, read_capital, read_prices
-from weights_pipeline.recompute import LedgerView, recomputed
+from weights_pipeline.recompute import LedgerView, Taken, recomputed
 from weights_pipeline.store import catalog
 from weights_pipeline.store.base import Store
 from weights_pipeline.store.tables import Table
@@ -399,10 +400,11 @@ def _no_look_ahead(store: Store, book: Book, source: LedgerSource, root: Path) -
     dates = pd.DatetimeIndex(final["as_of"].unique()).sort_values()
     sampled = dates[[len(dates) // 3, 2 * len(dates) // 3, len(dates) - 1]].unique() if len(dates) else dates
     policy = book.policy(load_starter_metrics(book, root))
-    realized, sets, updates = (
+    realized, sets, updates, metrics = (
         store.read(book.name, table)
-        for table in (catalog.REALIZED_WEIGHTS, catalog.ENSEMBLE_WEIGHTS, catalog.ENSEMBLE_UPDATES)
+        for table in (catalog.REALIZED_WEIGHTS, catalog.ENSEMBLE_WEIGHTS, catalog.ENSEMBLE_UPDATES, catalog.METRICS)
     )
+    by_hand = metrics[metrics["source"] == MANUAL]
     lots, open_lots, given = (
         store.read(source.schema_name, table)
         for table in (catalog.TRADE_LEDGER, catalog.OPEN_LOTS, catalog.GIVEN_RETURNS)
@@ -423,7 +425,8 @@ def _no_look_ahead(store: Store, book: Book, source: LedgerSource, root: Path) -
         if policy.ensemble:
             known = replace(known, market=_market(source, root, as_of))
         past = realized[realized["as_of"] < as_of]
-        again.append(recomputed(as_of, known, past, sets[sets["as_of"] < as_of], updates, policy))
+        taken = Taken(past=past, sets=sets[sets["as_of"] < as_of], updates=updates, given=by_hand)
+        again.append(recomputed(as_of, known, taken, policy))
     stored = final[final["as_of"].isin(sampled)]
     return verify.reproduced(pd.concat(again) if again else stored, stored)
 

@@ -9,6 +9,7 @@ import dagster as dg
 from weights_pipeline.checklist import Check
 from weights_pipeline.core.verify import Finding
 from weights_pipeline.store.base import Store
+from weights_pipeline.store.io_manager import markdown_table
 
 STORE_POOL = "duckdb"
 _ROWS_SHOWN = 20
@@ -48,7 +49,7 @@ def as_result(
         "offending_rows": dg.MetadataValue.int(len(offending)),
     }
     if len(offending):
-        metadata["offending"] = dg.MetadataValue.md(offending.head(_ROWS_SHOWN).to_markdown(index=False))
+        metadata["offending"] = dg.MetadataValue.md(markdown_table(offending.head(_ROWS_SHOWN)))
     return dg.AssetCheckResult(
         passed=finding.passed,
         severity=dg.AssetCheckSeverity.ERROR if error else dg.AssetCheckSeverity.WARN,

@@ -15,6 +15,8 @@ from weights_pipeline.books import (
     Book,
     BookError,
     Name,
+    Owner,
+    SchemaName,
     load_book,
     load_starter_metrics,
     read_yaml,
@@ -32,9 +34,9 @@ class Comparison(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
-    name: Name
+    name: SchemaName
     description: str = Field(min_length=1)
-    owner: str = Field(min_length=1)
+    owner: Owner
     book: Name = Field(description="Book whose strategies, base weights and gross all methods share.")
     in_sample: int = Field(default=252, ge=1, description="Sessions of a window that weights may be chosen on.")
     out_of_sample: int = Field(default=63, ge=1, description="Sessions after them that the weights are judged on.")

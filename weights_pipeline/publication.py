@@ -9,19 +9,22 @@ import datetime as dt
 from collections.abc import Sequence
 from zoneinfo import ZoneInfo
 
+import numpy as np
 import pandas as pd
 
 from weights_pipeline.books import Book
+from weights_pipeline.core.versions import OPENING
 from weights_pipeline.live import LiveWeights, publish
 from weights_pipeline.store import catalog
 from weights_pipeline.store.base import Store
-from weights_pipeline.store.history import read_version, weights_known
+from weights_pipeline.store.history import NoVersionError, read_version, weights_known
 
 
 def live_weights(store: Store, book: Book, now: dt.datetime) -> LiveWeights:
     """Weights of a book that are in force at an instant, by its newest version whose effective date has come.
 
-    A book that is scaled every day has those of its newest scaling whose day has come.
+    A book that is scaled every day has those of its newest scaling whose day has come. Of a desk that has opened and
+    whose first day is yet to come, they are those of that day: a document says itself from when on it counts.
 
     Parameters
     ----------
@@ -39,7 +42,7 @@ def live_weights(store: Store, book: Book, now: dt.datetime) -> LiveWeights:
     """
     today = now.astimezone(ZoneInfo(book.timezone)).date()
     with store.view():
-        version = read_version(store, book.name, weights_known(store, book.name, today, now).version)
+        version = read_version(store, book.name, _in_force(store, book, today, now))
         final, recorded_at = _scaled(store, book, version, today)
     one, scalars = version.iloc[0], final["scalar"].unique()
     return LiveWeights(
@@ -80,10 +83,23 @@ def _by_strategy(rows: pd.DataFrame, column: str) -> dict[str, float]:
     return dict(zip(rows["strategy"].tolist(), rows[column].tolist(), strict=True))
 
 
+def _in_force(store: Store, book: Book, today: dt.date, now: dt.datetime) -> int:
+    """Number of the version in force, or of the one that opens the book."""
+    try:
+        return weights_known(store, book.name, today, now).version
+    except NoVersionError:
+        history = store.read(book.name, catalog.WEIGHT_HISTORY, columns=["version", "rebalance"])
+        if set(history["rebalance"]) != {OPENING}:
+            raise
+        return int(history["version"].max())
+
+
 def _scaled(store: Store, book: Book, version: pd.DataFrame, today: dt.date) -> tuple[pd.DataFrame, pd.Timestamp]:
     """Final weights of a version as last scaled, and when that was recorded."""
     as_of, recorded_at = version["as_of"].iloc[0], version["recorded_at"].iloc[0]
     rebalance = str(version["rebalance"].iloc[0])
+    if rebalance == OPENING:
+        return version.assign(scalar=np.nan, regime=""), recorded_at
     rows = store.read(book.name, catalog.FINAL_WEIGHTS, [rebalance])
     rows = rows[rows["as_of"] == as_of]
     if book.overlay is None or book.overlay.apply != "daily":

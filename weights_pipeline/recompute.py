@@ -3,13 +3,15 @@
 Here belong the chain from ledger rows to the final weights of one date, and its comparison with what was recorded. Here
 do not belong the steps of the chain (``core.chain``), nor what a version keeps of its inputs (``version_inputs``).
 
-Two things are not computed again but taken as they were, since a rebalance starts from them whatever they came from:
-the realised weights of the rebalances before it, and the weight sets that an ensemble had made at those and by hand.
+Some things are not computed again but taken as they were, since a rebalance starts from them whatever they came from;
+see :class:`Taken`. The weights that a desk opened with follow from its book alone.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+import json
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -18,12 +20,14 @@ from weights_pipeline.core import chain
 from weights_pipeline.core.capital import CapitalPolicy
 from weights_pipeline.core.ensembles import all_weight_sets, ensemble_targets, weight_sets
 from weights_pipeline.core.history import ReturnHistory
+from weights_pipeline.core.metrics import MANUAL, with_given
 from weights_pipeline.core.policy import Policy
 from weights_pipeline.core.verify import Finding
-from weights_pipeline.core.versions import WEIGHTS, known_before
+from weights_pipeline.core.versions import OPENING, WEIGHTS, known_before
 from weights_pipeline.ledger import calendar_sessions
 from weights_pipeline.store import catalog
 from weights_pipeline.store.base import Store
+from weights_pipeline.store.contract import no_rows
 from weights_pipeline.store.history import read_documents, read_version
 from weights_pipeline.version_inputs import LEDGER, REACH, known_then, read_named, sets_then
 
@@ -76,6 +80,35 @@ class LedgerView:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
+class Taken:
+    """What rebalances take as it was.
+
+    Attributes
+    ----------
+    past
+        Rows of ``realized_weights`` of the rebalances before them.
+    sets, updates
+        Rows of ``ensemble_weights`` of the rebalances before them, and of ``ensemble_updates``; read for an ensemble
+        alone.
+    given
+        Rows of ``metrics`` that a person gave in place of measured ones.
+    """
+
+    past: pd.DataFrame
+    sets: pd.DataFrame = field(default_factory=lambda: no_rows(catalog.ENSEMBLE_WEIGHTS))
+    updates: pd.DataFrame = field(default_factory=lambda: no_rows(catalog.ENSEMBLE_UPDATES))
+    given: pd.DataFrame = field(default_factory=lambda: no_rows(catalog.METRICS))
+
+
+class Rebalanced(NamedTuple):
+    """Rows of ``target_weights``, ``realized_weights`` and ``final_weights`` (but for ``next_rebalance``)."""
+
+    targets: pd.DataFrame
+    realized: pd.DataFrame
+    final: pd.DataFrame
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Reproduction:
     """A version, computed again.
 
@@ -96,27 +129,59 @@ class Reproduction:
     finding: Finding
 
 
-def recomputed(
-    as_of: pd.Timestamp,
-    ledger: LedgerView,
-    past: pd.DataFrame,
-    sets: pd.DataFrame,
-    updates: pd.DataFrame,
+def rebalanced(
+    returns: pd.DataFrame,
+    as_of: pd.DatetimeIndex,
+    taken: Taken,
     policy: Policy,
-) -> pd.DataFrame:
+    sessions: pd.DatetimeIndex,
+    market: pd.Series,
+) -> Rebalanced:
+    """Weights of some rebalances that follow each other, from daily returns on.
+
+    Parameters
+    ----------
+    returns
+        Rows of ``strategy_returns`` from the ledger's first month on.
+    as_of
+        Last session of each rebalance, ascending; of returns and market regimes nothing after it is used.
+    taken
+        What is not computed.
+    policy
+        The book's policy.
+    sessions
+        Trading sessions from the ledger's first month to past the last rebalance.
+    market
+        Market regime by session, read for an ensemble alone.
+    """
+    returns = returns[returns["session"] <= as_of[-1]].reset_index(drop=True)
+    history = ReturnHistory.from_long(returns, sessions=sessions[sessions <= as_of[-1]])
+    if policy.ensemble:
+        market = market[market.index <= as_of[-1]]
+        made = pd.concat([taken.sets, weight_sets(history, market, as_of, policy)], ignore_index=True)
+        targets = ensemble_targets(all_weight_sets(made, taken.updates), market, as_of, sessions, policy)
+    else:
+        given = taken.given[taken.given["as_of"].isin(as_of)]
+        targets = chain.target_table(with_given(chain.metric_rows(history, as_of, policy), given), policy, history)
+    realized = chain.realized_table(taken.past, targets, policy, sessions, returns)
+    scalars = None
+    if policy.overlay is not None:
+        state = chain.state_table(returns, pd.concat([taken.past, realized]), policy.overlay.sleeves)
+        scalars = chain.scalar_table(chain.regime_table(state, policy.overlay.thresholds), policy.overlay)
+    return Rebalanced(targets, realized, chain.final_table(realized, scalars, policy, sessions))
+
+
+def recomputed(as_of: pd.Timestamp, ledger: LedgerView, taken: Taken, policy: Policy) -> pd.DataFrame:
     """Final weights of one date, from ledger rows on.
 
     Parameters
     ----------
     as_of
-        Last session of the rebalance; of returns and market regimes nothing after it is used.
+        Last session of the rebalance.
     ledger
         What is known of the ledger. Its rows may reach to the end of the month: a return is fixed on its session.
-    past
-        Rows of ``realized_weights`` of the rebalances before it.
-    sets, updates
-        Rows of ``ensemble_weights`` of the rebalances before it, and of ``ensemble_updates``; read for an ensemble
-        alone.
+    taken
+        What is not computed.
     policy
         The book's policy.
 
@@ -131,22 +196,10 @@ def recomputed(
     returns = chain.returns_table(
         ledger.lots, ledger.open_lots, ledger.given, month, ledger.capital, ledger.begin, ledger.prices
     )
-    returns = returns[returns["session"] <= as_of].reset_index(drop=True)
-    sessions, date = calendar[(calendar >= ledger.begin) & (calendar <= as_of)], pd.DatetimeIndex([as_of])
-    history = ReturnHistory.from_long(returns, sessions=sessions)
-    if policy.ensemble:
-        market = ledger.market[ledger.market.index <= as_of]
-        made = pd.concat([sets, weight_sets(history, market, date, policy)], ignore_index=True)
-        targets = ensemble_targets(all_weight_sets(made, updates), market, date, calendar, policy)
-    else:
-        targets = chain.target_table(chain.metric_rows(history, date, policy), policy, history)
-    newest = chain.realized_table(past, targets, policy, calendar, returns)
-    scalars = None
-    if policy.overlay is not None:
-        state = chain.state_table(returns, pd.concat([past, newest]), policy.overlay.sleeves)
-        scalars = chain.scalar_table(chain.regime_table(state, policy.overlay.thresholds), policy.overlay)
-    steps = newest[["base", "previous", "target"]].reset_index(drop=True)
-    return pd.concat([chain.final_table(newest, scalars, policy, calendar), steps], axis=1)
+    sessions = calendar[calendar >= ledger.begin]
+    made = rebalanced(returns, pd.DatetimeIndex([as_of]), taken, policy, sessions, ledger.market)
+    steps = made.realized[["base", "previous", "target"]].reset_index(drop=True)
+    return pd.concat([made.final, steps], axis=1)
 
 
 def reproduce(store: Store, book: str, version: int) -> Reproduction:
@@ -179,6 +232,8 @@ def reproduce(store: Store, book: str, version: int) -> Reproduction:
         past, as_of = known_before(history, version), rows["as_of"].iloc[0]
         parameters_hash, ledger_hash, state_hash = rows[["parameters_hash", "ledger_hash", "state_hash"]].iloc[0]
         known = known_then(documents, parameters_hash, state_hash)
+        if rows["rebalance"].iloc[0] == OPENING:
+            return _compared(rows, _opened(known.policy), same_ledger=True)
         tables = {table: known.read(store, table) for table in LEDGER}
         made = [sets_then(documents, key) for key in past["state_hash"].unique()] if known.policy.ensemble else []
         sets = read_named(store, catalog.ENSEMBLE_WEIGHTS, {k: v for each in made for k, v in each.items()})
@@ -195,8 +250,26 @@ def reproduce(store: Store, book: str, version: int) -> Reproduction:
         begin=pd.Timestamp(f"{known.first_month}-01"),
         market=market.set_index("session")["regime"],
     )
-    again = recomputed(as_of, ledger, past, sets, updates, known.policy)
+    taken = Taken(past=past, sets=sets, updates=updates, given=_given(rows))
+    again = recomputed(as_of, ledger, taken, known.policy)
     return _compared(rows, again, same_ledger=seen == ledger_hash)
+
+
+def _opened(policy: Policy) -> pd.DataFrame:
+    """Weights that a desk opens with."""
+    return pd.DataFrame({"strategy": policy.strategies, **dict.fromkeys(WEIGHTS, policy.weights)})
+
+
+def _given(version: pd.DataFrame) -> pd.DataFrame:
+    """Rows of metrics that a version says were given by hand."""
+    found = [
+        (as_of, strategy, metric, np.nan if value is None else value, "missing" if value is None else "", MANUAL)
+        for as_of, strategy, read in version[["as_of", "strategy", "metrics"]].itertuples(index=False)
+        for metrics in [json.loads(read)]
+        if metrics.pop("source", "") == MANUAL
+        for metric, value in metrics.items()
+    ]
+    return pd.DataFrame(found, columns=catalog.METRICS.column_names())
 
 
 def _compared(recorded: pd.DataFrame, again: pd.DataFrame, *, same_ledger: bool) -> Reproduction:

@@ -21,6 +21,7 @@ from typing import Any
 import dagster as dg
 from dagster._core.storage.runs import SqliteRunStorage
 
+from weights_pipeline.assets.history import COMMENT_TAG
 from weights_pipeline.books import BookError, load_books
 from weights_pipeline.definitions import build_definitions
 from weights_pipeline.ledger import load_ledger_source
@@ -72,6 +73,8 @@ def materialise(
     first: str | None = None,
     last: str | None = None,
     *,
+    comment: str = "",
+    manual: str = "",
     on_progress: Progress = lambda done, total, what: None,
     instance: dg.DagsterInstance | None = None,
 ) -> RunReport:
@@ -86,6 +89,10 @@ def materialise(
     first, last
         Months ``YYYY-MM`` or partition keys ``YYYY-MM-DD`` (of a week, the day it begins); the first and last partition
         there is when left out. ``latest`` is the last one that has ended.
+    comment
+        What the runs, and the versions of weights that they add, say of why they took place.
+    manual
+        Metrics in place of measured ones, as the book's metrics take them; of a single partition.
     on_progress
         Called with (partitions done, partitions in all, what is being done).
     instance
@@ -114,6 +121,7 @@ def materialise(
     if overlay is not None and overlay.apply == "daily":
         jobs.append(definitions.resolve_job_def(f"{book}_daily"))
         ranges.append(_months_around(jobs[2], jobs[1], keys))
+    given = {"ops": {f"{book}__metrics": {"config": {"manual": manual}}}} if manual else {}
     started = time.monotonic()
     assets = sum(len(list(job.asset_layer.executable_asset_keys)) for job in jobs)
     total = sum(_expected(job, len(own)) for job, own in zip(jobs, ranges, strict=True))
@@ -126,11 +134,12 @@ def materialise(
                 result = job.execute_in_process(
                     instance=on,
                     run_id=run_id,
-                    run_config=_QUIET,
+                    run_config=_QUIET | (given if job.name == book else {}),
                     tags={
                         "dagster/asset_partition_range_start": own[0],
                         "dagster/asset_partition_range_end": own[-1],
-                    },
+                    }
+                    | ({COMMENT_TAG: comment} if comment else {}),
                     raise_on_error=False,
                 )
             results.append(result)

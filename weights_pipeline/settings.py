@@ -17,8 +17,13 @@ POSTGRES = ("WEIGHTS_PG_HOST", "WEIGHTS_PG_PORT", "WEIGHTS_PG_DB", "WEIGHTS_PG_U
 """Variables that Dagster reads itself, by its own configuration, at every stage but ``dev``."""
 
 _STORE = re.compile(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[A-Za-z0-9][A-Za-z0-9._=-]*)*/?")
-_SECRET = re.compile(r"(?<=//).*@|\?.*")
 _SSE = re.compile(r"|AES256|aws:kms(:[A-Za-z0-9:/_-]+)?")
+
+
+def without_secrets(place: str) -> str:
+    """A place as it may be shown: ``***`` for what stands before an ``@``, and for what follows a ``?`` or ``#``."""
+    shown = re.sub(r"(?s)^([a-z0-9]+://)?.*@", r"\1***@", place)
+    return re.sub(r"(?s)([?#])(?!encryption=[A-Za-z0-9:/_-]*$).*", r"\1***", shown)
 
 
 class SettingsError(ValueError):
@@ -110,7 +115,7 @@ class Settings:
         if store and not _STORE.fullmatch(store):
             raise SettingsError(
                 f"WEIGHTS_STORE: expected s3://BUCKET/PREFIX, of letters, digits and . _ = - in each part, or nothing "
-                f"for a DuckDB file in {home}, got {_SECRET.sub('***', store)!r}. Credentials go into AWS_* variables."
+                f"for a DuckDB file in {home}, got {without_secrets(store)!r}. Credentials go into AWS_* variables."
             )
         if not _SSE.fullmatch(sse):
             raise SettingsError(f"WEIGHTS_S3_SSE: expected AES256, aws:kms or aws:kms:KEY, got {sse!r}")
@@ -119,7 +124,7 @@ class Settings:
                 "WEIGHTS_S3_SSE is set, WEIGHTS_STORE is not: set it to s3://BUCKET/PREFIX, or unset both"
             )
         live = tuple(environment.get("WEIGHTS_LIVE", "").split())
-        if unfit := [_SECRET.sub("***", place) for place in live if _SECRET.search(place)]:
+        if unfit := [without_secrets(place) for place in live if "://" in place and place != without_secrets(place)]:
             raise SettingsError(
                 f"WEIGHTS_LIVE: expected folders, s3://BUCKET/PREFIX or dynamodb://TABLE with spaces between, got "
                 f"{' '.join(unfit)}. Credentials go into AWS_* variables."

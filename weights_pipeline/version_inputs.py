@@ -340,7 +340,9 @@ def _so_far(
             part, column = dated[name], "date"
         elif (table_name := name.split("/")[1]) in by_table:
             part, column = by_table[table_name], "session"
-            part = part[part[column].dt.strftime("%Y-%m") == month]
+            begin = pd.Timestamp(f"{month}-01")
+            edges = part[column].searchsorted([begin, begin + pd.offsets.MonthBegin()])
+            part = part.iloc[edges[0] : edges[1]]
         else:
             continue
         for contents, date, so_far in zip(seen, dates, running_digests(part, column, dates), strict=True):

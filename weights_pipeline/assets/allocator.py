@@ -14,16 +14,9 @@ from typing import Any
 import dagster as dg
 import pandas as pd
 
-from weights_pipeline.assets.common import (
-    book_asset,
-    known,
-    only_windows,
-    per_partition,
-    run_windows,
-    sessions_of,
-    window_dates,
-)
+from weights_pipeline.assets.common import book_asset, known, per_partition, run_windows, sessions_of
 from weights_pipeline.books import Book
+from weights_pipeline.calendar_periods import only_windows, window_dates
 from weights_pipeline.core.chain import (
     audit_table,
     daily_table,

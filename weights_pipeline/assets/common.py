@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from weights_pipeline.books import Book
+from weights_pipeline.calendar_periods import window_dates
 from weights_pipeline.checks import STORE_POOL
 from weights_pipeline.ledger import LedgerSource, calendar_sessions
 from weights_pipeline.partitions import SINGLE_RUN, book_partitions
@@ -87,12 +88,6 @@ def run_windows(context: dg.AssetExecutionContext) -> list[Window]:
     return [partition_window(definition, key, calendar) for key in context.partition_keys]
 
 
-def window_dates(windows: Sequence[Window]) -> pd.IntervalIndex:
-    """Windows as half-open intervals of session dates."""
-    dates = [(pd.Timestamp(w.first), pd.Timestamp(w.after)) for w in windows]
-    return pd.IntervalIndex.from_tuples(dates, closed="left")
-
-
 def known(frame: pd.DataFrame, windows: Sequence[Window], time_column: str = "session") -> pd.DataFrame:
     """Rows of sessions that had closed by the end of the last window; a month around a week may hold later ones."""
     kept: pd.DataFrame = frame[frame[time_column] < pd.Timestamp(windows[-1].after)].reset_index(drop=True)
@@ -140,11 +135,3 @@ def column_lineage(context: dg.AssetExecutionContext, asset: dg.AssetKey | None 
         for column, sources in DERIVED_FROM.get(key.path[-1], {}).items()
     }
     return {"dagster/column_lineage": dg.TableColumnLineage(lineage)} if lineage else {}
-
-
-def only_windows(frame: pd.DataFrame, time_column: str, windows: Sequence[Window]) -> pd.DataFrame:
-    """Rows of a frame that belong to the run's partitions."""
-    dates = window_dates(windows)
-    days = frame[time_column]
-    kept: pd.DataFrame = frame[(days >= dates.left[0]) & (days < dates.right[-1])].reset_index(drop=True)
-    return kept

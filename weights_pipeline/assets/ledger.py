@@ -3,39 +3,22 @@
 Here belongs loading, one call into ``ledger`` or ``core``, and metadata. All books on a ledger share these assets.
 """
 
-import datetime as dt
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
-from zoneinfo import ZoneInfo
 
 import dagster as dg
 import pandas as pd
 
-from weights_pipeline.assets.common import (
-    only_windows,
-    per_partition,
-    run_windows,
-    table_metadata,
-    window_dates,
-)
+from weights_pipeline.assets.common import per_partition, run_windows, table_metadata
+from weights_pipeline.calendar_periods import horizon
 from weights_pipeline.checks import STORE_POOL, as_result
-from weights_pipeline.core.chain import last_sessions, returns_table
-from weights_pipeline.core.market_regime import market_regimes
 from weights_pipeline.core.verify import unchanged_months
-from weights_pipeline.ledger import (
-    LedgerSource,
-    exchange_timezone,
-    read_benchmark,
-    read_capital,
-    read_ledger,
-    read_prices,
-    session_closes,
-)
+from weights_pipeline.ledger import LedgerSource, read_ledger
+from weights_pipeline.ledger_tables import hashes_of, intake_rows, market_rows, return_rows
 from weights_pipeline.partitions import SINGLE_RUN, ledger_history, ledger_months
 from weights_pipeline.store import catalog
 from weights_pipeline.store.base import Store
-from weights_pipeline.store.contract import Window, content_hashes, prepare
 from weights_pipeline.store.io_manager import partition_window, run_instant
 from weights_pipeline.store.tables import Table
 
@@ -68,13 +51,8 @@ def ledger_assets(source: LedgerSource, root: Path) -> list[dg.AssetsDefinition]
     def trades(context: dg.AssetExecutionContext) -> Iterator[dg.Output[pd.DataFrame] | dg.AssetCheckResult]:
         now = run_instant(context.instance, context.run.run_id)
         windows = run_windows(context)
-        intake = read_ledger(source, root, horizon=_horizon(source, months, now))
-        sessions = _closed_sessions(source, windows, f"{source.first_month}-01", now)
-        frames = {
-            catalog.TRADE_LEDGER: only_windows(intake.lots, "session", windows),
-            catalog.OPEN_LOTS: intake.open_lots(_month_ends(sessions, windows)),
-            catalog.GIVEN_RETURNS: only_windows(intake.returns, "session", windows),
-        }
+        intake = read_ledger(source, root, horizon=horizon(source, now))
+        frames = intake_rows(intake, source, windows, now)
         for table, figures in ((catalog.TRADE_LEDGER, _lot_figures), (catalog.OPEN_LOTS, _open_figures)):
             key = dg.AssetKey([schema, table.name])
             per_partition(context, frames[table], str(table.time_column), windows, figures, key)
@@ -83,7 +61,7 @@ def ledger_assets(source: LedgerSource, root: Path) -> list[dg.AssetsDefinition]
         keys = months.get_partition_keys(current_time=now)
         every = [partition_window(months, key, source.calendar) for key in keys]
         late = unchanged_months(
-            _hashes(intake.lots, every),
+            hashes_of(intake.lots, catalog.TRADE_LEDGER, every),
             _stored_hashes(context.resources.store, schema),
             being_written=[w.key for w in windows],
         )
@@ -94,7 +72,7 @@ def ledger_assets(source: LedgerSource, root: Path) -> list[dg.AssetsDefinition]
     )
     def quarantine(context: dg.AssetExecutionContext) -> Iterator[dg.Output[pd.DataFrame]]:
         now = run_instant(context.instance, context.run.run_id)
-        intake = read_ledger(source, root, horizon=_horizon(source, months, now))
+        intake = read_ledger(source, root, horizon=horizon(source, now))
         yield dg.Output(intake.rejected, output_name=catalog.REJECTED_LOTS.name, metadata=_intake_figures(intake.files))
         yield dg.Output(intake.files, output_name=catalog.LEDGER_FILES.name)
 
@@ -123,31 +101,16 @@ def ledger_assets(source: LedgerSource, root: Path) -> list[dg.AssetsDefinition]
         },
     )
     def strategy_returns(context: dg.AssetExecutionContext, **tables: pd.DataFrame) -> pd.DataFrame:
-        windows = run_windows(context)
-        lots = tables[catalog.TRADE_LEDGER.name]
-        opened = lots["open_session"].min() if len(lots) else pd.Timestamp.max
-        first = min(pd.Timestamp(f"{source.first_month}-01"), opened)
-        sessions = _closed_sessions(source, windows, first, run_instant(context.instance, context.run.run_id))
-        start = window_dates(windows).left[0]
+        windows, now = run_windows(context), run_instant(context.instance, context.run.run_id)
         given = tables.get(catalog.GIVEN_RETURNS.name, pd.DataFrame())
-        table = returns_table(
-            lots,
-            tables[catalog.OPEN_LOTS.name],
-            given,
-            sessions,
-            read_capital(source, root),
-            start,
-            read_prices(source, root),
-        )
+        lots, open_lots = (tables[table.name] for table in (catalog.TRADE_LEDGER, catalog.OPEN_LOTS))
+        table = return_rows(lots, open_lots, given, source, root, windows, now)
         return per_partition(context, table, "session", windows, _return_figures)
 
     @on_sessions(catalog.MARKET_REGIME, "csv")
     def market_regime(context: dg.AssetExecutionContext) -> pd.DataFrame:
         windows = run_windows(context)
-        prices = read_benchmark(source, root)
-        sessions = _closed_sessions(source, windows, prices.index[0], run_instant(context.instance, context.run.run_id))
-        path = market_regimes(prices[prices.index.isin(sessions)])
-        table = only_windows(path.rename_axis("session").reset_index(), "session", windows)
+        table = market_rows(source, root, windows, run_instant(context.instance, context.run.run_id))
         return per_partition(context, table, "session", windows, _market_figures)
 
     return [trades, quarantine, strategy_returns] + [market_regime] * (source.benchmark is not None)
@@ -163,35 +126,6 @@ def _out(table: Table, source: LedgerSource) -> dg.AssetOut:
         kinds={"table", "csv"},
         metadata=table_metadata(table, source),
     )
-
-
-def _horizon(source: LedgerSource, months: dg.MonthlyPartitionsDefinition, now: dt.datetime) -> dt.date:
-    """Day up to which the ledger is read: today at the exchange, or the last day of a finished history."""
-    last = months.get_partition_keys(current_time=now)[-1]
-    end = partition_window(months, last, source.calendar).end - dt.timedelta(microseconds=1)
-    return min(now, end).astimezone(ZoneInfo(exchange_timezone(source.calendar))).date()
-
-
-def _closed_sessions(
-    source: LedgerSource, windows: Sequence[Window], first: str | pd.Timestamp, now: dt.datetime
-) -> pd.DatetimeIndex:
-    """Sessions that had closed by now, from a first day to the end of the last window."""
-    last = pd.Timestamp(windows[-1].end.date()) - pd.Timedelta(days=1)
-    closes = session_closes(source.calendar, pd.Timestamp(first).date(), last.date())
-    return pd.DatetimeIndex(closes.index[closes <= pd.Timestamp(now).tz_convert("UTC").tz_localize(None)])
-
-
-def _month_ends(sessions: pd.DatetimeIndex, windows: Sequence[Window]) -> pd.DatetimeIndex:
-    """Last closed session of each window that has one; an open month's is the newest there is."""
-    dates = window_dates(windows)
-    begun = dates[dates.left <= sessions[-1]] if len(sessions) else dates[:0]
-    return last_sessions(sessions, begun)
-
-
-def _hashes(lots: pd.DataFrame, windows: Sequence[Window]) -> dict[str, str]:
-    stored = prepare(only_windows(lots, "session", windows), catalog.TRADE_LEDGER, windows)
-    found = content_hashes(stored, catalog.TRADE_LEDGER, [w.key for w in windows])
-    return {key: content for key, (_, content) in found.items()}
 
 
 def _stored_hashes(store: Store, schema: str) -> dict[str, str]:

@@ -3,24 +3,39 @@
 Here belongs loading, one call into ``core``, and metadata.
 """
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import dagster as dg
 import pandas as pd
+from pydantic import Field
 
-from weights_pipeline.assets.common import book_asset, known, per_partition, run_windows, sessions_of, window_dates
+from weights_pipeline.assets.common import book_asset, known, per_partition, run_windows, sessions_of
 from weights_pipeline.books import Book
+from weights_pipeline.calendar_periods import window_dates
 from weights_pipeline.core.chain import last_sessions, metric_rows, realized_table, target_table
 from weights_pipeline.core.ensembles import MAX_REGIME_AGE, all_weight_sets, ensemble_targets, weight_sets
 from weights_pipeline.core.history import ReturnHistory
 from weights_pipeline.core.lookback import Lookback
+from weights_pipeline.core.metrics import MANUAL, given_by_hand, with_given
 from weights_pipeline.core.policy import Policy
 from weights_pipeline.ledger import LedgerSource
+from weights_pipeline.operation import metrics_by_hand
 from weights_pipeline.partitions import PREVIOUS, ledger_history, ledger_window, own_history, own_past
 from weights_pipeline.store import catalog
 from weights_pipeline.store.contract import Window
 from weights_pipeline.store.io_manager import PRECEDING_ONLY
+
+
+class MetricsConfig(dg.Config):
+    """What a run may be told about metrics."""
+
+    manual: str = Field(
+        default="",
+        description="Twelve-month figures by strategy, as JSON in the form of starter metrics, in place of measured "
+        "ones; of one partition only.",
+    )
 
 
 def weight_assets(book: Book, source: LedgerSource, policy: Policy) -> list[dg.AssetsDefinition | dg.AssetSpec]:
@@ -34,10 +49,16 @@ def weight_assets(book: Book, source: LedgerSource, policy: Policy) -> list[dg.A
         catalog.METRICS,
         ins={"strategy_returns": dg.AssetIn([source.schema_name, "strategy_returns"], partition_mapping=reach)},
     )
-    def metrics(context: dg.AssetExecutionContext, strategy_returns: pd.DataFrame) -> pd.DataFrame:
+    def metrics(
+        context: dg.AssetExecutionContext, config: MetricsConfig, strategy_returns: pd.DataFrame
+    ) -> pd.DataFrame:
         windows = run_windows(context)
         as_of = last_sessions(sessions_of(source, windows), window_dates(windows))
         table = metric_rows(_seen(strategy_returns, windows, source), as_of, policy)
+        if config.manual:
+            if len(windows) > 1:
+                raise ValueError(f"metrics given by hand are of one partition, got {len(windows)}")
+            table = with_given(table, given_by_hand(table, metrics_by_hand(json.loads(config.manual), book, MANUAL)))
         return per_partition(context, table, "as_of", windows, lambda rows: _metric_figures(rows, policy))
 
     before: dg.PartitionMapping = PREVIOUS
@@ -162,6 +183,8 @@ def _metric_figures(rows: pd.DataFrame, policy: Policy) -> Mapping[str, Any]:
     }
     if len(measured):
         figures["median_metric"] = float(measured.median())
+    if given := int((rows["source"] == MANUAL).sum()):
+        figures["given_by_hand"] = given
     return figures
 
 

@@ -25,13 +25,34 @@ from weights_pipeline.cli.commands import (
     ensemble,
     explain,
     history,
+    init,
+    rebalance,
+    restate,
     run,
     show,
     simulate,
+    sql,
 )
 from weights_pipeline.store.errors import StoreError
 
-COMMANDS = (show, explain, decide, history, books, allocations, run, check, simulate, ensemble, allocator, demo)
+COMMANDS = (
+    show,
+    explain,
+    decide,
+    history,
+    init,
+    rebalance,
+    restate,
+    run,
+    check,
+    books,
+    allocations,
+    simulate,
+    ensemble,
+    allocator,
+    sql,
+    demo,
+)
 """Every command, in the order in which help lists them; a new one is a file and an entry here."""
 
 

@@ -103,5 +103,12 @@ def without_nan(content: Any) -> Any:
 
 def stop(message: str, code: int) -> NoReturn:
     """End the command with a message for a person and an exit code for a machine."""
-    sys.stderr.write(f"weights: {message}\n")
+    sys.stderr.write(f"weights: {visible(message)}\n")
     sys.exit(code)
+
+
+def visible(text: str) -> str:
+    """Text with all that would steer a terminal, or turn a line round, spelled out; tabs and ends of lines stay."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() or c in "\t\n" else c.encode("unicode_escape").decode() for c in text)

@@ -6,10 +6,11 @@ Here belongs presentation only; nothing here computes a weight.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from weights_pipeline.cli.common import visible
 from weights_pipeline.core.speed import adjustment_speed
 
 if TYPE_CHECKING:
@@ -53,13 +54,22 @@ def weights(found: WeightSet) -> None:
     say(f"Speed: {speed_sentence(found.rate)}")
 
 
+def opened(book: str, effective_from: object, rows: Mapping[str, float]) -> None:
+    """Print the weights that a book was opened with."""
+    say(f"{book}: opened at base weights, in force from {effective_from}")
+    lines = [[name, f"{weight:.2%}"] for name, weight in rows.items()]
+    table([*lines, ["Total", f"{sum(rows.values()):.2%}"]], ["Strategy", "Weight"])
+
+
 def say(line: str = "") -> None:
     """Print a line."""
-    sys.stdout.write(line + "\n")
+    sys.stdout.write(visible(line) + "\n")
 
 
 def table(rows: list[list[str]], headings: list[str]) -> None:
     """Print aligned columns, numbers to the right. No library: importing one costs more than all else here."""
+    # A name of two lines is still one cell.
+    rows = [[visible(cell).replace("\n", "\\n") for cell in row] for row in rows]
     columns = list(zip(headings, *rows, strict=True))
     widths = [max(map(len, column)) for column in columns]
     numeric = [all(cell[:1] in "-–0123456789" for cell in column[1:] if cell) for column in columns]

@@ -37,7 +37,8 @@ FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]
 
-SOURCES = ("none", "live", "build_up", "starter", "manual")
+MANUAL = "manual"
+SOURCES = ("none", "live", "build_up", "starter", MANUAL)
 
 BY_HAND = ("annual_return", "max_drawdown", "calmar")
 """Metrics that a person may give in place of the measured ones."""
@@ -217,7 +218,9 @@ def given_by_hand(measured: pd.DataFrame, figures: Mapping[str, StarterMetrics])
     rows = measured[name.isin(BY_HAND)].reset_index(drop=True)
     for strategy, given in sorted(figures.items()):
         if given.known_from is not None and (rows["as_of"] < pd.Timestamp(given.known_from)).any():
-            raise ValueError(f"{strategy}: known_from: expected a day up to the date of the metrics, got {given.known_from}")
+            raise ValueError(
+                f"{strategy}: known_from: expected a day up to {rows['as_of'].min():%Y-%m-%d}, got {given.known_from}"
+            )
     stated = {
         (strategy, metric): value
         for strategy, given in figures.items()
@@ -227,12 +230,14 @@ def given_by_hand(measured: pd.DataFrame, figures: Mapping[str, StarterMetrics])
     }
     place = zip(rows["strategy"], name[name.isin(BY_HAND)], strict=True)
     value = pd.Series([stated.get(each, np.nan) for each in place], index=rows.index, dtype=np.float64)
-    reason = texts(("", "missing"), value.isna().to_numpy(np.int8))
-    return rows.assign(value=value, reason=reason, source=SOURCES[-1])
+    reason = texts(("", "missing"), value.isna().to_numpy().astype(np.int8))
+    return rows.assign(value=value, reason=reason, source=MANUAL)
 
 
 def with_given(measured: pd.DataFrame, given: pd.DataFrame) -> pd.DataFrame:
     """Metrics with some rows in the place of measured ones of the same date, strategy and metric."""
+    if given.empty:
+        return measured
     both = pd.concat([given[measured.columns], measured], ignore_index=True)
     return both.drop_duplicates(_KEY).sort_values(_KEY, ignore_index=True)
 

@@ -16,6 +16,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute
 import pyarrow.csv
 import pyarrow.fs
 import pyarrow.parquet
@@ -82,10 +83,10 @@ def list_files(root: Path, patterns: Iterable[str], key: str) -> list[str]:
         parts = PurePosixPath(pattern).parts
         fixed = list(takewhile(lambda part: not set(part) & set("*?"), parts[:-1]))
         below = pyarrow.fs.FileSelector("/".join(fixed), allow_not_found=True, recursive=True)
-        wanted = re.compile(_glob_expression("/".join(parts)))
-        found = {
-            info.path for info in _filesystem(root).get_file_info(below) if info.is_file and wanted.fullmatch(info.path)
-        }
+        paths = pa.array([info.path for info in _filesystem(root).get_file_info(below) if info.is_file], pa.string())
+        # Arrow's expressions take time in proportion to the text; with Python's, a few stars may take for ever.
+        matches = pyarrow.compute.match_substring_regex(paths, _glob_expression("/".join(parts)))
+        found = set(paths.filter(matches).to_pylist())
         if not found:
             raise LedgerError(f"{key}: no file in {root} matches {pattern!r}; correct the path or add the file")
         files |= found
@@ -95,7 +96,8 @@ def list_files(root: Path, patterns: Iterable[str], key: str) -> list[str]:
 def _glob_expression(pattern: str) -> str:
     wild = {"**/": "(?:.+/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}
     tokens = re.split(r"(\*\*/|\*\*|\*|\?)", pattern)
-    return "".join(wild.get(token) or re.escape(token) for token in tokens)
+    matched = "".join(wild.get(token) or re.escape(token) for token in tokens)
+    return f"(?s)^{matched}$"
 
 
 def read_part(root: Path, path: str) -> Part:
@@ -106,7 +108,11 @@ def read_part(root: Path, path: str) -> Part:
     LedgerError
         The path leads out of the data folder, or the file is missing, empty, or neither CSV nor Parquet.
     """
-    if not (root / path).resolve().is_relative_to(root.resolve()):
+    try:
+        inside = (root / path).resolve().is_relative_to(root.resolve())
+    except (OSError, RuntimeError) as error:
+        raise LedgerError(f"{path}: leads nowhere: {error}") from error
+    if not inside:
         raise LedgerError(f"{path}: leads out of the data folder {root}; keep the file itself inside it")
     readers = {".csv": _read_csv, ".parquet": _read_parquet}
     reader = readers.get(PurePosixPath(path).suffix.lower())

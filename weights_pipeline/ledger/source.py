@@ -29,12 +29,13 @@ from weights_pipeline.ledger.calendars import require_calendar
 from weights_pipeline.ledger.errors import LedgerError
 
 Kind = Literal["lots", "fills", "returns"]
+_SUFFIX = "_ledger"
 
 
 def _relative(path: str) -> str:
-    """Refuse what would lead out of the data folder."""
+    """Refuse what would lead out of the data folder, and what no file should be called."""
     parts = PurePosixPath(path).parts
-    if not parts or parts[0] == "/" or ".." in parts or "\\" in path or ":" in path:
+    if not parts or parts[0] == "/" or ".." in parts or "\\" in path or ":" in path or not path.isprintable():
         raise ValueError("expected a path inside the data folder, such as trades/*.csv: no leading / and no ..")
     return path
 
@@ -94,7 +95,7 @@ class LedgerSource(_Model):
         they are open; without, their profit is booked on exit, which understates drawdowns.
     """
 
-    name: Name
+    name: Annotated[Name, Field(max_length=63 - len(_SUFFIX))]
     description: str = Field(min_length=1)
     lots: Globs | None = None
     fills: Globs | None = None
@@ -112,7 +113,7 @@ class LedgerSource(_Model):
     @property
     def schema_name(self) -> str:
         """Where the tables of this ledger are kept, and what its assets' keys begin with."""
-        return f"{self.name}_ledger"
+        return f"{self.name}{_SUFFIX}"
 
     @field_validator("calendar")
     @classmethod

@@ -42,20 +42,24 @@ def client(service: str) -> Any:
     Raises
     ------
     UnreachableError
-        The environment lacks something such as the region.
+        The environment lacks something such as the region, or names an endpoint that is none.
     """
     import boto3
     from botocore.config import Config
 
     with requests(service):
-        return boto3.client(service, config=Config(connect_timeout=3, read_timeout=10))
+        try:
+            return boto3.client(service, config=Config(connect_timeout=3, read_timeout=10))
+        except ValueError:
+            raise UnreachableError(f"{service}: no client can be made; check AWS_ENDPOINT_URL") from None
 
 
 @contextmanager
 def requests(place: str) -> Iterator[None]:
     """Turn failures of requests into :class:`RefusedError`, with an answer, and :class:`UnreachableError`, without.
 
-    Messages have the kind of error only: its own text may hold more than belongs in a log.
+    Messages have the kind of error only, and failures without an answer are not chained to it: its own text may hold
+    more than belongs in a log, such as an endpoint with a password.
     """
     from botocore.exceptions import BotoCoreError, ClientError
 
@@ -64,4 +68,4 @@ def requests(place: str) -> Iterator[None]:
     except ClientError as error:
         raise RefusedError(place, error.response) from error
     except BotoCoreError as error:
-        raise UnreachableError(f"{place}: {type(error).__name__}") from error
+        raise UnreachableError(f"{place}: {type(error).__name__}") from None

@@ -19,6 +19,7 @@ from weights_pipeline.live.document import (
     published,
     timestamp,
 )
+from weights_pipeline.settings import without_secrets
 
 _BOOK = "{book}"
 
@@ -50,7 +51,9 @@ class Table:
             or parts.query
             or parts.fragment
         ):
-            raise ValueError(f"target: expected dynamodb://table or dynamodb://table/namespace, got {location!r}")
+            raise ValueError(
+                f"target: expected dynamodb://table or dynamodb://table/namespace, got {without_secrets(location)!r}"
+            )
 
     @cached_property
     def client(self) -> Any:

@@ -14,6 +14,7 @@ from weights_pipeline.live.document import LiveWeights
 from weights_pipeline.live.dynamodb import Table
 from weights_pipeline.live.folder import Folder
 from weights_pipeline.live.s3 import Bucket
+from weights_pipeline.settings import without_secrets
 
 Place = TypeVar("Place")
 
@@ -102,5 +103,5 @@ def _place(known: Mapping[str, Callable[[str], Place]], target: str | Path) -> P
     scheme = text.partition("://")[0] if "://" in text else ""
     if not text or scheme not in known:
         schemes = ", ".join(f"{name}://" for name in known if name)
-        raise ValueError(f"target: expected a folder or one of {schemes}, got {text!r}")
+        raise ValueError(f"target: expected a folder or one of {schemes}, got {without_secrets(text)!r}")
     return known[scheme](text)

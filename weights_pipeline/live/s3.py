@@ -13,6 +13,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 from weights_pipeline.live import aws
 from weights_pipeline.live.document import LiveWeights, MissingError, UnreachableError, published, require_name
+from weights_pipeline.settings import without_secrets
 
 
 class Bucket:
@@ -36,7 +37,7 @@ class Bucket:
         ):
             raise ValueError(
                 f"target: expected s3://bucket/prefix, if wanted with ?encryption=AES256, aws:kms or aws:kms:KEY, "
-                f"got {location!r}"
+                f"got {without_secrets(location)!r}"
             )
         self.options = {"ContentType": "application/json"}
         if encryption is not None:

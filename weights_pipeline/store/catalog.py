@@ -377,7 +377,7 @@ WEIGHT_HISTORY = Table(
     description="Every version of every rebalance's weights: what was in force when, and since when that was known.",
     columns=(
         Column("version", INTEGER, "Number of the version, from 1 without a gap."),
-        Column("rebalance", TEXT, "Partition of the book that the version is of."),
+        Column("rebalance", TEXT, "Partition of the book that the version is of; init where a desk opened with it."),
         _AS_OF,
         _EFFECTIVE,
         Column("recorded_at", TIMESTAMP, "Instant of the run that added the version, UTC."),

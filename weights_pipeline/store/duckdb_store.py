@@ -12,16 +12,18 @@ from __future__ import annotations
 
 import datetime as dt
 import random
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import duckdb
 
+from weights_pipeline.store.errors import DamagedError, StoreError
 from weights_pipeline.store.errors import StoreLockedError as StoreLockedError
 from weights_pipeline.store.tables import PARTITION_COLUMN, Column, Table, Type
 
@@ -46,6 +48,10 @@ NOTHING_YET = "store {} does not exist: nothing has been materialised yet. Run `
 
 # A reading connection answers questions about the store and nothing else, whoever wrote the question.
 _CONFINED = {"enable_external_access": "false", "python_enable_replacements": "false", "lock_configuration": "true"}
+
+# DuckDB has one class of error for many causes. Each block of its file, the headers too, has a checksum.
+_DAMAGED = ("Corrupt ", "not a valid DuckDB database file", "Could not read enough bytes")
+_NO_SPACE = ("No space left on device", "File too large", "Disk quota exceeded", "Could not write ")
 
 # Within one process DuckDB refuses a read-only and a writing connection to the same file at the same time.
 _PROCESS_LOCK = threading.RLock()
@@ -120,7 +126,8 @@ class DuckDBStore:
     @contextmanager
     def writing(self) -> Iterator[duckdb.DuckDBPyConnection]:
         """Yield a connection inside one transaction: committed on success, rolled back on any error."""
-        self.path.parent.mkdir(parents=True, exist_ok=True)
+        if not self.path.exists():
+            self._create()
         with self._connected(read_only=False) as connection:
             connection.begin()
             try:
@@ -202,7 +209,6 @@ class DuckDBStore:
     def read_known(self, schema: str, table: Table, contents: Mapping[str, str]) -> pd.DataFrame:
         """Rows from the table itself where they are still in it, otherwise from the archive beside it."""
         from weights_pipeline.store.contract import is_content, no_rows, partition_slices, to_frame
-        from weights_pipeline.store.errors import DamagedError
 
         if not contents or not self.path.exists():
             return no_rows(table)
@@ -242,6 +248,16 @@ class DuckDBStore:
                 "WHERE database_name = current_database() AND schema_name <> 'store' ORDER BY ALL"
             ).fetchall()
 
+    def _create(self) -> None:
+        """Create an empty file as a whole: DuckDB opens none whose writer died before its headers were there."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".", suffix=self.path.name, dir=self.path.parent) as folder:
+            made = Path(folder) / self.path.name
+            duckdb.connect(str(made)).close()
+            # Unlike renaming, a link never takes the place of what another process has created meanwhile.
+            with suppress(FileExistsError):
+                self.path.hardlink_to(made)
+
     @contextmanager
     def _connected(self, *, read_only: bool) -> Iterator[duckdb.DuckDBPyConnection]:
         deadline = time.monotonic() + self.lock_timeout
@@ -253,6 +269,10 @@ class DuckDBStore:
                 yield connection
             finally:
                 connection.close()
+        except duckdb.Error as error:
+            if (in_words := _in_words(self.path, error)) is None:
+                raise
+            raise in_words from error
         finally:
             _PROCESS_LOCK.release()
 
@@ -272,6 +292,22 @@ class DuckDBStore:
                 # Full jitter: waiting processes must not wake in step with each other.
                 time.sleep(self._pauses.uniform(0, pause))
                 pause = min(pause * 1.5, 0.25)
+
+
+def _in_words(path: Path, error: duckdb.Error) -> StoreError | None:
+    """What a person can do about a file that cannot be read or written; None where the cause is another."""
+    said = " ".join(str(error).split())
+    if any(sign in said for sign in _NO_SPACE):
+        return StoreError(
+            f"{path} cannot be written: {said}. Nothing was written, what was stored before is whole. Free space on "
+            f"the disk, or raise the limit, then run again."
+        )
+    if any(sign in said for sign in _DAMAGED):
+        return DamagedError(
+            f"{path} is damaged: {said}. It was not used. Restore a backup of the file, or move it away and "
+            f"materialise everything again."
+        )
+    return None
 
 
 def _columns(connection: duckdb.DuckDBPyConnection, schema: str, table: str) -> Columns:

@@ -7,6 +7,7 @@ must exist. What a frame has to look like is in ``contract``, how it is kept in 
 from __future__ import annotations
 
 import datetime as dt
+import re
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any
@@ -37,6 +38,7 @@ Inside a range Dagster maps the input to the whole range shifted by one, which w
 that this very run is about to replace.
 """
 
+_MARKUP = re.compile(r"[\\`*<>\[\]|~&]|(?<!\w)_|_(?!\w)")
 _NAMES_SHOWN = 6
 _ROWS_SHOWN = 20
 
@@ -109,8 +111,22 @@ def asset_metadata(table: Table, calendar: str) -> dict[str, Any]:
 
 def table_figures(frame: pd.DataFrame) -> dict[str, Any]:
     """Row count and a preview of rows."""
-    preview = frame.tail(_ROWS_SHOWN).to_markdown(index=False) if len(frame) else "no rows"
+    preview = markdown_table(frame.tail(_ROWS_SHOWN)) if len(frame) else "no rows"
     return {"dagster/row_count": len(frame), "preview": MetadataValue.md(preview)}
+
+
+def markdown_table(frame: pd.DataFrame) -> str:
+    """A frame as a Markdown table that shows its texts as they are, whatever they hold; nulls are empty."""
+    texts = [name for name in frame if frame[name].dtype.kind not in "biufM"]
+    shown = frame.assign(**{str(name): frame[name].map(markdown_text, na_action="ignore").fillna("") for name in texts})
+    # A strategy that is called 1e5 is not the number.
+    return str(shown.to_markdown(index=False, disable_numparse=[frame.columns.get_loc(name) for name in texts]))
+
+
+def markdown_text(text: object) -> str:
+    """Text for a cell of a Markdown table: no mark-up, no HTML, no picture, and no end of the cell or the row."""
+    visible = "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in str(text))
+    return _MARKUP.sub(r"\\\g<0>", visible)
 
 
 @lru_cache(maxsize=16384)

@@ -10,6 +10,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import pyarrow as pa
 
@@ -90,7 +91,7 @@ class Manifest:
             },
             "commits": self.commits,
         }
-        return json.dumps(document, indent=1).encode()
+        return sealed(document)
 
     @classmethod
     def from_json(cls, content: bytes, version: str) -> Manifest:
@@ -99,11 +100,9 @@ class Manifest:
         Raises
         ------
         ValueError, KeyError, TypeError, AttributeError
-            It is not one, or of a later format.
+            It is not one, of a later format, or not as it was written.
         """
-        document = json.loads(content)
-        if document["format"] != FORMAT:
-            raise ValueError(f"format {document['format']}")
+        document = unsealed(content)
         return cls(
             columns={name: (Type(kind).value, nullable) for name, kind, nullable in document["columns"]},
             records={
@@ -119,6 +118,32 @@ class Manifest:
             commits=tuple(document["commits"]),
             version=version,
         )
+
+
+def sealed(document: dict[str, Any]) -> bytes:
+    """A document as JSON, with a hash of itself."""
+    return json.dumps(document | {"sha256": _digest(document)}, indent=1).encode()
+
+
+def unsealed(content: bytes) -> dict[str, Any]:
+    """Read a document of this format; one that was written without a hash of itself is taken as it is.
+
+    Raises
+    ------
+    ValueError, KeyError, TypeError, AttributeError
+        It is not one, of a later format, or not as it was written.
+    """
+    document: dict[str, Any] = json.loads(content)
+    if document["format"] != FORMAT:
+        raise ValueError(f"format {document['format']}")
+    digest = document.pop("sha256", None)
+    if digest not in (None, _digest(document)):
+        raise ValueError("altered")
+    return document
+
+
+def _digest(document: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(document).encode()).hexdigest()
 
 
 def schema_version(columns: Columns) -> str:

@@ -88,10 +88,11 @@ class S3Objects:
         try:
             return boto3.session.Session().client("s3", config=config)
         except (BotoCoreError, ValueError) as error:
+            # Here and below not `from error`: its text, which may hold an endpoint with a password, would be logged.
             raise StoreError(
                 f"s3://{self.bucket}: no client can be made of the AWS_* variables and files "
                 f"({type(error).__name__}). Check AWS_ENDPOINT_URL_S3 or AWS_ENDPOINT_URL, AWS_REGION and AWS_PROFILE."
-            ) from error
+            ) from None
 
     def get(self, key: str) -> tuple[bytes, str] | None:
         """Content and version of an object; None where there is none."""
@@ -110,7 +111,7 @@ class S3Objects:
         raise StoreError(
             f"{self.url(key)} could not be read to its end, {ATTEMPTS} times ({type(broken).__name__}). Check the "
             f"network; if it persists, the object is damaged: write it again or restore its previous version."
-        ) from broken
+        )
 
     def put(self, key: str, content: bytes, metadata: Mapping[str, str]) -> None:
         """Store an object, whatever was there."""
@@ -146,7 +147,7 @@ class S3Objects:
             reason = _BY_CODE.get(code, f"the server answered {code or 'with an unknown error'}.")
             raise StoreError(f"{operation} {self.url(key)}: {reason}") from error
         except BotoCoreError as error:
-            raise StoreError(f"{operation} {self.url(key)}: {self._in_words(error)}") from error
+            raise StoreError(f"{operation} {self.url(key)}: {self._in_words(error)}") from None
 
     def _in_words(self, error: Exception) -> str:
         """What kept the client from an answer. Its own text is left out: it may hold more than anyone should read."""

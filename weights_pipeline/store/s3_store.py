@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import datetime as dt
 import io
-import json
 import logging
 import random
 import re
@@ -51,7 +50,7 @@ from weights_pipeline.store.contract import (
 )
 from weights_pipeline.store.duckdb_store import MANIFEST, MANIFEST_DDL, NOTHING_YET, create_table, quoted
 from weights_pipeline.store.errors import DamagedError, StoreError, StoreLockedError
-from weights_pipeline.store.manifest import FORMAT, Manifest, schema_version
+from weights_pipeline.store.manifest import FORMAT, Manifest, schema_version, sealed, unsealed
 from weights_pipeline.store.s3_objects import S3Objects
 from weights_pipeline.store.tables import Table
 
@@ -406,11 +405,9 @@ class S3Store:
         if found is None:
             return {"format": FORMAT, "tables": []}, None
         try:
-            index: dict[str, Any] = json.loads(found[0])
-            if index["format"] != FORMAT:
-                raise ValueError(index["format"])
+            index = unsealed(found[0])
             index["tables"] = sorted((schema, name) for schema, name in index["tables"])
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise self._damaged(key, f"is not an index of format {FORMAT}") from error
         return index, found[1]
 
@@ -424,10 +421,10 @@ class S3Store:
             wanted = {**index, "tables": sorted({*index["tables"], entry})}
             if version is not None and "conditional_writes" not in index:
                 # Only what is not there may be created: a server that creates it all the same ignores conditions.
-                wanted["conditional_writes"] = not self.objects.replace(key, _as_json(index), None)
+                wanted["conditional_writes"] = not self.objects.replace(key, sealed(index), None)
             if wanted == index:
                 break
-            if self.objects.replace(key, _as_json(wanted), version) and "conditional_writes" in wanted:
+            if self.objects.replace(key, sealed(wanted), version) and "conditional_writes" in wanted:
                 break
         if not wanted["conditional_writes"] and not self._registered:
             _log.warning(
@@ -473,7 +470,3 @@ def _fill(connection: DuckDBPyConnection, name: str, rows: pa.Table) -> None:
 def _require_name(what: str, text: str, pattern: re.Pattern[str]) -> None:
     if not pattern.fullmatch(text):
         raise StoreError(f"{what} {text!r} cannot name an object; expected {pattern.pattern}. Nothing was written.")
-
-
-def _as_json(document: dict[str, Any]) -> bytes:
-    return json.dumps(document, indent=1).encode()

@@ -34,8 +34,17 @@ def _run(options: argparse.Namespace) -> int:
     return 0 if report.success else common.FAILED
 
 
-def run_book(settings: Settings, book: str, first: str | None, last: str | None, *, as_json: bool) -> RunReport:
-    """Materialise a book under a progress display, and print what came of it."""
+def run_book(
+    settings: Settings,
+    book: str,
+    first: str | None,
+    last: str | None,
+    *,
+    as_json: bool,
+    comment: str = "",
+    manual: str = "",
+) -> RunReport:
+    """Materialise a book under a progress display, and print what came of it; see :func:`runs.materialise`."""
     from weights_pipeline.cli import render
 
     with render.progress(quiet=as_json) as progress:
@@ -47,7 +56,7 @@ def run_book(settings: Settings, book: str, first: str | None, last: str | None,
 
         os.environ.setdefault("DAGSTER_HOME", str(settings.home))
         try:
-            report = materialise(settings, book, first, last, on_progress=progress)
+            report = materialise(settings, book, first, last, comment=comment, manual=manual, on_progress=progress)
         except (BookError, LedgerError, RangeError, SettingsError) as error:
             common.stop(str(error), common.INVALID)
     if as_json:

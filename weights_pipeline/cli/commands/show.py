@@ -7,12 +7,16 @@ from __future__ import annotations
 
 import argparse
 import datetime as dt
+from contextlib import suppress
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from weights_pipeline.cli import common
 
 if TYPE_CHECKING:
     from weights_pipeline.settings import Settings
+    from weights_pipeline.store.base import Store
+    from weights_pipeline.store.history import KnownWeights
 
 
 def add(commands: common.Commands) -> None:
@@ -32,13 +36,36 @@ def print_weights(settings: Settings, book: str | None, on: dt.date | None, *, a
     from weights_pipeline.cli import render
     from weights_pipeline.store.queries import NothingInForceError, weights_in_force
 
+    store = common.store(settings)
     try:
-        found = weights_in_force(common.store(settings), book, on)
-    except (FileNotFoundError, NothingInForceError) as error:
+        found = weights_in_force(store, book, on)
+    except FileNotFoundError as error:
         common.stop(str(error), common.NOTHING)
+    except NothingInForceError as error:
+        # Before its first rebalance a book may have been opened.
+        opened = _opened(store, book, on)
+        if not opened:
+            common.stop(str(error), common.NOTHING)
+        if as_json:
+            common.print_json([asdict(each) for each in opened])
+        for each in () if as_json else opened:
+            render.opened(each.book, each.effective_from, {row.strategy: row.final for row in each.rows})
+        return 0
     if as_json:
         common.print_json([render.weights_as_dict(weights) for weights in found])
     else:
         for weights in found:
             render.weights(weights)
     return 0
+
+
+def _opened(store: Store, book: str | None, on: dt.date | None) -> list[KnownWeights]:
+    """Weights that books were opened with and that are in force on a day; on any when None."""
+    from weights_pipeline.store.history import NoVersionError, books_with_history, weights_known
+
+    found, ever = list["KnownWeights"](), dt.datetime.max.replace(tzinfo=dt.UTC)
+    with suppress(NoVersionError):
+        for name in books_with_history(store, book):
+            with suppress(NoVersionError):
+                found.append(weights_known(store, name, on or dt.date.max, ever))
+    return [each for each in found if each.reason == "initial"]

@@ -40,6 +40,8 @@ MIN_OBSERVATIONS = 3
 """Fewer say nothing of a spread around a mean."""
 CONVERGED = 1e-8
 """Step in weights below which a climb has arrived."""
+ARRIVED = 1e-6
+"""Step of Newton's method after which there is none to take, as each squares what is left."""
 CLIMB = 100
 """Steps of a climb, at most; Newton's method takes three to six."""
 SEARCH, VICINITY = 1e-3, 0.2
@@ -58,6 +60,8 @@ ROUNDING = 1e-10
 """Fall of the objective, relative, that is rounding."""
 LEAST_MEAN = 1e-3
 """Share of the highest mean from which on the frontier is searched where it begins with a loss."""
+FLAT = 1e-12
+"""Volatility, relative to the mean, which is rounding."""
 EXTREME = 700.0
 """Annual growth, a logarithm, beyond which floating point ends."""
 EQUAL = 1e-6
@@ -114,8 +118,8 @@ def solve(problem: Problem, objective: HybridObjective, *, start: Floats | None 
     objective
         Parameters.
     start
-        Weights to climb from, shape (n,), such as those of the window before; they need not be admissible here. They
-        make the search shorter, and its answer differ by rounding alone.
+        Weights to climb from where they are better than those of the highest Sharpe, shape (n,), such as the answer
+        for the window before; they need not be admissible. The answer is the same, but for rounding.
 
     Returns
     -------
@@ -179,7 +183,7 @@ def solve_windows(problems: Sequence[Problem], objective: HybridObjective) -> li
 
 def _capped(problem: Problem, window: _Window) -> Floats:
     """Upper limits, without room for strategies that did nothing; refuses what has no maximum."""
-    varies = (problem.returns != problem.returns[0]).any(axis=0)
+    varies = np.diag(window.covariance) - window.ridge > (FLAT * window.mean) ** 2
     if not varies.any():
         raise NoSolutionError("returns: those of each strategy are all the same, so there is no volatility")
     upper = np.where(varies, problem.upper, problem.lower)
@@ -199,7 +203,7 @@ def _optimum(problem: Problem, objective: HybridObjective, window: _Window, weig
     equity = np.cumprod(np.append(1.0, 1.0 + portfolio))
     deviation = float(portfolio.std(ddof=1))
     if deviation**2 <= window.ridge * float(weights @ weights):
-        raise NoSolutionError("returns: these strategies hedge each other perfectly, so the Sharpe has no maximum")
+        raise NoSolutionError("returns: there are weights that gain without volatility, so the Sharpe has no maximum")
     sharpe = float(portfolio.mean()) / deviation
     cagr = math.expm1(float(np.log1p(portfolio).mean()) * problem.periods)
     drawdown, gross = float((1 - equity / np.maximum.accumulate(equity)).max()), math.fsum(weights)
@@ -235,7 +239,7 @@ class _Window:
         returns = problem.returns
         if len(returns) < MIN_OBSERVATIONS:
             raise NoSolutionError(f"returns: expected at least {MIN_OBSERVATIONS} observations, got {len(returns)}")
-        mean = returns.mean(axis=0)
+        mean = np.ones(len(returns)) @ returns / len(returns)
         centred = returns - mean
         covariance = centred.T @ centred / (len(returns) - 1)
         ridge = objective.ridge * float(covariance.trace()) / len(mean)
@@ -245,15 +249,13 @@ class _Window:
 
     def objective(self, mean: Floats | float, variance: Floats | float, growth: Floats | float) -> Floats:
         """F of portfolios with these means, variances and means of log(1 + p)."""
-        value: Floats = self.sharpe * mean / np.sqrt(variance) + self.cagr * np.expm1(self._annual(growth))
+        annual = np.minimum(self.periods * growth, EXTREME)
+        value: Floats = self.sharpe * mean / np.sqrt(variance) + self.cagr * np.expm1(annual)
         return value
 
     def growing(self, growth: float) -> float:
         """Slope of F in growth."""
-        return self.cagr * self.periods * math.exp(self._annual(growth))
-
-    def _annual(self, growth: Floats | float) -> Floats:
-        return np.clip(self.periods * growth, -EXTREME, EXTREME)
+        return self.cagr * self.periods * math.exp(min(max(self.periods * growth, -EXTREME), EXTREME))
 
     def appetite(self, mean: float, variance: float, growth: float) -> float:
         r"""Half the variance that F gives for a unit of mean: :math:`\tau = -F_m / 2F_v`.
@@ -389,9 +391,7 @@ class _Search:
         frontier = _Frontier(self.window, low.mean if low.mean > 0 else LEAST_MEAN * highest, highest)
         frontier.touch(appetite, efficient)
         frontier.see(low)
-        # The Sharpe is the same at any scale, so growth alone tells which is best, and that can be looked for first.
-        book = low if start is None or start.mean <= 0 else self._extend(start, start.weights)
-        best = None
+        best, book = None, low if start is None or start.objective < low.objective else start
         for _ in range(TANGENTS):
             if book.mean > 0 and (best is None or book.objective > best.objective):
                 best = self.climb(book)
@@ -487,39 +487,44 @@ class _Search:
     def _newton(self, first: _Book, binding: Bools, prices: dict[Stretch, float]) -> _Book | None:
         """Solve for where the gradient is made up by what binds; None where that is not a maximum, or not nearby.
 
-        What turns out to have a negative price does not bind and is left out, the most negative first.
+        A limit that is passed binds as well, and what turns out to have a negative price does not bind, the most
+        negative first.
         """
         region, book = self.region, first
-        limits = np.vstack([region.equal[0], region.below[0][binding]])
-        sides = np.concatenate([region.equal[1], region.below[1][binding]])
         equal, strategies = len(region.equal[1]), len(book.weights)
         for _ in range(NEWTON):
             tangents = [region.tangent(book.equity, stretch) for stretch in prices]
-            rows = np.vstack([limits, *[row for row, _ in tangents]])
-            gaps = np.append(sides, [side for _, side in tangents]) - rows @ book.weights
+            rows = np.vstack([region.equal[0], region.below[0][binding], *[row for row, _ in tangents]])
+            sides = np.concatenate([region.equal[1], region.below[1][binding], [side for _, side in tangents]])
             system = np.diag(np.full(strategies + len(rows), -DEPENDENT))
             system[:strategies, :strategies] = book.curvature(prices)
             system[strategies:, :strategies] = rows
             system[:strategies, strategies:] = rows.T
             try:
-                solution = np.linalg.solve(system, np.append(book.gradient, gaps))
+                solution = np.linalg.solve(system, np.append(book.gradient, sides - rows @ book.weights))
             except np.linalg.LinAlgError:
                 return None
-            step, multipliers = solution[:strategies], solution[strategies:]
-            if (multipliers[equal:] < -CONVERGED).any():
-                least = equal + int(multipliers[equal:].argmin())
-                if least < len(limits):
-                    limits, sides = np.delete(limits, least, axis=0), np.delete(sides, least)
+            costs, wanted = solution[strategies + equal :], book.weights + solution[:strategies]
+            limits = len(costs) - len(prices)
+            passed = region.below[0] @ wanted > region.below[1] + CONVERGED
+            if (costs < -CONVERGED).any():
+                least = int(costs.argmin())
+                if least < limits:
+                    binding = binding.copy()
+                    binding[np.flatnonzero(binding)[least]] = False
                 else:
-                    prices = {stretch: prices[stretch] for at, stretch in enumerate(prices, len(limits)) if at != least}
-                continue
-            size, other = float(np.abs(step).max()), self.book(book.weights + step)
-            strayed = float(np.abs(other.weights - book.weights - step).max())
-            if not other.variance or strayed > max(CONVERGED, size / 10):
-                return None
-            book, prices = other, dict(zip(prices, multipliers[len(limits) :].tolist(), strict=True))
-            if size < CONVERGED:
-                return book if book.objective > first.objective - ROUNDING * abs(first.objective) else None
+                    prices = {
+                        stretch: price for at, (stretch, price) in enumerate(prices.items(), limits) if at != least
+                    }
+            elif passed.any():
+                binding = binding | passed
+            else:
+                size, other = float(np.abs(wanted - book.weights).max()), self.book(wanted)
+                if not other.variance or float(np.abs(other.weights - wanted).max()) > max(CONVERGED, size / 10):
+                    return None
+                book, prices = other, dict(zip(prices, costs[limits:].tolist(), strict=True))
+                if size < ARRIVED:
+                    return book if book.objective > first.objective - ROUNDING * abs(first.objective) else None
         return None
 
 

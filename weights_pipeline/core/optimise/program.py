@@ -77,18 +77,19 @@ def minimum(
     settings.max_threads = 1
     settings.tol_gap_abs = settings.tol_gap_rel = settings.tol_feas = TOLERANCE
     settings.reduced_tol_gap_abs = settings.reduced_tol_gap_rel = settings.reduced_tol_feas = ACCEPTED
-    solver = clarabel.DefaultSolver(
+    program = (
         _sparse(np.triu(quadratic) / scale),
         linear / scale,
         _sparse(np.vstack([equal[0], below[0]])),
         np.concatenate([equal[1], below[1]]),
         [clarabel.ZeroConeT(len(equal[1])), clarabel.NonnegativeConeT(len(below[1]))],
-        settings,
     )
-    solution = solver.solve()
-    if str(solution.status) not in ("Solved", "AlmostSolved"):
-        raise NoSolutionError(f"no solution: the solver stopped with {solution.status}")
-    return Solution(np.array(solution.x), np.array(solution.z[len(equal[1]) :]) * scale)
+    # Balancing rows and columns helps the solver, but for a few programs that it only solves as they are.
+    for settings.equilibrate_enable in (True, False):
+        solution = clarabel.DefaultSolver(*program, settings).solve()
+        if str(solution.status) in ("Solved", "AlmostSolved"):
+            return Solution(np.array(solution.x), np.array(solution.z[len(equal[1]) :]) * scale)
+    raise NoSolutionError(f"no solution: the solver stopped with {solution.status}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,58 @@
+"""``weights init``: a desk's first day, at base weights.
+
+Here belongs the command, and the clock: this is where "now" is read. The version it records is made in ``operation``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime as dt
+from zoneinfo import ZoneInfo
+
+from weights_pipeline.cli import common
+
+
+def add(commands: common.Commands) -> None:
+    """Declare the command."""
+    init = common.command(commands, "init", _init)
+    init.add_argument("--book", required=True, help="book to open")
+    init.add_argument(
+        "--effective", type=common.day, metavar="YYYY-MM-DD", help="in force from the first session on; default today"
+    )
+    init.add_argument("--comment", default="", metavar="TEXT", help="what the history says beside it")
+
+
+def _init(options: argparse.Namespace) -> int:
+    """Open a book: record its base weights as version 1, and publish them."""
+    from weights_pipeline.books import BookError, load_starter_metrics
+    from weights_pipeline.cli import render
+    from weights_pipeline.ledger import LedgerError, load_sources
+    from weights_pipeline.live import LiveError
+    from weights_pipeline.operation import OpenedError, open_history
+    from weights_pipeline.publication import live_weights, publish_live
+
+    now = dt.datetime.now(dt.UTC)
+    settings = common.settings()
+    book, store = common.book_named(settings, options.book), common.store(settings)
+    effective = options.effective or now.astimezone(ZoneInfo(book.timezone)).date()
+    try:
+        source = load_sources(settings.data / "ledgers", [book])[book.ledger]
+        starter = load_starter_metrics(book, settings.data)
+        open_history(store, book, starter, source, effective, now=now, comment=options.comment)
+    except (BookError, LedgerError, OpenedError) as error:
+        common.stop(str(error), common.INVALID)
+    document = live_weights(store, book, now)
+    try:
+        publish_live(document, settings.live)
+    except (LiveError, OSError, ValueError) as error:
+        common.stop(
+            f"{book.name}: version 1 is recorded and could not be published: {error}. Dagster's job {book.name}_live "
+            f"publishes it",
+            common.FAILED,
+        )
+    if options.json:
+        common.print_json(document.content() | {"published": list(settings.live)})
+    else:
+        render.opened(book.name, document.effective_from, document.final)
+        render.say(f"Version {document.version} ({document.reason}) is published to {', '.join(settings.live)}.")
+    return 0

@@ -1,0 +1,140 @@
+"""``weights rebalance``: the rebalance that is due, started by hand or tried out.
+
+Here belongs the command, and the clock: this is where "now" is read. Which rebalance is due, metrics given by hand and
+the trial are in ``operation``; running it is in ``runs``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime as dt
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from weights_pipeline.cli import common
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from weights_pipeline.books import Book
+    from weights_pipeline.operation import Plan
+
+
+def add(commands: common.Commands) -> None:
+    """Declare the command."""
+    rebalance = common.command(commands, "rebalance", _rebalance)
+    rebalance.add_argument("--book", required=True, help="book to rebalance, with the ledger it reads")
+    rebalance.add_argument(
+        "--metrics", type=Path, metavar="FILE", help="JSON of twelve-month figures, in place of measured ones"
+    )
+    rebalance.add_argument("--reason", default="", metavar="TEXT", help="what the history says beside it")
+    rebalance.add_argument("--dry-run", action="store_true", help="compute from what is stored, and store nothing")
+    rebalance.add_argument(
+        "--partition", metavar="KEY", help="month, or day that a week begins; default the last that has ended"
+    )
+
+
+def _rebalance(options: argparse.Namespace) -> int:
+    """Rebalance a book on its newest period that has ended, on measured metrics or on those of a file."""
+    from weights_pipeline.books import BookError, load_starter_metrics, read_json
+    from weights_pipeline.core.overlay import StaleScalarError
+    from weights_pipeline.core.versions import canonical
+    from weights_pipeline.ledger import LedgerError, load_sources
+    from weights_pipeline.operation import NotDueError, NotReadyError, due, metrics_by_hand, plan
+    from weights_pipeline.store import catalog
+
+    now = dt.datetime.now(dt.UTC)
+    settings = common.settings()
+    book, store = common.book_named(settings, options.book), common.store(settings)
+    content, figures = None, dict[str, Any]()
+    try:
+        source = load_sources(settings.data / "ledgers", [book])[book.ledger]
+        if options.metrics:
+            content = read_json(options.metrics, "metrics")
+            figures |= metrics_by_hand(content, book, options.metrics)
+        stored = store.partitions(book.name, catalog.REALIZED_WEIGHTS.name)
+        periods = due(book, source, stored, now, options.partition)
+    except (BookError, LedgerError, NotDueError) as error:
+        common.stop(str(error), common.INVALID)
+    absent = sorted(set(book.strategies) - set(figures)) if figures else []
+    if options.dry_run:
+        try:
+            found = plan(book, load_starter_metrics(book, settings.data), source, store, periods, figures)
+        except NotReadyError as error:
+            common.stop(str(error), common.NOTHING)
+        except (BookError, StaleScalarError, ValueError) as error:
+            common.stop(f"{book.name}: {error}", common.FAILED)
+        if options.json:
+            common.print_json(_as_dict(book, found, absent))
+        else:
+            _print(book, found, options.metrics, absent)
+        return 0
+
+    from weights_pipeline.cli.commands.run import run_book
+    from weights_pipeline.cli.commands.show import print_weights
+
+    if absent:
+        # Beside the report, which may be read by a machine.
+        sys.stderr.write(f"weights: {_absent(options.metrics, absent)}\n")
+    key = periods[-1].key
+    manual = canonical(content) if figures else ""
+    report = run_book(settings, book.name, key, key, as_json=options.json, comment=options.reason, manual=manual)
+    if report.success and not options.json:
+        print_weights(settings, book.name, None, as_json=False)
+    return 0 if report.success else common.FAILED
+
+
+def _absent(file: Path, absent: Sequence[str]) -> str:
+    return f"Not in {file}, so without a metric: {', '.join(absent)}."
+
+
+def _print(book: Book, found: Plan, file: Path | None, absent: Sequence[str]) -> None:
+    from weights_pipeline.cli import render
+
+    metric = found.metric.rsplit("_", 1)[0].capitalize()
+    weights = ("base", "target", "previous", "realized", "held", "final")
+    rows = [
+        [
+            row["strategy"],
+            *(f"{row[name]:.2%}" for name in weights),
+            f"{100 * (row['final'] - row['held']):.2f}",
+            "–" if row["metric_value"] != row["metric_value"] else f"{row['metric_value']:.2f}",
+            row["note"],
+        ]
+        for row in found.weights.to_dict("records")
+    ]
+    totals = [f"{found.weights[name].sum():.2%}" for name in weights]
+    render.say(
+        f"{book.name}, rebalance {found.partition} on data to {found.as_of:%Y-%m-%d}: weights that would be in force "
+        f"from {found.effective_from:%Y-%m-%d}"
+    )
+    headings = ["Strategy", "Base", "Target", "Before", "Realised", "Held", "Final", "Points", metric, "Why"]
+    render.table([*rows, ["Total", *totals, "", "", ""]], headings)
+    if found.weight_set:
+        render.say(f"Weight set: {found.weight_set}.")
+    if absent and file:
+        render.say(_absent(file, absent))
+    render.say(f"Held are the weights of {found.held}.")
+    render.say(
+        f"One-way turnover: {found.turnover:.2%} of realised weights, {found.traded:.2%} of those to trade against "
+        f"those held."
+    )
+    render.say("Dry run: nothing was stored.")
+
+
+def _as_dict(book: Book, found: Plan, absent: Sequence[str]) -> dict[str, Any]:
+    return {
+        "book": book.name,
+        "rebalance": found.partition,
+        "as_of": f"{found.as_of:%Y-%m-%d}",
+        "effective_from": f"{found.effective_from:%Y-%m-%d}",
+        "metric": found.metric,
+        "weight_set": found.weight_set,
+        "held": found.held,
+        "turnover": found.turnover,
+        "traded": found.traded,
+        "without_metric": list(absent),
+        "weights": found.weights.to_dict("records"),
+        "dry_run": True,
+    }

@@ -1,0 +1,80 @@
+"""``weights sql``: a query of one's own over everything that is stored, which can change nothing.
+
+Here belongs the command. What a query may do is in ``store.queries``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import sys
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+from weights_pipeline.cli import common
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_LIMIT = 100
+
+
+def add(commands: common.Commands) -> None:
+    """Declare the command."""
+    sql = common.command(commands, "sql", _sql)
+    sql.add_argument("query", metavar="QUERY", help='such as "SELECT * FROM calmar_core.final_weights"')
+    sql.add_argument("--csv", action="store_true", help="print CSV instead of a table")
+    sql.add_argument("--limit", type=_count, default=_LIMIT, metavar="N", help=f"rows to print, default {_LIMIT}")
+
+
+def _sql(options: argparse.Namespace) -> int:
+    """Answer a query in SQL over the store, read-only: its tables are SCHEMA.TABLE, its manifest store.partitions."""
+    from weights_pipeline.cli import render
+    from weights_pipeline.store.errors import QueryError
+    from weights_pipeline.store.queries import sql
+
+    if options.json and options.csv:
+        common.stop("--json and --csv are two forms of one answer: give one or the other", common.INVALID)
+    try:
+        found = sql(common.store(common.settings()), options.query)
+    except FileNotFoundError as error:
+        common.stop(str(error), common.NOTHING)
+    except QueryError as error:
+        common.stop(_in_a_line(str(error)), common.INVALID)
+    names, shown = list(found.column_names), found.slice(0, options.limit)
+    rows = list(zip(*([_number(value) for value in column.to_pylist()] for column in shown.columns), strict=True))
+    if options.json:
+        common.print_json([dict(zip(names, row, strict=True)) for row in rows])
+    elif options.csv:
+        writer = csv.writer(sys.stdout, lineterminator="\n")
+        writer.writerows([names, *rows])
+    else:
+        render.table([[_cell(value) for value in row] for row in rows], names)
+    if found.num_rows > options.limit:
+        # Beside the answer, which may be read by a machine.
+        sys.stderr.write(f"weights: {options.limit} of {found.num_rows} rows; --limit shows more\n")
+    return 0
+
+
+def _number(value: Any) -> Any:
+    """A value as JSON knows it, where it is an exact decimal number."""
+    return float(value) if isinstance(value, Decimal) else value
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return "–"
+    return f"{value:.10g}" if isinstance(value, float) else " ".join(str(value).split())
+
+
+def _in_a_line(message: str) -> str:
+    """What DuckDB says, without the lines that point into the query."""
+    told: Sequence[str] = [line.strip() for line in message.splitlines()]
+    return " ".join(line for line in told if line.strip("^ ") and not line.startswith("LINE "))
+
+
+def _count(text: str) -> int:
+    """Parse a number of rows; argparse names this function when it cannot."""
+    if (number := int(text)) < 1:
+        raise ValueError(text)
+    return number
