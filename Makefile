@@ -13,7 +13,7 @@ export WEIGHTS_HOME ?= $(CURDIR)/.home$(if $(filter-out dev,$(stage)),/$(stage))
 export WEIGHTS_DATA ?= $(CURDIR)/data
 export DAGSTER_HOME := $(WEIGHTS_HOME)
 
-.PHONY: demo ui test lint unit mutants bench sample lock clean help \
+.PHONY: demo ui test lint unit mutants audit licences reliability bench sample lock clean help \
   weights-init weights-show weights-rebalance weights-history
 
 help:            ## list the targets
@@ -52,6 +52,16 @@ mutants: $(STAMP) ## mutation tests of weighting and metrics, most of an hour; s
 	@$(BIN)/uv pip install -q --python $(BIN)/python -c constraints.txt 'mutmut>=3.8,<4'
 	$(BIN)/mutmut run --max-children 2
 	$(BIN)/mutmut results
+
+audit: $(STAMP)  ## known vulnerabilities of all pins; needs a network, and says so
+	@$(BIN)/python .ci/audit.py
+
+licences: $(STAMP) ## write docs/licences.md again
+	@$(BIN)/uv pip install -q --python $(BIN)/python -c constraints.txt -e '.[dev,deploy]'
+	@$(BIN)/python .ci/licences.py
+
+reliability: $(STAMP) ## two hundred kills, faults, full disks and damaged files on both stores
+	@$(BIN)/python -m benchmarks.reliability
 
 bench: $(STAMP)  ## benchmarks: medians and ratios side by side
 	$(BIN)/python -m benchmarks

@@ -624,8 +624,9 @@ def damaged_log(folder: Path, scenario: Scenario, number: int, what: str) -> Lin
 
 def _damaged(file: Path, hurt: Path, scenario: Scenario, damages: Sequence[tuple[int, int]], what: str) -> Line:
     line, started, at = Line(what), time.monotonic(), 0
-    told = file.with_suffix(".told")
+    told, whole = file.with_suffix(".told"), hurt.read_bytes()
     while at < len(damages):
+        hurt.write_bytes(whole)
         told.write_text("")
         child = Child.of(_read_damaged, file, hurt, scenario, damages[at:], told)
         child.begin()
@@ -660,7 +661,6 @@ def _read_damaged(file: Path, hurt: Path, scenario: Scenario, damages: Sequence[
         outcome = _outcome(lambda: _all_of(store, tables), rightly)
         with told.open("a") as stream:
             stream.write(outcome.replace("\n", " ") + "\n")
-    hurt.write_bytes(whole)
 
 
 def _outcome(read: Callable[[], object], rightly: Sequence[tuple[object, str]]) -> str:

@@ -5,6 +5,7 @@ from zoneinfo import ZoneInfo
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 
 from weights_pipeline.ledger import session_span
@@ -12,6 +13,7 @@ from weights_pipeline.store.contract import (
     ContractError,
     GateError,
     Window,
+    content_hash,
     content_hashes,
     prepare,
     to_frame,
@@ -161,3 +163,20 @@ def test_content_hash_depends_on_content_alone():
     assert whole["2020-01-01"] == alone["2020-01-01"]
     changed = january.assign(value=np.nextafter(january["value"], 9))
     assert content_hashes(prepare(changed, table, WINDOWS[:1]), table, keys[:1])["2020-01-01"] != alone["2020-01-01"]
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        (("x", "yb:string;z"), ("xb:string;y", "z")),
+        (("1\x1f2", "3"), ("1", "2\x1f3")),
+        (("\x00", "a"), (None, "a")),
+        (("\x1e1:x", "a"), ("x", "a")),
+    ],
+)
+def test_no_text_can_pass_for_another_content(first, second):
+    def stored(row):
+        return pa.table({"a": pa.array([row[0]], pa.string()), "b": pa.array([row[1]], pa.string())})
+
+    assert content_hash(stored(first)) != content_hash(stored(second))
+    assert content_hash(stored(first)) == content_hash(stored(first))

@@ -6,7 +6,6 @@ partitions, so that they never depend on how the history was cut into runs.
 """
 
 import json
-import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -35,6 +34,7 @@ from weights_pipeline.ledger import LedgerSource
 from weights_pipeline.partitions import daily_months, ledger_history, months_so_far, own_history
 from weights_pipeline.store import catalog
 from weights_pipeline.store.files import write_artefacts
+from weights_pipeline.store.io_manager import markdown_text
 
 
 def allocator_assets(book: Book, source: LedgerSource, policy: Policy, artefacts: Path) -> list[dg.AssetsDefinition]:
@@ -232,9 +232,10 @@ def _markdown(rows: pd.DataFrame, realized: pd.DataFrame, targets: pd.DataFrame)
     lines = ["| strategy | steps |", "|---|---|"]
     for strategy, steps in on.items():
         shown = (
-            f"{step.name} {step.value:.6g}" + (f" ({step.remark})" if step.remark else "")
+            " ".join([step.name] + [f"{step.value:.6g}"] * (step.value == step.value))
+            + (f" ({markdown_text(step.remark)})" if step.remark else "")
             for step in steps
-            if not math.isnan(step.value) or step.remark
+            if step.value == step.value or step.remark
         )
-        lines.append(f"| {strategy} | {' → '.join(shown)} |".replace("nan ", ""))
+        lines.append(f"| {markdown_text(strategy)} | {' → '.join(shown)} |")
     return "\n".join(lines)

@@ -342,8 +342,8 @@ def targets_frame(targets: Sequence[Targets], strategies: Sequence[str], base: F
     -------
     DataFrame
         Date by date, strategy by strategy: ``strategy``, ``base``, ``metric_value``, ``reason``, ``score``,
-        ``formula``, ``raw_multiplier``, ``multiplier``, ``note``, ``scale``, ``target``, ``lower``, ``upper``, ``slack``
-        and ``bound`` (``floor`` or ``cap`` where that limit holds the target, otherwise empty).
+        ``formula``, ``raw_multiplier``, ``multiplier``, ``note``, ``scale``, ``target``, ``lower``, ``upper``,
+        ``slack`` and ``bound`` (``floor`` or ``cap`` where that limit holds the target, otherwise empty).
     """
     dates, n = len(targets), len(base)
 
@@ -379,8 +379,9 @@ def targets_frame(targets: Sequence[Targets], strategies: Sequence[str], base: F
 def target_weights(method: Method, section: CrossSection, limits: Limits) -> Targets:
     r"""Target weights of one rebalance: :math:`b_i m_i`, brought to gross inside the limits.
 
-    Limits that ask for gross at most leave a smaller sum as it is. Otherwise, where the multipliers of all strategies with a base weight are equal, and the base weights keep the limits, the
-    targets are the base weights, bit for bit. That holds for zeros too, as the limit of equally small multipliers.
+    Limits that ask for gross at most leave a smaller sum as it is. Otherwise, where the multipliers of all strategies
+    with a base weight are equal, and the base weights keep the limits, the targets are the base weights, bit for bit.
+    That holds for zeros too, as the limit of equally small multipliers.
 
     Parameters
     ----------
