@@ -848,3 +848,35 @@ def test_one_registry_entry_adds_a_metric(monkeypatch):
     monkeypatch.setattr(metrics, "METRICS", MappingProxyType({**METRICS, "drawdown_percent": loss_share}))
     got = last(history(np.array([FOUR]).T), Lookback(4, "sessions"))
     assert got["drawdown_percent"] == (pytest.approx(10.0), "", "live")
+
+
+# ---------------------------------------------------------------------------------------------- by hand
+
+
+def test_figures_given_by_hand_take_the_place_of_three_metrics_of_every_strategy():
+    h = history(market(300, 2))
+    measured = metrics_table(h, h.sessions[-1:], QUARTER, LENIENT)
+    stated = dataclasses.replace(STARTER, known_from=h.sessions[-1].date())
+    given_rows = metrics.given_by_hand(measured, {"s1": stated})
+    table = metrics.with_given(measured, given_rows)
+    keys = ["as_of", "strategy", "metric"]
+    assert_frame_equal(table[keys], measured[keys])
+    own = table["metric"].isin(["annual_return_90d", "max_drawdown_90d", "calmar_90d"])
+    assert_frame_equal(table[~own], measured[~own], check_exact=True)
+    assert set(table.loc[own, "source"]) == {"manual"}
+    by_strategy = {name: rows.set_index("metric") for name, rows in table[own].groupby("strategy")}
+    # The ratio is taken as stated, not as return over drawdown.
+    expected = {"annual_return_90d": 0.20, "max_drawdown_90d": 0.15, "calmar_90d": 1.33}
+    assert by_strategy["s1"]["value"].to_dict() == expected
+    assert set(by_strategy["s1"]["reason"]) == {""}
+    assert by_strategy["s0"]["value"].isna().all()
+    assert set(by_strategy["s0"]["reason"]) == {"missing"}
+    assert metrics.with_given(measured, given_rows.iloc[:0]) is measured
+
+
+def test_figures_known_only_later_are_refused():
+    h = history(market(300, 1))
+    measured = metrics_table(h, h.sessions[-1:], YEAR, LENIENT)
+    later = dataclasses.replace(STARTER, known_from=(h.sessions[-1] + pd.Timedelta(days=1)).date())
+    with pytest.raises(ValueError, match=f"s0: known_from: expected a day up to {h.sessions[-1]:%Y-%m-%d}, got"):
+        metrics.given_by_hand(measured, {"s0": later})
