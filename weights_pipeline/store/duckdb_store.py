@@ -50,7 +50,7 @@ NOTHING_YET = "store {} does not exist: nothing has been materialised yet. Run `
 _CONFINED = {"enable_external_access": "false", "python_enable_replacements": "false", "lock_configuration": "true"}
 
 # DuckDB has one class of error for many causes. Each block of its file, the headers too, has a checksum.
-_DAMAGED = ("Corrupt ", "not a valid DuckDB database file", "Could not read enough bytes")
+_DAMAGED = ("Corrupt ", "not a valid DuckDB database file", "Could not read enough bytes", "while replaying WAL")
 _NO_SPACE = ("No space left on device", "File too large", "Disk quota exceeded", "Could not write ")
 
 # Within one process DuckDB refuses a read-only and a writing connection to the same file at the same time.
