@@ -7,7 +7,15 @@ import resource
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import bench_allocator, bench_chain, bench_decide, bench_ledger, bench_metrics, bench_simulate
+from benchmarks import (
+    bench_allocator,
+    bench_chain,
+    bench_decide,
+    bench_ledger,
+    bench_metrics,
+    bench_optimise,
+    bench_simulate,
+)
 
 SUITES = {
     "chain": bench_chain.run,
@@ -16,6 +24,7 @@ SUITES = {
     "allocator": bench_allocator.run,
     "simulate": bench_simulate.run,
     "decide": bench_decide.run,
+    "optimise": bench_optimise.run,
 }
 
 

@@ -189,8 +189,8 @@ def killed_after(seconds: float, work: Work, *arguments: object) -> bool:
     child = Child.of(work, *arguments)
     child.begin()
     time.sleep(seconds)
-    with suppress(ProcessLookupError):
-        os.kill(child.pid, signal.SIGKILL)
+    if child.process.is_alive():
+        child.process.kill()
     return killed(*child.end())
 
 

@@ -46,9 +46,10 @@ from weights_pipeline.store.tables import Column, Table, Type
 DATA = Path(__file__).resolve().parents[1] / "data"
 BOOK, LEDGER = "calmar_core", "sample_ledger"
 MONTHS = ("2012-01-01", "2012-02-01", "2012-03-01", "2012-04-01")
-OF_THE_RUN = ("run_id", "recorded_at", "reason")
-"""Columns of the history that say which run added a version; they differ between any two runs."""
+OF_THE_RUN = ("run_id", "recorded_at", "reason", "code_version")
+"""Columns of the history that say which run, of which code, added a version, and not what it is."""
 
+_SHOWN = 400
 _Item = TypeVar("_Item")
 Contents = dict[tuple[str, str, str], str]
 
@@ -206,7 +207,7 @@ def survives(
                     held = {key: content for (*own, key), content in before.items() if own == [schema, table.name]}
                     store.read_known(schema, table, held)
         except Exception as error:
-            line.wrong.append(f"{scenario.name}, killed {where}: {type(error).__name__}: {error}")
+            line.wrong.append(f"{scenario.name}, killed {where}: {type(error).__name__}: {str(error)[:_SHOWN]}")
 
 
 def spread(items: Sequence[_Item], number: int) -> list[_Item]:
@@ -398,7 +399,7 @@ def killed_runs(desks: Desks, number: int, what: str) -> Line:
                     _require_equal(desk.contents(), after)
                 except Exception as error:
                     line.wrong.append(
-                        f"run from {first}, killed after {instant:.2f} s: {type(error).__name__}: {error}"
+                        f"run from {first}, killed after {instant:.2f} s: {type(error).__name__}: {str(error)[:_SHOWN]}"
                     )
     line.seconds = time.monotonic() - started
     return line
@@ -454,7 +455,7 @@ def _check(line: Line, question: Callable[[], object], found: str) -> None:
         question()
         line.found[found] += 1
     except Exception as error:
-        line.wrong.append(f"{type(error).__name__}: {error}")
+        line.wrong.append(f"{type(error).__name__}: {str(error)[:_SHOWN]}")
 
 
 # Many processes on one store.
@@ -672,7 +673,7 @@ def _outcome(read: Callable[[], object], rightly: Sequence[tuple[object, str]]) 
     except AssertionError:
         return "rows are not those of the manifest"
     except Exception as error:
-        return f"!refused, but not in words: {type(error).__name__}: {error}"
+        return f"!refused, but not in words: {type(error).__name__}: {str(error)[:_SHOWN]}"
     return next((what for right, what in rightly if found == right), "!other content, and nobody noticed")
 
 

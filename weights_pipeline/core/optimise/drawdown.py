@@ -36,22 +36,22 @@ STRETCHES = 8
 """Cuts made at one portfolio, at most."""
 SAFE = 0.9
 """Share of the limit at which a search for weights with less drawdown may stop."""
-CLOSE = 1e-9
-"""Difference of drawdowns that counts as none in that search."""
+CLOSE, ROUGHLY = 1e-9, 1e-5
+"""Error of the least drawdown at which that search stops: where it may be within the limit, and where it is not."""
 ROUNDS = 500
 """Programs solved in that search, at most."""
 
 
 @dataclass(frozen=True, eq=False)
 class Equity:
-    """Admissible weights and what they would have earned.
+    """Weights and what they would have earned.
 
     Attributes
     ----------
     weights
         Shape (n,).
     portfolio
-        Daily returns, shape (T,), each above −1.
+        Daily returns, shape (T,).
     path
         Logarithm of the equity, 0 before the first session, shape (T + 1,).
     drawdowns
@@ -122,7 +122,9 @@ class Region:
         if problem.slack == 0:
             equal.append((ones, np.array([self.gross])))
         else:
-            below += [(ones, np.array([self.gross])), (-ones, np.array([-self.least]))]
+            below.append((ones, np.array([self.gross])))
+            if self.least > 0:
+                below.append((-ones, np.array([-self.least])))
         self.equal = np.vstack([rows for rows, _ in equal]), np.concatenate([sides for _, sides in equal])
         self.below = np.vstack([rows for rows, _ in below]), np.concatenate([sides for _, sides in below])
         self.cash = not lower.any() and self.least <= 0
@@ -213,28 +215,30 @@ class Region:
         return weights
 
     def _safe(self) -> Floats:
-        """Weights with little drawdown, or else with the least: cutting planes on the depth itself (Kelley, 1960)."""
+        """Weights with little drawdown, or else with the least: by cutting planes (Kelley, J. SIAM 8, 1960)."""
         strategies = len(self.lower)
         depth_of = np.append(np.zeros(strategies), 1.0)
         flat = np.zeros((strategies + 1, strategies + 1))
         equal = np.pad(self.equal[0], ((0, 0), (0, 1))), self.equal[1]
         rows, sides = [*np.pad(self.below[0], ((0, 0), (0, 1))), -depth_of], [*self.below[1], 0.0]
-        least = 0.0
+        safe, least = self.lower, math.inf
         for _ in range(ROUNDS):
             solution = minimum(flat, depth_of, equal=equal, below=(np.array(rows), np.array(sides))).x
-            weights, least = self._settle(solution[:-1]), float(solution[-1])
+            weights, bound = self._settle(solution[:-1]), float(solution[-1])
             portfolio = self.returns @ weights
             equity = Equity(weights, portfolio, *self._path(portfolio))
             depth = float(equity.drawdowns.max())
-            if depth <= SAFE * self.limit or depth <= min(self.limit, least + CLOSE):
-                return weights
-            if least > self.limit or depth <= least + CLOSE:
+            if depth < least:
+                safe, least = weights, depth
+            if least <= SAFE * self.limit or least <= bound + (CLOSE if bound <= self.limit else ROUGHLY):
                 break
-            for stretch in equity.falls(0.0):
+            for stretch in equity.falls(NEAR * depth):
                 gradient, side = self.tangent(equity, stretch)
                 rows.append(np.append(gradient, -1.0))
                 sides.append(side - self.limit)
+        if least <= self.limit:
+            return safe
         raise NoSolutionError(
-            f"max_drawdown: the limits leave no weights whose drawdown is below {-math.expm1(-least):.3%}, expected "
-            f"some within {self.max_drawdown:.3%}"
+            f"max_drawdown: the least that the limits leave is {-math.expm1(-least):.3%}, expected one within "
+            f"{self.max_drawdown:.3%}"
         )

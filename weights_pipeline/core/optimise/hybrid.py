@@ -12,10 +12,11 @@ with s the sample standard deviation (ddof 1), T observations, P observations a 
 ``cagr_scale``.
 
 F is not concave and may have several maxima. But of portfolios with the same mean it prefers the one with the least
-variance: exactly in its first term, and in its second up to moments beyond the variance, which hardly differ. So the
-search is one of a single dimension, along the efficient frontier (Markowitz, J. Finance 7, 1952): what is found by
-climbing from one portfolio is the best of all when, at no mean, the least variance there can be allows more. Lower
-bounds of that variance are tangents of the frontier, each the answer of one convex program.
+variance: exactly in its first term, and in its second up to moments beyond the variance. So the search is one of a
+single dimension, along the efficient frontier (Markowitz, J. Finance 7, 1952): what is found by climbing from one
+portfolio is the best of all when, at no mean, the least variance there can be allows more. Lower bounds of that
+variance are tangents of the frontier, each the answer of one convex program. Where higher moments count, as with
+strategies that lose a little most days and gain much on a few, portfolios all along the frontier are climbed from.
 """
 
 from __future__ import annotations
@@ -46,8 +47,10 @@ CLIMB = 100
 """Steps of a climb, at most; Newton's method takes three to six."""
 SEARCH, VICINITY = 1e-3, 0.2
 """Gain in the objective, relative, that is not searched for at means that differ by no more than this share."""
-UNSEEN = 0.01
-"""Part of the objective, relative, that growth beyond two moments may make up where it was not seen."""
+SKEWED = 0.01
+"""Share of the annual growth factor that is too much to be owed to moments beyond the second."""
+GROWTH = 1.0
+"""Appetite of who wants growth alone, which is log(1 + m) - v/2 or thereabouts."""
 TANGENTS = 60
 """Tangents of the frontier, at most; three to ten are common."""
 MEANS = 64
@@ -82,7 +85,8 @@ class HybridObjective:
     max_drawdown
         Limit on the maximum drawdown in the window, a fraction, anchored at 1.0 before the first session.
     ridge
-        Share of the mean variance that is added to each strategy's in search, so that duplicates get equal weights.
+        Share of its variance that is added to each strategy's in search, so that duplicates get equal weights. A
+        billionth at least; a millionth costs about as much of the objective.
     smallest
         Weights below are dropped; 0 for none.
     """
@@ -183,7 +187,7 @@ def solve_windows(problems: Sequence[Problem], objective: HybridObjective) -> li
 
 def _capped(problem: Problem, window: _Window) -> Floats:
     """Upper limits, without room for strategies that did nothing; refuses what has no maximum."""
-    varies = np.diag(window.covariance) - window.ridge > (FLAT * window.mean) ** 2
+    varies = np.diag(window.covariance) > (FLAT * window.mean) ** 2
     if not varies.any():
         raise NoSolutionError("returns: those of each strategy are all the same, so there is no volatility")
     upper = np.where(varies, problem.upper, problem.lower)
@@ -202,7 +206,7 @@ def _optimum(problem: Problem, objective: HybridObjective, window: _Window, weig
     portfolio = problem.returns @ weights
     equity = np.cumprod(np.append(1.0, 1.0 + portfolio))
     deviation = float(portfolio.std(ddof=1))
-    if deviation**2 <= window.ridge * float(weights @ weights):
+    if deviation**2 <= float(window.ridge @ weights**2):
         raise NoSolutionError("returns: there are weights that gain without volatility, so the Sharpe has no maximum")
     sharpe = float(portfolio.mean()) / deviation
     cagr = math.expm1(float(np.log1p(portfolio).mean()) * problem.periods)
@@ -224,13 +228,16 @@ def _optimum(problem: Problem, objective: HybridObjective, window: _Window, weig
 
 @dataclass(frozen=True, eq=False)
 class _Window:
-    """What the objective reads of a window; `covariance` includes the ridge, `sharpe` and `cagr` are their prices."""
+    """What the objective reads of a window.
+
+    `covariance` includes the ridge; `sharpe` and `cagr` are what a unit of each is worth.
+    """
 
     returns: Floats
     periods: float
     mean: Floats
     covariance: Floats
-    ridge: float
+    ridge: Floats
     sharpe: float
     cagr: float
 
@@ -242,10 +249,10 @@ class _Window:
         mean = np.ones(len(returns)) @ returns / len(returns)
         centred = returns - mean
         covariance = centred.T @ centred / (len(returns) - 1)
-        ridge = objective.ridge * float(covariance.trace()) / len(mean)
+        ridge = objective.ridge * np.diag(covariance)
         share = objective.sharpe_share
         cagr = (1 - share) / objective.cagr_scale
-        return cls(returns, problem.periods, mean, covariance + ridge * np.eye(len(mean)), ridge, share, cagr)
+        return cls(returns, problem.periods, mean, covariance + np.diag(ridge), ridge, share, cagr)
 
     def objective(self, mean: Floats | float, variance: Floats | float, growth: Floats | float) -> Floats:
         """F of portfolios with these means, variances and means of log(1 + p)."""
@@ -277,9 +284,7 @@ class _Book:
         self._spread = window.covariance @ self.weights
         self.mean = float(window.mean @ self.weights)
         self.variance = float(self._spread @ self.weights)
-        self.growth = (
-            float(equity.path[-1]) / len(window.returns) - window.ridge * float(self.weights @ self.weights) / 2
-        )
+        self.growth = float(equity.path[-1]) / len(window.returns) - float(window.ridge @ self.weights**2) / 2
         self._growing = window.growing(self.growth)
 
     @cached_property
@@ -317,7 +322,7 @@ class _Book:
             days[end] -= price
         days = (np.cumsum(days)[:-1] + self._growing / len(window.returns)) / (1 + self.equity.portfolio) ** 2
         growth = window.periods * np.outer(self._growth_gradient, self._growth_gradient)
-        growth -= window.ridge * np.eye(len(spread))
+        growth -= np.diag(window.ridge)
         return window.sharpe * ratio - self._growing * growth + (window.returns * days[:, None]).T @ window.returns
 
 
@@ -344,12 +349,9 @@ class _Frontier:
         seen = sorted(self.excess)
         return _growth(means, variances) + np.interp(means, seen, [self.excess[mean] for mean in seen])
 
-    def worth_seeing(self, best: _Book) -> bool:
-        """Whether the last weights that were touched might be better, were they admissible, as far as can be told."""
-        _, mean, variance = self.tangents[-1]
-        objective = float(self.window.objective(mean, variance, self.growth(mean, variance)))
-        unseen = 0.0 if abs(mean - best.mean) < VICINITY * best.mean else UNSEEN
-        return objective > best.objective - unseen * abs(best.objective)
+    def is_skewed(self, book: _Book) -> bool:
+        """Whether mean and variance alone do not tell how good a portfolio seen is, nor those beside it."""
+        return self.window.periods * abs(self.excess[book.mean]) > SKEWED
 
     def most(self, best: _Book | None) -> tuple[float, float]:
         """Find the highest objective that the tangents allow, and the appetite with which to look there.
@@ -385,30 +387,37 @@ class _Search:
         return _Book(self.window, self.region.reach(weights))
 
     def best(self, start: _Book | None) -> _Book:
-        """Climb, then look for means at which more is possible and climb from there, until there are none."""
+        """Climb from either end of the frontier, then from wherever on it more is possible, until that is nowhere."""
         highest = self._highest_mean()
         low, efficient, appetite = self._low_end()
         frontier = _Frontier(self.window, low.mean if low.mean > 0 else LEAST_MEAN * highest, highest)
         frontier.touch(appetite, efficient)
         frontier.see(low)
         best, book = None, low if start is None or start.objective < low.objective else start
-        for _ in range(TANGENTS):
-            if book.mean > 0 and (best is None or book.objective > best.objective):
-                best = self.climb(book)
-                frontier.touch(best.appetite, best.weights)
-                frontier.see(best)
-            bound, appetite = frontier.most(best)
+        frontier.see(book)
+        for tangent in range(TANGENTS):
+            if book.mean > 0 and (best is None or book.objective > best.objective or frontier.is_skewed(book)):
+                climbed = self.climb(book)
+                if best is None or climbed.objective > best.objective:
+                    best = climbed
+                    frontier.touch(best.appetite, best.weights)
+                    frontier.see(best)
+            bound, appetite = frontier.most(best) if tangent else (math.inf, GROWTH)
             if best is not None and bound <= best.objective:
                 break
-            efficient = self.region.minimise(self.window.covariance, -appetite * self.window.mean).x
-            frontier.touch(appetite, efficient)
-            if best is None or frontier.worth_seeing(best):
-                book = self.book(efficient)
-                self.region.cut(book.equity)
-                frontier.see(book)
+            book = self._see(frontier, appetite)
         if best is None:
             raise NoSolutionError("max_drawdown: no weights within the limits that keep it have a positive mean")
         return best
+
+    def _see(self, frontier: _Frontier, appetite: float) -> _Book:
+        """Go to the frontier at this appetite, as far as cuts tell where it is, and from there into the region."""
+        efficient = self.region.minimise(self.window.covariance, -appetite * self.window.mean).x
+        book = self.book(efficient)
+        self.region.cut(book.equity)
+        frontier.touch(appetite, efficient)
+        frontier.see(book)
+        return book
 
     def _highest_mean(self) -> float:
         """Mean of the portfolio with the highest, but for the drawdown limit: the best strategies at their caps."""
@@ -491,13 +500,13 @@ class _Search:
         negative first.
         """
         region, book = self.region, first
-        equal, strategies = len(region.equal[1]), len(book.weights)
+        equal, strategies, curvature = len(region.equal[1]), len(book.weights), book.curvature(prices)
         for _ in range(NEWTON):
             tangents = [region.tangent(book.equity, stretch) for stretch in prices]
             rows = np.vstack([region.equal[0], region.below[0][binding], *[row for row, _ in tangents]])
             sides = np.concatenate([region.equal[1], region.below[1][binding], [side for _, side in tangents]])
             system = np.diag(np.full(strategies + len(rows), -DEPENDENT))
-            system[:strategies, :strategies] = book.curvature(prices)
+            system[:strategies, :strategies] = curvature
             system[strategies:, :strategies] = rows
             system[:strategies, strategies:] = rows.T
             try:
@@ -525,6 +534,7 @@ class _Search:
                 book, prices = other, dict(zip(prices, costs[limits:].tolist(), strict=True))
                 if size < ARRIVED:
                     return book if book.objective > first.objective - ROUNDING * abs(first.objective) else None
+                curvature = book.curvature(prices)
         return None
 
 
