@@ -20,6 +20,9 @@ from weights_pipeline.store.base import Store
 from weights_pipeline.store.history import NoVersionError, read_version, weights_known
 
 
+_EVER = dt.datetime(9999, 1, 1, tzinfo=dt.UTC)
+
+
 def live_weights(store: Store, book: Book, now: dt.datetime) -> LiveWeights:
     """Weights of a book that are in force at an instant, by its newest version whose effective date has come.
 
@@ -42,7 +45,7 @@ def live_weights(store: Store, book: Book, now: dt.datetime) -> LiveWeights:
     """
     today = now.astimezone(ZoneInfo(book.timezone)).date()
     with store.view():
-        version = read_version(store, book.name, _in_force(store, book, today, now))
+        version = read_version(store, book.name, _in_force(store, book, today))
         final, recorded_at = _scaled(store, book, version, today)
     one, scalars = version.iloc[0], final["scalar"].unique()
     return LiveWeights(
@@ -83,10 +86,11 @@ def _by_strategy(rows: pd.DataFrame, column: str) -> dict[str, float]:
     return dict(zip(rows["strategy"].tolist(), rows[column].tolist(), strict=True))
 
 
-def _in_force(store: Store, book: Book, today: dt.date, now: dt.datetime) -> int:
+def _in_force(store: Store, book: Book, today: dt.date) -> int:
     """Number of the version in force, or of the one that opens the book."""
     try:
-        return weights_known(store, book.name, today, now).version
+        # Whatever is recorded by now: of two runs at once, one may publish what the other has made.
+        return weights_known(store, book.name, today, _EVER).version
     except NoVersionError:
         history = store.read(book.name, catalog.WEIGHT_HISTORY, columns=["version", "rebalance"])
         if set(history["rebalance"]) != {OPENING}:
