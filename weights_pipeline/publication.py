@@ -19,7 +19,6 @@ from weights_pipeline.store import catalog
 from weights_pipeline.store.base import Store
 from weights_pipeline.store.history import NoVersionError, read_version, weights_known
 
-
 _EVER = dt.datetime(9999, 1, 1, tzinfo=dt.UTC)
 
 

@@ -45,8 +45,8 @@ ARRIVED = 1e-6
 """Step of Newton's method after which there is none to take, as each squares what is left."""
 CLIMB = 100
 """Steps of a climb, at most; Newton's method takes three to six."""
-SEARCH, VICINITY = 1e-3, 0.2
-"""Gain in the objective, relative, that is not searched for at means that differ by no more than this share."""
+SEARCH, VICINITY = 2e-3, 0.2
+"""Gain in the objective, relative, that is not searched for at means within this share of the best portfolio's."""
 SKEWED = 0.01
 """Share of the annual growth factor that is too much to be owed to moments beyond the second."""
 GROWTH = 1.0
@@ -86,7 +86,7 @@ class HybridObjective:
         Limit on the maximum drawdown in the window, a fraction, anchored at 1.0 before the first session.
     ridge
         Share of its variance that is added to each strategy's in search, so that duplicates get equal weights. A
-        billionth at least; a millionth costs about as much of the objective.
+        billionth at least; a millionth costs less than that of the objective.
     smallest
         Weights below are dropped; 0 for none.
     """
@@ -395,14 +395,14 @@ class _Search:
         frontier.see(low)
         best, book = None, low if start is None or start.objective < low.objective else start
         frontier.see(book)
-        for tangent in range(TANGENTS):
+        for attempt in range(TANGENTS):
             if book.mean > 0 and (best is None or book.objective > best.objective or frontier.is_skewed(book)):
                 climbed = self.climb(book)
                 if best is None or climbed.objective > best.objective:
                     best = climbed
                     frontier.touch(best.appetite, best.weights)
                     frontier.see(best)
-            bound, appetite = frontier.most(best) if tangent else (math.inf, GROWTH)
+            bound, appetite = frontier.most(best) if attempt else (math.inf, GROWTH)
             if best is not None and bound <= best.objective:
                 break
             book = self._see(frontier, appetite)
