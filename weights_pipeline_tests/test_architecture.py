@@ -13,8 +13,12 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 LAYERS = [
     {"core"},
     {"settings", "books", "comparisons"},
-    {"ledger", "store", "live"},
+    {"ledger", "store", "live", "charts"},
     {
+        "alerts",
+        "doctor",
+        "notify",
+        "report",
         "checklist",
         "calendar_periods",
         "ensemble_updates",
@@ -26,7 +30,7 @@ LAYERS = [
         "operation",
         "restatement",
     },
-    {"partitions", "checks", "assets", "schedules", "definitions", "runs"},
+    {"partitions", "checks", "assets", "automation", "schedules", "sensors", "definitions", "runs"},
     {"cli"},
 ]
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
@@ -38,6 +42,7 @@ IMPURE = {
     "s3fs",
     "pyarrow",
     "pydantic",
+    "matplotlib",
     "os",
     "time",
     "pathlib",
