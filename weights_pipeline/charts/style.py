@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import base64
 import io
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -29,7 +29,7 @@ SERIES: Final = (BLUE, ORANGE, GREEN, VERMILION, PURPLE, SKY, BLACK, YELLOW)
 REGIMES: Final = {"NORMAL": "#f2f2f2", "ELEVATED": "#f7e3a1", "STRESS": "#f0b27a", "CRISIS": "#c0392b"}
 """Risk regimes, each darker than the calmer one, so that they are ordered in grey too."""
 
-_LOOK: Final = {
+_LOOK: Final[dict[Any, Any]] = {
     "font.family": "DejaVu Sans",  # comes with Matplotlib, so that every machine draws the same
     "font.size": 8,
     "axes.titlesize": 9,
