@@ -27,6 +27,7 @@ from weights_pipeline.ledger import LedgerSource, calendar_sessions, read_benchm
 from weights_pipeline.recompute import LedgerView, Taken, recomputed
 from weights_pipeline.store import catalog
 from weights_pipeline.store.base import Store
+from weights_pipeline.store.integrity import altered_tables
 from weights_pipeline.store.tables import Table
 
 MAX_REJECTED = 0.01
@@ -112,6 +113,7 @@ def ledger_checks(source: LedgerSource, books: Iterable[Book]) -> list[Check]:
             lambda store: verify.known_strategies(seen(store), booked),
             error=False,
         ),
+        _as_written(schema, catalog.STRATEGY_RETURNS),
     ]
     if source.benchmark is not None:
         checks.append(
@@ -224,6 +226,7 @@ def book_checks(book: Book, source: LedgerSource, root: Path) -> list[Check]:
             "Versions are numbered without a gap, and every stored rebalance has one of its weights, bit for bit.",
             lambda store: unbroken(store.read(book.name, catalog.WEIGHT_HISTORY), final(store)),
         ),
+        _as_written(book.name, catalog.WEIGHT_HISTORY),
     ]
 
 
@@ -244,8 +247,20 @@ def comparison_checks(comparison: Comparison) -> list[Check]:
             catalog.COMPARISON,
             "Every method was run in the same windows and judged on the same sessions.",
             same_sessions,
-        )
+        ),
+        _as_written(comparison.name, catalog.COMPARISON),
     ]
+
+
+def _as_written(schema: str, table: Table) -> Check:
+    """One check for all tables of a schema, shown at the one that is written last."""
+    return Check(
+        "stored_as_written",
+        schema,
+        table,
+        f"Every table of {schema} holds the rows that were written, by the hashes recorded with them.",
+        lambda store: verify.as_written(*altered_tables(store, schema)),
+    )
 
 
 def _metric_checks(book: Book, policy: Policy) -> list[Check]:

@@ -1,6 +1,7 @@
 """Every check can fail: each rule is broken on a sound history, and the finding names the rows."""
 
 import dagster as dg
+import duckdb
 import numpy as np
 import pandas as pd
 import pytest
@@ -149,7 +150,12 @@ def test_a_broken_rule_is_found(finished, table, name, broken, change):
 def test_every_check_of_the_list_is_broken_above():
     broken = {(table, name) for table, name, *_ in BREAKS}
     declared = {(c.table.name, c.name) for c in all_checks(DATA)}
-    elsewhere = {("realized_weights", "no_gap"), ("weight_history", "no_version_gap")}
+    elsewhere = {
+        ("realized_weights", "no_gap"),
+        ("weight_history", "no_version_gap"),
+        ("weight_history", "stored_as_written"),
+        ("strategy_returns", "stored_as_written"),
+    }
     assert declared - broken == elsewhere
 
 
@@ -160,6 +166,24 @@ def test_gap_is_found(finished):
     finding = check.run(without)
     assert not finding.passed
     assert finding.offending["partition_key"].tolist() == ["2012-07-01"]
+
+
+def test_rows_changed_by_hand_are_found(finished, desk):
+    own = desk(finished.settings.data, like=finished)
+    check = find(own, "weight_history", "stored_as_written")
+    assert "11 tables" in check.run(own.store).summary
+    with duckdb.connect(str(own.store.path)) as connection:
+        connection.execute(f"UPDATE {BOOK}.final_weights SET final = 0.9 WHERE as_of = '2013-03-28'").fetchall()
+    finding = check.run(own.store)
+    assert not finding.passed
+    assert finding.offending.to_dict("records") == [{"table": "final_weights", "partition": "2013-03-01"}]
+    assert find(own, "strategy_returns", "stored_as_written").run(own.store).passed
+
+
+def test_a_store_without_tables_is_not_as_written():
+    finding = verify.as_written(pd.DataFrame({"table": [], "partition": []}), 0)
+    assert not finding.passed
+    assert finding.summary == "there is no table to compare"
 
 
 def test_errors_pass_on_the_sound_history(finished):

@@ -50,6 +50,29 @@ class Finding:
     offending: pd.DataFrame = field(default_factory=pd.DataFrame)
 
 
+def as_written(altered: pd.DataFrame, tables: int) -> Finding:
+    """Finding on a store whose rows were compared with what was recorded when they were written.
+
+    Parameters
+    ----------
+    altered
+        Columns table and partition: those that differ.
+    tables
+        How many tables were compared.
+    """
+    if len(altered):
+        summary = f"{len(altered)} partitions of {altered['table'].nunique()} tables are not what was written"
+    else:
+        summary = f"{tables} tables hold exactly what was written" if tables else "there is no table to compare"
+    return Finding(
+        passed=altered.empty and tables > 0,
+        value=float(len(altered)),
+        limit=0.0,
+        summary=summary,
+        offending=altered,
+    )
+
+
 def weight_violations(weights: pd.DataFrame, column: str, by: Sequence[str] = ("as_of",)) -> pd.DataFrame:
     """Rows of a weights table that break a hard limit.
 

@@ -5,8 +5,10 @@ Here belongs the comparison. What a content's hash covers is in ``contract``.
 
 from __future__ import annotations
 
+import pandas as pd
 import pyarrow as pa
 
+from weights_pipeline.store import catalog
 from weights_pipeline.store.base import Store
 from weights_pipeline.store.contract import arrow_schema, is_content, partition_slices
 from weights_pipeline.store.tables import PARTITION_COLUMN, Table
@@ -46,3 +48,18 @@ def altered_partitions(store: Store, schema: str, table: Table) -> list[str]:
         for key, part in found.items()
         if key not in records or part.num_rows != records[key].rows or not is_content(part, records[key].content_hash)
     ]
+
+
+def altered_tables(store: Store, schema: str) -> tuple[pd.DataFrame, int]:
+    """Altered partitions of every table of a schema, and how many tables there are.
+
+    Returns
+    -------
+    DataFrame
+        Columns table and partition; empty when all holds what was written.
+    int
+        Tables compared.
+    """
+    names = [name for owner, name in store.tables() if owner == schema and name in catalog.TABLES]
+    altered = [(name, key) for name in names for key in altered_partitions(store, schema, catalog.TABLES[name])]
+    return pd.DataFrame(altered, columns=["table", "partition"]), len(names)
