@@ -25,6 +25,7 @@ from weights_pipeline.assets.history import COMMENT_TAG
 from weights_pipeline.books import BookError, load_books
 from weights_pipeline.definitions import build_definitions
 from weights_pipeline.ledger import load_ledger_source
+from weights_pipeline.run_slots import alive, free_dead_runs, holder
 from weights_pipeline.settings import Settings, SettingsError
 
 Progress = Callable[[int, int, str], None]
@@ -127,10 +128,11 @@ def materialise(
     total = sum(_expected(job, len(own)) for job, own in zip(jobs, ranges, strict=True))
     results = []
     with _instance(settings, instance) as on:
+        free_dead_runs(on, settings.home)
         done = 0
         for job, own in zip(jobs, ranges, strict=True):
             run_id = str(uuid.uuid4())
-            with _followed(on, run_id, partial(_advance, on_progress, done, total)):
+            with alive(settings.home, run_id), _followed(on, run_id, partial(_advance, on_progress, done, total)):
                 result = job.execute_in_process(
                     instance=on,
                     run_id=run_id,
@@ -257,6 +259,8 @@ def _followed(instance: dg.DagsterInstance, run_id: str, report: Callable[[int, 
                 done += len(page.records)
                 key = page.records[-1].asset_key
                 report(done, key.to_user_string() if key else "")
+            elif waits_for := holder(instance, run_id):
+                report(done, waits_for)
             if last_look and not page.has_more:
                 return
 

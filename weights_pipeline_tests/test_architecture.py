@@ -16,7 +16,6 @@ LAYERS = [
     {"ledger", "store", "live", "charts"},
     {
         "alerts",
-        "doctor",
         "notify",
         "report",
         "checklist",
@@ -30,7 +29,18 @@ LAYERS = [
         "operation",
         "restatement",
     },
-    {"partitions", "checks", "assets", "automation", "schedules", "sensors", "definitions", "runs"},
+    {
+        "partitions",
+        "checks",
+        "assets",
+        "automation",
+        "schedules",
+        "sensors",
+        "definitions",
+        "doctor",
+        "run_slots",
+        "runs",
+    },
     {"cli"},
 ]
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
