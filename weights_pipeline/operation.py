@@ -243,6 +243,53 @@ def due(
     return list(takewhile(lambda window: window.key <= keys[0], ended))
 
 
+def require_ready(book: Book, source: LedgerSource, store: Store, periods: list[Window], *, trial: bool) -> None:
+    """Refuse a store that lacks what a rebalance reads, or has it from before its sessions were over.
+
+    Parameters
+    ----------
+    book, source, store
+        The book, the ledger it reads, and where daily returns and the rebalances before are.
+    periods
+        Periods of the book up to the one to rebalance on; see :func:`due`.
+    trial
+        Whether nothing will read the ledger's months that the last period touches, so that they have to be there too.
+
+    Raises
+    ------
+    NotReadyError
+        The store lacks a month of the ledger, read after it was over, or the rebalance before.
+    """
+    window = periods[-1]
+    months = [
+        month
+        for month in ledger_months(source, window.end)
+        if (month.start < window.end if trial else month.end <= window.start)
+    ]
+    records = store.partitions(source.schema_name, catalog.STRATEGY_RETURNS.name)
+    # Of a month that goes on after the period has ended, only what came before counts.
+    unread = [
+        month.key[:7]
+        for month in months
+        if month.key not in records
+        or records[month.key].recorded_at.replace(tzinfo=dt.UTC) < min(month.settled, window.settled)
+    ]
+    stored = store.partitions(book.name, catalog.REALIZED_WEIGHTS.name)
+    lacking = next((each.key for each in periods if each.key not in stored), window.key)
+    run = f"weights run --book {book.name} --from {min(lacking[:7], *unread[:1]) if unread else lacking}"
+    if unread:
+        raise NotReadyError(
+            f"{store.location} lacks {', '.join(unread[:6])}{' …' if len(unread) > 6 else ''} of ledger {source.name}, "
+            f"read after it was over. A rebalance that is no trial reads its own month alone; `{run}` reads and "
+            f"rebalances on all from there on."
+        )
+    if missing := [each.key for each in periods[-2:-1] if each.key not in stored]:
+        raise NotReadyError(
+            f"book {book.name}: rebalance {missing[0]}, from which {window.key} continues, is missing in "
+            f"{store.location}. Run `{run}` first."
+        )
+
+
 def plan(
     book: Book,
     starter: Mapping[str, StarterMetrics],
@@ -276,7 +323,7 @@ def plan(
     sessions = calendar_sessions(source.calendar, begin.date(), (pd.Timestamp(window.after) + REACH).date())
     as_of = last_sessions(sessions, window_dates([window]))
     with store.view():
-        _require_ready(book, source, store, periods)
+        require_ready(book, source, store, periods, trial=True)
         returns, market = (store.read(source.schema_name, t) for t in (catalog.STRATEGY_RETURNS, catalog.MARKET_REGIME))
         past, sets = (store.read(book.name, t) for t in (catalog.REALIZED_WEIGHTS, catalog.ENSEMBLE_WEIGHTS))
         updates = store.read(book.name, catalog.ENSEMBLE_UPDATES)
@@ -329,32 +376,6 @@ def _held(store: Store, book: Book, as_of: pd.Timestamp) -> tuple[pd.Series, str
         return pd.Series(book.strategies, dtype=np.float64), "the book's base weights"
     newest = final[final["as_of"] == final["as_of"].max()]
     return newest.set_index("strategy")["final"], f"{origin} {newest['as_of'].iloc[0]:%Y-%m-%d}"
-
-
-def _require_ready(book: Book, source: LedgerSource, store: Store, periods: list[Window]) -> None:
-    """Refuse a store that lacks what a rebalance reads, or has it from before its sessions were over."""
-    window = periods[-1]
-    months = [month for month in ledger_months(source, window.end) if month.start < window.end]
-    records = store.partitions(source.schema_name, catalog.STRATEGY_RETURNS.name)
-    # Of a month that goes on after the period has ended, only what came before counts.
-    unread = [
-        month.key[:7]
-        for month in months
-        if month.key not in records
-        or records[month.key].recorded_at.replace(tzinfo=dt.UTC) < min(month.settled, window.settled)
-    ]
-    if unread:
-        raise NotReadyError(
-            f"{store.location} lacks {', '.join(unread[:6])}{' …' if len(unread) > 6 else ''} of ledger {source.name}, "
-            f"read after it was over. A rebalance that is no trial reads its own month; `weights run --book "
-            f"{book.name}` reads all."
-        )
-    before = [each.key for each in periods[-2:-1]]
-    if missing := set(before) - set(store.partitions(book.name, catalog.REALIZED_WEIGHTS.name)):
-        raise NotReadyError(
-            f"book {book.name}: rebalance {missing.pop()}, from which {window.key} continues, is missing in "
-            f"{store.location}. Run `weights run --book {book.name}` up to it first."
-        )
 
 
 def _require_unopened(book: Book, history: pd.DataFrame) -> None:

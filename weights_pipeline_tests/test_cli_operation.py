@@ -187,6 +187,23 @@ def test_a_trial_says_what_it_lacks(finished, small_data, desk, monkeypatch, cha
     assert message in result.errors
 
 
+@pytest.mark.parametrize(
+    ("table", "since", "command"),
+    [("strategy_returns", "2013-04-01", "--from 2013-04"), ("realized_weights", "2013-05-01", "--from 2013-05-01")],
+)
+def test_a_rebalance_that_cannot_continue_says_so_before_it_runs(
+    finished, small_data, desk, monkeypatch, table, since, command
+):
+    own = desk(small_data, like=finished)
+    with own.store.writing() as connection:
+        connection.execute(
+            "DELETE FROM store.partitions WHERE table_name = ? AND partition_key >= ?", [table, since]
+        ).fetchall()
+    result = at(monkeypatch, own)("rebalance", "--book", BOOK)
+    assert result.exit_code == 3
+    assert f"`weights run --book {BOOK} {command}`" in result.errors
+
+
 # Metrics by hand.
 
 

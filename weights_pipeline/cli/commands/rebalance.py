@@ -41,7 +41,7 @@ def _rebalance(options: argparse.Namespace) -> int:
     from weights_pipeline.core.overlay import StaleScalarError
     from weights_pipeline.core.versions import canonical
     from weights_pipeline.ledger import LedgerError, load_sources
-    from weights_pipeline.operation import NotDueError, NotReadyError, due, metrics_by_hand, plan
+    from weights_pipeline.operation import NotDueError, NotReadyError, due, metrics_by_hand, plan, require_ready
     from weights_pipeline.store import catalog
 
     now = dt.datetime.now(dt.UTC)
@@ -74,6 +74,10 @@ def _rebalance(options: argparse.Namespace) -> int:
     from weights_pipeline.cli.commands.run import run_book
     from weights_pipeline.cli.commands.show import print_weights
 
+    try:
+        require_ready(book, source, store, periods, trial=False)
+    except NotReadyError as error:
+        common.stop(str(error), common.NOTHING)
     if absent:
         # Beside the report, which may be read by a machine.
         sys.stderr.write(f"weights: {_absent(options.metrics, absent)}\n")
