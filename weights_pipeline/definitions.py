@@ -16,13 +16,23 @@ from weights_pipeline.assets.comparison import comparison_assets
 from weights_pipeline.assets.history import history_assets
 from weights_pipeline.assets.ledger import ledger_assets
 from weights_pipeline.assets.live import live_asset
+from weights_pipeline.assets.report import NAME as REPORT
+from weights_pipeline.assets.report import report_asset
 from weights_pipeline.assets.weights import weight_assets
+from weights_pipeline.automation import automation_sensor
 from weights_pipeline.books import load_books, load_starter_metrics
 from weights_pipeline.checklist import book_checks, comparison_checks, ledger_checks
 from weights_pipeline.checks import asset_check
 from weights_pipeline.comparisons import compared_policies, load_comparisons
 from weights_pipeline.ledger import load_sources
-from weights_pipeline.schedules import daily_schedule, ledger_schedule, live_schedule, rebalance_schedule
+from weights_pipeline.schedules import (
+    daily_schedule,
+    ledger_schedule,
+    live_schedule,
+    rebalance_schedule,
+    report_schedule,
+)
+from weights_pipeline.sensors import alert_sensors
 from weights_pipeline.settings import Settings
 from weights_pipeline.store import open_store
 from weights_pipeline.store.io_manager import StoreIOManager
@@ -57,7 +67,7 @@ def build_definitions(settings: Settings) -> dg.Definitions:
         daily = daily_assets(book, source, policy)
         assets += weight_assets(book, source, policy) + allocator_assets(book, source, policy, settings.artefacts)
         assets += history_assets(book, source, policy, settings.data) + daily
-        assets.append(live := live_asset(book, settings.live))
+        assets.append(live := live_asset(book, source, settings.live))
         checks += [
             asset_check(c, dg.AssetKey([c.schema, c.table.name])) for c in book_checks(book, source, settings.data)
         ]
@@ -87,6 +97,14 @@ def build_definitions(settings: Settings) -> dg.Definitions:
             )
             jobs.append(job)
             schedules.append(daily_schedule(book, source, job))
+    assets.append(report := report_asset(settings, books, sources))
+    job = dg.define_asset_job(
+        REPORT,
+        selection=dg.AssetSelection.assets(report),
+        description="Write the report of every book, and of all of them.",
+    )
+    jobs.append(job)
+    schedules.append(report_schedule(job))
     ledgers = [source.schema_name for source in sources.values()]
     for comparison in load_comparisons(settings.data / "comparisons", books, ledgers).values():
         book = books[comparison.book]
@@ -106,6 +124,7 @@ def build_definitions(settings: Settings) -> dg.Definitions:
         asset_checks=checks,
         jobs=jobs,
         schedules=schedules,
+        sensors=[automation_sensor(), *alert_sensors(settings, books, sources)],
         # Steps of the chain follow each other anyway; a process for each would only pay its imports again.
         executor=dg.in_process_executor,
         resources={"io_manager": StoreIOManager(store), "store": store},

@@ -15,6 +15,12 @@ from weights_pipeline.books import Book, Monthly
 from weights_pipeline.ledger import LedgerSource
 from weights_pipeline.partitions import daily_months, ledger_months
 
+LEDGER_TIME = dt.time(5, 30)
+"""When a ledger is read, in the zone of its exchange: before any book rebalances."""
+
+LIVE_TIME = dt.time(4)
+"""When weights whose day has come are published, in the zone of the book."""
+
 
 def rebalance_schedule(
     book: Book, job: UnresolvedAssetJobDefinition
@@ -41,7 +47,7 @@ def ledger_schedule(source: LedgerSource, job: UnresolvedAssetJobDefinition) -> 
     return _every_day(
         f"{source.schema_name}_refresh",
         "Daily reading of the ledger: the open month and the one before it.",
-        dt.time(5, 30),
+        LEDGER_TIME,
         ledger_months(source),
         job,
     )
@@ -49,16 +55,21 @@ def ledger_schedule(source: LedgerSource, job: UnresolvedAssetJobDefinition) -> 
 
 def daily_schedule(book: Book, source: LedgerSource, job: UnresolvedAssetJobDefinition) -> dg.ScheduleDefinition:
     """Scale the weights of a book anew every morning, after the ledger was read and the book rebalanced."""
-    time = dt.time(7, 0)
-    if isinstance(book.cadence, Monthly) and book.cadence.time >= time:
-        time = (dt.datetime.combine(dt.date.min, book.cadence.time) + dt.timedelta(minutes=30)).time()
     return _every_day(
         f"{book.name}_daily",
         f"Daily weights of {book.name}: the open month and the one before it.",
-        time,
+        daily_time(book),
         daily_months(book, source),
         job,
     )
+
+
+def daily_time(book: Book) -> dt.time:
+    """When the weights of a book are scaled anew: at seven, or after its own rebalance where that is later."""
+    time = dt.time(7, 0)
+    if isinstance(book.cadence, Monthly) and book.cadence.time >= time:
+        time = (dt.datetime.combine(dt.date.min, book.cadence.time) + dt.timedelta(minutes=30)).time()
+    return time
 
 
 def live_schedule(book: Book, job: UnresolvedAssetJobDefinition) -> dg.ScheduleDefinition:
@@ -67,8 +78,19 @@ def live_schedule(book: Book, job: UnresolvedAssetJobDefinition) -> dg.ScheduleD
         name=f"{book.name}_live",
         description=f"Publish the weights of {book.name} whose day has come.",
         job=job,
-        cron_schedule="0 4 * * *",
+        cron_schedule=f"{LIVE_TIME.minute} {LIVE_TIME.hour} * * *",
         execution_timezone=book.timezone,
+    )
+
+
+def report_schedule(job: UnresolvedAssetJobDefinition) -> dg.ScheduleDefinition:
+    """Write the report every morning, after books rebalance and publish."""
+    return dg.ScheduleDefinition(
+        name="report",
+        description="Write the report of every book, and of all of them.",
+        job=job,
+        cron_schedule="45 7 * * *",
+        execution_timezone="America/New_York",
     )
 
 

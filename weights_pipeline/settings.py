@@ -18,6 +18,7 @@ POSTGRES = ("WEIGHTS_PG_HOST", "WEIGHTS_PG_PORT", "WEIGHTS_PG_DB", "WEIGHTS_PG_U
 
 _STORE = re.compile(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[A-Za-z0-9][A-Za-z0-9._=-]*)*/?")
 _SSE = re.compile(r"|AES256|aws:kms(:[A-Za-z0-9:/_-]+)?")
+_UI = re.compile(r"https?://[A-Za-z0-9.\[\]:-]+(/[A-Za-z0-9._~/-]*)?")
 
 
 def without_secrets(place: str) -> str:
@@ -55,6 +56,9 @@ class Settings:
     live
         Where live weights are published: folders, ``s3://BUCKET/PREFIX`` or ``dynamodb://TABLE``. Variable
         ``WEIGHTS_LIVE``, separated by spaces; default the folder ``live`` in ``home``.
+    ui
+        Address of the user interface, as those who are alerted reach it. Variable ``WEIGHTS_UI``, default
+        ``http://127.0.0.1:3000``.
     """
 
     data: Path
@@ -64,6 +68,7 @@ class Settings:
     sse: str = ""
     stage: str = "dev"
     live: tuple[str, ...] = ()
+    ui: str = "http://127.0.0.1:3000"
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "live", self.live or (str(self.home / "live"),))
@@ -82,6 +87,11 @@ class Settings:
     def artefacts(self) -> Path:
         """Folder of the files that go with the allocator's tables."""
         return self.home / "artefacts"
+
+    @property
+    def alerts(self) -> Path:
+        """Folder of the alerts that wait, and of what was delivered."""
+        return self.home / "alerts"
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> Settings:
@@ -129,10 +139,23 @@ class Settings:
                 f"WEIGHTS_LIVE: expected folders, s3://BUCKET/PREFIX or dynamodb://TABLE with spaces between, got "
                 f"{' '.join(unfit)}. Credentials go into AWS_* variables."
             )
+        ui = environment.get("WEIGHTS_UI") or cls.ui
+        if not _UI.fullmatch(ui):
+            raise SettingsError(
+                f"WEIGHTS_UI: expected the address of the user interface, such as https://weights.example.com, without "
+                f"user, password or query, got {without_secrets(ui)!r}"
+            )
         if stage != "dev":
             _require_deployable(stage, environment)
         return cls(
-            data=data, home=home, lock_timeout=lock_timeout, store=store.rstrip("/"), sse=sse, stage=stage, live=live
+            data=data,
+            home=home,
+            lock_timeout=lock_timeout,
+            store=store.rstrip("/"),
+            sse=sse,
+            stage=stage,
+            live=live,
+            ui=ui.rstrip("/"),
         )
 
 

@@ -13,9 +13,11 @@ from typing import Any
 import dagster as dg
 import pandas as pd
 
-from weights_pipeline.assets.common import book_asset, known, per_partition, run_windows, sessions_of
+from weights_pipeline.assets.common import book_asset, known, per_partition, run_windows, sessions_of, total
 from weights_pipeline.books import Book
 from weights_pipeline.calendar_periods import only_windows, window_dates
+from weights_pipeline.charts import regime as regime_charts
+from weights_pipeline.charts import weights as weight_charts
 from weights_pipeline.core.chain import (
     audit_table,
     daily_table,
@@ -36,6 +38,9 @@ from weights_pipeline.store import catalog
 from weights_pipeline.store.files import write_artefacts
 from weights_pipeline.store.io_manager import markdown_text
 
+_COMPARED = ("cagr", "sharpe", "max_drawdown", "worst_month", "share_scaled", "transitions_per_year")
+"""What the audit plots of the scaled and the unscaled portfolio; the last two there is of the scaled one alone."""
+
 
 def allocator_assets(book: Book, source: LedgerSource, policy: Policy, artefacts: Path) -> list[dg.AssetsDefinition]:
     """Assets from realised weights to final weights of one book; files beside them go to a folder of ``artefacts``."""
@@ -52,7 +57,14 @@ def allocator_assets(book: Book, source: LedgerSource, policy: Policy, artefacts
             as_of: book.next_rebalance(w.end) for as_of, w in zip(sorted(table["as_of"].unique()), windows, strict=True)
         }
         table["next_rebalance"] = table["as_of"].map(due)
-        return per_partition(context, table, "as_of", windows, lambda rows: _final_figures(rows, realized, targets))
+        return per_partition(
+            context,
+            table,
+            "as_of",
+            windows,
+            lambda rows: _final_figures(rows, realized, targets),
+            chart=weight_charts.final,
+        )
 
     if policy.overlay is None:
         return [final_weights]
@@ -114,19 +126,40 @@ def _overlay_assets(book: Book, source: LedgerSource, overlay: AllocatorParamete
     ) -> pd.DataFrame:
         windows = run_windows(context)
         table = state_table(known(strategy_returns, windows), realized_weights, overlay.sleeves)
-        return per_partition(context, only_windows(table, "session", windows), "session", windows, _state_figures)
+        return per_partition(
+            context,
+            only_windows(table, "session", windows),
+            "session",
+            windows,
+            _state_figures,
+            chart=lambda rows: regime_charts.state(table, rows["session"].iloc[-1]),
+        )
 
     @book_asset(book, source, catalog.RISK_REGIME, ins=_so_far(book, source, "allocator_state"))
     def risk_regime(context: dg.AssetExecutionContext, allocator_state: pd.DataFrame) -> pd.DataFrame:
         windows = run_windows(context)
-        table = only_windows(regime_table(allocator_state, overlay.thresholds), "session", windows)
-        return per_partition(context, table, "session", windows, _regime_figures)
+        table = regime_table(allocator_state, overlay.thresholds)
+        return per_partition(
+            context,
+            only_windows(table, "session", windows),
+            "session",
+            windows,
+            _regime_figures,
+            chart=lambda rows: regime_charts.risk(table, rows["session"].iloc[-1], state=allocator_state),
+        )
 
     @book_asset(book, source, catalog.RISK_SCALAR, ins=_so_far(book, source, "risk_regime"))
     def risk_scalar(context: dg.AssetExecutionContext, risk_regime: pd.DataFrame) -> pd.DataFrame:
         windows = run_windows(context)
-        table = only_windows(scalar_table(risk_regime, overlay), "session", windows)
-        return per_partition(context, table, "session", windows, _scalar_figures)
+        table = scalar_table(risk_regime, overlay)
+        return per_partition(
+            context,
+            only_windows(table, "session", windows),
+            "session",
+            windows,
+            _scalar_figures,
+            chart=lambda rows: regime_charts.risk(risk_regime, rows["session"].iloc[-1], scalars=table),
+        )
 
     return [allocator_state, risk_regime, risk_scalar]
 
@@ -156,7 +189,19 @@ def _report_assets(book: Book, source: LedgerSource, policy: Policy, artefacts: 
             write_artefacts(artefacts / book.name / window.key, own, found)
             rows += [(as_of, name, json.dumps(document, allow_nan=False)) for name, document in found.items()]
         table = pd.DataFrame(rows, columns=["as_of", "document", "content"])
-        return per_partition(context, table, "as_of", windows, _summary_figures)
+        return per_partition(
+            context,
+            table,
+            "as_of",
+            windows,
+            _summary_figures,
+            chart=lambda rows: regime_charts.risk(
+                tables["risk_regime"],
+                rows["as_of"].iloc[0],
+                state=tables["allocator_state"],
+                scalars=tables["risk_scalar"],
+            ),
+        )
 
     @book_asset(
         book,
@@ -183,7 +228,7 @@ def _report_assets(book: Book, source: LedgerSource, policy: Policy, artefacts: 
 def _state_figures(rows: pd.DataFrame) -> Mapping[str, Any]:
     last = rows.iloc[-1]
     return {
-        "sessions": len(rows),
+        "equity": float(last["equity"]),
         "drawdown": float(last["dd_level"]),
         "volatility_20d": float(last["port_rvol_20d"]),
         "correlation_20d": float(last["corr_20d"]),
@@ -191,14 +236,23 @@ def _state_figures(rows: pd.DataFrame) -> Mapping[str, Any]:
 
 
 def _regime_figures(rows: pd.DataFrame) -> Mapping[str, Any]:
-    counts = rows["regime"].value_counts()
-    share = {f"share_{name.lower()}": float(counts.get(name, 0) / len(rows)) for name in REGIMES}
-    return {"regime": rows["regime"].iloc[-1], "transitions": int(rows["changed"].sum()), **share}
+    level, last = rows["regime"].map(REGIMES.index), rows.iloc[-1]
+    return {
+        "regime": last["regime"],
+        "regime_level": int(level.iloc[-1]),
+        "highest_regime_level": int(level.max()),
+        "sessions_in_regime": int(last["sessions_in_regime"]),
+        "transitions": int(rows["changed"].sum()),
+    }
 
 
 def _scalar_figures(rows: pd.DataFrame) -> Mapping[str, Any]:
-    book = rows.loc[rows["sleeve"] == WHOLE_BOOK, "scalar"]
-    return {"scalar": float(book.iloc[-1]), "lowest_scalar": float(rows["scalar"].min())}
+    book = rows[rows["sleeve"] == WHOLE_BOOK]
+    return {
+        "scalar": float(book["scalar"].iloc[-1]),
+        "target_scalar": float(book["target"].iloc[-1]),
+        "lowest_scalar": float(rows["scalar"].min()),
+    }
 
 
 def _summary_figures(rows: pd.DataFrame) -> Mapping[str, Any]:
@@ -207,18 +261,18 @@ def _summary_figures(rows: pd.DataFrame) -> Mapping[str, Any]:
 
 
 def _audit_figures(rows: pd.DataFrame) -> Mapping[str, Any]:
-    whole = rows[(rows["window"] == "all") & rows["value"].notna()]
+    whole = rows[(rows["window"] == "all") & rows["metric"].isin(_COMPARED) & rows["value"].notna()]
     names = whole["portfolio"] + "_" + whole["metric"]
     return dict(zip(names, whole["value"].astype(float), strict=True))
 
 
 def _daily_figures(rows: pd.DataFrame) -> Mapping[str, Any]:
     newest = rows[rows["as_of"] == rows["as_of"].max()]
-    return {"sessions": int(rows["as_of"].nunique()), "gross": float(newest["final"].sum())}
+    return {"sessions": int(rows["as_of"].nunique()), "gross": total(newest["final"])}
 
 
 def _final_figures(rows: pd.DataFrame, realized: pd.DataFrame, targets: pd.DataFrame) -> Mapping[str, Any]:
-    figures: dict[str, Any] = {"gross": float(rows["final"].sum()), "max_weight": float(rows["final"].max())}
+    figures: dict[str, Any] = {"gross": total(rows["final"]), "max_weight": float(rows["final"].max())}
     if pd.notna(rows["scalar"].iloc[0]):
         figures["scalar"] = float(rows["scalar"].iloc[0])
     figures["waterfall"] = dg.MetadataValue.md(_markdown(rows, realized, targets))

@@ -7,14 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
-from typing import Any
+from typing import TYPE_CHECKING, Any, Final
 
 import dagster as dg
 import numpy as np
 import pandas as pd
 
+from weights_pipeline.automation import book_freshness
 from weights_pipeline.books import Book
 from weights_pipeline.calendar_periods import window_dates
+from weights_pipeline.charts import style
 from weights_pipeline.checks import STORE_POOL
 from weights_pipeline.ledger import LedgerSource, calendar_sessions
 from weights_pipeline.partitions import SINGLE_RUN, book_partitions
@@ -22,6 +24,14 @@ from weights_pipeline.store.catalog import DERIVED_FROM
 from weights_pipeline.store.contract import Window
 from weights_pipeline.store.io_manager import asset_metadata, partition_window, table_figures
 from weights_pipeline.store.tables import Table, Type
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+CHARTED_WHOLE: Final = 12
+CHARTED: Final = 6
+"""A run of up to so many partitions gets a chart for each, a longer one for so many of its newest: a chart costs a
+twentieth of a second and twelve kilobytes in the event log, and a full history has a thousand of them."""
 
 _DAGSTER_TYPES = {
     Type.TEXT: "string",
@@ -73,6 +83,7 @@ def book_asset(
         partitions_def=partitions_def or book_partitions(book, source),
         backfill_policy=SINGLE_RUN,
         metadata=table_metadata(table, source),
+        freshness_policy=book_freshness(book, source, table),
         pool=STORE_POOL,
         **options,
     )
@@ -108,22 +119,58 @@ def per_partition(
     windows: Sequence[Window],
     measure: Callable[[pd.DataFrame], Mapping[str, Any]],
     asset: dg.AssetKey | None = None,
+    *,
+    chart: Callable[[pd.DataFrame], Figure] | None = None,
+    history: Callable[[pd.DataFrame], Figure] | None = None,
 ) -> pd.DataFrame:
-    """Attach figures to each partition's own materialisation, so that they plot over time; returns the frame."""
+    """Attach figures to each partition's own materialisation, so that they plot over time; returns the frame.
+
+    ``measure`` and ``chart`` see the rows of one partition, ``chart`` of the newest ones alone; ``history`` sees those
+    of the whole run, where it is long enough to have one, and its chart goes to the newest partition.
+    """
     dates = window_dates(windows)
     slot = dates.left.searchsorted(frame[time_column], side="right") - 1
     order = np.argsort(slot, kind="stable")
     edges = np.searchsorted(slot[order], np.arange(len(windows) + 1))
+    charted = windows[-(CHARTED_WHOLE if len(windows) <= CHARTED_WHOLE else CHARTED) :]
+    newest = windows[-1]
     for window, (first, last) in zip(windows, pairwise(edges), strict=True):
         rows = frame.iloc[order[first:last]]
+        figures: dict[str, Any] = {}
+        # Charts first: the page of a partition lists metadata in this order.
+        if chart and len(rows) and window in charted:
+            figures |= _drawn(context, "chart", window.key, chart, rows)
+        if history and len(rows) and window is newest and len(windows) >= CHARTED:
+            figures |= _drawn(context, "history", f"{windows[0].key} to {window.key}", history, frame)
+        figures["dagster/row_count"] = len(rows)
         # A preview for the newest partition only: a thousand of them would be most of a run's time.
-        figures: dict[str, Any] = {"dagster/row_count": len(rows)}
-        if window is windows[-1]:
-            figures = table_figures(rows) | column_lineage(context, asset)
+        if window is newest:
+            figures |= table_figures(rows) | column_lineage(context, asset)
         if len(rows):
-            figures.update(measure(rows))
+            figures |= measure(rows)
         context.add_asset_metadata(figures, asset_key=asset, partition_key=window.key)
     return frame
+
+
+def _drawn(
+    context: dg.AssetExecutionContext,
+    name: str,
+    of: str,
+    draw: Callable[[pd.DataFrame], Figure],
+    rows: pd.DataFrame,
+) -> dict[str, Any]:
+    """A chart as metadata; a warning in the run's log in its place where it cannot be drawn."""
+    try:
+        return {name: dg.MetadataValue.md(style.markdown(draw(rows), f"{name} of {of}"))}
+    except Exception as error:
+        # A chart is for the eye: no weight waits for a font or a cache folder.
+        context.log.warning(f"no {name} of {of}: {type(error).__name__}: {error}")
+        return {}
+
+
+def total(weights: pd.Series) -> float:
+    """Sum of weights to twelve digits: a plot of the last ones would show the order of addition."""
+    return round(float(weights.sum()), 12)
 
 
 def column_lineage(context: dg.AssetExecutionContext, asset: dg.AssetKey | None = None) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import dagster as dg
 import pandas as pd
 
 from weights_pipeline.assets.common import column_schema
+from weights_pipeline.automation import follows
 from weights_pipeline.checks import STORE_POOL
 from weights_pipeline.comparisons import Comparison
 from weights_pipeline.core.comparison import compare
@@ -45,6 +46,7 @@ def comparison_assets(
                 kinds={"table", "pandas"},
                 dagster_type=pd.DataFrame,
                 metadata={"dagster/column_schema": column_schema(table)},
+                automation_condition=follows(),
             )
             for name, table in _TABLES.items()
         },

@@ -10,6 +10,7 @@ import dagster as dg
 import pandas as pd
 
 from weights_pipeline.assets.common import column_schema, run_windows
+from weights_pipeline.automation import book_freshness
 from weights_pipeline.books import Book
 from weights_pipeline.checks import STORE_POOL
 from weights_pipeline.core.ensembles import all_weight_sets
@@ -44,6 +45,7 @@ def history_assets(book: Book, source: LedgerSource, policy: Policy, root: Path)
         partitions_def=partitions,
         backfill_policy=SINGLE_RUN,
         metadata={"dagster/column_schema": column_schema(table), "calendar": source.calendar},
+        freshness_policy=book_freshness(book, source, table),
         ins={name: dg.AssetIn([book.name, name]) for name in inputs},
         pool=STORE_POOL,
         required_resource_keys={"store"},

@@ -11,6 +11,7 @@ import dagster as dg
 import pandas as pd
 
 from weights_pipeline.assets.common import per_partition, run_windows, table_metadata
+from weights_pipeline.automation import follows, ledger_freshness
 from weights_pipeline.calendar_periods import horizon
 from weights_pipeline.checks import STORE_POOL, as_result
 from weights_pipeline.core.verify import unchanged_months
@@ -87,6 +88,7 @@ def ledger_assets(source: LedgerSource, root: Path) -> list[dg.AssetsDefinition]
             partitions_def=months,
             backfill_policy=SINGLE_RUN,
             metadata=table_metadata(table, source),
+            freshness_policy=ledger_freshness(source),
             pool=STORE_POOL,
             **options,
         )
@@ -95,6 +97,7 @@ def ledger_assets(source: LedgerSource, root: Path) -> list[dg.AssetsDefinition]
     @on_sessions(
         catalog.STRATEGY_RETURNS,
         "pandas",
+        automation_condition=follows(),
         ins={
             table.name: dg.AssetIn([schema, table.name], partition_mapping=ledger_history(source))
             for table in partitioned
@@ -125,6 +128,7 @@ def _out(table: Table, source: LedgerSource) -> dg.AssetOut:
         owners=[OWNER],
         kinds={"table", "csv"},
         metadata=table_metadata(table, source),
+        freshness_policy=ledger_freshness(source),
     )
 
 

@@ -7,13 +7,15 @@ from collections.abc import Sequence
 
 import dagster as dg
 
+from weights_pipeline.automation import live_freshness
 from weights_pipeline.books import Book
 from weights_pipeline.checks import STORE_POOL
+from weights_pipeline.ledger import LedgerSource
 from weights_pipeline.publication import live_weights, publish_live
 from weights_pipeline.store.io_manager import run_instant
 
 
-def live_asset(book: Book, targets: Sequence[str]) -> dg.AssetsDefinition:
+def live_asset(book: Book, source: LedgerSource, targets: Sequence[str]) -> dg.AssetsDefinition:
     """Live weights of one book; unpartitioned, as there is one set in force at a time."""
 
     @dg.asset(
@@ -25,6 +27,7 @@ def live_asset(book: Book, targets: Sequence[str]) -> dg.AssetsDefinition:
         kinds={"json"},
         tags={"account": book.account},
         deps=[dg.AssetKey([book.name, "weight_history"])],
+        freshness_policy=live_freshness(book, source),
         pool=STORE_POOL,
         required_resource_keys={"store"},
     )

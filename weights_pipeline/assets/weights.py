@@ -11,9 +11,11 @@ import dagster as dg
 import pandas as pd
 from pydantic import Field
 
-from weights_pipeline.assets.common import book_asset, known, per_partition, run_windows, sessions_of
+from weights_pipeline.assets.common import book_asset, known, per_partition, run_windows, sessions_of, total
 from weights_pipeline.books import Book
 from weights_pipeline.calendar_periods import window_dates
+from weights_pipeline.charts import metrics as metrics_charts
+from weights_pipeline.charts import weights as weight_charts
 from weights_pipeline.core.chain import last_sessions, metric_rows, realized_table, target_table
 from weights_pipeline.core.ensembles import MAX_REGIME_AGE, all_weight_sets, ensemble_targets, weight_sets
 from weights_pipeline.core.history import ReturnHistory
@@ -59,7 +61,15 @@ def weight_assets(book: Book, source: LedgerSource, policy: Policy) -> list[dg.A
             if len(windows) > 1:
                 raise ValueError(f"metrics given by hand are of one partition, got {len(windows)}")
             table = with_given(table, given_by_hand(table, metrics_by_hand(json.loads(config.manual), book, MANUAL)))
-        return per_partition(context, table, "as_of", windows, lambda rows: _metric_figures(rows, policy))
+        return per_partition(
+            context,
+            table,
+            "as_of",
+            windows,
+            lambda rows: _metric_figures(rows, policy),
+            chart=lambda rows: metrics_charts.measured(rows, _shown(policy)),
+            history=lambda rows: metrics_charts.history(rows, _shown(policy)),
+        )
 
     before: dg.PartitionMapping = PREVIOUS
     ins = {"target_weights": dg.AssetIn([book.name, "target_weights"])}
@@ -80,7 +90,15 @@ def weight_assets(book: Book, source: LedgerSource, policy: Policy) -> list[dg.A
         table = realized_table(
             tables["realized_weights"], tables["target_weights"], policy, sessions_of(source, windows), returns
         )
-        return per_partition(context, table, "as_of", windows, _realized_figures)
+        return per_partition(
+            context,
+            table,
+            "as_of",
+            windows,
+            lambda rows: _realized_figures(rows, policy),
+            chart=weight_charts.realized,
+            history=weight_charts.history,
+        )
 
     targets = _ensemble_assets if policy.ensemble else _plain_assets
     return [metrics, *targets(book, source, policy), realized_weights]
@@ -98,7 +116,7 @@ def _plain_assets(book: Book, source: LedgerSource, policy: Policy) -> list[dg.A
         windows = run_windows(context)
         history = _seen(tables["strategy_returns"], windows, source) if "strategy_returns" in tables else None
         table = target_table(tables["metrics"], policy, history)
-        return per_partition(context, table, "as_of", windows, _target_figures)
+        return per_partition(context, table, "as_of", windows, _target_figures, chart=weight_charts.multipliers)
 
     return [target_weights]
 
@@ -132,7 +150,7 @@ def _ensemble_assets(book: Book, source: LedgerSource, policy: Policy) -> list[d
         as_of = last_sessions(sessions_of(source, windows), window_dates(windows))
         regimes = known(market_regime, windows).set_index("session")["regime"]
         table = weight_sets(_seen(strategy_returns, windows, source), regimes, as_of, policy)
-        return per_partition(context, table, "as_of", windows, _ensemble_figures)
+        return per_partition(context, table, "as_of", windows, _ensemble_figures, chart=weight_charts.sets)
 
     recent = Lookback(amount=MAX_REGIME_AGE + 2, unit="sessions")
 
@@ -160,7 +178,7 @@ def _ensemble_assets(book: Book, source: LedgerSource, policy: Policy) -> list[d
         regimes = known(market_regime, windows).set_index("session")["regime"]
         sets = all_weight_sets(ensemble_weights, ensemble_updates)
         table = ensemble_targets(sets, regimes, as_of, sessions, policy)
-        return per_partition(context, table, "as_of", windows, _target_figures)
+        return per_partition(context, table, "as_of", windows, _target_figures, chart=weight_charts.multipliers)
 
     return [updates, ensemble_weights, target_weights]
 
@@ -172,17 +190,22 @@ def _seen(strategy_returns: pd.DataFrame, windows: Sequence[Window], source: Led
     return ReturnHistory.from_long(known(strategy_returns, windows), sessions=sessions[sessions <= newest])
 
 
+def _shown(policy: Policy) -> list[str]:
+    """Two metrics to draw: what the method reads first, and Calmar or Sharpe beside it."""
+    return list(dict.fromkeys([*policy.method.reads, "sharpe", "calmar"]))[:2]
+
+
 def _metric_figures(rows: pd.DataFrame, policy: Policy) -> Mapping[str, Any]:
     names = rows["metric"].str.rsplit("_", n=1).str[0]
-    first = next(iter(policy.method.reads), "sharpe")
-    values = rows.loc[names == first, "value"]
-    measured = values.dropna()
-    figures: dict[str, Any] = {
-        "measured_strategies": len(measured),
-        "unmeasured_strategies": len(values) - len(measured),
-    }
+    own = rows[names == _shown(policy)[0]]
+    measured = own["value"].dropna()
+    figures: dict[str, Any] = {"metric": own["metric"].iloc[0], "measured_strategies": len(measured)}
     if len(measured):
-        figures["median_metric"] = float(measured.median())
+        figures |= {
+            "best_metric": float(measured.max()),
+            "median_metric": float(measured.median()),
+            "worst_metric": float(measured.min()),
+        }
     if given := int((rows["source"] == MANUAL).sum()):
         figures["given_by_hand"] = given
     return figures
@@ -201,17 +224,24 @@ def _target_figures(rows: pd.DataFrame) -> Mapping[str, Any]:
         "max_target": float(rows["target"].max()),
         "at_cap": int((rows["bound"] == "cap").sum()),
         "at_floor": int((rows["bound"] == "floor").sum()),
-        "scale": float(rows["scale"].iloc[0]),
+        "distance_from_base": float((rows["target"] - rows["base"]).abs().sum() / 2),
     }
 
 
-def _realized_figures(rows: pd.DataFrame) -> Mapping[str, Any]:
-    weights, regime = rows["realized"], rows["regime"].iloc[0]
-    return ({"regime": regime} if regime else {}) | {
-        "rate": float(rows["rate"].iloc[0]),
-        "gross": float(weights.sum()),
+def _realized_figures(rows: pd.DataFrame, policy: Policy) -> Mapping[str, Any]:
+    weights, held = rows["realized"], weight_charts.held_at(rows)
+    figures: dict[str, Any] = {
+        "gross": total(weights),
         "max_weight": float(weights.max()),
         "effective_strategies": float(weights.sum() ** 2 / (weights**2).sum()) if weights.any() else 0.0,
         "turnover": float((weights - rows["previous"]).abs().sum() / 2),
         "distance_to_target": float((weights - rows["target"]).abs().sum() / 2),
+        "at_cap": int((held == "cap").sum()),
+        "at_floor": int((held == "floor").sum()),
     }
+    if policy.paced_by_regime:
+        figures["regime"] = rows["regime"].iloc[0]
+    if policy.paced_by_regime or policy.turnover_cap is not None:
+        # Otherwise the same number at every rebalance.
+        figures["rate"] = float(rows["rate"].iloc[0])
+    return figures

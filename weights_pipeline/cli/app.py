@@ -16,17 +16,20 @@ from collections.abc import Sequence
 
 from weights_pipeline.cli import common
 from weights_pipeline.cli.commands import (
+    alerts,
     allocations,
     allocator,
     books,
     check,
     decide,
     demo,
+    doctor,
     ensemble,
     explain,
     history,
     init,
     rebalance,
+    report,
     restate,
     run,
     show,
@@ -45,12 +48,15 @@ COMMANDS = (
     restate,
     run,
     check,
+    report,
+    alerts,
     books,
     allocations,
     simulate,
     ensemble,
     allocator,
     sql,
+    doctor,
     demo,
 )
 """Every command, in the order in which help lists them; a new one is a file and an entry here."""

@@ -48,7 +48,7 @@ class S3Objects:
     """Objects of a bucket, by key; safe to share between threads.
 
     Endpoint, region and credentials are those of the standard ``AWS_*`` variables and files. Server errors,
-    throttling, time-outs and broken connections are tried again, :data:`ATTEMPTS` times in all, with growing, random
+    throttling, time-outs and broken connections are tried again, ``attempts`` times in all, with growing, random
     pauses.
 
     Parameters
@@ -57,6 +57,8 @@ class S3Objects:
         Name of the bucket.
     sse
         Encryption asked of the server: empty for the bucket's own, ``AES256``, ``aws:kms``, or ``aws:kms:KEY``.
+    attempts
+        How often, for who had rather know at once than wait.
 
     Raises
     ------
@@ -67,6 +69,7 @@ class S3Objects:
 
     bucket: str
     sse: str = ""
+    attempts: int = ATTEMPTS
 
     def url(self, key: str) -> str:
         """Name of an object for a person."""
@@ -80,7 +83,7 @@ class S3Objects:
         from botocore.exceptions import BotoCoreError
 
         config = Config(
-            retries={"mode": "standard", "total_max_attempts": ATTEMPTS},
+            retries={"mode": "standard", "total_max_attempts": self.attempts},
             connect_timeout=_CONNECT_SECONDS,
             read_timeout=_ANSWER_SECONDS,
             max_pool_connections=CONNECTIONS,
@@ -98,7 +101,7 @@ class S3Objects:
         """Content and version of an object; None where there is none."""
         from botocore.exceptions import BotoCoreError
 
-        for attempt in range(ATTEMPTS):
+        for attempt in range(self.attempts):
             answer = self._call("get_object", key, expected=("NoSuchKey", "404"))
             if answer is None:
                 return None
@@ -109,7 +112,7 @@ class S3Objects:
                 broken = error
             time.sleep(random.uniform(0, min(2.0**attempt / 10, _LONGEST_PAUSE)))  # noqa: S311 - jitter
         raise StoreError(
-            f"{self.url(key)} could not be read to its end, {ATTEMPTS} times ({type(broken).__name__}). Check the "
+            f"{self.url(key)} could not be read to its end, {self.attempts} times ({type(broken).__name__}). Check the "
             f"network; if it persists, the object is damaged: write it again or restore its previous version."
         )
 
@@ -169,7 +172,7 @@ class S3Objects:
             endpoint = urlsplit(self.client.meta.endpoint_url)
             port = f":{endpoint.port}" if endpoint.port else ""
             return (
-                f"{endpoint.scheme}://{endpoint.hostname}{port} cannot be reached ({kind}), tried {ATTEMPTS} times. "
-                f"Check the network, AWS_ENDPOINT_URL_S3 or AWS_ENDPOINT_URL, and AWS_REGION."
+                f"{endpoint.scheme}://{endpoint.hostname}{port} cannot be reached ({kind}), tried "
+                f"{self.attempts} times. Check the network, AWS_ENDPOINT_URL_S3 or AWS_ENDPOINT_URL, and AWS_REGION."
             )
         return f"the client refused ({kind})."

@@ -1,0 +1,199 @@
+"""What goes wrong by itself as time passes, and what has changed in the state of the world.
+
+Here belong questions to the store and to published weights, as of an instant that the caller gives: a rebalance that
+did not happen, weights that were not published or are stale, a regime that is another one than last time. Here does not
+belong what Dagster has seen fail (``sensors``).
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+from collections.abc import Callable
+from typing import Final
+from zoneinfo import ZoneInfo
+
+import pandas as pd
+
+from weights_pipeline.alerts.message import Alert, Severity
+from weights_pipeline.books import Book
+from weights_pipeline.calendar_periods import ended_periods
+from weights_pipeline.ledger import LedgerSource
+from weights_pipeline.live import LiveWeights, MissingError
+from weights_pipeline.live.document import CorruptError
+from weights_pipeline.live.places import SOURCES
+from weights_pipeline.live.places import source as place
+from weights_pipeline.publication import live_weights
+from weights_pipeline.settings import without_secrets
+from weights_pipeline.store import catalog
+from weights_pipeline.store.base import Store
+from weights_pipeline.store.history import NoVersionError
+
+GRACE: Final = dt.timedelta(hours=1)
+"""What a rebalance or a publication may take after it was due."""
+
+PUBLISHED_BY: Final = dt.time(4, 0)
+"""When weights whose day has come are published, in the book's zone, unless they were made later."""
+
+Link = Callable[[str, str], str]
+"""Address of the user interface by book and table."""
+
+
+def missed_rebalances(store: Store, book: Book, source: LedgerSource, now: dt.datetime, link: Link) -> list[Alert]:
+    """Rebalances that were due and are not stored: of the last two that ended, those past their time and grace.
+
+    Earlier ones are a gap, which a check finds. A book that was never opened nor materialised owes none, and neither
+    does one whose ledger is a finished history.
+
+    Parameters
+    ----------
+    store
+        Where rebalances are stored.
+    book, source
+        The book and the ledger it reads.
+    now
+        The instant, zone-aware.
+    link
+        Where to look.
+    """
+    history = store.read(book.name, catalog.WEIGHT_HISTORY, columns=["effective_from"])
+    if history.empty or source.last_month is not None:
+        return []
+    since, stored = history["effective_from"].min().date(), store.partitions(book.name, catalog.FINAL_WEIGHTS.name)
+    alerts = []
+    for window in ended_periods(book, source, now)[-2:]:
+        due = book.cadence.due(window.end.astimezone(ZoneInfo(book.timezone)))
+        if window.key not in stored and window.end.date() > since and now >= due + GRACE:
+            alerts.append(
+                Alert(
+                    severity=Severity.ERROR,
+                    book=book.name,
+                    event=("missed", window.key),
+                    title="rebalance did not happen",
+                    value="not stored",
+                    limit=f"due {due:%Y-%m-%d %H:%M} {book.timezone}",
+                    detail=f"The weights of the rebalance before stay in force. The book rebalances "
+                    f"{book.cadence.title}.",
+                    advice=f"See whether schedule {book.name}_rebalance is on and its last run went well, then run "
+                    f"`weights rebalance --book {book.name}`.",
+                    partition=window.key,
+                    link=link(book.name, catalog.FINAL_WEIGHTS.name),
+                )
+            )
+    return alerts
+
+
+def unfit_live(
+    store: Store, book: Book, source: LedgerSource, targets: tuple[str, ...], now: dt.datetime, link: Link
+) -> list[Alert]:
+    """Places whose live weights are corrupt, stale, or behind what the store has in force.
+
+    Places that can only be written to are left out. A book without a version is published nowhere, and weights on a
+    finished history are stale by nature.
+
+    Parameters
+    ----------
+    store, book, source, now, link
+        As of :func:`missed_rebalances`.
+    targets
+        Where live weights are published.
+
+    Raises
+    ------
+    weights_pipeline.live.UnreachableError
+        What is published somewhere could not be found out.
+    """
+    if source.last_month is not None or store.read(book.name, catalog.WEIGHT_HISTORY, columns=["version"]).empty:
+        return []
+    expected, alerts = _in_force(store, book, now), list[Alert]()
+
+    def alert(kind: str, event: str, title: str, value: str, limit: str, where: str, detail: str = "") -> Alert:
+        return Alert(
+            severity=Severity.ERROR,
+            book=book.name,
+            event=(kind, where, event),
+            title=title,
+            value=value,
+            limit=limit,
+            detail=f"{detail}Services that read {where} trade on base weights or on older ones.",
+            advice=f"See whether schedule {book.name}_live is on, and materialise {book.name}/live_weights.",
+            link=link(book.name, "live_weights"),
+        )
+
+    for target in targets:
+        if (target.partition("://")[0] if "://" in target else "") not in SOURCES:
+            continue
+        where, published = without_secrets(target), None
+        try:
+            content = (place(target).poll(book.name, None) or (b"", None))[0]
+            published = LiveWeights.from_json(content)
+        except MissingError:
+            pass
+        except CorruptError as error:
+            digest = hashlib.sha256(content).hexdigest()[:16]
+            alerts.append(alert("corrupt", digest, "live weights are corrupt", str(error), "a whole document", where))
+            continue
+        has = f"version {published.version}" if published else "nothing"
+        if expected is not None and now >= (deadline := _deadline(book, expected)) and _behind(published, expected):
+            event = f"{expected.version} {expected.recorded_at.isoformat()}"
+            limit = f"version {expected.version} by {deadline:%Y-%m-%d %H:%M} UTC"
+            alerts.append(alert("unpublished", event, "weights in force are not published", has, limit, where))
+        if published is not None and now > published.stale_after:
+            since = f"In force since {published.effective_from}, they count for {published.max_age} days. "
+            event, limit = str(published.version), f"used until {published.stale_after:%Y-%m-%d %H:%M} UTC"
+            alerts.append(alert("stale", event, "live weights are stale", has, limit, where, since))
+    return alerts
+
+
+def _in_force(store: Store, book: Book, now: dt.datetime) -> LiveWeights | None:
+    """What should be published; None where the day of the first version has not come."""
+    try:
+        return live_weights(store, book, now)
+    except NoVersionError:
+        return None
+
+
+def _deadline(book: Book, expected: LiveWeights) -> dt.datetime:
+    first_day = dt.datetime.combine(expected.effective_from, PUBLISHED_BY, tzinfo=ZoneInfo(book.timezone))
+    return max(first_day.astimezone(dt.UTC), expected.recorded_at) + GRACE
+
+
+def _behind(published: LiveWeights | None, expected: LiveWeights) -> bool:
+    return published is None or (published.version, published.recorded_at) < (expected.version, expected.recorded_at)
+
+
+def regimes(store: Store, book: Book, source: LedgerSource) -> dict[str, tuple[str, str]]:
+    """Session and regime newest in the store: ``risk`` of a book with an overlay, ``market`` of an ensemble."""
+    found: dict[str, tuple[str, str]] = {}
+    wanted = [
+        ("risk", book.name, catalog.RISK_REGIME, book.overlay is not None),
+        ("market", source.schema_name, catalog.MARKET_REGIME, book.ensemble is not None),
+    ]
+    for kind, schema, table, reads in wanted:
+        rows = store.read(schema, table, columns=["session", "regime"]) if reads else pd.DataFrame()
+        if len(rows):
+            newest = rows.sort_values("session").iloc[-1]
+            found[kind] = (f"{newest['session']:%Y-%m-%d}", str(newest["regime"]))
+    return found
+
+
+def regime_change(
+    book: Book, source: LedgerSource, kind: str, before: str, session: str, regime: str, link: Link
+) -> Alert:
+    """A regime that is another one than an operator was last told of."""
+    risk = kind == "risk"
+    effect = "" if book.overlay is None or book.overlay.enabled else " The overlay is computed, not applied."
+    table = (book.name, catalog.RISK_REGIME.name) if risk else (source.schema_name, catalog.MARKET_REGIME.name)
+    return Alert(
+        severity=Severity.NOTICE,
+        book=book.name,
+        event=(f"{kind} regime", session, before, regime),
+        title=f"{kind} regime is {regime}",
+        value=f"{regime} on {session}",
+        limit=f"{before} when last told",
+        detail=f"Weights are scaled towards the scalar of {regime}.{effect}"
+        if risk
+        else f"The next rebalance reads the weight set of {regime}.",
+        advice=f"Look at what comes of it: `weights rebalance --book {book.name} --dry-run`.",
+        link=link(*table),
+    )

@@ -1,0 +1,61 @@
+"""``weights report``: a rebalance as one HTML file to read and to forward.
+
+Here belongs the command. What the page says is in ``report``.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from weights_pipeline.cli import common
+
+
+def add(commands: common.Commands) -> None:
+    """Declare the command."""
+    report = common.command(commands, "report", _report)
+    which = report.add_mutually_exclusive_group()
+    which.add_argument("--book", help="book; the first when left out")
+    which.add_argument("--all", action="store_true", help="all books in one file")
+    report.add_argument("--as-of", type=common.day, metavar="YYYY-MM-DD", help="the weights in force on this day")
+    report.add_argument("--out", type=Path, metavar="FILE", help="file to write; default in the folder reports at home")
+
+
+def _report(options: argparse.Namespace) -> int:
+    """Write a report of a rebalance: one HTML file that needs nothing else."""
+    from weights_pipeline.cli import render
+    from weights_pipeline.core.waterfall import ReplayError
+    from weights_pipeline.ledger import LedgerError, load_sources
+    from weights_pipeline.report.gather import gather
+    from weights_pipeline.report.render import render as page
+    from weights_pipeline.store.files import write_text
+    from weights_pipeline.store.queries import NothingInForceError
+
+    settings = common.settings()
+    books = common.books(settings)
+    if options.book is not None:
+        common.book_named(settings, options.book)
+    chosen = list(books) if options.all else [options.book or next(iter(books))]
+    file = options.out or settings.home / "reports" / ("all.html" if options.all else f"{chosen[0]}.html")
+    try:
+        sources = load_sources(settings.data / "ledgers", books.values())
+        found = gather(settings, common.store(settings), books, sources, [chosen], options.as_of)[0]
+    except LedgerError as error:
+        common.stop(str(error), common.INVALID)
+    except (FileNotFoundError, NothingInForceError) as error:
+        common.stop(str(error), common.NOTHING)
+    except ReplayError as error:
+        common.stop(f"stored figures contradict each other: {error}", common.FAILED)
+    text = page(found)
+    try:
+        write_text(file, text)
+    except OSError as error:
+        common.stop(f"cannot write {file}: {error}", common.FAILED)
+    if options.json:
+        common.print_json({"path": str(file), "bytes": len(text.encode()), "summary": found.sentence, **found.figures})
+        return 0
+    render.say(found.sentence)
+    if found.comparison:
+        render.say(found.comparison.sentence(None if options.all else chosen))
+    render.say(str(file))
+    return 0

@@ -1,0 +1,190 @@
+"""Dagster: its configuration and records, the code location, the daemon, the user interface, schedules and sensors.
+
+Here belong examinations that Dagster is needed for.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import http.client
+import json
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from weights_pipeline.doctor.patient import Answer, Patient, time_in
+
+if TYPE_CHECKING:
+    import dagster as dg
+
+HEARTBEAT_SECONDS = 120.0
+"""Age of a heartbeat after which a daemon is not alive; they come twice a minute or more often."""
+
+_ANSWER_SECONDS = 3.0
+
+_MATTERS = {
+    "telemetry.enabled": False,
+    "freshness.enabled": True,
+    "concurrency.pools.granularity": "op",
+    "concurrency.pools.default_limit": 1,
+    "run_monitoring.enabled": True,
+}
+"""What the instance configuration has to say: nothing is sent away, lateness is known, one step writes at a time."""
+
+
+def configuration(patient: Patient) -> Answer:
+    """The instance is configured as the project means it to be."""
+    file, settings = patient.home / "dagster.yaml", patient.settings
+    own = Path("deploy" if settings.deployed else "", "dagster.yaml")
+    todo = f"cp {own} {patient.home}/, then start daemon and webserver again"
+    if not patient.home.exists() and not settings.deployed:
+        return "ok", "comes with the first run", ""
+    if not file.is_file():
+        found = f"{file} does not exist: Dagster's defaults apply, with telemetry and without turns at writing"
+        return ("warn" if not settings.deployed else "fail"), found, todo
+    other = [
+        f"{path} is {found!r}, expected {wanted!r}"
+        for path, wanted in _MATTERS.items()
+        if (found := _at(patient.configuration, path.split("."))) != wanted
+    ]
+    if settings.deployed and "postgres" not in patient.configuration.get("storage", {}):
+        return "fail", f"{file} keeps runs on this machine, stage {settings.stage} in PostgreSQL", todo
+    if other:
+        return "warn", f"{file}: {'; '.join(other)}", todo
+    return "ok", f"{file} says what it should of telemetry, freshness and turns at writing", ""
+
+
+def _at(content: Any, path: Sequence[str]) -> Any:
+    """Value at a path of keys; None where there is none."""
+    for key in path:
+        content = content.get(key) if isinstance(content, dict) else None
+    return content
+
+
+def records(patient: Patient) -> Answer:
+    """What Dagster has recorded can be read."""
+    if patient.instance is None:
+        return "ok", f"nothing is recorded in {patient.home} yet", ""
+    where = "PostgreSQL" if patient.settings.deployed else patient.home
+    return "ok", f"{patient.instance.get_runs_count()} runs are recorded in {where}", ""
+
+
+def code_location(patient: Patient) -> Answer:
+    """Assets, jobs, schedules and sensors load."""
+    loaded = patient.definitions
+    keys = loaded.asset_graph.materializable_asset_keys
+    return "ok", f"{len(keys)} assets, {len(loaded.schedule_defs)} schedules, {len(loaded.sensor_defs)} sensors", ""
+
+
+def daemon(patient: Patient) -> Answer:
+    """The daemon, without which no schedule ticks, is alive and without errors."""
+    start = "Start it: deploy/start" if patient.settings.deployed else "Start it: make ui"
+    beats = patient.heartbeats
+    if not beats or patient.instance is None:
+        found = "no daemon has ever run on this instance, so that nothing ticks and no queued run starts"
+        return ("fail" if patient.settings.deployed else "warn"), found, start
+    required = patient.instance.get_required_daemon_types()
+    ages = {kind: patient.now.timestamp() - beats[kind].timestamp if kind in beats else None for kind in required}
+    silent = {kind: age for kind, age in ages.items() if age is None or age > HEARTBEAT_SECONDS}
+    if silent:
+        ticking = any(_on(patient.instance, schedule) for schedule in patient.definitions.schedule_defs)
+        lines = [f"{_worded(kind)}: " + (f"{_ago(age)}" if age else "never") for kind, age in silent.items()]
+        found = (
+            f"{len(silent)} of {len(required)} parts of the daemon have not been heard of for {HEARTBEAT_SECONDS:g} s"
+        )
+        bad = patient.settings.deployed or ticking
+        return ("fail" if bad else "warn"), found + (", while schedules are on" if ticking else ""), start, *lines
+    if broken := [kind for kind in required if beats[kind].errors]:
+        lines = [f"{_worded(kind)}: {(beats[kind].errors or [])[0].message.strip()}" for kind in broken]
+        return "fail", f"{len(broken)} parts of the daemon report errors", "Read the daemon's log.", *lines
+    return "ok", f"alive, last heard of {_ago(max(age or 0 for age in ages.values()))}", ""
+
+
+def _worded(kind: str) -> str:
+    return kind.removesuffix("_DAEMON").lower().replace("_", " ")
+
+
+def _ago(seconds: float) -> str:
+    return f"{max(seconds, 0):.0f} s ago" if seconds < 600 else f"{dt.timedelta(seconds=round(seconds))} ago"
+
+
+def webserver(patient: Patient) -> Answer:
+    """The user interface, where it runs, shows the instance that is written to, with the code loaded."""
+    host = {"0.0.0.0": "127.0.0.1"}.get(given := patient.environment.get("WEIGHTS_UI_HOST", "127.0.0.1"), given)  # noqa: S104
+    port = int(patient.environment.get("WEIGHTS_UI_PORT") or 3000)
+    try:
+        answer = _asked(host, port)
+    except (OSError, ValueError, KeyError, TypeError, http.client.HTTPException):
+        found = f"nothing of Dagster answers on {host}:{port}"
+        return ("fail", found, "deploy/start") if patient.settings.deployed else ("ok", found, "")
+    locations = answer["workspaceOrError"].get("locationEntries") or []
+    failed = [
+        each["name"] for each in locations if (each["locationOrLoadError"] or {}).get("__typename") == "PythonError"
+    ]
+    if failed:
+        return (
+            "fail",
+            f"{host}:{port}: code location {', '.join(failed)} has not loaded",
+            "Reload it there: it says why.",
+        )
+    shown = re.search(r"base_dir: *(\S+)", answer["instance"]["info"] or "")
+    if shown and not Path(shown[1]).is_relative_to(patient.home):
+        found = f"{host}:{port} shows the instance in {shown[1]}, runs are recorded in {patient.home}"
+        return "warn", found, f"Start it under DAGSTER_HOME={patient.home}, unless it is another stage's."
+    return "ok", f"answers on http://{host}:{port}, with {len(locations)} code location", ""
+
+
+def _asked(host: str, port: int) -> dict[str, Any]:
+    question = (
+        "{ instance { info } workspaceOrError { ... on Workspace "
+        "{ locationEntries { name locationOrLoadError { __typename } } } } }"
+    )
+    connection = http.client.HTTPConnection(host, port, timeout=_ANSWER_SECONDS)
+    try:
+        connection.request("POST", "/graphql", json.dumps({"query": question}), {"Content-Type": "application/json"})
+        data: dict[str, Any] = json.loads(connection.getresponse().read())["data"]
+        return data
+    finally:
+        connection.close()
+
+
+def _on(instance: dg.DagsterInstance | None, definition: Any) -> bool:
+    """Whether a schedule or sensor ticks: as somebody has switched it, else as it is declared."""
+    for state in instance.all_instigator_state() if instance else []:
+        if state.instigator_name == definition.name and state.status.value != "DECLARED_IN_CODE":
+            return bool(state.status.value == "RUNNING")
+    return bool(definition.default_status.value == "RUNNING")
+
+
+def schedules(patient: Patient) -> Answer:
+    """Schedules of what is expected are on; when they tick next."""
+    from dagster._utils.schedules import schedule_execution_time_iterator
+
+    every = sorted(patient.definitions.schedule_defs, key=lambda schedule: schedule.name)
+    on = [schedule for schedule in every if _on(patient.instance, schedule)]
+    ticks = []
+    for schedule in on:
+        zone = schedule.execution_timezone or "UTC"
+        after = schedule_execution_time_iterator(patient.now.timestamp(), schedule.cron_schedule, zone)
+        local = next(after)
+        ticks.append((local, f"{schedule.name}: {time_in(local, zone)}, {time_in(local, 'UTC')}"))
+    lines = [line for _, line in sorted(ticks)]
+    going = {source.schema_name for source in patient.sources.values() if source.last_month is None} | patient.living
+    needed = [s.name for s in every if s not in on and any(s.name.startswith(f"{name}_") for name in going)]
+    if needed:
+        found = f"{len(on)} of {len(every)} are on; off, though their ledger goes on: {', '.join(needed)}"
+        return "warn", found, "Switch on what you rely on, under Automation in the user interface.", *lines
+    return "ok", f"{len(on)} of {len(every)} are on" + ("" if on else "; nothing runs by the clock"), "", *lines
+
+
+def sensors(patient: Patient) -> Answer:
+    """Sensors that are on unless somebody switches them off have not been."""
+    every = sorted(patient.definitions.sensor_defs, key=lambda sensor: sensor.name)
+    on = [sensor.name for sensor in every if _on(patient.instance, sensor)]
+    off = [s.name for s in every if s.name not in on and s.default_status.value == "RUNNING"]
+    if off:
+        found = f"switched off: {', '.join(off)}; on: {', '.join(on) or 'none'}"
+        return "warn", found, "Switch them on again, under Automation, unless it is meant so."
+    rest = [sensor.name for sensor in every if sensor.name not in on]
+    return "ok", f"on: {', '.join(on) or 'none'}" + (f"; off: {', '.join(rest)}" if rest else ""), ""

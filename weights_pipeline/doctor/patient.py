@@ -1,0 +1,189 @@
+"""What is examined, and what an examination answers.
+
+Here belongs what several examinations look at. Here does not belong any judgement.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+from zoneinfo import ZoneInfo
+
+from weights_pipeline.settings import Settings
+
+if TYPE_CHECKING:
+    import dagster as dg
+
+    from weights_pipeline.books import Book
+    from weights_pipeline.ledger import LedgerSource
+    from weights_pipeline.store.s3_objects import S3Objects
+
+State = Literal["ok", "warn", "fail"]
+
+ROOT = Path(__file__).resolve().parents[2]
+"""The project, where it runs from its own folder: beside the package are its pins and its instance configuration."""
+
+PATIENCE = 2.0
+"""Seconds that a store which is being written to is waited for."""
+
+
+class RecordsError(Exception):
+    """Dagster's records are there and cannot be read; the message says what to do."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Diagnosis:
+    """What one examination found.
+
+    Attributes
+    ----------
+    name
+        The examination.
+    state
+        ``ok``; ``warn``: it works, and somebody should look; ``fail``: it does not, or will not when it is needed.
+    found
+        What there is, in a sentence or two.
+    todo
+        What to do about it; empty where there is nothing to do.
+    details
+        More of what was found, a line each.
+    """
+
+    name: str
+    state: State
+    found: str
+    todo: str = ""
+    details: tuple[str, ...] = ()
+
+
+Answer = tuple[State, str, str, *tuple[str, ...]]
+"""State, what was found, what to do, and any number of details."""
+
+
+@dataclass(frozen=True)
+class Patient:
+    """What is examined: an environment at an instant, and what follows from it as far as it is looked at.
+
+    Attributes
+    ----------
+    environment
+        Environment variables.
+    now
+        The instant, with a zone.
+    """
+
+    environment: Mapping[str, str]
+    now: dt.datetime
+
+    @cached_property
+    def settings(self) -> Settings:
+        """Settings of the environment."""
+        return Settings.from_environment(self.environment)
+
+    @cached_property
+    def books(self) -> dict[str, Book]:
+        """Books by name."""
+        from weights_pipeline.books import load_books
+
+        return load_books(self.settings.data / "books", self.settings.stage)
+
+    @cached_property
+    def sources(self) -> dict[str, LedgerSource]:
+        """Ledgers of the books, by name."""
+        from weights_pipeline.ledger import load_sources
+
+        return load_sources(self.settings.data / "ledgers", self.books.values())
+
+    @cached_property
+    def definitions(self) -> dg.RepositoryDefinition:
+        """The code location, loaded as Dagster loads it."""
+        from weights_pipeline.definitions import build_definitions
+
+        return build_definitions(self.settings).get_repository_def()
+
+    @cached_property
+    def objects(self) -> S3Objects:
+        """Objects of the store's bucket, asked once: who examines had rather know at once."""
+        from weights_pipeline.store.s3_objects import S3Objects
+
+        return S3Objects(self.settings.store.removeprefix("s3://").partition("/")[0], attempts=1)
+
+    def stored(self, name: str) -> tuple[bytes, str] | None:
+        """Content and version of an object of the store; None where there is none."""
+        prefix = self.settings.store.removeprefix("s3://").partition("/")[2]
+        return self.objects.get(f"{prefix}/{name}" if prefix else name)
+
+    @property
+    def home(self) -> Path:
+        """Where Dagster records: what its variable says, and the home of the settings where it says nothing."""
+        return Path(self.environment.get("DAGSTER_HOME") or self.settings.home)
+
+    @cached_property
+    def configuration(self) -> dict[str, Any]:
+        """Configuration of the instance; empty where there is none."""
+        import yaml
+
+        file = self.home / "dagster.yaml"
+        content = yaml.safe_load(file.read_text(encoding="utf-8")) if file.is_file() else {}
+        if not isinstance(content, dict | None):
+            raise ValueError(f"{file}: expected keys and values, got {content!r}")
+        return content or {}
+
+    @cached_property
+    def instance(self) -> dg.DagsterInstance | None:
+        """The instance that is there; None where nothing has been recorded on one yet."""
+        storage = self.configuration.get("storage", {})
+        if not storage and not all(
+            (self.home / name).exists() for name in ("history/runs.db", "schedules/schedules.db")
+        ):
+            return None
+        import dagster as dg
+        from dagster._core.instance import InstanceRef
+
+        # A database without tables is one to report, not one to fill.
+        of_postgres = {"storage": {"postgres": {**storage.get("postgres", {}), "should_autocreate_tables": False}}}
+        overrides = of_postgres if "postgres" in storage else {}
+        try:
+            instance = dg.DagsterInstance.from_ref(InstanceRef.from_dir(str(self.home), overrides=overrides))
+            instance.get_daemon_heartbeats()
+            instance.all_instigator_state()
+        except Exception as error:
+            raise RecordsError(
+                f"what Dagster has recorded on the instance of {self.home} cannot be read: "
+                f"{str(error).strip().partition(chr(10))[0] or type(error).__name__}. "
+                + (
+                    "See to the database that WEIGHTS_PG_HOST and the rest name."
+                    if storage
+                    else "Restore its folders history and schedules, or move them away: weights are not in them."
+                )
+            ) from error
+        return instance
+
+    @property
+    def heartbeats(self) -> Mapping[str, Any]:
+        """Last sign of life of each part of the daemon."""
+        return self.instance.get_daemon_heartbeats() if self.instance else {}
+
+    @property
+    def living(self) -> set[str]:
+        """Names of books and jobs of ledgers whose history goes on: something is expected of them every day."""
+        going = {source.name for source in self.sources.values() if source.last_month is None}
+        return {book.name for book in self.books.values() if book.ledger in going}
+
+
+def time_in(instant: dt.datetime, zone: str) -> str:
+    """An instant as the clocks of a zone show it."""
+    return f"{instant.astimezone(ZoneInfo(zone)):%a %Y-%m-%d %H:%M} {zone}"
+
+
+def amount(number: float) -> str:
+    """A number of bytes in words."""
+    for unit in ("B", "kB", "MB"):
+        if number < 1000:
+            return f"{number:.0f} {unit}"
+        number /= 1000
+    return f"{number:.1f} GB"

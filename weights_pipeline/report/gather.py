@@ -1,0 +1,662 @@
+"""What a report says: from the store to plain records, with every figure and sentence, and no HTML.
+
+Here belong the reading, the calls into ``core`` and ``checklist``, and the wording of sentences. Here does not belong
+how anything looks (``render``, ``charts.report``).
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import pandas as pd
+from pandas.api.typing import NaTType
+
+from weights_pipeline.books import Book
+from weights_pipeline.checklist import Check, book_checks, ledger_checks
+from weights_pipeline.core.returns import wide
+from weights_pipeline.core.scalar import WHOLE_BOOK
+from weights_pipeline.core.verify import Finding
+from weights_pipeline.core.versions import OPENING, changed_keys, diff, intact, newest_versions
+from weights_pipeline.core.waterfall import Step, waterfalls
+from weights_pipeline.ledger import LedgerSource
+from weights_pipeline.report.compare import BookComparison, Contender, compare
+from weights_pipeline.report.seen import SeenStore
+from weights_pipeline.settings import Settings
+from weights_pipeline.store import catalog
+from weights_pipeline.store.base import Store
+from weights_pipeline.store.queries import NothingInForceError
+from weights_pipeline.version_inputs import code_version
+
+BIGGEST = 3
+"""Moves that a summary names."""
+
+SMALLEST = 5e-5
+"""A change below this, half a basis point of capital, is none to a reader."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Move:
+    """One strategy now and at the rebalance before; what there was not is NaN.
+
+    Attributes
+    ----------
+    base, lower, upper
+        Base weight, and the limits of target and realised weight.
+    target, realized, final, before
+        Weights now, and the weight that was traded before: ``change`` is final − before.
+    by_tilt, by_scalar
+        What of the change the realised weight and the risk scalar made; they add up to it.
+    metric, metric_before, multiplier, multiplier_before
+        What the method read, and the multiplier that followed.
+    cause, why
+        What the method read, and how the weight followed from it, in words.
+    steps
+        Every step from metric to final weight, replayed.
+    """
+
+    strategy: str
+    base: float
+    lower: float
+    upper: float
+    target: float
+    realized: float
+    final: float
+    before: float
+    by_tilt: float
+    by_scalar: float
+    metric: float
+    metric_reason: str
+    metric_before: float
+    multiplier: float
+    multiplier_before: float
+    cause: str
+    why: str
+    steps: tuple[Step, ...]
+
+    @property
+    def change(self) -> float:
+        """Final weight less the one before."""
+        return self.final - self.before
+
+    @property
+    def by_risk(self) -> bool:
+        """Whether the risk scalar moved it more than tilting did."""
+        return abs(self.by_scalar) > abs(self.by_tilt)
+
+    @property
+    def driver(self) -> str:
+        """What moved it: the risk scalar, what the method read, or a target that it had not reached."""
+        if self.by_risk:
+            return f"risk scalar {points(self.by_scalar)}, tilt {points(self.by_tilt)}"
+        if not math.isnan(self.metric) and (self.multiplier - self.multiplier_before) * self.change <= 0.0:
+            return f"to a target of {self.target:.2%}, though {self.cause}"
+        return self.cause
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One check and what it found."""
+
+    check: Check
+    finding: Finding
+
+    @property
+    def state(self) -> str:
+        """``passed``, or the severity of the miss: ``ERROR`` or ``WARN``."""
+        if self.finding.passed:
+            return "passed"
+        return "ERROR" if self.check.error else "WARN"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Version:
+    """The version of weights that a report is of, and what sets it apart from that of the rebalance before."""
+
+    number: int
+    rebalance: str
+    recorded_at: pd.Timestamp
+    reason: str
+    run_id: str
+    code_version: str
+    parameters_hash: str
+    ledger_hash: str
+    before: int | None
+    changed: tuple[str, ...]
+    parameters: Mapping[str, tuple[Any, Any]]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class BookReport:
+    """One book.
+
+    Attributes
+    ----------
+    book
+        The book as its file has it.
+    as_of, effective_from, next_rebalance
+        Last session that the weights read, first session on which they are in force, and when the next ones are due.
+    before
+        ``as_of`` of the rebalance before; None where there was none and the weights are held against their base.
+    moves
+        By strategy, the largest change first.
+    metric, formula, weight_set, weight_set_before
+        Label of the metric shown, how a multiplier follows from it, and of an ensemble the sets that were read.
+    rate
+        Share of the gap to target that a rebalance closes.
+    regime, scalar, applied
+        Risk regime and scalar behind the weights (NaN: there is none, or one per sleeve), and whether it was applied.
+    final, targets
+        Weights traded from each session on, and targets from each rebalance on; columns strategies.
+    scalars, regimes
+        Risk scalar and regime of the book by session; empty without an overlay.
+    audit
+        Rows of ``allocator_audit`` of the rebalance.
+    version
+        None where the history has none.
+    outcomes
+        Checks of the book's tables.
+    left_out
+        Names of checks that mean nothing for a past day.
+    """
+
+    book: Book
+    as_of: pd.Timestamp
+    effective_from: pd.Timestamp
+    next_rebalance: str
+    before: pd.Timestamp | None
+    moves: tuple[Move, ...]
+    metric: str
+    formula: str
+    weight_set: str
+    weight_set_before: str
+    rate: float
+    regime: str
+    scalar: float
+    applied: bool
+    final: pd.DataFrame
+    targets: pd.DataFrame
+    scalars: pd.Series
+    regimes: pd.Series
+    audit: pd.DataFrame
+    version: Version | None
+    outcomes: tuple[Outcome, ...]
+    left_out: tuple[str, ...]
+
+    @property
+    def turnover(self) -> float:
+        """One-way, ½·Σ|change| of the weights traded."""
+        return math.fsum(abs(move.change) for move in self.moves) / 2
+
+    @property
+    def turnover_by(self) -> tuple[float, float]:
+        """One-way turnover that tilting alone and the risk scalar alone would have made."""
+        tilt, scalar = ([abs(getattr(move, by)) for move in self.moves] for by in ("by_tilt", "by_scalar"))
+        return math.fsum(tilt) / 2, math.fsum(scalar) / 2
+
+    @property
+    def gross(self) -> float:
+        """Sum of the weights traded."""
+        return math.fsum(move.final for move in self.moves)
+
+    @property
+    def headline(self) -> str:
+        """In force since when, on which data, under which regime and scalar."""
+        since = f"Weights in force from {day(self.effective_from)}, on data to {day(self.as_of)}."
+        if self.book.overlay is None:
+            return f"{since} The book has no risk overlay."
+        effect = "applied" if self.applied else "computed, not applied"
+        scalar = "one risk scalar per sleeve" if math.isnan(self.scalar) else f"risk scalar {self.scalar:.2f}"
+        return f"{since} Regime {self.regime or 'not known yet'}, {scalar}, {effect}."
+
+    @property
+    def movers(self) -> tuple[Move, ...]:
+        """The biggest moves, the largest first."""
+        return tuple(move for move in self.moves if abs(move.change) >= SMALLEST)[:BIGGEST]
+
+    @property
+    def since(self) -> str:
+        """What moves are held against."""
+        return "base weights" if self.before is None else f"the rebalance of {day(self.before)}"
+
+    @property
+    def sentence(self) -> str:
+        """The book in a few lines: in force since when, regime and scalar, the biggest moves and why."""
+        named = "; ".join(f"{move.strategy} {points(move.change)} ({move.driver})" for move in self.movers)
+        moved = f"Biggest moves since {self.since}, in points of capital: {named}."
+        return f"{self.headline} {moved if named else f'No weight has moved since {self.since}.'}"
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Report:
+    """What one file says.
+
+    Attributes
+    ----------
+    title
+        Of the page.
+    day
+        The past day it is of; None for the newest weights.
+    books
+        Books that have weights, in the order of their files.
+    missing
+        Names of books that have nothing stored.
+    ledgers
+        Checks of each ledger that a book of the report reads.
+    comparison
+        All books that have weights, and equal weight; None where they share no session.
+    known
+        When the newest version shown was recorded, UTC; NaT without any.
+    code
+        Release, and a hash of the science, that made the report.
+    """
+
+    title: str
+    day: dt.date | None
+    books: tuple[BookReport, ...]
+    missing: tuple[str, ...]
+    ledgers: Mapping[str, tuple[Outcome, ...]]
+    comparison: BookComparison | None
+    known: pd.Timestamp | NaTType
+    code: str
+
+    @property
+    def outcomes(self) -> tuple[Outcome, ...]:
+        """All checks."""
+        every = [*self.ledgers.values(), *(each.outcomes for each in self.books)]
+        return tuple(outcome for outcomes in every for outcome in outcomes)
+
+    @property
+    def verdict(self) -> str:
+        """Whether all checks passed, in a sentence."""
+        missed = [each for each in self.outcomes if not each.finding.passed]
+        every = f"{len(self.outcomes)} checks"
+        if not missed:
+            return f"All {every} passed."
+        wrong, warned = ([each for each in missed if each.check.error is error] for error in (True, False))
+        return (
+            f"{len(self.outcomes) - len(missed)} of {every} passed: "
+            + (f"errors from {_names(wrong)}" if wrong else "no errors")
+            + (f"; warnings from {_names(warned)}." if warned else ".")
+        )
+
+    @property
+    def sentence(self) -> str:
+        """The report in a paragraph."""
+        lead = f"As of {day(pd.Timestamp(self.day))}. " if self.day else ""
+        missing = f" Nothing is stored yet of {', '.join(self.missing)}." if self.missing else ""
+        said = " ".join(f"{each.book.name}: {each.sentence}" for each in self.books)
+        return f"{lead}{said} {self.verdict}{missing}"
+
+    @property
+    def figures(self) -> dict[str, Any]:
+        """Key figures for a machine; a null is NaN."""
+        sides = self.comparison.standings if self.comparison else ()
+        return {
+            "passed": sum(each.finding.passed for each in self.outcomes),
+            "checks": len(self.outcomes),
+            "missing": list(self.missing),
+            "books": {
+                each.book.name: {
+                    "as_of": f"{each.as_of:%Y-%m-%d}",
+                    "effective_from": f"{each.effective_from:%Y-%m-%d}",
+                    "version": each.version.number if each.version else None,
+                    "regime": each.regime,
+                    "scalar": each.scalar,
+                    "turnover": each.turnover,
+                    "weights": {move.strategy: move.final for move in sorted(each.moves, key=lambda m: m.strategy)},
+                }
+                for each in self.books
+            },
+            "comparison": {
+                each.name: {
+                    "sharpe": each.sharpe.value,
+                    "less_equal_weight": asdict(each.equal) if each.equal else None,
+                    "less_base_weights": asdict(each.base) if each.base else None,
+                    "probabilistic_sharpe": each.probabilistic,
+                    "deflated_sharpe": each.deflated,
+                }
+                for each in sides
+            },
+        }
+
+
+def gather(
+    settings: Settings,
+    store: Store,
+    books: Mapping[str, Book],
+    sources: Mapping[str, LedgerSource],
+    chosen: Sequence[Sequence[str]],
+    as_of: dt.date | None = None,
+) -> list[Report]:
+    """One report for each choice of books, from one look at the store.
+
+    Parameters
+    ----------
+    settings
+        Where the data folder is.
+    store
+        Where the tables are.
+    books, sources
+        All books and ledgers, by name: every book with weights is in the comparison.
+    chosen
+        Names of the books of each report; of several, those without weights are named as missing.
+    as_of
+        Day on which the weights were in force; the newest of all when None. Nothing that came later is read.
+
+    Raises
+    ------
+    FileNotFoundError
+        The store does not exist.
+    weights_pipeline.store.queries.NothingInForceError
+        No book of a report has weights in force.
+    weights_pipeline.core.waterfall.ReplayError
+        Stored figures contradict each other.
+    """
+    with store.view():
+        seen = SeenStore(store, as_of)
+        stored = {schema for schema, name in store.tables() if name == catalog.FINAL_WEIGHTS.name}
+        there = [name for name in books if name in stored and len(seen.read(name, catalog.FINAL_WEIGHTS))]
+        for names in chosen:
+            if not set(names) & set(there):
+                when = f" in force on {as_of}" if as_of else ""
+                hint = f" Run `weights run --book {names[0]}` first." if names and names[0] not in stored else ""
+                raise NothingInForceError(f"{', '.join(names)}: no weights{when} in {store.location}.{hint}")
+        wanted = [name for name in there if any(name in names for names in chosen)]
+        found = {name: _book(books[name], sources[books[name].ledger], seen, settings) for name in wanted}
+        ledgers = {
+            name: _outcomes(ledger_checks(sources[name], [b for b in books.values() if b.ledger == name]), seen)[0]
+            for name in dict.fromkeys(books[name].ledger for name in wanted)
+        }
+        comparison = compare(_contenders([books[name] for name in there], sources, seen))
+    return [_report(names, found, ledgers, comparison, as_of) for names in chosen]
+
+
+def day(date: pd.Timestamp) -> str:
+    """A day as a person writes it."""
+    return f"{date.day} {date:%B %Y}"
+
+
+def points(change: float) -> str:
+    """A change of a weight in points of capital, with its sign; 0.00 where it is too small for one."""
+    shown = f"{change * 100:+.2f}".replace("-", "\N{MINUS SIGN}")
+    return "0.00" if shown[1:] == "0.00" else shown
+
+
+def signed(value: float, digits: int = 2) -> str:
+    """A number with a minus that is one."""
+    return f"{value:.{digits}f}".replace("-", "\N{MINUS SIGN}")
+
+
+def named_metric(label: str) -> str:
+    """Metric and window as a person names them: ``calmar_12m`` is Calmar over 12 months."""
+    name, _, window = label.rpartition("_")
+    units = {"m": "months", "d": "days", "s": "sessions"}
+    shown = f"{window[:-1]} {units[window[-1]]}" if window[-1:] in units else window
+    return f"{name.replace('_', ' ').capitalize()} over {shown}" if name else label
+
+
+def rounded(formula: str) -> str:
+    """A formula with its long numbers to four digits."""
+    return re.sub(r"\d+\.\d{5,}", lambda found: f"{float(found[0]):.4g}", formula)
+
+
+def _report(
+    names: Sequence[str],
+    found: Mapping[str, BookReport],
+    ledgers: Mapping[str, tuple[Outcome, ...]],
+    comparison: BookComparison | None,
+    as_of: dt.date | None,
+) -> Report:
+    books = tuple(found[name] for name in names if name in found)
+    recorded = [each.version.recorded_at for each in books if each.version is not None]
+    return Report(
+        title=f"Weights of {names[0]}" if len(names) == 1 else "Weights of all books",
+        day=as_of,
+        books=books,
+        missing=tuple(name for name in names if name not in found),
+        ledgers={name: ledgers[name] for name in dict.fromkeys(each.book.ledger for each in books)},
+        comparison=comparison,
+        known=max(recorded, default=pd.NaT),
+        code=code_version(),
+    )
+
+
+def _book(book: Book, source: LedgerSource, seen: SeenStore, settings: Settings) -> BookReport:
+    targets, realized, final = (
+        seen.read(book.name, table)
+        for table in (catalog.TARGET_WEIGHTS, catalog.REALIZED_WEIGHTS, catalog.FINAL_WEIGHTS)
+    )
+    dates = pd.DatetimeIndex(final["as_of"].unique()).sort_values()
+    newest = dates[-1]
+    before = dates[-2] if len(dates) > 1 else None
+    steps = waterfalls(*(rows[rows["as_of"] == newest] for rows in (targets, realized, final)))
+    traded, in_force = _traded(book, seen, final)
+    current = targets[targets["as_of"] == newest]
+    one, scalars = in_force.iloc[0], in_force["scalar"].unique()
+    first = current.iloc[0]
+    earlier = targets[targets["as_of"] == before] if before is not None else targets.iloc[:0]
+    checks = book_checks(book, source, settings.data)
+    outcomes, left_out = _outcomes(checks, seen)
+    since = final[["as_of", "effective_from"]].drop_duplicates().set_index("as_of")["effective_from"]
+    return BookReport(
+        book=book,
+        as_of=newest,
+        effective_from=one["effective_from"],
+        next_rebalance=final.loc[final["as_of"] == newest, "next_rebalance"].iloc[0],
+        before=before,
+        moves=_moves(newest, before, targets, realized, final, in_force, steps),
+        metric=first["metric"],
+        formula=rounded(first["formula"]),
+        weight_set=first["weight_set"],
+        weight_set_before=earlier["weight_set"].iloc[0] if len(earlier) else "",
+        rate=float(realized.loc[realized["as_of"] == newest, "rate"].iloc[0]),
+        regime=one["regime"],
+        scalar=float(scalars[0]) if len(scalars) == 1 else math.nan,
+        applied=bool(one["applied"]),
+        final=traded,
+        targets=_spread(targets.assign(effective_from=targets["as_of"].map(since)), "target"),
+        scalars=_by_session(seen.read(book.name, catalog.RISK_SCALAR), "scalar"),
+        regimes=_by_session(seen.read(book.name, catalog.RISK_REGIME), "regime"),
+        audit=_on(seen.read(book.name, catalog.ALLOCATOR_AUDIT), newest),
+        version=_version(book.name, newest, before, seen),
+        outcomes=outcomes,
+        left_out=left_out,
+    )
+
+
+def _traded(book: Book, seen: SeenStore, final: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Final weights by the session they are in force from, and the rows of the newest: those of a daily scaling too."""
+    rows = final
+    if book.overlay is not None and book.overlay.apply == "daily":
+        daily = seen.read(book.name, catalog.DAILY_WEIGHTS)
+        daily = daily[~daily["effective_from"].isin(final["effective_from"])]
+        rows = pd.concat([final[daily.columns], daily], ignore_index=True) if len(daily) else final
+    newest = rows[rows["effective_from"] == rows["effective_from"].max()]
+    return _spread(rows, "final"), newest.sort_values("strategy", ignore_index=True)
+
+
+def _spread(rows: pd.DataFrame, column: str) -> pd.DataFrame:
+    return rows.pivot(index="effective_from", columns="strategy", values=column).sort_index()
+
+
+def _by_session(rows: pd.DataFrame, column: str) -> pd.Series:
+    if "sleeve" in rows:
+        rows = rows[rows["sleeve"] == WHOLE_BOOK]
+    return rows.set_index("session")[column].sort_index()
+
+
+def _on(rows: pd.DataFrame, as_of: pd.Timestamp) -> pd.DataFrame:
+    kept: pd.DataFrame = rows[rows["as_of"] == as_of].reset_index(drop=True)
+    return kept
+
+
+def _moves(
+    newest: pd.Timestamp,
+    before: pd.Timestamp | None,
+    targets: pd.DataFrame,
+    realized: pd.DataFrame,
+    final: pd.DataFrame,
+    in_force: pd.DataFrame,
+    steps: Mapping[str, Sequence[Step]],
+) -> tuple[Move, ...]:
+    now = {name: _indexed(rows, newest) for name, rows in (("target", targets), ("realized", realized))}
+    then = {name: _indexed(rows, before) for name, rows in (("target", targets), ("final", final))}
+    moves = []
+    for row in in_force.to_dict("records"):
+        name = row["strategy"]
+        target, step = now["target"][name], now["realized"][name]
+        old, old_final = then["target"].get(name), then["final"].get(name)
+        base, weight = float(step["base"]), float(row["final"])
+        # Before its first rebalance a strategy stood at its base weight, unscaled.
+        was = float(old_final["final"]) if old_final else base
+        was_realized = float(old_final["realized"]) if old_final else base
+        factor = was / was_realized if was_realized else 1.0
+        by_tilt = factor * (float(row["realized"]) - was_realized)
+        moves.append(
+            Move(
+                strategy=name,
+                base=base,
+                lower=float(step["lower"]),
+                upper=float(step["upper"]),
+                target=float(step["target"]),
+                realized=float(row["realized"]),
+                final=weight,
+                before=was,
+                by_tilt=by_tilt,
+                by_scalar=weight - was - by_tilt,
+                metric=float(target["metric_value"]),
+                metric_reason=target["reason"],
+                metric_before=float(old["metric_value"]) if old else math.nan,
+                multiplier=float(target["multiplier"]),
+                multiplier_before=float(old["multiplier"]) if old else math.nan,
+                cause=_cause(target, old),
+                why=_why(target, step, weight - was - by_tilt),
+                steps=tuple(steps[name]),
+            )
+        )
+    return tuple(sorted(moves, key=lambda move: (-abs(move.change), move.strategy)))
+
+
+def _indexed(rows: pd.DataFrame, as_of: pd.Timestamp | None) -> dict[str, dict[str, Any]]:
+    if as_of is None:
+        return {}
+    return {str(row["strategy"]): {str(k): v for k, v in row.items()} for row in _on(rows, as_of).to_dict("records")}
+
+
+def _cause(target: Mapping[str, Any], old: Mapping[str, Any] | None) -> str:
+    """What the method read, against what it read before; of a method that reads nothing, how it decided."""
+    value, was = float(target["metric_value"]), float(old["metric_value"]) if old else math.nan
+    if not target["metric"]:
+        return f"{target['note']}, {rounded(target['formula'])}" if target["formula"] else str(target["note"])
+    name = named_metric(target["metric"])
+    if math.isnan(value):
+        return f"{name} not measured: {target['reason'].replace('_', ' ')}"
+    shown, before = signed(value), signed(was)
+    if math.isnan(was):
+        return f"{name} is {shown}"
+    return (
+        f"{name} stayed at {shown}"
+        if shown == before
+        else (f"{name} {'rose' if value > was else 'fell'} from {before} to {shown}")
+    )
+
+
+def _why(target: Mapping[str, Any], step: Mapping[str, Any], by_scalar: float) -> str:
+    """How the weight followed from what was read: multiplier, bound, and what the risk scalar did."""
+    said = [_NOTES.get(target["note"], target["note"]) if target["metric"] else ""]
+    if target["bound"]:
+        said.append(f"target held at its {target['bound']}")
+    if step["entered"]:
+        said.append("new in the book")
+    if abs(by_scalar) >= SMALLEST:
+        said.append(f"risk scalar {points(by_scalar)}")
+    return "; ".join(each for each in said if each)
+
+
+_NOTES = {
+    "measured": "",
+    "share of the measured": "its share of what the measured strategies hold",
+    "clipped at cap": "multiplier at its cap",
+    "clipped at floor": "multiplier at its floor",
+    "floor: metric <= 0": "multiplier at its floor, as the metric is not above 0",
+    "cap: gain without drawdown": "multiplier at its cap, as there was a gain without drawdown",
+    "neutral: insufficient": "multiplier 1 for want of data",
+}
+
+
+def _version(book: str, newest: pd.Timestamp, before: pd.Timestamp | None, seen: SeenStore) -> Version | None:
+    history = newest_versions(seen.read(book, catalog.WEIGHT_HISTORY))
+    history = history[history["rebalance"] != OPENING]
+    rows, earlier = _on(history, newest), _on(history, before) if before is not None else history.iloc[:0]
+    if rows.empty:
+        return None
+    one = rows.iloc[0]
+    changed: tuple[str, ...] = ()
+    parameters: Mapping[str, tuple[Any, Any]] = {}
+    if len(earlier):
+        changed = diff(earlier, rows).changed
+    if "parameters" in changed:
+        kept = seen.read(book, catalog.WEIGHT_DOCUMENTS)
+        documents = dict(zip(kept["hash"], kept["document"], strict=True))
+        old, new = (json.loads(intact(documents, each["parameters_hash"])) for each in (earlier.iloc[0], one))
+        parameters = changed_keys(old, new)
+    return Version(
+        number=int(one["version"]),
+        rebalance=one["rebalance"],
+        recorded_at=one["recorded_at"],
+        reason=one["reason"],
+        run_id=one["run_id"],
+        code_version=one["code_version"],
+        parameters_hash=one["parameters_hash"],
+        ledger_hash=one["ledger_hash"],
+        before=int(earlier["version"].iloc[0]) if len(earlier) else None,
+        changed=changed,
+        parameters=parameters,
+    )
+
+
+def _outcomes(checks: Sequence[Check], seen: SeenStore) -> tuple[tuple[Outcome, ...], tuple[str, ...]]:
+    run = [check for check in checks if seen.runs(check)]
+    left_out = [check.name for check in checks if not seen.runs(check)]
+    return tuple(Outcome(check, seen.outcome(check)) for check in run), tuple(dict.fromkeys(left_out))
+
+
+def _contenders(books: Sequence[Book], sources: Mapping[str, LedgerSource], seen: SeenStore) -> list[Contender]:
+    """The books; then their strategies in equal parts of gross, and their base weights, once where books share them."""
+    found, still = list[Contender](), dict[tuple[Any, ...], Contender]()
+
+    def held(
+        book: Book, weights: Mapping[str, float], label: str, first: pd.DatetimeIndex, returns: pd.DataFrame
+    ) -> str:
+        key = (book.ledger, *sorted(weights.items()))
+        if key not in still:
+            taken = any(each.name == label for each in still.values())
+            frame = pd.DataFrame([weights], index=first)
+            still[key] = Contender(
+                name=f"{label}, as in {book.name}" if taken else label, weights=frame, returns=returns
+            )
+        # Whoever began first decides from when on it is held.
+        if first[0] < still[key].weights.index[0]:
+            still[key] = replace(still[key], weights=still[key].weights.set_axis(first, axis=0))
+        return still[key].name
+
+    for book in books:
+        returns = wide(seen.read(sources[book.ledger].schema_name, catalog.STRATEGY_RETURNS))
+        weights, _ = _traded(book, seen, seen.read(book.name, catalog.FINAL_WEIGHTS))
+        number, first = len(book.strategies), pd.DatetimeIndex(weights.index[:1])
+        parts = dict.fromkeys(book.strategies, book.gross / number)
+        equal = held(book, parts, f"equal weight of {number} strategies", first, returns)
+        base = held(book, book.strategies, f"base weights of {book.name}", first, returns)
+        found.append(Contender(name=book.name, weights=weights, returns=returns, equal=equal, base=base))
+    order = sorted(still.values(), key=lambda each: not each.name.startswith("equal"))
+    return [*found, *order]
+
+
+def _names(outcomes: Sequence[Outcome]) -> str:
+    return ", ".join(dict.fromkeys(each.check.name for each in outcomes))

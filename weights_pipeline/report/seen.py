@@ -1,0 +1,95 @@
+"""What a report may see of a store: every table read once, and nothing that came later than a day.
+
+Here belongs the cut. What is made of the rows is in ``gather``.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from typing import cast
+
+import pandas as pd
+
+from weights_pipeline.checklist import Check
+from weights_pipeline.core.verify import Finding
+from weights_pipeline.store import catalog
+from weights_pipeline.store.base import Store
+from weights_pipeline.store.contract import PartitionRecord
+from weights_pipeline.store.tables import Table
+
+NEEDS_ALL = frozenset({"no_look_ahead", "stored_as_written"})
+"""Checks that read what came after a day: to prove that it does not matter, or that it is what was written."""
+
+
+class SeenStore:
+    """A store as far as it reached on a day; the whole of it where no day is given.
+
+    Weights count from the day on which they come into force, everything else of a book up to the rebalance they are of,
+    and sessions up to the day.
+    """
+
+    def __init__(self, store: Store, day: dt.date | None) -> None:
+        self._store = store
+        self._day = None if day is None else pd.Timestamp(day)
+        self._read: dict[tuple[str, str], pd.DataFrame] = {}
+
+    @property
+    def location(self) -> str:
+        """Where the store is."""
+        return self._store.location
+
+    def view(self) -> AbstractContextManager[None]:
+        """Let all reads inside see one state; see :class:`~weights_pipeline.store.base.Store`."""
+        return self._store.view()
+
+    def tables(self) -> list[tuple[str, str]]:
+        """Schema and name of every table there is."""
+        return self._store.tables()
+
+    def read(
+        self, schema: str, table: Table, keys: Sequence[str] | None = None, *, columns: Sequence[str] | None = None
+    ) -> pd.DataFrame:
+        """Rows that there were on the day, ordered by the table's key."""
+        if self._day is None and (keys is not None or columns is not None):
+            return self._store.read(schema, table, keys, columns=columns)
+        if keys is not None:
+            rows = self._cut(schema, table, self._store.read(schema, table, keys))
+        else:
+            place = (schema, table.name)
+            if place not in self._read:
+                self._read[place] = self._cut(schema, table, self._store.read(schema, table))
+            rows = self._read[place]
+        return rows if columns is None else rows[list(columns)]
+
+    def partitions(self, schema: str, table_name: str) -> dict[str, PartitionRecord]:
+        """What was written under each partition key that had ended by the newest rebalance of the day."""
+        records = self._store.partitions(schema, table_name)
+        if self._day is None:
+            return records
+        newest = self._newest(schema)
+        return {key: record for key, record in records.items() if key <= f"{newest:%Y-%m-%d}"}
+
+    def runs(self, check: Check) -> bool:
+        """Whether a check means something: of a past day only where its table has dates and it needs no later rows."""
+        return self._day is None or (check.table.time_column is not None and check.name not in NEEDS_ALL)
+
+    def outcome(self, check: Check) -> Finding:
+        """Finding of a check on these rows; checks do nothing but read."""
+        return check.run(cast(Store, self))
+
+    def _cut(self, schema: str, table: Table, rows: pd.DataFrame) -> pd.DataFrame:
+        if self._day is None or (table.time_column is None and "effective_from" not in rows):
+            return rows
+        if "effective_from" in rows:
+            kept = rows["effective_from"] <= self._day
+        elif table.time_column == "as_of":
+            kept = rows["as_of"] <= self._newest(schema)
+        else:
+            kept = rows[table.time_column] <= self._day
+        return rows[kept].reset_index(drop=True)
+
+    def _newest(self, schema: str) -> pd.Timestamp:
+        """Last session of the rebalance in force; NaT where none was, which nothing is up to."""
+        return cast(pd.Timestamp, self.read(schema, catalog.FINAL_WEIGHTS)["as_of"].max())
