@@ -40,7 +40,7 @@ def live_weights(store: Store, book: Book, now: dt.datetime) -> LiveWeights:
     Raises
     ------
     weights_pipeline.store.history.NoVersionError
-        There is none.
+        There is none, or the store has lost its final weights.
     """
     today = now.astimezone(ZoneInfo(book.timezone)).date()
     with store.view():
@@ -105,6 +105,11 @@ def _scaled(store: Store, book: Book, version: pd.DataFrame, today: dt.date) -> 
         return version.assign(scalar=np.nan, regime=""), recorded_at
     rows = store.read(book.name, catalog.FINAL_WEIGHTS, [rebalance])
     rows = rows[rows["as_of"] == as_of]
+    if rows.empty:
+        raise NoVersionError(
+            f"book {book.name}: final weights of rebalance {rebalance}, of which version {version['version'].iloc[0]} "
+            f"is, are not in {store.location}. Run `weights run --book {book.name} --from {rebalance}`."
+        )
     if book.overlay is None or book.overlay.apply != "daily":
         return rows, recorded_at
     daily = store.read(book.name, catalog.DAILY_WEIGHTS)

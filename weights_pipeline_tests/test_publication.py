@@ -67,3 +67,13 @@ def test_weights_whose_day_has_not_come_wait_and_nothing_older_replaces_newer(fi
 def test_a_book_without_versions_publishes_nothing(finished):
     with pytest.raises(NoVersionError):
         live_weights(finished.store, finished.book, dt.datetime(2012, 1, 1, tzinfo=dt.UTC))
+
+
+def test_a_version_whose_weights_the_store_has_lost_is_not_published(finished, small_data, desk, document):
+    own = desk(small_data, like=finished)
+    with own.store.writing() as connection:
+        connection.execute(f"DELETE FROM {BOOK}.final_weights WHERE partition_key = '2013-06-01'").fetchall()
+    with pytest.raises(
+        NoVersionError, match=rf"of which version {document.version} is.*run --book {BOOK} --from 2013-06"
+    ):
+        live_weights(own.store, own.book, now())
