@@ -13,7 +13,7 @@ export WEIGHTS_HOME ?= $(CURDIR)/.home$(if $(filter-out dev,$(stage)),/$(stage))
 export WEIGHTS_DATA ?= $(CURDIR)/data
 export DAGSTER_HOME := $(WEIGHTS_HOME)
 
-.PHONY: demo ui test lint unit mutants audit licences reliability bench sample lock clean help \
+.PHONY: demo ui test lint unit mutants audit licences reliability bench sample screenshots lock clean help \
   weights-init weights-show weights-rebalance weights-history
 
 help:            ## list the targets
@@ -69,6 +69,9 @@ bench: $(STAMP)  ## benchmarks: medians and ratios side by side
 sample: $(SAMPLE) ## make the sample ledger again, from prices bundled with a package
 	$(BIN)/python data/sample/make_sample.py
 
+screenshots: $(STAMP) ## take the pictures of README and docs again, of what `make demo` has made; needs Chromium
+	@$(BIN)/python .ci/screenshots.py
+
 lock: $(STAMP)   ## resolve constraints.txt anew
 	$(BIN)/uv pip compile -q pyproject.toml --all-extras --universal --python-version 3.11 \
 	  --no-emit-index-url --no-header --no-annotate -o constraints.txt
@@ -84,8 +87,9 @@ $(SAMPLE): $(STAMP)
 	@$(BIN)/uv pip install -q --python $(BIN)/python -c constraints.txt -e '.[dev,sample]'
 	@touch $(SAMPLE)
 
-# What only tests need: prices to compare with, and a second S3 server.
+# What only tests need: prices to compare with, a second S3 server, a PostgreSQL server, a browser.
 $(TESTED): $(SAMPLE)
+	@.ci/tools
 	@$(BIN)/uv pip install -q --python $(BIN)/python -c constraints.txt -e '.[dev,sample,deploy,node]'
 	@PATH=$(CURDIR)/$(BIN):$$PATH $(BIN)/npm install --silent --prefix $(VENV)/s3rver --no-audit --no-fund s3rver@3.7.1
 	@touch $(TESTED)

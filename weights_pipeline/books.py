@@ -51,6 +51,7 @@ _OF_DAGSTER = {
     "meta",
 }
 _OF_DAGSTER |= {"output", "output_arg_dict", "str", "type"}
+_OF_REPORTS = {"all", "index", "report"}
 DECISION_FILE = re.compile(r"(?P<date>\d{4}-\d\d-\d\d)(?:_(?P<number>[2-9]|[1-9]\d+))?\.json")
 
 
@@ -138,8 +139,8 @@ def _known_zone(value: str) -> str:
 
 def _not_taken(value: str) -> str:
     """A name becomes a schema of the store and a job: what they use themselves would be mixed up with it."""
-    if value in _OF_DUCKDB or value in _OF_DAGSTER or keyword.iskeyword(value):
-        raise ValueError(f"{value!r} is taken by Python, Dagster or the store; choose another name")
+    if value in _OF_DUCKDB | _OF_DAGSTER | _OF_REPORTS or keyword.iskeyword(value):
+        raise ValueError(f"{value!r} is taken by Python, Dagster, the store or reports; choose another name")
     return value
 
 
@@ -492,7 +493,7 @@ def validated(adapter: TypeAdapter[Any], content: Any, file: Path | str) -> Any:
         return adapter.validate_python(content)
     except ValidationError as error:
         lines = [
-            f"{file}: {'.'.join(map(str, e['loc'])) or '(whole file)'}: {e['msg']}"
+            f"{file}: {'.'.join(map(str, e['loc'])) or '(whole file)'}: {e['msg'].removeprefix('Value error, ')}"
             + ("" if isinstance(e["input"], dict | list) else f", got {e['input']!r}")
             for e in error.errors(include_url=False)
         ]

@@ -20,7 +20,7 @@ import pandas as pd
 from weights_pipeline.books import Book, load_starter_metrics
 from weights_pipeline.calendar_periods import horizon, ledger_months, only_windows
 from weights_pipeline.core.metrics import MANUAL
-from weights_pipeline.ledger import LedgerSource, calendar_sessions, read_ledger
+from weights_pipeline.ledger import Intake, LedgerSource, calendar_sessions, read_ledger
 from weights_pipeline.ledger_tables import closed_sessions, hashes_of, intake_rows, market_rows, return_rows
 from weights_pipeline.recompute import Taken, rebalanced
 from weights_pipeline.store import catalog
@@ -125,6 +125,8 @@ class Restatement:
         First session with a change; None where nothing has changed.
     effects
         By book, in the order asked for; none where nothing has changed.
+    rejected
+        How many rows were set aside when the ledger was read, and how many would be now.
     """
 
     ledger: str
@@ -132,6 +134,7 @@ class Restatement:
     returns: Mapping[str, int] = field(default_factory=dict)
     since: dt.date | None = None
     effects: tuple[Effect, ...] = ()
+    rejected: tuple[int, int] = (0, 0)
 
 
 class _Ledger(NamedTuple):
@@ -171,12 +174,14 @@ def restate(source: LedgerSource, books: Sequence[Book], root: Path, store: Stor
         raise NotReadError(f"ledger {source.name} is not in {store.location} yet. Run `weights run` first.")
     months = [month for month in ledger_months(source, now) if month.key <= max(stored)]
     # Files take the longest, and nobody has to wait for them to write.
-    rows = _rows_now(source, root, months, now)
+    intake = read_ledger(source, root, horizon=horizon(source, now))
+    rows = _rows_now(intake, source, root, months, now)
     with store.view():
+        rejected = len(store.read(source.schema_name, catalog.REJECTED_LOTS, columns=["line"])), len(intake.rejected)
         differing = {table: _differing(store, source, table, frame, months) for table, frame in rows.items()}
         since = min((frame["first"].min() for frame in differing.values() if len(frame)), default=None)
         if since is None:
-            return Restatement(ledger=source.name)
+            return Restatement(ledger=source.name, rejected=rejected)
         read = _Ledger(*(store.read(source.schema_name, t) for t in (catalog.STRATEGY_RETURNS, catalog.MARKET_REGIME)))
         given = _Ledger(rows[catalog.STRATEGY_RETURNS], rows.get(catalog.MARKET_REGIME, read.market))
         effects = tuple(_effect(book, source, root, store, since, read, given) for book in books)
@@ -188,14 +193,15 @@ def restate(source: LedgerSource, books: Sequence[Book], root: Path, store: Stor
         returns={str(name): int(count) for name, count in returns.items()},
         since=since.date(),
         effects=effects,
+        rejected=rejected,
     )
 
 
 def _rows_now(
-    source: LedgerSource, root: Path, months: Sequence[Window], now: dt.datetime
+    intake: Intake, source: LedgerSource, root: Path, months: Sequence[Window], now: dt.datetime
 ) -> dict[Table, pd.DataFrame]:
     """Rows of the ledger's tables as the files give them."""
-    rows = intake_rows(read_ledger(source, root, horizon=horizon(source, now)), source, months, now)
+    rows = intake_rows(intake, source, months, now)
     lots, open_lots, given = (rows[t] for t in (catalog.TRADE_LEDGER, catalog.OPEN_LOTS, catalog.GIVEN_RETURNS))
     rows[catalog.STRATEGY_RETURNS] = return_rows(lots, open_lots, given, source, root, months, now)
     if source.benchmark is not None:

@@ -217,10 +217,12 @@ def _instance(settings: Settings, given: dg.DagsterInstance | None) -> Iterator[
         yield given
         return
     settings.home.mkdir(parents=True, exist_ok=True)
-    # The project's instance configuration goes where Dagster looks for it; without one its defaults apply.
-    configuration = Path("deploy" if settings.deployed else "", "dagster.yaml")
-    if configuration.exists() and not (settings.home / configuration.name).exists():
-        shutil.copy(configuration, settings.home)
+    # The project's instance configuration goes where Dagster looks for it: that of the folder one works in, or else the
+    # one beside the package. Without either Dagster's defaults apply, telemetry among them.
+    name = Path("deploy" if settings.deployed else "", "dagster.yaml")
+    here = [root / name for root in (Path(), Path(__file__).resolve().parents[1]) if (root / name).is_file()]
+    if here and not (settings.home / name.name).exists():
+        shutil.copy(here[0], settings.home)
     try:
         found = dg.DagsterInstance.get()
     except Exception as error:

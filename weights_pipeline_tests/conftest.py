@@ -3,6 +3,7 @@
 import csv
 import shutil
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import dagster as dg
@@ -38,14 +39,30 @@ LEDGER_TABLES = [
     for table in (catalog.TRADE_LEDGER, catalog.OPEN_LOTS, catalog.STRATEGY_RETURNS, catalog.MARKET_REGIME)
 ]
 HISTORY = (catalog.WEIGHT_HISTORY, catalog.WEIGHT_DOCUMENTS)
+DRAWN = 1
+"""Partitions of a run that a desk draws charts for."""
 WEEKLY_BOOKS = ("sharpe_weekly", "ensemble_regime")
 
 
+ON_ONE_WORKER = (
+    "finished_weekly",
+    "full",  # of test_allocator_runs
+    "corrected",  # of test_history
+    "by_hand",  # of test_cli_operation
+    "package",  # of test_by_hand
+    "desk_of_pages",  # of test_docs
+    "recorded",  # of test_doctor
+    "report",  # of test_report
+    "browser",  # of test_ui
+)
+"""Fixtures that take long to make; all tests of one of them go to one worker."""
+
+
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep all tests of the weekly history on one worker: making it is half a minute."""
     for item in items:
-        if "finished_weekly" in getattr(item, "fixturenames", ()):
-            item.add_marker(pytest.mark.xdist_group("weekly"))
+        if shared := next((name for name in ON_ONE_WORKER if name in getattr(item, "fixturenames", ())), None):
+            item.add_marker(pytest.mark.xdist_group(shared))
 
 
 def edit_rows(file: Path, change: Callable[[dict[str, str]], dict[str, str] | None]) -> None:
@@ -115,6 +132,15 @@ def instance() -> Iterator[dg.DagsterInstance]:
         yield ephemeral
 
 
+@contextmanager
+def few_charts() -> Iterator[None]:
+    """Draw the newest partition alone: a chart costs more than all else that is done for one."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("CHARTED", "CHARTED_WHOLE"):
+            patch.setattr(f"weights_pipeline.assets.common.{name}", DRAWN)
+        yield
+
+
 class Desk:
     """One data folder, one store, one instance."""
 
@@ -124,7 +150,8 @@ class Desk:
         self.store = DuckDBStore(self.settings.store_path, lock_timeout=30)
 
     def run(self, first: str | None = None, last: str | None = None, book: str = BOOK) -> RunReport:
-        return materialise(self.settings, book, first, last or first, instance=self.instance)
+        with few_charts():
+            return materialise(self.settings, book, first, last or first, instance=self.instance)
 
     def done(self, first: str | None = None, last: str | None = None, book: str = BOOK) -> RunReport:
         report = self.run(first, last, book)
@@ -136,13 +163,29 @@ class Desk:
         edges = {"start": first, "end": last or first}
         tags = {f"dagster/asset_partition_range_{edge}": key for edge, key in edges.items() if key}
         job = build_definitions(self.settings).resolve_job_def(name)
-        assert job.execute_in_process(instance=self.instance, tags=tags).success
+        with few_charts():
+            assert job.execute_in_process(instance=self.instance, tags=tags).success
 
-    def forget(self, book: str) -> None:
-        """Drop everything that the store holds of a book."""
+    def forget(self, schema: str, since: str = "") -> None:
+        """Drop what the store holds of a book or ledger: all of it, or its history and partitions from a key on."""
+        tables = [catalog.TABLES[name] for owner, name in self.store.tables() if owner == schema]
         with self.store.writing() as connection:
-            connection.execute(f"DROP SCHEMA {book} CASCADE").fetchall()
-            connection.execute("DELETE FROM store.partitions WHERE table_schema = ?", [book]).fetchall()
+
+            def execute(statement: str, *values: str) -> None:
+                connection.execute(statement, list(values)).fetchall()
+
+            if not since:
+                execute(f"DROP SCHEMA {schema} CASCADE")
+                execute("DELETE FROM store.partitions WHERE table_schema = ?", schema)
+                return
+            for table in tables:
+                if table.time_column is not None:
+                    execute(f"DELETE FROM {schema}.{table.name} WHERE partition_key >= ?", since)
+                elif table in HISTORY:
+                    execute(f"DROP TABLE {schema}.{table.name}")
+            gone = "partition_key >= ? OR table_name IN (?, ?)"
+            names = [table.name for table in HISTORY]
+            execute(f"DELETE FROM store.partitions WHERE table_schema = ? AND ({gone})", schema, since, *names)
 
     def hashes(self, until: str = "9999", book: str | None = None) -> dict[tuple[str, str, str], str]:
         """Content hash of every partition of every table, of the ledger and a book or of one book alone."""

@@ -22,7 +22,7 @@ from weights_pipeline.charts import metrics, parts, regime, style, weights
 from weights_pipeline.core.regime import REGIMES
 from weights_pipeline.store import catalog
 from weights_pipeline.store.contract import Window
-from weights_pipeline_tests.conftest import BOOK
+from weights_pipeline_tests.conftest import BOOK, DRAWN
 
 AS_OF = pd.Timestamp("2024-01-31")
 
@@ -371,7 +371,7 @@ def test_materialisations_carry_charts_and_few_figures(finished):
             dg.EventRecordsFilter(dg.DagsterEventType.ASSET_MATERIALIZATION, asset_key=dg.AssetKey([BOOK, table.name]))
         )
         metadata = {r.asset_materialization.partition: r.asset_materialization.metadata for r in records}
-        assert sorted(key for key in metadata if "chart" in metadata[key]) == sorted(metadata)[-CHARTED:]
+        assert sorted(key for key in metadata if "chart" in metadata[key]) == sorted(metadata)[-DRAWN:]
         newest[table.name] = metadata["2013-06-01"]
         image = picture(newest[table.name]["chart"].md_str)
         assert image.size[0] == 520

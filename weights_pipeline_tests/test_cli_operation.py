@@ -333,7 +333,7 @@ def from_the_future(figures):
 @pytest.mark.parametrize(
     ("change", "code", "message"),
     [
-        (ratio_off, 2, "figures.json: rsi2: Value error, calmar_ratio: expected return / drawdown = 0.5 within 1%"),
+        (ratio_off, 2, "figures.json: rsi2: calmar_ratio: expected return / drawdown = 0.5 within 1%"),
         (unknown, 2, "figures.json: strategies ['nonsense'] are not in book calmar_core"),
         (dict.clear, 2, "figures.json: expected figures of at least one strategy, got none"),
         (from_the_future, 1, "rsi2: known_from: expected a day up to 2013-06-28, got 2013-07-01"),

@@ -59,6 +59,18 @@ def test_nothing_has_changed(finished, monkeypatch):
     assert result.output == "Nothing has changed: the files of ledger sample say what is stored.\n"
 
 
+def test_a_row_that_is_set_aside_since_is_told(own, monkeypatch):
+    file = own.settings.data / LOTS
+    lot = lot_of(own, "2013-04")
+    with file.open("a") as stream:
+        stream.write(",".join((lot | {"lot_id": "WORTHLESS", "quantity": "0"}).values()) + "\n")
+    assert printed(own, monkeypatch).output == (
+        "Nothing has changed: the files of ledger sample say what is stored.\n"
+        "Rows set aside: 3 when ledger sample was read, 4 now. Its next reading lists them in "
+        "sample_ledger.rejected_lots, with every reason.\n"
+    )
+
+
 def test_a_changed_lot_is_named_and_what_is_told_of_it_comes_true(own, monkeypatch):
     lot = lot_of(own, "2013-04")
     change(own, lot["lot_id"], pnl=str(float(lot["pnl"]) + 40_000))

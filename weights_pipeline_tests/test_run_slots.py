@@ -1,6 +1,5 @@
 """A run that was killed does not keep later ones waiting; one that lives does."""
 
-import os
 import signal
 import subprocess
 import sys
@@ -59,7 +58,7 @@ def test_what_a_killed_run_held_is_freed_and_the_run_has_failed(instance, tmp_pa
     assert instance.get_run_by_id(run_id).status == dg.DagsterRunStatus.FAILURE
     assert holder(instance, "another") == ""
     assert claim(instance)
-    assert os.listdir(tmp_path / "running") == []
+    assert not list((tmp_path / "running").iterdir())
 
 
 def test_a_run_that_lives_keeps_its_slot(instance, tmp_path):

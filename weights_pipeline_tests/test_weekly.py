@@ -17,8 +17,7 @@ from weights_pipeline.partitions import book_partitions
 from weights_pipeline.runs import RangeError
 from weights_pipeline.settings import Settings
 from weights_pipeline.store import catalog
-from weights_pipeline.store.duckdb_store import DuckDBStore
-from weights_pipeline_tests.conftest import DATA, LEDGER, WEEKLY_BOOKS, Desk, cut_ledger, edit_yaml
+from weights_pipeline_tests.conftest import DATA, LEDGER, WEEKLY_BOOKS, cut_ledger, edit_yaml
 
 SHARPE, ENSEMBLE = WEEKLY_BOOKS
 BOTH = pytest.mark.parametrize("book", WEEKLY_BOOKS)
@@ -59,13 +58,13 @@ def test_a_week_sees_the_sessions_that_had_closed_by_its_end(finished_weekly, bo
 @BOTH
 def test_weeks_one_by_one_and_again_give_the_bytes_of_one_range(finished_weekly, weekly_data, desk, book):
     other = desk(weekly_data, like=finished_weekly)
-    other.forget(book)
-    keys = [key for key in sorted(finished_weekly.store.partitions(book, "final_weights")) if key < "2012-05"]
-    other.job(book, keys[0], keys[-4])
-    for key in keys[-3:-1]:
+    keys = sorted(finished_weekly.store.partitions(book, "final_weights"))[-7:]
+    other.forget(book, since=keys[0])
+    other.job(book, keys[0], keys[2])
+    for key in keys[3:5]:
         other.job(book, key)
-    other.job(book, keys[-5], keys[-1])
-    assert other.hashes(book=book) == finished_weekly.hashes(until=keys[-1], book=book)
+    other.job(book, keys[2], keys[-1])
+    assert other.hashes(book=book) == finished_weekly.hashes(book=book)
 
 
 def test_taking_the_future_away_changes_no_week(finished_weekly, weekly_data, tmp_path, desk):
@@ -73,8 +72,11 @@ def test_taking_the_future_away_changes_no_week(finished_weekly, weekly_data, tm
     # The week ends in the night after a Sunday in the middle of June.
     cut_ledger(data, "2012-06-16")
     open_ended(data)
-    blind = desk(data)
-    blind.done("2012-01", "2012-06-11", ENSEMBLE)
+    blind = desk(data, like=finished_weekly)
+    blind.forget(LEDGER)
+    blind.forget(ENSEMBLE, since="2012-05-28")
+    blind.job(LEDGER, "2012-01-01", "2012-06-01")
+    blind.job(ENSEMBLE, "2012-05-28", "2012-06-11")
     assert blind.hashes(book=ENSEMBLE) == finished_weekly.hashes(until="2012-06-11", book=ENSEMBLE)
 
 
@@ -93,27 +95,28 @@ def run_at(settings, instance, monkeypatch, job, first, last, now):
     return definitions.resolve_job_def(job).execute_in_process(instance=instance, tags=tags, raise_on_error=False)
 
 
-def test_a_week_in_an_open_month(finished_weekly, weekly_data, tmp_path, instance, monkeypatch):
+def test_a_week_in_an_open_month(finished_weekly, weekly_data, tmp_path, desk, instance, monkeypatch):
     """The ledger is read on Friday at noon and on Sunday morning; the week may only be computed after the latter."""
     book, week, end = SHARPE, "2012-05-06", "2012-05-13T18:00-04:00"
     data = shutil.copytree(weekly_data, tmp_path / "open")
     open_ended(data)
-    settings = Settings(data=data, home=tmp_path / "home")
-    store = DuckDBStore(settings.store_path)
-    first = sorted(finished_weekly.store.partitions(book, "final_weights"))[0]
+    own = desk(data, like=finished_weekly)
+    own.forget(LEDGER, since="2012-05-01")
+    own.forget(book, since=week)
+    store = own.store
 
     def run(job, since, until, now):
-        return run_at(settings, instance, monkeypatch, job, since, until, now)
+        return run_at(own.settings, instance, monkeypatch, job, since, until, now)
 
-    assert run("sample_ledger", "2012-01-01", "2012-05-01", "2012-05-11T12:00-04:00").success
-    refused = run(book, first, week, end)
+    assert run("sample_ledger", "2012-04-01", "2012-05-01", "2012-05-11T12:00-04:00").success
+    refused = run(book, week, week, end)
     errors = [e.step_failure_data.error.to_string() for e in refused.all_events if e.is_step_failure]
     assert any("2012-05-01 was written before the sessions needed of it were over" in error for error in errors)
     assert week not in store.partitions(book, "final_weights")
     assert run("sample_ledger", "2012-05-01", "2012-05-01", "2012-05-13T05:30-04:00").success
     assert store.read(LEDGER, catalog.STRATEGY_RETURNS)["session"].max() == pd.Timestamp("2012-05-11")
-    assert run(book, first, week, end).success
-    assert Desk(data, settings.home, instance).hashes(book=book) == finished_weekly.hashes(until=week, book=book)
+    assert run(book, week, week, end).success
+    assert own.hashes(book=book) == finished_weekly.hashes(until=week, book=book)
 
 
 def tick(definitions, name, when):
@@ -220,8 +223,8 @@ def test_a_book_may_read_a_ledger_of_its_own(weekly_data, tmp_path, desk):
     (data / "ledgers" / "second.yaml").write_text(yaml.safe_dump(other))
     edit_yaml(data / "books" / f"{SHARPE}.yaml", ledger="second")
     both = desk(data)
-    both.done("2012-01", book=SHARPE)
-    both.done("2012-01", book=ENSEMBLE)
+    both.done("2012-01-01", book=SHARPE)
+    both.done("2012-01-02", book=ENSEMBLE)
     lots = {schema: both.store.read(schema, catalog.TRADE_LEDGER) for schema in ("second_ledger", LEDGER)}
     assert set(lots["second_ledger"]["source"]) == {"lots"}
     assert set(lots[LEDGER]["source"]) == {"lots", "fills"}

@@ -56,7 +56,7 @@ class CapitalBase:
     kind: Literal["capital_base"] = "capital_base"
 
     __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
-    remedy: ClassVar[str] = "add an entry to the capital table that is dated on or before that session"
+    remedy: ClassVar[str] = "is its name right? If so, add an entry to the capital table, dated that session or before"
 
     def __post_init__(self) -> None:
         seen: set[tuple[str, dt.date]] = set()

@@ -119,8 +119,9 @@ def hard_limits(weights: pd.DataFrame, column: str, by: Sequence[str] = ("as_of"
         value=worst,
         limit=SUM_TOLERANCE,
         summary=f"largest distance of Σ{column} from the gross allowed over {len(sums)} weight sets is {worst:.1e}; "
-        f"{len(broken)} weights break a limit",
-        offending=broken,
+        f"weights that break a limit: {len(broken)}",
+        # A sum that is off concerns every weight of its set: those beyond their own limits come first.
+        offending=broken.sort_values("problem", key=lambda p: p.str.startswith("weights sum"), kind="stable"),
     )
 
 
@@ -226,7 +227,8 @@ def rejection_share(files: pd.DataFrame, limit: float) -> Finding:
         passed=share <= limit,
         value=share,
         limit=limit,
-        summary=f"{int(defects.sum())} of {read} rows rejected ({share:.2%})",
+        summary=f"{int(defects.sum())} of {read} rows rejected for a defect ({share:.2%}); "
+        f"repeats of rows already read do not count: {int(files['duplicates'].sum())}",
         offending=files[defects > 0] if share > limit else files.iloc[:0],
     )
 

@@ -159,6 +159,12 @@ def load_sources(folder: Path, books: Iterable[Book]) -> dict[str, LedgerSource]
         of that name would.
     """
     books = list(books)
+    for book in books:
+        if not (folder / f"{book.ledger}.yaml").is_file():
+            there = ", ".join(sorted(file.stem for file in folder.glob("*.yaml"))) or "none"
+            raise LedgerError(
+                f"book {book.name}: ledger: there is no {folder / book.ledger}.yaml; ledgers there are: {there}"
+            )
     sources = {name: load_ledger_source(folder / f"{name}.yaml") for name in sorted({book.ledger for book in books})}
     for book in books:
         source = sources[book.ledger]

@@ -134,7 +134,8 @@ class BookComparison:
 
     def sentence(self, names: Collection[str] | None = None) -> str:
         """What the comparison says of some books, of all when None: plainly, also where weighting did not help."""
-        span = f"Over the {self.sessions:,} sessions from {self.first:%Y-%m-%d} to {self.last:%Y-%m-%d}, after fees"
+        many = f"{self.sessions:,} sessions" if self.sessions > 1 else "one session"
+        span = f"Over {many} from {self.first:%Y-%m-%d} to {self.last:%Y-%m-%d}, after fees"
         if self.sessions < MIN_SESSIONS:
             return f"{span}: too short to say whether weighting helped; it takes {MIN_SESSIONS} sessions at least."
         chosen = [each for each in self.books if names is None or each.name in names]

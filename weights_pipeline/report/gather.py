@@ -556,7 +556,7 @@ def _cause(target: Mapping[str, Any], old: Mapping[str, Any] | None) -> str:
         return f"{target['note']}, {rounded(target['formula'])}" if target["formula"] else str(target["note"])
     name = named_metric(target["metric"])
     if math.isnan(value):
-        return f"{name} not measured: {target['reason'].replace('_', ' ')}"
+        return f"{name} not measured ({target['reason'].replace('_', ' ')}), so its base weight counts"
     shown, before = signed(value), signed(was)
     if math.isnan(was):
         return f"{name} is {shown}"

@@ -118,9 +118,17 @@ def table_figures(frame: pd.DataFrame) -> dict[str, Any]:
 def markdown_table(frame: pd.DataFrame) -> str:
     """A frame as a Markdown table that shows its texts as they are, whatever they hold; nulls are empty."""
     texts = [name for name in frame if frame[name].dtype.kind not in "biufM"]
-    shown = frame.assign(**{str(name): frame[name].map(markdown_text, na_action="ignore").fillna("") for name in texts})
+    dates = [name for name in frame if frame[name].dtype.kind == "M" and _are_days(frame[name])]
+    shown = frame.assign(
+        **{str(name): ["" if pd.isna(value) else markdown_text(value) for value in frame[name]] for name in texts}
+    ).assign(**{str(name): frame[name].dt.strftime("%Y-%m-%d").fillna("") for name in dates})
     # A strategy that is called 1e5 is not the number.
     return str(shown.to_markdown(index=False, disable_numparse=[frame.columns.get_loc(name) for name in texts]))
+
+
+def _are_days(times: pd.Series) -> bool:
+    known = times.dropna()
+    return bool((known == known.dt.normalize()).all())
 
 
 def markdown_text(text: object) -> str:

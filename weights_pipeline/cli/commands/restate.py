@@ -60,6 +60,12 @@ def _restate(options: argparse.Namespace) -> int:
             render.say(f"Nothing has changed: the files of ledger {each.ledger} say what is stored.")
         else:
             _print(each)
+        before, now_rejected = each.rejected
+        if before != now_rejected:
+            render.say(
+                f"Rows set aside: {before} when ledger {each.ledger} was read, {now_rejected} now. Its next reading "
+                f"lists them in {each.ledger}_ledger.rejected_lots, with every reason."
+            )
     return 0
 
 

@@ -24,7 +24,8 @@ def add(commands: common.Commands) -> None:
     sql = common.command(commands, "sql", _sql)
     sql.add_argument("query", metavar="QUERY", help='such as "SELECT * FROM calmar_core.final_weights"')
     sql.add_argument("--csv", action="store_true", help="print CSV instead of a table")
-    sql.add_argument("--limit", type=_count, default=_LIMIT, metavar="N", help=f"rows to print, default {_LIMIT}")
+    many = f"rows to print; default {_LIMIT}, and all of them with --csv or --json"
+    sql.add_argument("--limit", type=_count, metavar="N", help=many)
 
 
 def _sql(options: argparse.Namespace) -> int:
@@ -41,7 +42,8 @@ def _sql(options: argparse.Namespace) -> int:
         common.stop(str(error), common.NOTHING)
     except QueryError as error:
         common.stop(_in_a_line(str(error)), common.INVALID)
-    names, shown = list(found.column_names), found.slice(0, options.limit)
+    limit = options.limit or (found.num_rows if options.json or options.csv else _LIMIT)
+    names, shown = list(found.column_names), found.slice(0, limit)
     rows = list(zip(*([_number(value) for value in column.to_pylist()] for column in shown.columns), strict=True))
     if options.json:
         common.print_json([dict(zip(names, row, strict=True)) for row in rows])
@@ -50,9 +52,9 @@ def _sql(options: argparse.Namespace) -> int:
         writer.writerows([names, *rows])
     else:
         render.table([[_cell(value) for value in row] for row in rows], names)
-    if found.num_rows > options.limit:
+    if found.num_rows > limit:
         # Beside the answer, which may be read by a machine.
-        sys.stderr.write(f"weights: {options.limit} of {found.num_rows} rows; --limit shows more\n")
+        sys.stderr.write(f"weights: {limit} of {found.num_rows} rows; --limit shows more\n")
     return 0
 
 
