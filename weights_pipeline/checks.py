@@ -41,7 +41,7 @@ def asset_check(check: Check, asset: dg.AssetKey) -> dg.AssetChecksDefinition:
 def as_result(
     finding: Finding, *, error: bool, check_name: str | None = None, asset_key: dg.AssetKey | None = None
 ) -> dg.AssetCheckResult:
-    """Finding as a check result: value, limit and offending rows in the metadata."""
+    """Finding as a check result: value, limit, offending rows and their names in the metadata."""
     offending = finding.offending
     metadata: dict[str, dg.MetadataValue] = {
         "value": dg.MetadataValue.float(finding.value),
@@ -50,6 +50,7 @@ def as_result(
     }
     if len(offending):
         metadata["offending"] = dg.MetadataValue.md(markdown_table(offending.head(_ROWS_SHOWN)))
+        metadata["names"] = dg.MetadataValue.json(list(finding.names[:_ROWS_SHOWN]))
     return dg.AssetCheckResult(
         passed=finding.passed,
         severity=dg.AssetCheckSeverity.ERROR if error else dg.AssetCheckSeverity.WARN,

@@ -7,7 +7,6 @@ delivered in ``notify``. Both sensors run without being switched on: an alarm th
 import datetime as dt
 import json
 import os
-import re
 import uuid
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
@@ -46,7 +45,6 @@ _GOING_ON = [
     dg.DagsterRunStatus.CANCELING,
 ]
 _TOLD_OF_A_RUN = {dg.DagsterEventType.ASSET_CHECK_EVALUATION, dg.DagsterEventType.STEP_FAILURE}
-_NAMING = ("strategy", "partition_key", "source_file", "lot_id", "method", "as_of", "session")
 _TITLES = {"at_bound": "weights at a limit", "enough_data": "no strategy is measured"}
 _ADVICE = {
     "at_bound": "Look whether the metric is right; if it is, the limits of the book decide this weight.",
@@ -335,7 +333,7 @@ def _partition(run: dg.DagsterRun) -> str:
 def _check_alert(evaluation: dg.AssetCheckEvaluation, run: dg.DagsterRun, ui: str) -> Alert:
     schema, table, check = evaluation.asset_key.path[0], evaluation.asset_key.path[-1], evaluation.check_name
     error = evaluation.severity == dg.AssetCheckSeverity.ERROR
-    partition, shown = evaluation.partition or _partition(run), evaluation.metadata.get("offending")
+    partition, names = evaluation.partition or _partition(run), evaluation.metadata.get("names")
     look = "Look at the offending rows in the user interface" + (", before anything is traded." if error else ".")
     return Alert(
         severity=Severity.ERROR if error else Severity.WARN,
@@ -345,7 +343,7 @@ def _check_alert(evaluation: dg.AssetCheckEvaluation, run: dg.DagsterRun, ui: st
         value=_figure(evaluation, "value"),
         limit=_figure(evaluation, "limit"),
         detail=evaluation.description or "",
-        names=_offenders(str(shown.value)) if shown else (),
+        names=tuple(str(name) for name in names.value) if names and isinstance(names.value, list) else (),
         advice=_ADVICE.get(check, look),
         partition=partition,
         run_id=run.run_id,
@@ -381,26 +379,6 @@ def _cause(event: Any) -> str:
 def _figure(evaluation: dg.AssetCheckEvaluation, name: str) -> str:
     value = evaluation.metadata[name].value if name in evaluation.metadata else None
     return f"{value:.6g}" if isinstance(value, int | float) else "–" if value is None else str(value)
-
-
-def _offenders(table: str) -> tuple[str, ...]:
-    """Names in the offending rows that a check shows as a Markdown table, with the bound they are at."""
-    heading, *rows = [_cells(line) for line in table.splitlines() if line.startswith("|")] or [[]]
-    column = next((name for name in _NAMING if name in heading), None)
-    if column is None:
-        return ()
-    named = [dict(zip(heading, row, strict=False)) for row in rows[1:]]
-    names = [row.get(column, "").removesuffix(" 00:00:00") for row in named]
-    return tuple(
-        dict.fromkeys(
-            f"{name} ({row['bound']})" if "bound" in row else name for name, row in zip(names, named, strict=True)
-        )
-    )
-
-
-def _cells(line: str) -> list[str]:
-    texts = re.split(r"(?<!\\)\|", line)[1:-1]
-    return [re.sub(r"\\([\\`*<>\[\]|~&_])", r"\1", text.strip()) for text in texts]
 
 
 def _link(ui: str, *path: str, **query: str) -> str:

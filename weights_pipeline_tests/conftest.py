@@ -40,7 +40,7 @@ LEDGER_TABLES = [
 ]
 HISTORY = (catalog.WEIGHT_HISTORY, catalog.WEIGHT_DOCUMENTS)
 DRAWN = 1
-"""Partitions of a run that a desk draws charts for."""
+"""Partitions of the finished desk that have charts."""
 WEEKLY_BOOKS = ("sharpe_weekly", "ensemble_regime")
 
 
@@ -133,24 +133,27 @@ def instance() -> Iterator[dg.DagsterInstance]:
 
 
 @contextmanager
-def few_charts() -> Iterator[None]:
-    """Draw the newest partition alone: a chart costs more than all else that is done for one."""
+def drawing(newest: int) -> Iterator[None]:
+    """Draw so many partitions of a run: a chart costs more than all else that is done for one."""
     with pytest.MonkeyPatch.context() as patch:
         for name in ("CHARTED", "CHARTED_WHOLE"):
-            patch.setattr(f"weights_pipeline.assets.common.{name}", DRAWN)
+            patch.setattr(f"weights_pipeline.assets.common.{name}", newest)
+        if not newest:
+            patch.setattr("weights_pipeline.assets.common._drawn", lambda *_: {})
         yield
 
 
 class Desk:
     """One data folder, one store, one instance."""
 
-    def __init__(self, data: Path, home: Path, instance: dg.DagsterInstance) -> None:
+    def __init__(self, data: Path, home: Path, instance: dg.DagsterInstance, draws: int = 0) -> None:
+        self.draws = draws
         self.settings = Settings(data=data, home=home, lock_timeout=30)
         self.instance = instance
         self.store = DuckDBStore(self.settings.store_path, lock_timeout=30)
 
     def run(self, first: str | None = None, last: str | None = None, book: str = BOOK) -> RunReport:
-        with few_charts():
+        with drawing(self.draws):
             return materialise(self.settings, book, first, last or first, instance=self.instance)
 
     def done(self, first: str | None = None, last: str | None = None, book: str = BOOK) -> RunReport:
@@ -163,7 +166,7 @@ class Desk:
         edges = {"start": first, "end": last or first}
         tags = {f"dagster/asset_partition_range_{edge}": key for edge, key in edges.items() if key}
         job = build_definitions(self.settings).resolve_job_def(name)
-        with few_charts():
+        with drawing(self.draws):
             assert job.execute_in_process(instance=self.instance, tags=tags).success
 
     def forget(self, schema: str, since: str = "") -> None:
@@ -224,7 +227,7 @@ def desk(tmp_path: Path, instance: dg.DagsterInstance) -> Callable[..., Desk]:
 def finished(small_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
     """The small data, materialised in one run over its whole range; tests only read it."""
     with dg.DagsterInstance.ephemeral() as ephemeral:
-        desk = Desk(small_data, tmp_path_factory.mktemp("finished"), ephemeral)
+        desk = Desk(small_data, tmp_path_factory.mktemp("finished"), ephemeral, draws=DRAWN)
         desk.done()
         yield desk
 

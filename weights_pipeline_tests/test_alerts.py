@@ -25,7 +25,9 @@ from weights_pipeline.alerts import Alert, Outbox, Severity, deadlines
 from weights_pipeline.alerts.message import message, plain
 from weights_pipeline.alerts.outbox import FIRST_PAUSE, GIVEN_UP, KEPT, LONGEST, QUIET
 from weights_pipeline.books import Monthly, Weekly
+from weights_pipeline.checks import as_result
 from weights_pipeline.cli.app import main
+from weights_pipeline.core.verify import Finding
 from weights_pipeline.definitions import build_definitions
 from weights_pipeline.ledger import load_ledger_source
 from weights_pipeline.live import UnreachableError, publish
@@ -34,7 +36,6 @@ from weights_pipeline.publication import live_weights
 from weights_pipeline.sensors import Position, newest_end, run_alerts, time_alerts, unended_runs
 from weights_pipeline.settings import Settings, SettingsError
 from weights_pipeline.store.duckdb_store import DuckDBStore
-from weights_pipeline.store.io_manager import markdown_table
 
 NOW = dt.datetime(2026, 3, 2, 12, tzinfo=dt.UTC)
 MINUTE, HOUR = dt.timedelta(minutes=1), dt.timedelta(hours=1)
@@ -445,11 +446,9 @@ def definitions_of(found: dict) -> dg.Definitions:
         def check():
             names = found.get(name, [])
             rows = pd.DataFrame({"strategy": names, "bound": ["cap"] * len(names), "target": [0.5] * len(names)})
-            metadata = {"value": float(len(names)), "limit": 0.0, "offending_rows": len(names)}
-            shown = {"offending": dg.MetadataValue.md(markdown_table(rows))} if names else {}
-            return dg.AssetCheckResult(
-                passed=not names, severity=severity, description=f"{len(names)} at a limit", metadata=metadata | shown
-            )
+            said = f"{len(names)} at a limit"
+            finding = Finding(passed=not names, value=float(len(names)), limit=0.0, summary=said, offending=rows)
+            return as_result(finding, error=severity == dg.AssetCheckSeverity.ERROR)
 
         return check
 

@@ -129,7 +129,7 @@ def test_run_in_a_process_of_its_own(own_data, tmp_path, monkeypatch):
     }
     script = [sys.executable, "-c", "from weights_pipeline.cli import main; main()"]
     done = subprocess.run(
-        [*script, "run", "--book", "calmar_core", "--from", "2012-01", "--to", "2012-02"],
+        [*script, "run", "--book", "calmar_core", "--partition", "2012-01"],
         env=os.environ | own | {"COLUMNS": "150"},
         cwd=DATA.parent,
         capture_output=True,
@@ -137,12 +137,12 @@ def test_run_in_a_process_of_its_own(own_data, tmp_path, monkeypatch):
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "31 partitions" in done.stdout
-    assert "2012-01-01 to 2012-02-01" in done.stdout
+    assert "17 partitions" in done.stdout
+    assert "2012-01-01 to 2012-01-01" in done.stdout
     for name, value in own.items():
         monkeypatch.setenv(name, value)
     failed = Result("run", "--book", "calmar_core", "--partition", "latest", "--json")
     assert failed.exit_code == 1
     report = json.loads(failed.output)
     assert (report["success"], report["first"], report["last"]) == (False, "2013-06-01", "2013-06-01")
-    assert any("2012-03-01" in error for error in report["errors"])
+    assert any("2012-02-01" in error for error in report["errors"])

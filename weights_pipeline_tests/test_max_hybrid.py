@@ -90,8 +90,9 @@ def test_a_comparison_judges_all_methods_on_the_same_sessions(hybrid):
     comparison = load_comparisons(hybrid.settings.data / "comparisons", load_books(hybrid.settings.data / "books"), [])[
         "methods"
     ]
-    (check,) = comparison_checks(comparison)
+    check, as_written = comparison_checks(comparison)
     assert check.run(hybrid.store).passed
+    assert as_written.run(hybrid.store).passed
     daily = hybrid.store.read("methods", catalog.WALK_FORWARD_RETURNS)
     short = daily[~((daily["method"] == "equal") & (daily["session"] == daily["session"].max()))]
     hybrid.store.write(

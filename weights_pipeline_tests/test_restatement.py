@@ -66,7 +66,7 @@ def test_a_row_that_is_set_aside_since_is_told(own, monkeypatch):
         stream.write(",".join((lot | {"lot_id": "WORTHLESS", "quantity": "0"}).values()) + "\n")
     assert printed(own, monkeypatch).output == (
         "Nothing has changed: the files of ledger sample say what is stored.\n"
-        "Rows set aside: 3 when ledger sample was read, 4 now. Its next reading lists them in "
+        "Rows set aside: 2 when ledger sample was read, 3 now. Its next reading lists them in "
         "sample_ledger.rejected_lots, with every reason.\n"
     )
 

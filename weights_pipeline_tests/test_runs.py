@@ -39,10 +39,8 @@ def test_month_by_month_and_again_gives_the_bytes_of_one_range(finished, small_d
     other = desk(small_data)
     other.done("2012-01", "2012-02")
     other.done("2012-03")
-    other.done("2012-04", "2012-06")
-    assert other.hashes() == finished.hashes(until="2012-06-01")
-    other.done("2012-02", "2012-05")
-    assert other.hashes() == finished.hashes(until="2012-06-01")
+    other.done("2012-02", "2012-04")
+    assert other.hashes() == finished.hashes(until="2012-04-01")
 
 
 def test_gap_in_the_recursion_is_an_error_that_names_the_partition(small_data, desk):
@@ -83,9 +81,9 @@ def test_weights_do_not_change_when_the_future_is_perturbed(finished, own_data, 
     for file in (own_data / "sample" / "lots").glob("*.csv"):
         edit_rows(file, worse)
     other = desk(own_data)
-    other.done("2012-01", "2012-11")
+    other.done("2012-01", "2012-09")
     assert other.hashes(until="2012-08-01") == finished.hashes(until="2012-08-01")
-    ours, theirs = (d.store.read(BOOK, catalog.REALIZED_WEIGHTS, ["2012-11-01"])["realized"] for d in (other, finished))
+    ours, theirs = (d.store.read(BOOK, catalog.REALIZED_WEIGHTS, ["2012-09-01"])["realized"] for d in (other, finished))
     assert not np.array_equal(ours, theirs)
 
 
@@ -109,12 +107,12 @@ def test_correction_is_reported_as_late_and_rerun_gives_what_a_first_run_would(f
     assert "2012-10-01" in late[0].summary
     corrected.done("2012-10", "2013-06")
     fresh = desk(own_data)
-    fresh.done("2012-01", "2012-12")
+    fresh.done("2012-01", "2012-11")
     after = fresh.hashes()
-    assert corrected.hashes(until="2012-12-01") == after
+    assert corrected.hashes(until="2012-11-01") == after
     differing = {key for key, value in after.items() if before[key] != value}
     assert min(key for *_, key in differing) == "2012-10-01"
-    assert (BOOK, "realized_weights", "2012-12-01") in differing
+    assert (BOOK, "realized_weights", "2012-11-01") in differing
 
 
 def test_a_lot_moved_to_another_month_does_not_stay_in_both(finished, own_data, desk):

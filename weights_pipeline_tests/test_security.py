@@ -709,7 +709,8 @@ def test_the_look_for_unquoted_sql_finds_it(statement, found):
 
 def test_the_environment_is_read_at_the_edge_alone():
     reads = {name for name, node in nodes(ast.Attribute) if ast.unparse(node) in ("os.environ", "os.getenv")}
-    assert {name for name in reads if not name.startswith("cli/")} <= {"definitions.py", "runs.py"}
+    # Sensors look up whom to alert when they do: these URLs hold secrets, which settings do not.
+    assert {name for name in reads if not name.startswith("cli/")} <= {"definitions.py", "runs.py", "sensors.py"}
 
 
 # --------------------------------------------------------------------------- secrets

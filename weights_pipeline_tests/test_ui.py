@@ -35,7 +35,7 @@ def store(small_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     data = Path(shutil.copytree(small_data, home.parent / "data"))
     ui.configure(home)
     with dg.DagsterInstance.from_config(str(home)) as instance:
-        yield Desk(data, home, instance)
+        yield Desk(data, home, instance, draws=1)
 
 
 @pytest.fixture(scope="module")

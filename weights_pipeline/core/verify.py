@@ -26,6 +26,9 @@ SUM_TOLERANCE = 1e-9
 BOUND_TOLERANCE = 1e-12
 """Largest overshoot of a floor or cap that rounding can explain."""
 
+_NAMING = ("strategy", "partition_key", "source_file", "lot_id", "method", "table", "as_of", "session")
+"""Columns that say of what an offending row is, the telling ones first."""
+
 
 @dataclass(frozen=True)
 class Finding:
@@ -48,6 +51,18 @@ class Finding:
     limit: float
     summary: str
     offending: pd.DataFrame = field(default_factory=pd.DataFrame)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Who offends, each once: strategies, or else what the rows are of, with the bound they are at."""
+        naming = next((name for name in _NAMING if name in self.offending), None)
+        if naming is None:
+            return ()
+        named = self.offending[naming]
+        texts = named.dt.strftime("%Y-%m-%d") if named.dtype.kind == "M" else named.astype("str")
+        if "bound" in self.offending:
+            texts = texts + " (" + self.offending["bound"].astype("str") + ")"
+        return tuple(dict.fromkeys(texts))
 
 
 def as_written(altered: pd.DataFrame, tables: int) -> Finding:
@@ -113,13 +128,15 @@ def hard_limits(weights: pd.DataFrame, column: str, by: Sequence[str] = ("as_of"
     """Sum equals gross, caps and floors hold, every weight is finite and non-negative, over the whole history."""
     broken = weight_violations(weights, column, by)
     sums = weights.groupby(list(by)).agg({column: "sum", "base": "sum", "slack": "max"})
-    worst = float(_off_gross(sums[column], sums["base"], sums["slack"]).max()) if len(sums) else 0.0
+    off = float(_off_gross(sums[column], sums["base"], sums["slack"]).max()) if len(sums) else 0.0
+    value, lower, upper = (weights[name].to_numpy(dtype=float) for name in (column, "lower", "upper"))
+    beyond = float(np.nanmax(np.maximum(value - upper, lower - value), initial=0.0))
     return Finding(
         passed=broken.empty,
-        value=worst,
+        value=max(off, beyond),
         limit=SUM_TOLERANCE,
-        summary=f"largest distance of Σ{column} from the gross allowed over {len(sums)} weight sets is {worst:.1e}; "
-        f"weights that break a limit: {len(broken)}",
+        summary=f"over {len(sums)} weight sets Σ{column} is at most {off:.1e} off the gross allowed, and a weight at "
+        f"most {beyond:.1e} beyond its floor or cap; weights that break a limit: {len(broken)}",
         # A sum that is off concerns every weight of its set: those beyond their own limits come first.
         offending=broken.sort_values("problem", key=lambda p: p.str.startswith("weights sum"), kind="stable"),
     )

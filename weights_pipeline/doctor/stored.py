@@ -9,7 +9,6 @@ import datetime as dt
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 from weights_pipeline.doctor.patient import PATIENCE, Answer, Patient, amount
 from weights_pipeline.settings import Settings
@@ -34,21 +33,21 @@ def store(patient: Patient) -> Answer:
         tables = store.tables()
         # Of a file cut short, the end is not missed until it is read: it has to hold the last block of every table.
         names = [f"{quoted(schema)}.{quoted(table)}" for schema, table in tables]
-        blocks = [_one(connection, "SELECT max(block_id) FROM pragma_storage_info(?)", name) for name in names]
-        length = _HEADERS + (max((b for b in blocks if b is not None), default=-1) + 1) * _one(
-            connection, "SELECT block_size FROM pragma_database_size()"
-        )
-        partitions, newest = _one(connection, f"SELECT (count(*), max(recorded_at)) FROM {MANIFEST}")  # noqa: S608
+        ends = [
+            connection.execute("SELECT max(block_id) FROM pragma_storage_info(?)", [name]).fetchall()[0][0]
+            for name in names
+        ]
+        ((block_size,),) = connection.execute("SELECT block_size FROM pragma_database_size()").fetchall()
+        length = _HEADERS + (max((end for end in ends if end is not None), default=-1) + 1) * block_size
+        ((partitions, newest),) = connection.execute(
+            f"SELECT count(*), max(recorded_at) FROM {MANIFEST}"  # noqa: S608 - a constant
+        ).fetchall()
     size = path.stat().st_size
     if size < length:
         found = f"{path} is damaged: it has {size} bytes, and rows up to byte {length}"
         return "fail", found, "Restore a backup of the file, or move it away and materialise everything again."
     found = f"{path}: {len(tables)} tables, {partitions} partitions, {amount(size)}"
     return "ok", found + (f", last written {newest:%Y-%m-%d %H:%M} UTC" if newest else ""), ""
-
-
-def _one(connection: Any, query: str, *parameters: str) -> Any:
-    return connection.execute(query, list(parameters)).fetchone()[0]
 
 
 def _bucket(patient: Patient) -> Answer:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 from urllib.parse import urlsplit
@@ -69,7 +69,7 @@ class S3Objects:
 
     bucket: str
     sse: str = ""
-    attempts: int = ATTEMPTS
+    attempts: int = field(default_factory=lambda: ATTEMPTS)
 
     def url(self, key: str) -> str:
         """Name of an object for a person."""
