@@ -47,19 +47,24 @@ def free_dead_runs(instance: dg.DagsterInstance, home: Path) -> list[str]:
     list of str
         Runs that had died.
     """
-    storage, died = instance.event_log_storage, list[str]()
-    if not storage.supports_global_concurrency_limits:
-        return died
-    for run_id in sorted(storage.get_concurrency_run_ids()):
+    died = list[str]()
+    for run_id in dead_runs(instance, home):
         run = instance.get_run_by_id(run_id)
         if run is not None and not run.is_finished:
-            if not _is_dead(home, run_id):
-                continue
             instance.report_run_failed(run, _GONE)
             died.append(run_id)
-        storage.free_concurrency_slots_for_run(run_id)
+        instance.event_log_storage.free_concurrency_slots_for_run(run_id)
         _mark(home, run_id).unlink(missing_ok=True)
     return died
+
+
+def dead_runs(instance: dg.DagsterInstance, home: Path) -> list[str]:
+    """Runs that hold or wait for a slot, and have ended or died, or are not recorded any more."""
+    storage = instance.event_log_storage
+    if not storage.supports_global_concurrency_limits:
+        return []
+    runs = {run_id: instance.get_run_by_id(run_id) for run_id in sorted(storage.get_concurrency_run_ids())}
+    return [each for each, run in runs.items() if run is None or run.is_finished or _is_dead(home, each)]
 
 
 def holder(instance: dg.DagsterInstance, run_id: str) -> str:

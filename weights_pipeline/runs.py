@@ -220,7 +220,8 @@ def _instance(settings: Settings, given: dg.DagsterInstance | None) -> Iterator[
     # The project's instance configuration goes where Dagster looks for it: that of the folder one works in, or else the
     # one beside the package. Without either Dagster's defaults apply, telemetry among them.
     name = Path("deploy" if settings.deployed else "", "dagster.yaml")
-    here = [root / name for root in (Path(), Path(__file__).resolve().parents[1]) if (root / name).is_file()]
+    roots = (Path(),) if settings.deployed else (Path(), Path(__file__).resolve().parents[1])
+    here = [root / name for root in roots if (root / name).is_file()]
     if here and not (settings.home / name.name).exists():
         shutil.copy(here[0], settings.home)
     try:

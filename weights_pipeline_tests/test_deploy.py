@@ -79,8 +79,14 @@ class Deployment:
 
     def __enter__(self) -> "Deployment":
         with self.said.open("w") as stream:
+            # Whoever starts tests in the background may have interrupts ignored, which every child would inherit.
             self.process = subprocess.Popen(
-                [START], env=self.environment, stdout=stream, stderr=stream, start_new_session=True
+                [START],
+                env=self.environment,
+                stdout=stream,
+                stderr=stream,
+                start_new_session=True,
+                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
             )
         return self
 

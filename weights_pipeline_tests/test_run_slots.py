@@ -5,11 +5,13 @@ import subprocess
 import sys
 import uuid
 from pathlib import Path
+from types import SimpleNamespace
 
 import dagster as dg
 import pytest
 
 from weights_pipeline.checks import STORE_POOL
+from weights_pipeline.doctor.orchestration import turns
 from weights_pipeline.run_slots import alive, free_dead_runs, holder
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -54,7 +56,11 @@ def test_what_a_killed_run_held_is_freed_and_the_run_has_failed(instance, tmp_pa
     died = subprocess.run([sys.executable, "-c", DYING, str(tmp_path), run_id], check=False)
     assert died.returncode == -signal.SIGKILL
     assert holder(instance, "another") == f"waiting for run {run_id[:8]} of job"
+    patient = SimpleNamespace(instance=instance, settings=SimpleNamespace(home=tmp_path))
+    state, found, _ = turns(patient)
+    assert (state, found) == ("warn", f"{run_id[:8]} ended without giving back the turn to write to the store")
     assert free_dead_runs(instance, tmp_path) == [run_id]
+    assert turns(patient)[:2] == ("ok", "free: no run is writing to the store")
     assert instance.get_run_by_id(run_id).status == dg.DagsterRunStatus.FAILURE
     assert holder(instance, "another") == ""
     assert claim(instance)
@@ -67,6 +73,8 @@ def test_a_run_that_lives_keeps_its_slot(instance, tmp_path):
         assert free_dead_runs(instance, tmp_path) == []
         assert holder(instance, "another") == f"waiting for run {run_id[:8]} of job"
         assert holder(instance, run_id) == ""
+        patient = SimpleNamespace(instance=instance, settings=SimpleNamespace(home=tmp_path))
+        assert turns(patient)[:2] == ("ok", f"taken by run {run_id[:8]} of job")
     assert instance.get_run_by_id(run_id).status == dg.DagsterRunStatus.STARTED
 
 

@@ -176,3 +176,4 @@ def run_report(report: RunReport) -> None:
 def next_steps() -> None:
     """Say where to look next after the demo."""
     say("\nSee it in Dagster: `make ui`, then http://127.0.0.1:3000/asset-groups for the lineage.")
+    say("As one page to forward: `.venv/bin/weights report`.")

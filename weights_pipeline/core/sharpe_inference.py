@@ -65,6 +65,8 @@ def sharpe_estimate(returns: ArrayLike) -> SharpeEstimate:
     n = len(r)
     if n < 2 or r.max() == r.min():
         return SharpeEstimate(ratio=math.nan, observations=n, skewness=math.nan, kurtosis=math.nan)
+    # No figure depends on the scale; powers of very small returns would be 0.
+    r = r / np.abs(r).max()
     mean = float(r.mean())
     second, third, fourth = (float(np.mean((r - mean) ** power)) for power in (2, 3, 4))
     return SharpeEstimate(

@@ -18,6 +18,7 @@ from weights_pipeline.doctor.orchestration import (
     records,
     schedules,
     sensors,
+    turns,
     webserver,
 )
 from weights_pipeline.doctor.patient import PATIENCE, Answer, Diagnosis, Patient
@@ -47,6 +48,7 @@ EXAMINATIONS: tuple[Callable[[Patient], Answer], ...] = (
     code_location,
     daemon,
     webserver,
+    turns,
     schedules,
     sensors,
 )

@@ -101,6 +101,23 @@ def daemon(patient: Patient) -> Answer:
     return "ok", f"alive, last heard of {_ago(max(age or 0 for age in ages.values()))}", ""
 
 
+def turns(patient: Patient) -> Answer:
+    """No run that is over keeps others from writing to the store."""
+    from weights_pipeline.run_slots import dead_runs, holder
+
+    if patient.instance is None:
+        return "ok", "no run has taken a turn yet", ""
+    if dead := dead_runs(patient.instance, patient.settings.home):
+        found = f"{', '.join(each[:8] for each in dead)} ended without giving back the turn to write to the store"
+        return (
+            "warn",
+            found,
+            "The next `weights run` frees it; a run that hangs in the user interface is cancelled there.",
+        )
+    busy = holder(patient.instance, "")
+    return "ok", busy.replace("waiting for", "taken by") or "free: no run is writing to the store", ""
+
+
 def _worded(kind: str) -> str:
     return kind.removesuffix("_DAEMON").lower().replace("_", " ")
 
