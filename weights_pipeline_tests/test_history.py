@@ -73,7 +73,7 @@ def corrected(finished, small_data, tmp_path_factory):
         desk = Desk(data, home / "home", instance)
         desk.settings.home.mkdir()
         shutil.copy(finished.store.path, desk.store.path)
-        desk.done(FIRST_CORRECTED[:7], "2013-06")
+        desk.fill(FIRST_CORRECTED[:7], "2013-06")
         yield desk
 
 
