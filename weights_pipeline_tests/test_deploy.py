@@ -55,6 +55,12 @@ def until(condition, seconds=60.0):
     return given
 
 
+def heed_signals() -> None:
+    for each in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(each, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT, signal.SIGTERM})
+
+
 class Deployment:
     """deploy/start in a session of its own."""
 
@@ -79,14 +85,15 @@ class Deployment:
 
     def __enter__(self) -> "Deployment":
         with self.said.open("w") as stream:
-            # Whoever starts tests in the background may have interrupts ignored, which every child would inherit.
+            # Signals that are ignored here would be so in every child, and a shell cannot trap what was ignored when it
+            # began: whoever starts tests in the background has interrupts ignored, and other tests may leave it so.
             self.process = subprocess.Popen(
                 [START],
                 env=self.environment,
                 stdout=stream,
                 stderr=stream,
                 start_new_session=True,
-                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+                preexec_fn=heed_signals,
             )
         return self
 
