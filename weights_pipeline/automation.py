@@ -22,7 +22,8 @@ import dagster as dg
 
 from weights_pipeline.books import WEEKDAYS, Book, Monthly
 from weights_pipeline.ledger import LedgerSource, exchange_timezone
-from weights_pipeline.schedules import LEDGER_TIME, LIVE_TIME, daily_time
+from weights_pipeline.publication import LIVE_TIME
+from weights_pipeline.schedules import LEDGER_TIME, daily_time
 from weights_pipeline.store import catalog
 from weights_pipeline.store.tables import Table
 

@@ -19,6 +19,9 @@ from weights_pipeline.store import catalog
 from weights_pipeline.store.base import Store
 from weights_pipeline.store.history import NoVersionError, read_version, weights_known
 
+LIVE_TIME = dt.time(4)
+"""When weights whose day has come are published, in the zone of the book."""
+
 _EVER = dt.datetime(9999, 1, 1, tzinfo=dt.UTC)
 
 

@@ -14,12 +14,10 @@ from dagster._core.definitions.unresolved_asset_job_definition import Unresolved
 from weights_pipeline.books import Book, Monthly
 from weights_pipeline.ledger import LedgerSource
 from weights_pipeline.partitions import daily_months, ledger_months
+from weights_pipeline.publication import LIVE_TIME
 
 LEDGER_TIME = dt.time(5, 30)
 """When a ledger is read, in the zone of its exchange: before any book rebalances."""
-
-LIVE_TIME = dt.time(4)
-"""When weights whose day has come are published, in the zone of the book."""
 
 
 def rebalance_schedule(

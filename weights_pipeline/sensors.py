@@ -30,7 +30,8 @@ RUNS_PER_TICK = 50
 SETTLED = dt.timedelta(seconds=3)
 """Age from which on events are read: one with a lower number may be written a moment later than its successor."""
 
-LONGEST_RUN = dt.timedelta(hours=2)
+_HOUR = dt.timedelta(hours=1)
+LONGEST_RUN = 2 * _HOUR
 """A run that has not ended so long after it was made has hung, or its process was killed."""
 
 _ENDS = (
@@ -69,7 +70,7 @@ _OF_RUNS = {
     ),
     "unended": (
         "run of {} does not end",
-        f"an end within {LONGEST_RUN} hours",
+        f"an end within {LONGEST_RUN / _HOUR:g} hours",
         "Open the run: if its process is gone, cancel it and start it again.",
     ),
     "unreadable": ("events of a run of {} cannot be read", "readable", "Open the run and look at its checks."),
@@ -229,7 +230,7 @@ def time_alerts(
 def unended_runs(instance: dg.DagsterInstance, ui: str, now: dt.datetime) -> list[Alert]:
     """Alerts of runs that should have ended long ago: no event will ever tell of one whose process was killed."""
     hung = instance.get_runs(dg.RunsFilter(statuses=_GOING_ON, created_before=now - LONGEST_RUN), limit=RUNS_PER_TICK)
-    return [_run_alert(run, ui, "unended", f"It was made more than {LONGEST_RUN} hours ago.") for run in hung]
+    return [_run_alert(run, ui, "unended", f"It was made more than {LONGEST_RUN / _HOUR:g} hours ago.") for run in hung]
 
 
 def _once(alerts: list[Alert], of: str, position: Position) -> tuple[list[Alert], Position]:

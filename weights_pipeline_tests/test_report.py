@@ -17,10 +17,10 @@ from weights_pipeline.assets.report import report_asset
 from weights_pipeline.books import load_books
 from weights_pipeline.checklist import book_checks, ledger_checks
 from weights_pipeline.cli import main
+from weights_pipeline.core.book_comparison import FEE, Contender, compare
 from weights_pipeline.core.overlay import performance
 from weights_pipeline.core.sharpe_inference import probabilistic_sharpe, sharpe_estimate
 from weights_pipeline.ledger import load_sources
-from weights_pipeline.report.compare import FEE, Contender, compare
 from weights_pipeline.report.gather import Outcome, gather
 from weights_pipeline.report.render import render
 from weights_pipeline.store import catalog

@@ -23,7 +23,7 @@ from weights_pipeline.live import LiveWeights, MissingError
 from weights_pipeline.live.document import CorruptError
 from weights_pipeline.live.places import SOURCES
 from weights_pipeline.live.places import source as place
-from weights_pipeline.publication import live_weights
+from weights_pipeline.publication import LIVE_TIME, live_weights
 from weights_pipeline.settings import without_secrets
 from weights_pipeline.store import catalog
 from weights_pipeline.store.base import Store
@@ -31,9 +31,6 @@ from weights_pipeline.store.history import NoVersionError
 
 GRACE: Final = dt.timedelta(hours=1)
 """What a rebalance or a publication may take after it was due."""
-
-PUBLISHED_BY: Final = dt.time(4, 0)
-"""When weights whose day has come are published, in the book's zone, unless they were made later."""
 
 Link = Callable[[str, str], str]
 """Address of the user interface by book and table."""
@@ -154,7 +151,7 @@ def _in_force(store: Store, book: Book, now: dt.datetime) -> LiveWeights | None:
 
 
 def _deadline(book: Book, expected: LiveWeights) -> dt.datetime:
-    first_day = dt.datetime.combine(expected.effective_from, PUBLISHED_BY, tzinfo=ZoneInfo(book.timezone))
+    first_day = dt.datetime.combine(expected.effective_from, LIVE_TIME, tzinfo=ZoneInfo(book.timezone))
     return max(first_day.astimezone(dt.UTC), expected.recorded_at) + GRACE
 
 

@@ -12,7 +12,6 @@ from weights_pipeline.books import Book
 from weights_pipeline.checks import STORE_POOL
 from weights_pipeline.ledger import LedgerSource
 from weights_pipeline.report.gather import gather
-from weights_pipeline.report.render import render
 from weights_pipeline.settings import Settings
 from weights_pipeline.store.files import write_text
 from weights_pipeline.store.queries import books_in_store
@@ -40,6 +39,9 @@ def report_asset(
         required_resource_keys={"store"},
     )
     def weights_report(context: dg.AssetExecutionContext) -> None:
+        # Templates are compiled by whoever writes a page, not by every step.
+        from weights_pipeline.report.render import render
+
         store = context.resources.store
         stored = books_in_store(store)
         there = [name for name in books if name in stored]

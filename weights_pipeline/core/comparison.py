@@ -193,7 +193,7 @@ def compare(
     # Before any strategy is live there is nothing but cash.
     before = pd.DataFrame({name: each.traded.reindex(tested).fillna(0.0) for name, each in simulations.items()})
     before = before.set_axis(tested.as_unit("us").rename("session"), axis=0).rename_axis(columns="method")
-    traded = {name: _traded(each.final) for name, each in simulations.items()}
+    traded = {name: traded_weight(each.final) for name, each in simulations.items()}
     after = before.copy()
     after.iloc[::test] -= fee * np.column_stack(list(traded.values()))
 
@@ -332,8 +332,8 @@ def _until(history: ReturnHistory, last: pd.Timestamp) -> ReturnHistory:
     )
 
 
-def _traded(weights: Floats) -> Floats:
-    """Σ|Δw| of each rebalance, shape (A,), the first one from cash; ``weights`` of shape (A, S)."""
+def traded_weight(weights: Floats) -> Floats:
+    """Σ|Δw| of each date, shape (A,), the first one from cash; ``weights`` of shape (A, S), without nulls."""
     return np.array([math.fsum(row) for row in np.abs(np.diff(weights, axis=0, prepend=0.0)).tolist()])
 
 

@@ -19,13 +19,13 @@ from pandas.api.typing import NaTType
 
 from weights_pipeline.books import Book
 from weights_pipeline.checklist import Check, book_checks, ledger_checks
+from weights_pipeline.core.book_comparison import BookComparison, Contender, compare
 from weights_pipeline.core.returns import wide
 from weights_pipeline.core.scalar import WHOLE_BOOK
 from weights_pipeline.core.verify import Finding
 from weights_pipeline.core.versions import OPENING, changed_keys, diff, intact, newest_versions
 from weights_pipeline.core.waterfall import Step, waterfalls
 from weights_pipeline.ledger import LedgerSource
-from weights_pipeline.report.compare import BookComparison, Contender, compare
 from weights_pipeline.report.seen import SeenStore
 from weights_pipeline.settings import Settings
 from weights_pipeline.store import catalog

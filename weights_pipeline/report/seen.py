@@ -19,9 +19,6 @@ from weights_pipeline.store.base import Store
 from weights_pipeline.store.contract import PartitionRecord
 from weights_pipeline.store.tables import Table
 
-NEEDS_ALL = frozenset({"no_look_ahead", "stored_as_written"})
-"""Checks that read what came after a day: to prove that it does not matter, or that it is what was written."""
-
 
 class SeenStore:
     """A store as far as it reached on a day; the whole of it where no day is given.
@@ -73,7 +70,7 @@ class SeenStore:
 
     def runs(self, check: Check) -> bool:
         """Whether a check means something: of a past day only where its table has dates and it needs no later rows."""
-        return self._day is None or (check.table.time_column is not None and check.name not in NEEDS_ALL)
+        return self._day is None or (check.table.time_column is not None and not check.needs_all)
 
     def outcome(self, check: Check) -> Finding:
         """Finding of a check on these rows; checks do nothing but read."""

@@ -1,8 +1,8 @@
 """Books, equal weight and base weights side by side: the same sessions, the same fee, and how sure a difference is.
 
 Here belong what each would have earned at the weights it had in force, intervals of that, and the plain sentence. Here
-do not belong the formulas of figures (``core.overlay``), of intervals (``core.bootstrap``) and of Sharpe ratios under
-doubt (``core.sharpe_inference``); methods that are walked forward are compared in ``core.comparison``.
+do not belong the formulas of figures (``overlay``), of intervals (``bootstrap``) and of Sharpe ratios under
+doubt (``core.sharpe_inference``); methods that are walked forward are compared in ``comparison``.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from weights_pipeline.core.bootstrap import block_length, cagr, drawn, percentile_interval, sharpe, stationary_draws
+from weights_pipeline.core.comparison import traded_weight
 from weights_pipeline.core.lookback import SESSIONS_PER_YEAR
 from weights_pipeline.core.overlay import MIN_SESSIONS, performance
 from weights_pipeline.core.sharpe_inference import deflated_sharpe, probabilistic_sharpe, sharpe_estimate
@@ -189,8 +190,7 @@ def compare(contenders: Sequence[Contender]) -> BookComparison | None:
     gross, traded = {}, {}
     for each in contenders:
         in_force = each.weights.sort_index().fillna(0.0).reindex(common, method="ffill").to_numpy(np.float64)
-        moved = np.abs(np.diff(in_force, axis=0, prepend=0.0))
-        traded[each.name] = np.array([math.fsum(row) for row in moved.tolist()])
+        traded[each.name] = traded_weight(in_force)
         gross[each.name] = float(in_force.sum(axis=1).mean())
     after = pd.DataFrame({name: held[name].returns.reindex(common) - FEE * traded[name] for name in held})
     return _compared(contenders, after, traded, gross)
