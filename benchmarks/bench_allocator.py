@@ -11,8 +11,8 @@ from time import perf_counter
 import numpy as np
 import pandas as pd
 
-from weights_pipeline.core.scalar import PROFILES, AllocatorParameters, allocate
-from weights_pipeline.core.state import REQUIRED
+from weights_pipeline.core.allocator.scalar import PROFILES, AllocatorParameters, allocate
+from weights_pipeline.core.allocator.state import REQUIRED
 
 SIZES = ((250, 12), (2_500, 12), (25_000, 50))
 PANDAS_SESSIONS = 2_500

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import dagster as dg
 
-from weights_pipeline.definitions import build_definitions
+from weights_pipeline.orchestration.definitions import build_definitions
 from weights_pipeline.settings import Settings
 
 DATA = Path(__file__).resolve().parents[1] / "data"

@@ -25,9 +25,9 @@ import duckdb
 import numpy as np
 import pandas as pd
 
-from weights_pipeline.core.capital import AveragePositionValue
-from weights_pipeline.core.lot_arrays import LotArrays
-from weights_pipeline.core.returns import DailyArrays, daily_return_arrays
+from weights_pipeline.core.returns.capital import AveragePositionValue
+from weights_pipeline.core.returns.daily import DailyArrays, daily_return_arrays
+from weights_pipeline.core.returns.lot_arrays import LotArrays
 
 STRATEGIES = tuple(f"strategy_{number:02d}" for number in range(12))
 SESSIONS = pd.bdate_range("2012-01-02", periods=2770)

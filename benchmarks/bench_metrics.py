@@ -22,10 +22,10 @@ import numpy as np
 import pandas as pd
 from numpy.lib.stride_tricks import sliding_window_view
 
-from weights_pipeline.core.history import ReturnHistory
-from weights_pipeline.core.lookback import Lookback
-from weights_pipeline.core.measures import rolling_calmar, rolling_max_drawdown, rolling_sharpe
-from weights_pipeline.core.metrics import metrics_table
+from weights_pipeline.core.metrics.lookback import Lookback
+from weights_pipeline.core.metrics.measures import rolling_calmar, rolling_max_drawdown, rolling_sharpe
+from weights_pipeline.core.metrics.table import metrics_table
+from weights_pipeline.core.returns.history import ReturnHistory
 
 SIZES = ((10, 2_520), (100, 2_520), (1_000, 5_040))
 TABLES = ((12, 2_772, 1), (12, 2_772, 132), (1_000, 5_040, 1), (1_000, 5_040, 240))

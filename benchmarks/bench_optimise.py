@@ -11,9 +11,9 @@ from collections.abc import Callable
 
 import numpy as np
 
-from weights_pipeline.core.normalise import Floats
-from weights_pipeline.core.optimise.hybrid import HybridObjective, solve, solve_windows
-from weights_pipeline.core.optimise.problem import Problem
+from weights_pipeline.core.targets.normalise import Floats
+from weights_pipeline.core.targets.optimise.hybrid import HybridObjective, solve, solve_windows
+from weights_pipeline.core.targets.optimise.problem import Problem
 
 GROSS, PERIODS = 2.3, 252
 WINDOW, STEP, WINDOWS = 252, 63, 63

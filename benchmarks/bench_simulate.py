@@ -15,12 +15,12 @@ import numpy as np
 import pandas as pd
 
 from benchmarks.bench_allocator import with_pandas
-from weights_pipeline.core.history import ReturnHistory
-from weights_pipeline.core.methods.base import Limits
-from weights_pipeline.core.methods.power_tilt import CalmarTilt
+from weights_pipeline.core.allocator.scalar import AllocatorParameters
 from weights_pipeline.core.policy import Policy
-from weights_pipeline.core.scalar import AllocatorParameters
-from weights_pipeline.core.simulate import grid
+from weights_pipeline.core.returns.history import ReturnHistory
+from weights_pipeline.core.study.simulate import grid
+from weights_pipeline.core.targets.methods.base import Limits
+from weights_pipeline.core.targets.methods.power_tilt import CalmarTilt
 
 PANDAS_MONTHS = slice(12, 36)
 """Rebalances that the pandas version is timed on: two years of them, with full windows."""

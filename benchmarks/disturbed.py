@@ -30,12 +30,12 @@ from typing import Any
 import pandas as pd
 
 from weights_pipeline.store.base import Store
-from weights_pipeline.store.catalog import TABLES
-from weights_pipeline.store.contract import Window
 from weights_pipeline.store.duckdb_store import DuckDBStore
 from weights_pipeline.store.s3_objects import S3Objects
 from weights_pipeline.store.s3_store import S3Store
-from weights_pipeline.store.tables import Table
+from weights_pipeline.tables.catalog import TABLES
+from weights_pipeline.tables.contract import Window
+from weights_pipeline.tables.definition import Table
 
 NOW = dt.datetime(2026, 1, 2, 3, 4, 5, tzinfo=dt.UTC)
 PATIENCE = 300.0
@@ -452,7 +452,7 @@ def backfill(
     """A real Dagster run over a range, on an instance of its own."""
     import dagster as dg
 
-    from weights_pipeline.runs import materialise
+    from weights_pipeline.orchestration.runs import materialise
     from weights_pipeline.settings import Settings
 
     os.environ.update(variables)

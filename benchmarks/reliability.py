@@ -36,12 +36,12 @@ from rich.table import Table as Lines
 
 from benchmarks import disturbed
 from benchmarks.disturbed import Child, FaultyServer, Place, Step, faulty_server, undisturbed, write_all
-from weights_pipeline.store import catalog
 from weights_pipeline.store.base import Store
-from weights_pipeline.store.contract import PartitionRecord, Window
-from weights_pipeline.store.errors import StoreError
 from weights_pipeline.store.integrity import altered_partitions
-from weights_pipeline.store.tables import Column, Table, Type
+from weights_pipeline.tables import catalog
+from weights_pipeline.tables.contract import PartitionRecord, Window
+from weights_pipeline.tables.definition import Column, Table, Type
+from weights_pipeline.tables.errors import StoreError
 
 DATA = Path(__file__).resolve().parents[1] / "data"
 BOOK, LEDGER = "calmar_core", "sample_ledger"
@@ -794,7 +794,7 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help="a fifth of the kills and less of everything else")
     options = parser.parse_args()
     kills = options.kills // 5 if options.quick else options.kills
-    disturbed.preload("weights_pipeline.runs", "rich.table")
+    disturbed.preload("weights_pipeline.orchestration.runs", "rich.table")
     console, table = Console(width=170), Lines(title="reliability", title_justify="left")
     for column in ("what", "tried", "what came of it", "wrong", "seconds"):
         table.add_column(column)

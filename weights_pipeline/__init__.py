@@ -1,5 +1,6 @@
 """From a trade ledger to capital weights.
 
-Layers, each importing only the ones before it: ``core`` (the science), ``books`` (policies), ``ledger`` and
-``store`` (files and databases), the Dagster orchestration (``assets``, ``checks``, ``definitions`` …) and ``cli``.
+Scope: rooms, each importing only those below it. ``core`` is the science; ``tables``, ``books``, ``ledger``, ``store``
+and ``versions`` say what is stored, by which policy, from which trades, and where; ``orchestration`` is all of Dagster;
+``cli`` is the command line.
 """

@@ -10,12 +10,12 @@ import dagster as dg
 import pytest
 import yaml
 
-from weights_pipeline.books import load_books
-from weights_pipeline.definitions import build_definitions
-from weights_pipeline.runs import RunReport, materialise
+from weights_pipeline.books.load import load_books
+from weights_pipeline.orchestration.definitions import build_definitions
+from weights_pipeline.orchestration.runs import RunReport, materialise
 from weights_pipeline.settings import Settings
-from weights_pipeline.store import catalog
 from weights_pipeline.store.duckdb_store import DuckDBStore
+from weights_pipeline.tables import catalog
 
 DATA = Path(__file__).resolve().parents[1] / "data"
 BOOK = "calmar_core"
@@ -137,9 +137,9 @@ def drawing(newest: int) -> Iterator[None]:
     """Draw so many partitions of a run: a chart costs more than all else that is done for one."""
     with pytest.MonkeyPatch.context() as patch:
         for name in ("CHARTED", "CHARTED_WHOLE"):
-            patch.setattr(f"weights_pipeline.assets.common.{name}", newest)
+            patch.setattr(f"weights_pipeline.orchestration.assets.common.{name}", newest)
         if not newest:
-            patch.setattr("weights_pipeline.assets.common._drawn", lambda *_: {})
+            patch.setattr("weights_pipeline.orchestration.assets.common._drawn", lambda *_: {})
         yield
 
 

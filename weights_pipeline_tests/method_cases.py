@@ -9,22 +9,22 @@ from collections.abc import Mapping
 import numpy as np
 import pytest
 
-from weights_pipeline.core.measures import LESS_IS_BETTER, REASONS
-from weights_pipeline.core.methods.base import CrossSection, Limits, Method
-from weights_pipeline.core.methods.composite import Composite
-from weights_pipeline.core.methods.equal import Equal
-from weights_pipeline.core.methods.fixed import Decision, Fixed
-from weights_pipeline.core.methods.minmax_tilt import MinmaxTilt, SharpeTilt
-from weights_pipeline.core.methods.optimised import (
+from weights_pipeline.core.metrics.measures import LESS_IS_BETTER, REASONS
+from weights_pipeline.core.targets.methods.base import CrossSection, Limits, Method
+from weights_pipeline.core.targets.methods.composite import Composite
+from weights_pipeline.core.targets.methods.equal import Equal
+from weights_pipeline.core.targets.methods.fixed import Decision, Fixed
+from weights_pipeline.core.targets.methods.minmax_tilt import MinmaxTilt, SharpeTilt
+from weights_pipeline.core.targets.methods.optimised import (
     MaxHybrid,
     MaximumDiversification,
     MeanVariance,
     MinimumVariance,
     RiskParity,
 )
-from weights_pipeline.core.methods.power_tilt import CalmarTilt, PowerTilt
-from weights_pipeline.core.methods.proportional_share import CalmarWeighted, ProportionalSharpe
-from weights_pipeline.core.methods.softmax_sharpe import SoftmaxSharpe
+from weights_pipeline.core.targets.methods.power_tilt import CalmarTilt, PowerTilt
+from weights_pipeline.core.targets.methods.proportional_share import CalmarWeighted, ProportionalSharpe
+from weights_pipeline.core.targets.methods.softmax_sharpe import SoftmaxSharpe
 
 NAN = math.nan
 EPS = float(np.finfo(float).eps)

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from weights_pipeline.core.adjust import carried, step
-from weights_pipeline.core.methods.base import Limits
-from weights_pipeline.core.normalise import capped
-from weights_pipeline.core.speed import adjustment_speed, remaining_gap
+from weights_pipeline.core.realized.adjust import carried, step
+from weights_pipeline.core.realized.speed import adjustment_speed, remaining_gap
+from weights_pipeline.core.targets.methods.base import Limits
+from weights_pipeline.core.targets.normalise import capped
 
 LIMITS = Limits()
 seeds = st.integers(0, 2**32 - 1)

@@ -20,22 +20,23 @@ import pytest
 from aiosmtpd.controller import Controller
 from markdown import markdown
 
-from weights_pipeline import notify, sensors
 from weights_pipeline.alerts import Alert, Outbox, Severity, deadlines
+from weights_pipeline.alerts import delivery as notify
+from weights_pipeline.alerts.delivery import HEADER, LogFile, Remote, deliver, receivers
 from weights_pipeline.alerts.message import message, plain
 from weights_pipeline.alerts.outbox import FIRST_PAUSE, GIVEN_UP, KEPT, LONGEST, QUIET
-from weights_pipeline.books import Monthly, Weekly
-from weights_pipeline.checks import as_result
+from weights_pipeline.books.cadence import Monthly, Weekly
 from weights_pipeline.cli.app import main
 from weights_pipeline.core.verify import Finding
-from weights_pipeline.definitions import build_definitions
 from weights_pipeline.ledger import load_ledger_source
 from weights_pipeline.live import UnreachableError, publish
-from weights_pipeline.notify import HEADER, LogFile, Remote, deliver, receivers
-from weights_pipeline.publication import live_weights
-from weights_pipeline.sensors import Position, newest_end, run_alerts, time_alerts, unended_runs
+from weights_pipeline.orchestration import sensors
+from weights_pipeline.orchestration.asset_checks import as_result
+from weights_pipeline.orchestration.definitions import build_definitions
+from weights_pipeline.orchestration.sensors import Position, newest_end, run_alerts, time_alerts, unended_runs
 from weights_pipeline.settings import Settings, SettingsError
 from weights_pipeline.store.duckdb_store import DuckDBStore
+from weights_pipeline.versions.publication import live_weights
 
 NOW = dt.datetime(2026, 3, 2, 12, tzinfo=dt.UTC)
 MINUTE, HOUR = dt.timedelta(minutes=1), dt.timedelta(hours=1)
@@ -285,7 +286,7 @@ CRASH = """
 import datetime as dt, os, sys
 from pathlib import Path
 from weights_pipeline.alerts import Alert, Outbox
-from weights_pipeline.notify import deliver, receivers
+from weights_pipeline.alerts.delivery import deliver, receivers
 Outbox.end = lambda *_: os._exit(9)
 outbox, now = Outbox(Path(sys.argv[1])), dt.datetime.fromisoformat(sys.argv[2])
 outbox.put("s", "1", [Alert.from_content(__import__("json").loads(sys.argv[3]))], now)
@@ -821,7 +822,7 @@ def test_the_command_says_which_receivers_a_test_has_reached(finished, tmp_path,
 
 def test_the_command_needs_no_orchestrator():
     code = (
-        "import sys, weights_pipeline.alerts, weights_pipeline.notify, weights_pipeline.cli.commands.alerts\n"
+        "import sys, weights_pipeline.alerts, weights_pipeline.alerts.delivery, weights_pipeline.cli.commands.alerts\n"
         "print(*sorted({'dagster', 'pandas', 'apprise'} & set(sys.modules)))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout == "\n"

@@ -8,9 +8,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from weights_pipeline.core.regime import REGIMES, regime_summary
-from weights_pipeline.core.scalar import Allocation, AllocatorParameters, allocate
-from weights_pipeline.core.state import OPTIONAL, REQUIRED
+from weights_pipeline.core.allocator.regime import REGIMES, regime_summary
+from weights_pipeline.core.allocator.scalar import Allocation, AllocatorParameters, allocate
+from weights_pipeline.core.allocator.state import OPTIONAL, REQUIRED
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 INPUTS, EXPECTED = DATA / "allocator_2020_2025_inputs.csv", DATA / "allocator_2020_2025_expected.csv"

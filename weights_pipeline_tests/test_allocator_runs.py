@@ -9,11 +9,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from weights_pipeline.books import load_books
+from weights_pipeline.books.load import load_books
 from weights_pipeline.core import chain
-from weights_pipeline.core.scalar import parameter_hash
-from weights_pipeline.definitions import build_definitions
-from weights_pipeline.store import catalog
+from weights_pipeline.core.allocator.scalar import parameter_hash
+from weights_pipeline.orchestration.definitions import build_definitions
+from weights_pipeline.tables import catalog
 from weights_pipeline_tests.conftest import BOOK, LEDGER, Desk, edit_yaml
 
 REGIMES = ("NORMAL", "ELEVATED", "STRESS", "CRISIS")

@@ -1,4 +1,4 @@
-"""Dependencies point one way: core, books, ledger and store, orchestration, command line."""
+"""Rooms: an arrow between two of them goes down only, Dagster has one room, and databases and clouds have three."""
 
 import ast
 import subprocess
@@ -10,40 +10,47 @@ import pytest
 PACKAGE = Path(__file__).resolve().parents[1] / "weights_pipeline"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
-LAYERS = [
-    {"core"},
-    {"settings", "books", "comparisons"},
-    {"ledger", "store", "live", "charts"},
-    {
-        "alerts",
-        "notify",
-        "report",
-        "checklist",
-        "calendar_periods",
-        "ensemble_updates",
-        "allocator_runs",
-        "publication",
-        "recompute",
-        "version_inputs",
-        "ledger_tables",
-        "operation",
-        "restatement",
-    },
-    {
-        "partitions",
-        "checks",
-        "assets",
-        "automation",
-        "schedules",
-        "sensors",
-        "definitions",
-        "doctor",
-        "run_slots",
-        "runs",
-    },
-    {"cli"},
-]
-RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
+ROOMS = (
+    "core.returns",
+    "core.metrics",
+    "core.targets",
+    "core.realized",
+    "core.allocator",
+    "core.policy",
+    "core.ensembles",
+    "core.chain",
+    "core.verify",
+    "core.versions",
+    "core.waterfall",
+    "core.decide",
+    "core.study",
+    "settings",
+    "files",
+    "tables",
+    "books",
+    "live",
+    "charts",
+    "ledger",
+    "store",
+    "versions",
+    "checks",
+    "operations",
+    "alerts",
+    "report",
+    "orchestration",
+    "definitions",
+    "doctor",
+    "cli",
+)
+"""From the bottom up: a room imports those before it, and itself."""
+ONLY_IN = {
+    "dagster": {"orchestration", "doctor"},
+    "duckdb": {"store", "ledger", "live", "doctor"},
+    "boto3": {"store", "ledger", "live"},
+    "botocore": {"store", "ledger", "live"},
+    "s3fs": {"store", "ledger", "live"},
+}
+"""Rooms that alone may import a library; the doctor looks into what it examines."""
 IMPURE = {
     "dagster",
     "dagster_duckdb",
@@ -60,30 +67,52 @@ IMPURE = {
 }
 
 
-def unit(module: Path) -> str:
-    return module.relative_to(PACKAGE).with_suffix("").parts[0]
+def room(dotted: str) -> str:
+    """Room of a module, or of a name in one, such as ``core.returns`` or ``ledger``; empty for the package itself."""
+    parts = dotted.split(".")[1:]
+    return ".".join(parts[: 2 if parts[:1] == ["core"] else 1])
+
+
+def own_room(module: Path) -> str:
+    parts = module.relative_to(PACKAGE.parent).with_suffix("").parts
+    return room(".".join(part for part in parts if part != "__init__"))
 
 
 def imports(module: Path) -> set[str]:
+    """Dotted names that a module imports, wherever in it."""
     names = set()
     for node in ast.walk(ast.parse(module.read_text())):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
-            names.add(node.module or "")
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
     return names
 
 
 @pytest.mark.parametrize("module", MODULES, ids=lambda m: str(m.relative_to(PACKAGE)))
-def test_imports_point_inwards(module):
-    own = RANK.get(unit(module))
+def test_imports_point_down(module):
+    own = own_room(module)
+    if own in ("", "core"):
+        assert not [name for name in imports(module) if name.startswith("weights_pipeline.")]
+        return
     for name in imports(module):
-        if name.startswith("weights_pipeline."):
-            target = name.split(".")[1]
-            assert own is None or RANK[target] <= own, f"{module.name} imports {name}, which is further out"
+        if name.startswith("weights_pipeline.") and (target := room(name)) not in (own, "core"):
+            assert ROOMS.index(target) < ROOMS.index(own), f"{module} imports {name}, which is further up"
 
 
-@pytest.mark.parametrize("module", [m for m in MODULES if unit(m) == "core"], ids=lambda m: m.stem)
+@pytest.mark.parametrize("module", MODULES, ids=lambda m: str(m.relative_to(PACKAGE)))
+def test_libraries_keep_to_their_rooms(module):
+    loaded = {name.split(".")[0] for name in imports(module)}
+    for library, rooms in ONLY_IN.items():
+        assert library not in loaded or own_room(module).split(".")[0] in rooms, f"{module} imports {library}"
+
+
+def test_every_room_is_there():
+    there = {own_room(module) for module in MODULES} - {"", "core"}
+    assert there == set(ROOMS)
+
+
+@pytest.mark.parametrize("module", [m for m in MODULES if own_room(m).startswith("core")], ids=lambda m: m.stem)
 def test_core_is_pure(module):
     assert not {name.split(".")[0] for name in imports(module)} & IMPURE
     calls = {node.attr for node in ast.walk(ast.parse(module.read_text())) if isinstance(node, ast.Attribute)}
@@ -117,7 +146,7 @@ def test_reading_commands_load_neither_dagster_nor_pandas():
 
 def test_simulations_and_manual_updates_need_no_orchestrator():
     statement = (
-        "import weights_pipeline.calendar_periods, weights_pipeline.core.simulate, weights_pipeline.ensemble_updates, "
-        "weights_pipeline.ledger"
+        "import weights_pipeline.ledger.periods, weights_pipeline.core.study.simulate, "
+        "weights_pipeline.operations.ensemble_updates, weights_pipeline.ledger"
     )
     assert "dagster" not in loaded_by(statement)

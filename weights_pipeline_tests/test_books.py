@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from weights_pipeline.books import BookError, load_book, load_books, load_starter_metrics
+from weights_pipeline.books.load import load_book, load_books, load_starter_metrics
+from weights_pipeline.books.reading import BookError
 from weights_pipeline_tests.conftest import DATA, edit_yaml
 
 ORIGINAL = DATA / "books" / "calmar_core.yaml"

@@ -27,9 +27,9 @@ import pandas as pd
 import pytest
 import yaml
 
-from weights_pipeline.books import load_book, load_starter_metrics
+from weights_pipeline.books.load import load_book, load_starter_metrics
 from weights_pipeline.core import chain
-from weights_pipeline.core.history import ReturnHistory
+from weights_pipeline.core.returns.history import ReturnHistory
 from weights_pipeline.ledger import calendar_sessions, load_ledger_source, read_capital, read_ledger, session_span
 from weights_pipeline_tests.conftest import DATA
 

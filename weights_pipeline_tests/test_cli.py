@@ -10,7 +10,7 @@ import sys
 import pytest
 
 from weights_pipeline.cli import main
-from weights_pipeline.store import catalog
+from weights_pipeline.tables import catalog
 from weights_pipeline_tests.conftest import DATA
 
 

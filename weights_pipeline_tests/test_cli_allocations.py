@@ -8,9 +8,9 @@ import threading
 
 import pytest
 
-from weights_pipeline.books import load_book
+from weights_pipeline.books.load import load_book
 from weights_pipeline.cli.commands import allocations
-from weights_pipeline.core.methods.fixed import Decision
+from weights_pipeline.core.targets.methods.fixed import Decision
 from weights_pipeline_tests.conftest import DATA
 from weights_pipeline_tests.test_cli import Result
 

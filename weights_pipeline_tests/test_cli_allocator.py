@@ -7,14 +7,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from weights_pipeline.allocator_runs import audit_sentence, read_weights
 from weights_pipeline.cli.commands import allocator
+from weights_pipeline.core.allocator.overlay import performance
+from weights_pipeline.core.allocator.scalar import PROFILES
+from weights_pipeline.core.allocator.tune import SCORES
 from weights_pipeline.core.chain import state_of
-from weights_pipeline.core.overlay import performance
-from weights_pipeline.core.scalar import PROFILES
-from weights_pipeline.core.tune import SCORES
 from weights_pipeline.ledger import LedgerError, calendar_sessions
-from weights_pipeline.store import catalog
+from weights_pipeline.operations.allocator_runs import audit_sentence, read_weights
+from weights_pipeline.tables import catalog
 from weights_pipeline_tests.conftest import BOOK, edit_yaml
 from weights_pipeline_tests.test_cli import Result
 

@@ -5,8 +5,9 @@ import shutil
 
 import pytest
 
-from weights_pipeline.books import Book, book_schema
-from weights_pipeline.core.methods import METHODS
+from weights_pipeline.books.book import Book
+from weights_pipeline.books.load import book_schema
+from weights_pipeline.core.targets.methods import METHODS
 from weights_pipeline_tests.conftest import DATA, edit_yaml
 from weights_pipeline_tests.test_cli import Result
 

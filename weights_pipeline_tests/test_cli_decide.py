@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from weights_pipeline.books import load_book
+from weights_pipeline.books.load import load_book
 from weights_pipeline.cli import app
 from weights_pipeline.cli.commands import decide
 from weights_pipeline.live import LiveWeights, publish

@@ -8,13 +8,13 @@ import duckdb
 import pandas as pd
 import pytest
 
-from weights_pipeline.books import load_book
+from weights_pipeline.books.load import load_book
 from weights_pipeline.core.ensembles import WEIGHT_SETS, all_weight_sets, ensemble_targets
-from weights_pipeline.ensemble_updates import make_update, policy_with, store_update
+from weights_pipeline.files import write_text
 from weights_pipeline.ledger import calendar_sessions, load_ledger_source
-from weights_pipeline.store import catalog
-from weights_pipeline.store.contract import GateError
-from weights_pipeline.store.files import write_text
+from weights_pipeline.operations.ensemble_updates import make_update, policy_with, store_update
+from weights_pipeline.tables import catalog
+from weights_pipeline.tables.contract import GateError
 from weights_pipeline_tests.conftest import LEDGER, WEEKLY_BOOKS
 from weights_pipeline_tests.test_cli import Result
 
@@ -288,7 +288,7 @@ def test_a_file_is_replaced_whole_or_not_at_all(tmp_path, monkeypatch):
     def full(*_):
         raise OSError("disk full")
 
-    monkeypatch.setattr("weights_pipeline.store.files.os.fsync", full)
+    monkeypatch.setattr("weights_pipeline.files.os.fsync", full)
     with pytest.raises(OSError, match="disk full"):
         write_text(file, "new")
     assert file.read_text() == "old"

@@ -6,7 +6,7 @@ import math
 import duckdb
 import pytest
 
-from weights_pipeline.store import catalog
+from weights_pipeline.tables import catalog
 from weights_pipeline_tests.conftest import WEEKLY_BOOKS
 from weights_pipeline_tests.test_cli import Result
 

@@ -9,21 +9,23 @@ import dagster as dg
 import pandas as pd
 import pytest
 
-from weights_pipeline import operation, runs
-from weights_pipeline.books import BookError, load_book, load_books
-from weights_pipeline.calendar_periods import ended_periods, ledger_months
+from weights_pipeline.books.load import load_book, load_books
+from weights_pipeline.books.reading import BookError
 from weights_pipeline.cli import app
 from weights_pipeline.cli.commands import decide, init, rebalance, show, sql
-from weights_pipeline.core.metrics import BY_HAND
+from weights_pipeline.core.metrics.table import BY_HAND
 from weights_pipeline.core.versions import unbroken
-from weights_pipeline.definitions import build_definitions
 from weights_pipeline.ledger import calendar_sessions, load_ledger_source
+from weights_pipeline.ledger.periods import ended_periods, ledger_months
 from weights_pipeline.live import LiveWeights
-from weights_pipeline.partitions import book_partitions
-from weights_pipeline.partitions import ledger_months as ledger_partitions
-from weights_pipeline.recompute import reproduce
-from weights_pipeline.store import catalog
-from weights_pipeline.store.io_manager import partition_window
+from weights_pipeline.operations import rebalance as operation
+from weights_pipeline.orchestration import runs
+from weights_pipeline.orchestration.definitions import build_definitions
+from weights_pipeline.orchestration.io_manager import partition_window
+from weights_pipeline.orchestration.partitions import book_partitions
+from weights_pipeline.orchestration.partitions import ledger_months as ledger_partitions
+from weights_pipeline.tables import catalog
+from weights_pipeline.versions.recompute import reproduce
 from weights_pipeline_tests.conftest import BOOK, DATA, Desk
 from weights_pipeline_tests.test_cli import Result
 

@@ -8,13 +8,13 @@ import pandas as pd
 import pytest
 import yaml
 
-from weights_pipeline.books import load_book
-from weights_pipeline.calendar_periods import periods, rebalances
-from weights_pipeline.core.overlay import performance
+from weights_pipeline.books.load import load_book
+from weights_pipeline.core.allocator.overlay import performance
 from weights_pipeline.ledger import LedgerError, calendar_sessions, load_ledger_source, read_returns_file
-from weights_pipeline.partitions import book_partitions
-from weights_pipeline.store import catalog
-from weights_pipeline.store.io_manager import partition_window
+from weights_pipeline.ledger.periods import periods, rebalances
+from weights_pipeline.orchestration.io_manager import partition_window
+from weights_pipeline.orchestration.partitions import book_partitions
+from weights_pipeline.tables import catalog
 from weights_pipeline_tests.conftest import DATA, LEDGER, WEEKLY_BOOKS, edit_yaml
 from weights_pipeline_tests.test_cli import Result
 

@@ -13,19 +13,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pandas.testing import assert_frame_equal
 
-from weights_pipeline.core.comparison import compare, same_sessions, windows
-from weights_pipeline.core.history import ReturnHistory
-from weights_pipeline.core.market_regime import MARKET_REGIMES
-from weights_pipeline.core.measures import MetricParameters
-from weights_pipeline.core.methods.base import Limits
-from weights_pipeline.core.methods.equal import Equal
-from weights_pipeline.core.methods.minmax_tilt import MinmaxTilt
-from weights_pipeline.core.methods.power_tilt import CalmarTilt
-from weights_pipeline.core.methods.softmax_sharpe import SoftmaxSharpe
-from weights_pipeline.core.overlay import performance
+from weights_pipeline.core.allocator.overlay import performance
+from weights_pipeline.core.allocator.scalar import AllocatorParameters
+from weights_pipeline.core.metrics.measures import MetricParameters
 from weights_pipeline.core.policy import Policy
-from weights_pipeline.core.scalar import AllocatorParameters
-from weights_pipeline.core.simulate import simulate
+from weights_pipeline.core.returns.history import ReturnHistory
+from weights_pipeline.core.study.comparison import compare, same_sessions, windows
+from weights_pipeline.core.study.simulate import simulate
+from weights_pipeline.core.targets.market_regime import MARKET_REGIMES
+from weights_pipeline.core.targets.methods.base import Limits
+from weights_pipeline.core.targets.methods.equal import Equal
+from weights_pipeline.core.targets.methods.minmax_tilt import MinmaxTilt
+from weights_pipeline.core.targets.methods.power_tilt import CalmarTilt
+from weights_pipeline.core.targets.methods.softmax_sharpe import SoftmaxSharpe
 
 NAMES = ("alpha", "beta", "gamma")
 BASE = dict(zip(NAMES, (0.5, 0.3, 0.2), strict=True))

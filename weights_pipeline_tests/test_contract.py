@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 
 from weights_pipeline.ledger import session_span
-from weights_pipeline.store.contract import (
+from weights_pipeline.tables.contract import (
     ContractError,
     GateError,
     Window,
@@ -18,7 +18,7 @@ from weights_pipeline.store.contract import (
     prepare,
     to_frame,
 )
-from weights_pipeline.store.tables import Column, Table, Type
+from weights_pipeline.tables.definition import Column, Table, Type
 
 NEW_YORK = ZoneInfo("America/New_York")
 

@@ -5,9 +5,9 @@ from itertools import pairwise
 import dagster as dg
 import pytest
 
-from weights_pipeline.definitions import build_definitions
+from weights_pipeline.orchestration.definitions import build_definitions
 from weights_pipeline.settings import Settings, SettingsError
-from weights_pipeline.store.catalog import DERIVED_FROM, TABLES
+from weights_pipeline.tables.catalog import DERIVED_FROM, TABLES
 from weights_pipeline_tests.conftest import BOOK, DATA, LEDGER
 
 LEDGER_NAMES = {"trade_ledger", "open_lots", "rejected_lots", "ledger_files", "strategy_returns", "market_regime"}

@@ -19,7 +19,8 @@ from urllib.parse import quote
 import pytest
 
 from weights_pipeline.settings import Settings
-from weights_pipeline.store import catalog, open_store
+from weights_pipeline.store import open_store
+from weights_pipeline.tables import catalog
 from weights_pipeline_tests.conftest import DATA, LEDGER
 from weights_pipeline_tests.s3_servers import BUCKET, moto
 

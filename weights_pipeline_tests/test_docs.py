@@ -27,16 +27,16 @@ import dagster as dg
 import pytest
 import yaml
 
-from weights_pipeline.books import load_book
+from weights_pipeline.books.load import load_book
 from weights_pipeline.cli.app import _parser, main
-from weights_pipeline.core import lots as lot_rules
-from weights_pipeline.core.measures import METRICS, REASONS
-from weights_pipeline.core.methods import METHODS
-from weights_pipeline.core.methods.base import RULES
-from weights_pipeline.core.metrics import SOURCES
-from weights_pipeline.core.regime import REGIMES, SIGNALS
-from weights_pipeline.core.scalar import PROFILES
-from weights_pipeline.core.state import OPTIONAL, REQUIRED
+from weights_pipeline.core.allocator.regime import REGIMES, SIGNALS
+from weights_pipeline.core.allocator.scalar import PROFILES
+from weights_pipeline.core.allocator.state import OPTIONAL, REQUIRED
+from weights_pipeline.core.metrics.measures import METRICS, REASONS
+from weights_pipeline.core.metrics.table import SOURCES
+from weights_pipeline.core.returns import lots as lot_rules
+from weights_pipeline.core.targets.methods import METHODS
+from weights_pipeline.core.targets.methods.base import RULES
 from weights_pipeline.ledger import load_ledger_source
 from weights_pipeline.ledger.intake import read_ledger
 from weights_pipeline_tests.conftest import DATA

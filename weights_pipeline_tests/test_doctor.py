@@ -34,9 +34,9 @@ from dagster._utils.error import SerializableErrorInfo
 from weights_pipeline.cli import main
 from weights_pipeline.doctor import EXAMINATIONS, Patient, examine, machine, orchestration, stored
 from weights_pipeline.live import LiveWeights
-from weights_pipeline.store import catalog
 from weights_pipeline.store.duckdb_store import MANIFEST_DDL, create_table, defined_columns
 from weights_pipeline.store.manifest import sealed
+from weights_pipeline.tables import catalog
 from weights_pipeline_tests.conftest import BOOK
 from weights_pipeline_tests.s3_servers import BUCKET, moto
 
@@ -441,7 +441,10 @@ def beat(instance, age, errors=()):
 
 def switch(instance, name, kind, status):
     origin = RemoteInstigatorOrigin(
-        RemoteRepositoryOrigin(RegisteredCodeLocationOrigin("weights_pipeline.definitions"), "__repository__"), name
+        RemoteRepositoryOrigin(
+            RegisteredCodeLocationOrigin("weights_pipeline.orchestration.definitions"), "__repository__"
+        ),
+        name,
     )
     data = ScheduleInstigatorData("* * * * *") if kind is InstigatorType.SCHEDULE else None
     state = InstigatorState(origin, kind, status, data)

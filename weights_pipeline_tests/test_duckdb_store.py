@@ -11,8 +11,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from weights_pipeline.store.contract import ContractError
 from weights_pipeline.store.duckdb_store import DuckDBStore, StoreLockedError
+from weights_pipeline.tables.contract import ContractError
 from weights_pipeline_tests.test_contract import WINDOWS, frame, month, small_table
 
 NOW = dt.datetime(2026, 1, 2, 3, 4, tzinfo=dt.UTC)

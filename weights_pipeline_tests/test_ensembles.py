@@ -19,16 +19,16 @@ from weights_pipeline.core.ensembles import (
     ensemble_targets,
     weight_sets,
 )
-from weights_pipeline.core.history import ReturnHistory
-from weights_pipeline.core.market_regime import MARKET_REGIMES
-from weights_pipeline.core.measures import MetricParameters
-from weights_pipeline.core.methods.base import Limits
-from weights_pipeline.core.methods.equal import Equal
-from weights_pipeline.core.methods.minmax_tilt import SharpeTilt
-from weights_pipeline.core.methods.power_tilt import CalmarTilt
-from weights_pipeline.core.methods.softmax_sharpe import SoftmaxSharpe
+from weights_pipeline.core.metrics.measures import MetricParameters
+from weights_pipeline.core.metrics.starter import StarterMetrics
 from weights_pipeline.core.policy import Policy
-from weights_pipeline.core.starter import StarterMetrics
+from weights_pipeline.core.returns.history import ReturnHistory
+from weights_pipeline.core.targets.market_regime import MARKET_REGIMES
+from weights_pipeline.core.targets.methods.base import Limits
+from weights_pipeline.core.targets.methods.equal import Equal
+from weights_pipeline.core.targets.methods.minmax_tilt import SharpeTilt
+from weights_pipeline.core.targets.methods.power_tilt import CalmarTilt
+from weights_pipeline.core.targets.methods.softmax_sharpe import SoftmaxSharpe
 
 NAMES = ("alpha", "beta", "gamma")
 BASE = dict(zip(NAMES, (0.5, 0.3, 0.2), strict=True))

@@ -10,7 +10,7 @@ import pytest
 from pydantic import TypeAdapter, ValidationError
 from sklearn.covariance import ledoit_wolf
 
-from weights_pipeline.core.optimise.estimators import (
+from weights_pipeline.core.targets.optimise.estimators import (
     Covariance,
     ExpectedReturn,
     ExponentialCovariance,
@@ -19,7 +19,7 @@ from weights_pipeline.core.optimise.estimators import (
     SampleCovariance,
     SampleMean,
 )
-from weights_pipeline.core.optimise.problem import NoSolutionError
+from weights_pipeline.core.targets.optimise.problem import NoSolutionError
 
 MEANS = [SampleMean(), ExponentialMean(half_life=20.0)]
 COVARIANCES = [SampleCovariance(), ExponentialCovariance(half_life=20.0), LedoitWolf()]

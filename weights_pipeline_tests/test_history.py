@@ -16,20 +16,20 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from weights_pipeline.books import load_books, load_starter_metrics
+from weights_pipeline.books.load import load_books, load_starter_metrics
 from weights_pipeline.cli.commands import history as commands
-from weights_pipeline.core.capital import AverageLotValue, AveragePositionValue
 from weights_pipeline.core.chain import returns_table
+from weights_pipeline.core.returns.capital import AverageLotValue, AveragePositionValue
 from weights_pipeline.core.versions import Stamp, additions, in_force, unbroken
-from weights_pipeline.definitions import build_definitions
 from weights_pipeline.ledger import calendar_sessions, load_ledger_source, read_capital
-from weights_pipeline.recompute import LedgerView, reproduce
-from weights_pipeline.store import catalog
+from weights_pipeline.orchestration.definitions import build_definitions
 from weights_pipeline.store.duckdb_store import DuckDBStore
-from weights_pipeline.store.errors import DamagedError
-from weights_pipeline.store.history import NoVersionError, add_versions, list_versions, weights_known
-from weights_pipeline.store.tables import Column, Type
-from weights_pipeline.version_inputs import inputs_of, parameters_of, policy_of
+from weights_pipeline.tables import catalog
+from weights_pipeline.tables.definition import Column, Type
+from weights_pipeline.tables.errors import DamagedError
+from weights_pipeline.versions.history import NoVersionError, add_versions, list_versions, weights_known
+from weights_pipeline.versions.inputs import inputs_of, parameters_of, policy_of
+from weights_pipeline.versions.recompute import LedgerView, reproduce
 from weights_pipeline_tests.conftest import BOOK, DATA, LEDGER, WEEKLY_BOOKS, Desk, edit_rows, edit_yaml
 from weights_pipeline_tests.test_contract import WINDOWS, frame, month, small_table
 

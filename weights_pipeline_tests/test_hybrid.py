@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 from scipy.optimize import minimize, nnls
 
-from weights_pipeline.core.optimise.hybrid import HybridObjective, solve, solve_windows
-from weights_pipeline.core.optimise.problem import NoSolutionError, Problem
-from weights_pipeline.core.optimise.program import minimise, minimum
+from weights_pipeline.core.targets.optimise.hybrid import HybridObjective, solve, solve_windows
+from weights_pipeline.core.targets.optimise.problem import NoSolutionError, Problem
+from weights_pipeline.core.targets.optimise.program import minimise, minimum
 
 SAMPLE = Path(__file__).parents[1] / "data" / "sample"
 DEFAULT = HybridObjective()
@@ -391,8 +391,8 @@ def test_the_same_bits_twice_and_in_another_process():
     script = (
         "import sys; sys.path.insert(0, sys.argv[1])\n"
         "import numpy as np\n"
-        "from weights_pipeline.core.optimise.hybrid import HybridObjective, solve\n"
-        "from weights_pipeline.core.optimise.problem import Problem\n"
+        "from weights_pipeline.core.targets.optimise.hybrid import HybridObjective, solve\n"
+        "from weights_pipeline.core.targets.optimise.problem import Problem\n"
         "returns = np.frombuffer(bytes.fromhex(sys.stdin.read())).reshape(-1, 9)\n"
         "given = Problem(returns=returns, lower=np.zeros(9), upper=np.ones(9), gross=2.3, slack=2.3, periods=252)\n"
         "print(solve(given, HybridObjective()).weights.tobytes().hex())\n"

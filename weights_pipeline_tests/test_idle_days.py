@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from weights_pipeline.core.history import ReturnHistory
-from weights_pipeline.core.lookback import Lookback
-from weights_pipeline.core.measures import MetricParameters
-from weights_pipeline.core.metrics import metrics_table
+from weights_pipeline.core.metrics.lookback import Lookback
+from weights_pipeline.core.metrics.measures import MetricParameters
+from weights_pipeline.core.metrics.table import metrics_table
+from weights_pipeline.core.returns.history import ReturnHistory
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "idle_days.md"
 

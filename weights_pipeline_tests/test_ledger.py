@@ -18,8 +18,8 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from weights_pipeline.books import load_book
-from weights_pipeline.core.capital import AverageLotValue, AveragePositionValue, CapitalBase
+from weights_pipeline.books.load import load_book
+from weights_pipeline.core.returns.capital import AverageLotValue, AveragePositionValue, CapitalBase
 from weights_pipeline.ledger import (
     Intake,
     LedgerError,

@@ -12,13 +12,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from weights_pipeline.core.adjust import step
-from weights_pipeline.core.measures import REASONS
-from weights_pipeline.core.methods.base import RULES, CrossSection, Limits, Method, target_weights, targets_frame
-from weights_pipeline.core.methods.equal import Equal
-from weights_pipeline.core.methods.minmax_tilt import SharpeTilt
-from weights_pipeline.core.methods.power_tilt import CalmarTilt
-from weights_pipeline.core.methods.proportional_share import ProportionalSharpe
+from weights_pipeline.core.metrics.measures import REASONS
+from weights_pipeline.core.realized.adjust import step
+from weights_pipeline.core.targets.methods.base import (
+    RULES,
+    CrossSection,
+    Limits,
+    Method,
+    target_weights,
+    targets_frame,
+)
+from weights_pipeline.core.targets.methods.equal import Equal
+from weights_pipeline.core.targets.methods.minmax_tilt import SharpeTilt
+from weights_pipeline.core.targets.methods.power_tilt import CalmarTilt
+from weights_pipeline.core.targets.methods.proportional_share import ProportionalSharpe
 from weights_pipeline_tests.method_cases import (
     COMPOSITE,
     EPS,

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from weights_pipeline.core.lots import (
+from weights_pipeline.core.returns.lots import (
     FILL_COLUMNS,
     LOT_COLUMNS,
     RETURN_COLUMNS,

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from weights_pipeline.core.market_regime import MARKET_REGIMES, MarketRegimeParameters, market_regimes
+from weights_pipeline.core.targets.market_regime import MARKET_REGIMES, MarketRegimeParameters, market_regimes
 
 BENCHMARK = Path(__file__).resolve().parents[1] / "data" / "sample" / "benchmark.csv"
 SWAPPED = {"bull": "bear", "bear": "bull", "range": "range", "neutral": "neutral"}

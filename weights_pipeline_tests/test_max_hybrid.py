@@ -8,15 +8,16 @@ import pandas as pd
 import pytest
 import yaml
 
-from weights_pipeline.books import BookError, load_books
-from weights_pipeline.calendar_periods import rebalances
-from weights_pipeline.checklist import book_checks, comparison_checks
-from weights_pipeline.comparisons import compared_policies, load_comparisons
-from weights_pipeline.core.history import ReturnHistory
-from weights_pipeline.core.simulate import simulate
+from weights_pipeline.books.comparisons import compared_policies, load_comparisons
+from weights_pipeline.books.load import load_books
+from weights_pipeline.books.reading import BookError
+from weights_pipeline.checks.checklist import book_checks, comparison_checks
+from weights_pipeline.core.returns.history import ReturnHistory
+from weights_pipeline.core.study.simulate import simulate
 from weights_pipeline.core.waterfall import waterfalls
 from weights_pipeline.ledger import calendar_sessions, load_ledger_source
-from weights_pipeline.store import catalog
+from weights_pipeline.ledger.periods import rebalances
+from weights_pipeline.tables import catalog
 from weights_pipeline_tests.conftest import DATA, LEDGER, edit_yaml
 
 FIXED, DYNAMIC = "max_hybrid", "max_hybrid_dynamic"

@@ -18,9 +18,9 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from pydantic import Field, TypeAdapter, ValidationError
 
-from weights_pipeline.core.measures import LESS_IS_BETTER, REASONS
-from weights_pipeline.core.methods import METHODS
-from weights_pipeline.core.methods.base import (
+from weights_pipeline.core.metrics.measures import LESS_IS_BETTER, REASONS
+from weights_pipeline.core.targets.methods import METHODS
+from weights_pipeline.core.targets.methods.base import (
     NO_BASE,
     NULL,
     RULES,
@@ -30,13 +30,13 @@ from weights_pipeline.core.methods.base import (
     Multipliers,
     target_weights,
 )
-from weights_pipeline.core.methods.composite import Composite, standardised
-from weights_pipeline.core.methods.equal import Equal
-from weights_pipeline.core.methods.fixed import Fixed, allocation_problems
-from weights_pipeline.core.methods.minmax_tilt import MinmaxTilt, SharpeTilt
-from weights_pipeline.core.methods.power_tilt import CalmarTilt, PowerTilt
-from weights_pipeline.core.methods.proportional_share import CalmarWeighted, ProportionalSharpe
-from weights_pipeline.core.methods.softmax_sharpe import SoftmaxSharpe
+from weights_pipeline.core.targets.methods.composite import Composite, standardised
+from weights_pipeline.core.targets.methods.equal import Equal
+from weights_pipeline.core.targets.methods.fixed import Fixed, allocation_problems
+from weights_pipeline.core.targets.methods.minmax_tilt import MinmaxTilt, SharpeTilt
+from weights_pipeline.core.targets.methods.power_tilt import CalmarTilt, PowerTilt
+from weights_pipeline.core.targets.methods.proportional_share import CalmarWeighted, ProportionalSharpe
+from weights_pipeline.core.targets.methods.softmax_sharpe import SoftmaxSharpe
 from weights_pipeline_tests.method_cases import (
     COMPOSITE,
     EVERY,

@@ -15,10 +15,9 @@ from hypothesis import strategies as st
 from pandas.testing import assert_frame_equal
 from pydantic import TypeAdapter, ValidationError
 
-from weights_pipeline.core import metrics
-from weights_pipeline.core.history import ReturnHistory
-from weights_pipeline.core.lookback import Lookback
-from weights_pipeline.core.measures import (
+from weights_pipeline.core.metrics import table as metrics
+from weights_pipeline.core.metrics.lookback import Lookback
+from weights_pipeline.core.metrics.measures import (
     METRICS,
     REASONS,
     MetricParameters,
@@ -26,9 +25,10 @@ from weights_pipeline.core.measures import (
     rolling_max_drawdown,
     rolling_sharpe,
 )
-from weights_pipeline.core.metrics import metrics_table
-from weights_pipeline.core.starter import StarterMetrics, build_up
-from weights_pipeline.core.windows import rolling_stats
+from weights_pipeline.core.metrics.starter import StarterMetrics, build_up
+from weights_pipeline.core.metrics.table import metrics_table
+from weights_pipeline.core.metrics.windows import rolling_stats
+from weights_pipeline.core.returns.history import ReturnHistory
 
 YEAR, QUARTER = Lookback(12, "months"), Lookback(90, "days")
 LENIENT = MetricParameters(min_closed_lots=0, min_sessions=2)

@@ -10,7 +10,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from scipy.optimize import brentq
 
-from weights_pipeline.core.normalise import capped, fit_to_gross, fit_within, proportional
+from weights_pipeline.core.targets.normalise import capped, fit_to_gross, fit_within, proportional
 
 BASE = np.array([0.20, 0.25, 0.20, 0.15, 0.20])
 SHARPE = np.array([1.80, 1.20, 0.80, 0.50, -0.20])

@@ -18,17 +18,17 @@ from skfolio.optimization import MaximumDiversification as SkfolioDiversificatio
 from skfolio.optimization import MeanRisk, ObjectiveFunction, RiskBudgeting
 from skfolio.prior import EmpiricalPrior
 
-from weights_pipeline.core.optimise.estimators import (
+from weights_pipeline.core.targets.optimise.estimators import (
     ExponentialCovariance,
     ExponentialMean,
     LedoitWolf,
     SampleCovariance,
 )
-from weights_pipeline.core.optimise.maximum_diversification import MaximumDiversification
-from weights_pipeline.core.optimise.mean_variance import MeanVariance
-from weights_pipeline.core.optimise.minimum_variance import MinimumVariance
-from weights_pipeline.core.optimise.problem import NoSolutionError, Problem
-from weights_pipeline.core.optimise.risk_parity import RiskParity
+from weights_pipeline.core.targets.optimise.maximum_diversification import MaximumDiversification
+from weights_pipeline.core.targets.optimise.mean_variance import MeanVariance
+from weights_pipeline.core.targets.optimise.minimum_variance import MinimumVariance
+from weights_pipeline.core.targets.optimise.problem import NoSolutionError, Problem
+from weights_pipeline.core.targets.optimise.risk_parity import RiskParity
 
 PRECISE = {"tol_gap_abs": 1e-12, "tol_gap_rel": 1e-12, "tol_feas": 1e-12}
 FULLY_INVESTED = [MinimumVariance(), RiskParity(), MaximumDiversification()]

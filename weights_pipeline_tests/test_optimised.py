@@ -8,14 +8,14 @@ import pandas as pd
 import pytest
 
 from weights_pipeline.core import chain
-from weights_pipeline.core.history import ReturnHistory
-from weights_pipeline.core.lookback import Lookback
-from weights_pipeline.core.measures import REASONS, MetricParameters
-from weights_pipeline.core.methods.base import CrossSection, Limits, target_weights, targets_frame
-from weights_pipeline.core.methods.optimised import MaxHybrid, RiskParity
-from weights_pipeline.core.optimise.problem import NoSolutionError
+from weights_pipeline.core.metrics.lookback import Lookback
+from weights_pipeline.core.metrics.measures import REASONS, MetricParameters
 from weights_pipeline.core.policy import Policy
-from weights_pipeline.core.samples import Sample, samples
+from weights_pipeline.core.returns.history import ReturnHistory
+from weights_pipeline.core.targets.methods.base import CrossSection, Limits, target_weights, targets_frame
+from weights_pipeline.core.targets.methods.optimised import MaxHybrid, RiskParity
+from weights_pipeline.core.targets.optimise.problem import NoSolutionError
+from weights_pipeline.core.targets.samples import Sample, samples
 from weights_pipeline_tests.method_cases import OPTIMISED, each
 
 NAMES = ("a", "b", "c", "d")

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from weights_pipeline.core.overlay import (
+from weights_pipeline.core.allocator.overlay import (
     STRESS_WINDOWS,
     AuditGates,
     OverlayResult,

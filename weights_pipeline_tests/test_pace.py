@@ -9,14 +9,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from weights_pipeline.core import chain
-from weights_pipeline.core.adjust import capped_step, step
-from weights_pipeline.core.methods import METHODS
-from weights_pipeline.core.normalise import capped
-from weights_pipeline.core.overlay import StaleScalarError
+from weights_pipeline.core.allocator.overlay import StaleScalarError
+from weights_pipeline.core.allocator.regime import REGIMES
+from weights_pipeline.core.allocator.scalar import AllocatorParameters
 from weights_pipeline.core.policy import Policy
-from weights_pipeline.core.regime import REGIMES
-from weights_pipeline.core.scalar import AllocatorParameters
-from weights_pipeline.core.simulate import simulate
+from weights_pipeline.core.realized.adjust import capped_step, step
+from weights_pipeline.core.study.simulate import simulate
+from weights_pipeline.core.targets.methods import METHODS
+from weights_pipeline.core.targets.normalise import capped
 from weights_pipeline.core.verify import recurrence
 from weights_pipeline.core.waterfall import waterfalls
 from weights_pipeline_tests.test_simulate import BASE, CALENDAR, EAGER, MONTHS, NAMES, SESSIONS, WEEKS, random_returns

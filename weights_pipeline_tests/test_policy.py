@@ -5,14 +5,14 @@ from dataclasses import replace
 
 import pytest
 
-from weights_pipeline.core.lookback import Lookback
-from weights_pipeline.core.methods.base import Limits
-from weights_pipeline.core.methods.equal import Equal
-from weights_pipeline.core.methods.minmax_tilt import SharpeTilt
-from weights_pipeline.core.methods.power_tilt import CalmarTilt
+from weights_pipeline.core.allocator.scalar import AllocatorParameters
+from weights_pipeline.core.metrics.lookback import Lookback
+from weights_pipeline.core.metrics.starter import StarterMetrics
 from weights_pipeline.core.policy import Policy
-from weights_pipeline.core.scalar import AllocatorParameters
-from weights_pipeline.core.starter import StarterMetrics
+from weights_pipeline.core.targets.methods.base import Limits
+from weights_pipeline.core.targets.methods.equal import Equal
+from weights_pipeline.core.targets.methods.minmax_tilt import SharpeTilt
+from weights_pipeline.core.targets.methods.power_tilt import CalmarTilt
 
 POLICY = Policy(base={"b": 0.5, "c": 0.2, "a": 0.3}, method=CalmarTilt())
 OVERLAY = AllocatorParameters()

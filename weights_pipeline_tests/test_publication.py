@@ -7,9 +7,9 @@ import pytest
 
 from weights_pipeline.core.decide import decide
 from weights_pipeline.live import LiveWeights, OlderVersionError, Reader
-from weights_pipeline.publication import live_weights, publish_live
-from weights_pipeline.store import catalog
-from weights_pipeline.store.history import NoVersionError
+from weights_pipeline.tables import catalog
+from weights_pipeline.versions.history import NoVersionError
+from weights_pipeline.versions.publication import live_weights, publish_live
 from weights_pipeline_tests.conftest import BOOK
 
 

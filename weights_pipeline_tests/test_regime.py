@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from weights_pipeline.core.regime import (
+from weights_pipeline.core.allocator.regime import (
     FEATURES,
     REGIMES,
     RegimeCarry,
@@ -19,7 +19,7 @@ from weights_pipeline.core.regime import (
     regime_levels,
     regime_summary,
 )
-from weights_pipeline.core.scalar import PROFILES
+from weights_pipeline.core.allocator.scalar import PROFILES
 
 CALM = (1.0, 0.0, 0.0, 0.0)
 VOL, CORR, DEEP, WORSE = (1.30, 0, 0, 0), (0, 0.10, 0, 0), (0, 0, -0.10, 0), (0, 0, 0, -0.06)

@@ -21,9 +21,9 @@ from benchmarks.reliability import (
     full_disk,
 )
 from weights_pipeline.store.duckdb_store import DuckDBStore
-from weights_pipeline.store.errors import DamagedError
 from weights_pipeline.store.integrity import altered_partitions
-from weights_pipeline.store.tables import Column, Type
+from weights_pipeline.tables.definition import Column, Type
+from weights_pipeline.tables.errors import DamagedError
 from weights_pipeline_tests.s3_servers import BUCKET, moto
 from weights_pipeline_tests.test_contract import small_table
 from weights_pipeline_tests.test_store_conformance import LOG, MONTHS, month_rows

@@ -13,19 +13,19 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from weights_pipeline.assets.report import report_asset
-from weights_pipeline.books import load_books
-from weights_pipeline.checklist import book_checks, ledger_checks
+from weights_pipeline.books.load import load_books
+from weights_pipeline.checks.checklist import book_checks, ledger_checks
 from weights_pipeline.cli import main
-from weights_pipeline.core.book_comparison import FEE, Contender, compare
-from weights_pipeline.core.overlay import performance
-from weights_pipeline.core.sharpe_inference import probabilistic_sharpe, sharpe_estimate
+from weights_pipeline.core.allocator.overlay import performance
+from weights_pipeline.core.study.book_comparison import FEE, Contender, compare
+from weights_pipeline.core.study.sharpe_inference import probabilistic_sharpe, sharpe_estimate
 from weights_pipeline.ledger import load_sources
+from weights_pipeline.orchestration.assets.report import report_asset
 from weights_pipeline.report.gather import Outcome, gather
 from weights_pipeline.report.render import render
-from weights_pipeline.store import catalog
 from weights_pipeline.store.duckdb_store import DuckDBStore
 from weights_pipeline.store.queries import NothingInForceError
+from weights_pipeline.tables import catalog
 from weights_pipeline_tests.conftest import BOOK, LEDGER
 from weights_pipeline_tests.test_architecture import loaded_by
 

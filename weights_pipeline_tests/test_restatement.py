@@ -9,8 +9,8 @@ import pytest
 from weights_pipeline.cli import app
 from weights_pipeline.cli.commands import restate as command
 from weights_pipeline.ledger import load_ledger_source
-from weights_pipeline.restatement import restate
-from weights_pipeline.store import catalog
+from weights_pipeline.operations.restatement import restate
+from weights_pipeline.tables import catalog
 from weights_pipeline_tests.conftest import BOOK, LEDGER, edit_rows, edit_yaml
 from weights_pipeline_tests.test_cli import Result
 

@@ -12,16 +12,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import Field, TypeAdapter, ValidationError
 
-from weights_pipeline.core.capital import (
+from weights_pipeline.core.returns.capital import (
     AverageLotValue,
     AveragePositionValue,
     CapitalBase,
     CapitalEntry,
     CapitalPolicy,
 )
-from weights_pipeline.core.lot_arrays import LotArrays
-from weights_pipeline.core.marking import mark_to_market
-from weights_pipeline.core.returns import daily_return_arrays, daily_returns, wide
+from weights_pipeline.core.returns.daily import daily_return_arrays, daily_returns, wide
+from weights_pipeline.core.returns.lot_arrays import LotArrays
+from weights_pipeline.core.returns.marking import mark_to_market
 
 SESSIONS = pd.bdate_range("2020-01-01", periods=90)
 WINDOW = 15

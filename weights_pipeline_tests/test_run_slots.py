@@ -10,9 +10,9 @@ from types import SimpleNamespace
 import dagster as dg
 import pytest
 
-from weights_pipeline.checks import STORE_POOL
 from weights_pipeline.doctor.orchestration import turns
-from weights_pipeline.run_slots import alive, free_dead_runs, holder
+from weights_pipeline.orchestration.asset_checks import STORE_POOL
+from weights_pipeline.orchestration.run_slots import alive, free_dead_runs, holder
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -45,7 +45,7 @@ def instance(tmp_path):
 DYING = """
 import os, signal, sys
 from pathlib import Path
-from weights_pipeline.run_slots import alive
+from weights_pipeline.orchestration.run_slots import alive
 with alive(Path(sys.argv[1]), sys.argv[2]):
     os.kill(os.getpid(), signal.SIGKILL)
 """

@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from weights_pipeline.definitions import build_definitions
-from weights_pipeline.runs import RangeError
-from weights_pipeline.store import catalog
+from weights_pipeline.orchestration.definitions import build_definitions
+from weights_pipeline.orchestration.runs import RangeError
+from weights_pipeline.tables import catalog
 from weights_pipeline_tests.conftest import BOOK, BOOK_TABLES, LEDGER, cut_ledger, edit_rows, edit_yaml
 
 
@@ -23,7 +23,7 @@ def test_every_partition_of_every_table_is_there(finished):
 
 
 def test_stored_hash_is_that_of_the_stored_rows(finished):
-    from weights_pipeline.store.contract import content_hashes, prepare
+    from weights_pipeline.tables.contract import content_hashes, prepare
     from weights_pipeline_tests.test_contract import month
 
     for schema, table in BOOK_TABLES:
@@ -199,7 +199,7 @@ def test_ranges_that_are_not_months_of_the_book(small_data, desk, first, last, m
 def test_a_gate_stops_weights_that_break_a_cap_before_they_are_written(finished, small_data, desk, monkeypatch):
     other = desk(small_data, like=finished)
     before = other.hashes()
-    from weights_pipeline.assets import weights as module
+    from weights_pipeline.orchestration.assets import weights as module
 
     real = module.realized_table
 
@@ -226,7 +226,7 @@ def test_open_month_grows_and_does_not_count_until_it_has_ended(finished, own_da
 
     def run(job, first, last, now):
         moment = dt.datetime.fromisoformat(now).replace(tzinfo=dt.UTC)
-        for module in ("weights_pipeline.store.io_manager", "weights_pipeline.assets.ledger"):
+        for module in ("weights_pipeline.orchestration.io_manager", "weights_pipeline.orchestration.assets.ledger"):
             monkeypatch.setattr(f"{module}.run_instant", lambda *_: moment)
         tags = {"dagster/asset_partition_range_start": first, "dagster/asset_partition_range_end": last}
         return definitions.resolve_job_def(job).execute_in_process(instance=instance, tags=tags, raise_on_error=False)
@@ -254,7 +254,7 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 import dagster as dg
-from weights_pipeline.runs import materialise
+from weights_pipeline.orchestration.runs import materialise
 from weights_pipeline.settings import Settings
 from weights_pipeline.store import duckdb_store
 

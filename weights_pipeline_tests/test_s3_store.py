@@ -13,12 +13,12 @@ import pytest
 
 from weights_pipeline.settings import Settings, SettingsError
 from weights_pipeline.store import open_store
-from weights_pipeline.store.contract import Window
 from weights_pipeline.store.duckdb_store import DuckDBStore
-from weights_pipeline.store.errors import DamagedError, StoreError, StoreLockedError
 from weights_pipeline.store.queries import partition_of, sql, weights_in_force
 from weights_pipeline.store.s3_objects import S3Objects
 from weights_pipeline.store.s3_store import S3Store
+from weights_pipeline.tables.contract import Window
+from weights_pipeline.tables.errors import DamagedError, StoreError, StoreLockedError
 from weights_pipeline_tests.conftest import BOOK, BOOK_TABLES, DATA, LEDGER, LEDGER_TABLES, Desk
 from weights_pipeline_tests.s3_servers import BUCKET, HAS_S3RVER, at_random, moto, s3rver
 from weights_pipeline_tests.test_contract import WINDOWS, frame, month, small_table

@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
-from weights_pipeline.core.overlay import AuditGates
-from weights_pipeline.core.regime import REGIMES, RegimeThresholds
-from weights_pipeline.core.scalar import (
+from weights_pipeline.core.allocator.overlay import AuditGates
+from weights_pipeline.core.allocator.regime import REGIMES, RegimeThresholds
+from weights_pipeline.core.allocator.scalar import (
     PROFILES,
     AllocatorParameters,
     Profile,

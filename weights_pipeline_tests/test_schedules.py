@@ -6,7 +6,7 @@ from zoneinfo import ZoneInfo
 import dagster as dg
 import pytest
 
-from weights_pipeline.definitions import build_definitions
+from weights_pipeline.orchestration.definitions import build_definitions
 from weights_pipeline.settings import Settings
 from weights_pipeline_tests.conftest import edit_yaml
 

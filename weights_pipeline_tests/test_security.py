@@ -27,34 +27,28 @@ from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from pydantic import ValidationError
 
-from weights_pipeline import books
-from weights_pipeline.assets.common import table_figures
-from weights_pipeline.books import (
-    Book,
-    BookError,
-    inside,
-    load_book,
-    load_books,
-    load_starter_metrics,
-    read_json,
-    read_yaml,
-)
-from weights_pipeline.checks import as_result
+from weights_pipeline.books import book as books
+from weights_pipeline.books.book import Book
+from weights_pipeline.books.comparisons import Comparison, load_comparisons
+from weights_pipeline.books.load import load_book, load_books, load_starter_metrics
+from weights_pipeline.books.reading import BookError, inside, read_json, read_yaml
 from weights_pipeline.cli import render
 from weights_pipeline.cli.common import visible
-from weights_pipeline.comparisons import Comparison, load_comparisons
 from weights_pipeline.core.verify import Finding
 from weights_pipeline.ledger import LedgerError, LedgerSource, load_ledger_source, read_ledger
 from weights_pipeline.ledger.files import list_files, read_part
 from weights_pipeline.live.document import UnreachableError, require_name
 from weights_pipeline.live.places import sink, source
+from weights_pipeline.orchestration.asset_checks import as_result
+from weights_pipeline.orchestration.assets.common import table_figures
 from weights_pipeline.settings import Settings, SettingsError, without_secrets
-from weights_pipeline.store import catalog, s3_objects
-from weights_pipeline.store.contract import Window, prepare, to_frame
+from weights_pipeline.store import s3_objects
 from weights_pipeline.store.duckdb_store import DuckDBStore
-from weights_pipeline.store.errors import StoreError
 from weights_pipeline.store.s3_objects import S3Objects
 from weights_pipeline.store.s3_store import S3Store
+from weights_pipeline.tables import catalog
+from weights_pipeline.tables.contract import Window, prepare, to_frame
+from weights_pipeline.tables.errors import StoreError
 from weights_pipeline_tests.conftest import BOOK, DATA
 from weights_pipeline_tests.test_cli import Result
 

@@ -11,12 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from weights_pipeline.core.sessions import (
-    assign_session,
-    day_start,
-    next_session,
-    to_utc,
-)
+from weights_pipeline.core.returns.sessions import assign_session, day_start, next_session, to_utc
 
 # 2021-12-31 is a Friday; New Year's Day falls on a Saturday; 2022-01-17 is a holiday.
 SESSIONS = pd.DatetimeIndex(

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from weights_pipeline.books import load_books
-from weights_pipeline.comparisons import Comparison, compared_policies
-from weights_pipeline.definitions import build_definitions
+from weights_pipeline.books.comparisons import Comparison, compared_policies
+from weights_pipeline.books.load import load_books
+from weights_pipeline.orchestration.definitions import build_definitions
 from weights_pipeline.settings import POSTGRES, STAGES, Settings, SettingsError
 from weights_pipeline_tests.conftest import BOOK, DATA
 from weights_pipeline_tests.test_cli import Result

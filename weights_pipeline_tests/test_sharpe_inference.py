@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from weights_pipeline.core.bootstrap import (
+from weights_pipeline.core.study.bootstrap import (
     block_length,
     cagr,
     drawn,
@@ -16,7 +16,7 @@ from weights_pipeline.core.bootstrap import (
     sharpe,
     stationary_draws,
 )
-from weights_pipeline.core.sharpe_inference import (
+from weights_pipeline.core.study.sharpe_inference import (
     SharpeEstimate,
     deflated_sharpe,
     expected_maximum_sharpe,

@@ -10,18 +10,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from weights_pipeline.core import chain
+from weights_pipeline.core.allocator.overlay import StaleScalarError, performance
+from weights_pipeline.core.allocator.regime import RegimeThresholds
+from weights_pipeline.core.allocator.scalar import AllocatorParameters
 from weights_pipeline.core.ensembles import ensemble_targets, weight_sets
-from weights_pipeline.core.history import ReturnHistory
-from weights_pipeline.core.market_regime import MARKET_REGIMES
-from weights_pipeline.core.measures import MetricParameters
-from weights_pipeline.core.methods import METHODS
-from weights_pipeline.core.methods.base import Limits
-from weights_pipeline.core.overlay import StaleScalarError, performance
+from weights_pipeline.core.metrics.measures import MetricParameters
+from weights_pipeline.core.metrics.starter import StarterMetrics
 from weights_pipeline.core.policy import Policy
-from weights_pipeline.core.regime import RegimeThresholds
-from weights_pipeline.core.scalar import AllocatorParameters
-from weights_pipeline.core.simulate import Simulation, grid, simulate
-from weights_pipeline.core.starter import StarterMetrics
+from weights_pipeline.core.returns.history import ReturnHistory
+from weights_pipeline.core.study.simulate import Simulation, grid, simulate
+from weights_pipeline.core.targets.market_regime import MARKET_REGIMES
+from weights_pipeline.core.targets.methods import METHODS
+from weights_pipeline.core.targets.methods.base import Limits
 
 METHOD = {method.__dataclass_fields__["kind"].default: method for method in METHODS}
 NAMES = ("alpha", "beta", "delta", "gamma", "kappa", "omega")

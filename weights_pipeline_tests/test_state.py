@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from weights_pipeline.core import state as module
-from weights_pipeline.core.state import (
+from weights_pipeline.core.allocator import state as module
+from weights_pipeline.core.allocator.state import (
     OPTIONAL,
     REQUIRED,
     AllocatorState,

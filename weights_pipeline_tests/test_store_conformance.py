@@ -9,11 +9,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from weights_pipeline.store.contract import content_hashes, prepare, to_frame
 from weights_pipeline.store.duckdb_store import DuckDBStore
-from weights_pipeline.store.errors import ContractError, DamagedError, GateError, QueryError, SchemaMigrationError
 from weights_pipeline.store.queries import sql
-from weights_pipeline.store.tables import Column, Table, Type
+from weights_pipeline.tables.contract import content_hashes, prepare, to_frame
+from weights_pipeline.tables.definition import Column, Table, Type
+from weights_pipeline.tables.errors import ContractError, DamagedError, GateError, QueryError, SchemaMigrationError
 from weights_pipeline_tests.s3_servers import HAS_S3RVER, moto, s3rver
 from weights_pipeline_tests.test_contract import WINDOWS, frame, month, small_table
 

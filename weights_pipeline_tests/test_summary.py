@@ -8,17 +8,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from weights_pipeline.core.allocator.regime import REGIMES, RegimeThresholds
+from weights_pipeline.core.allocator.scalar import PROFILES, AllocatorParameters, allocate, parameter_hash
+from weights_pipeline.core.allocator.state import REQUIRED, WARM_UP
+from weights_pipeline.core.allocator.summary import VERSION, documents, regime_document, scalar_document, state_document
 from weights_pipeline.core.chain import regime_table, scalar_table, state_of
-from weights_pipeline.core.regime import REGIMES, RegimeThresholds
-from weights_pipeline.core.scalar import PROFILES, AllocatorParameters, allocate, parameter_hash
-from weights_pipeline.core.state import REQUIRED, WARM_UP
-from weights_pipeline.core.summary import (
-    VERSION,
-    documents,
-    regime_document,
-    scalar_document,
-    state_document,
-)
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 OVERLAY = AllocatorParameters()

@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from weights_pipeline.core.allocator.overlay import applied_scalar, performance, scaled_returns
+from weights_pipeline.core.allocator.regime import REGIMES, RegimeThresholds
+from weights_pipeline.core.allocator.scalar import PROFILES, AllocatorParameters, Profile
+from weights_pipeline.core.allocator.tune import DEFAULT_GRID, SCORES, Choice, TuneResult, choices, walk_forward
 from weights_pipeline.core.chain import regime_table, scalar_table, state_of
-from weights_pipeline.core.overlay import applied_scalar, performance, scaled_returns
-from weights_pipeline.core.regime import REGIMES, RegimeThresholds
-from weights_pipeline.core.scalar import PROFILES, AllocatorParameters, Profile
-from weights_pipeline.core.tune import DEFAULT_GRID, SCORES, Choice, TuneResult, choices, walk_forward
 
 BASE = AllocatorParameters()
 GRID = {"vol_accel_enter": [1.2, 1.3], "profile": ["low", "high"]}

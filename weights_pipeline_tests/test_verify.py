@@ -6,14 +6,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from weights_pipeline.books import load_books
-from weights_pipeline.checklist import book_checks, ledger_checks
-from weights_pipeline.checks import as_result
+from weights_pipeline.books.load import load_books
+from weights_pipeline.checks.checklist import book_checks, ledger_checks
 from weights_pipeline.core import verify
-from weights_pipeline.core.adjust import carried, step
-from weights_pipeline.core.methods.base import Limits
+from weights_pipeline.core.realized.adjust import carried, step
+from weights_pipeline.core.targets.methods.base import Limits
 from weights_pipeline.ledger import load_ledger_source
-from weights_pipeline.store import catalog
+from weights_pipeline.orchestration.asset_checks import as_result
+from weights_pipeline.tables import catalog
 from weights_pipeline_tests.conftest import BOOK, DATA
 
 

@@ -10,14 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from weights_pipeline.core import chain
-from weights_pipeline.core.methods.base import CrossSection, Limits, target_weights, targets_frame
-from weights_pipeline.core.methods.composite import Composite
-from weights_pipeline.core.methods.equal import Equal
-from weights_pipeline.core.methods.minmax_tilt import MinmaxTilt, SharpeTilt
-from weights_pipeline.core.methods.power_tilt import CalmarTilt
-from weights_pipeline.core.methods.softmax_sharpe import SoftmaxSharpe
+from weights_pipeline.core.allocator.scalar import AllocatorParameters
 from weights_pipeline.core.policy import Policy
-from weights_pipeline.core.scalar import AllocatorParameters
+from weights_pipeline.core.targets.methods.base import CrossSection, Limits, target_weights, targets_frame
+from weights_pipeline.core.targets.methods.composite import Composite
+from weights_pipeline.core.targets.methods.equal import Equal
+from weights_pipeline.core.targets.methods.minmax_tilt import MinmaxTilt, SharpeTilt
+from weights_pipeline.core.targets.methods.power_tilt import CalmarTilt
+from weights_pipeline.core.targets.methods.softmax_sharpe import SoftmaxSharpe
 from weights_pipeline.core.waterfall import ReplayError, Step, waterfall, waterfalls
 from weights_pipeline_tests.method_cases import (
     EVERY,

@@ -10,13 +10,13 @@ import pandas as pd
 import pytest
 import yaml
 
-from weights_pipeline.books import load_book, load_books
-from weights_pipeline.definitions import build_definitions
+from weights_pipeline.books.load import load_book, load_books
 from weights_pipeline.ledger import LedgerError, calendar_sessions, load_ledger_source, session_closes
-from weights_pipeline.partitions import book_partitions
-from weights_pipeline.runs import RangeError
+from weights_pipeline.orchestration.definitions import build_definitions
+from weights_pipeline.orchestration.partitions import book_partitions
+from weights_pipeline.orchestration.runs import RangeError
 from weights_pipeline.settings import Settings
-from weights_pipeline.store import catalog
+from weights_pipeline.tables import catalog
 from weights_pipeline_tests.conftest import DATA, LEDGER, WEEKLY_BOOKS, cut_ledger, edit_yaml
 
 SHARPE, ENSEMBLE = WEEKLY_BOOKS
@@ -87,7 +87,7 @@ def open_ended(data):
 
 def run_at(settings, instance, monkeypatch, job, first, last, now):
     moment = dt.datetime.fromisoformat(now).astimezone(dt.UTC)
-    for module in ("weights_pipeline.store.io_manager", "weights_pipeline.assets.ledger"):
+    for module in ("weights_pipeline.orchestration.io_manager", "weights_pipeline.orchestration.assets.ledger"):
         monkeypatch.setattr(f"{module}.run_instant", lambda *_: moment)
     tags = {"dagster/asset_partition_range_start": first, "dagster/asset_partition_range_end": last}
     definitions = build_definitions(settings)

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from weights_pipeline.core import windows
-from weights_pipeline.core.windows import (
+from weights_pipeline.core.metrics import windows
+from weights_pipeline.core.metrics.windows import (
     MOMENTS,
     SUM,
     WEALTH,

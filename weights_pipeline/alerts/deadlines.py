@@ -16,18 +16,18 @@ from zoneinfo import ZoneInfo
 import pandas as pd
 
 from weights_pipeline.alerts.message import Alert, Severity
-from weights_pipeline.books import Book
-from weights_pipeline.calendar_periods import ended_periods
+from weights_pipeline.books.book import Book
 from weights_pipeline.ledger import LedgerSource
+from weights_pipeline.ledger.periods import ended_periods
 from weights_pipeline.live import LiveWeights, MissingError
 from weights_pipeline.live.document import CorruptError
 from weights_pipeline.live.places import SOURCES
 from weights_pipeline.live.places import source as place
-from weights_pipeline.publication import LIVE_TIME, live_weights
 from weights_pipeline.settings import without_secrets
-from weights_pipeline.store import catalog
 from weights_pipeline.store.base import Store
-from weights_pipeline.store.history import NoVersionError
+from weights_pipeline.tables import catalog
+from weights_pipeline.versions.history import NoVersionError
+from weights_pipeline.versions.publication import LIVE_TIME, live_weights
 
 GRACE: Final = dt.timedelta(hours=1)
 """What a rebalance or a publication may take after it was due."""

@@ -29,7 +29,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from weights_pipeline.alerts.message import Alert, Message, Severity, message
-from weights_pipeline.store.files import replacing
+from weights_pipeline.files import replacing
 
 QUIET: Final = dt.timedelta(hours=1)
 """A digest goes out when so long nothing was added to it: the runs of a morning are less apart."""

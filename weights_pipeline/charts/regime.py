@@ -12,9 +12,9 @@ import numpy as np
 import pandas as pd
 
 from weights_pipeline.charts import parts, style
-from weights_pipeline.core.regime import REGIMES
-from weights_pipeline.core.scalar import WHOLE_BOOK
-from weights_pipeline.core.state import WARM_UP
+from weights_pipeline.core.allocator.regime import REGIMES
+from weights_pipeline.core.allocator.scalar import WHOLE_BOOK
+from weights_pipeline.core.allocator.state import WARM_UP
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -13,7 +13,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from weights_pipeline.charts import parts, style
-from weights_pipeline.core.methods.base import (
+from weights_pipeline.core.targets.methods.base import (
     AT_CAP,
     AT_FLOOR,
     CAP,

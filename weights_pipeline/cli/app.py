@@ -36,7 +36,7 @@ from weights_pipeline.cli.commands import (
     simulate,
     sql,
 )
-from weights_pipeline.store.errors import StoreError
+from weights_pipeline.tables.errors import StoreError
 
 COMMANDS = (
     show,

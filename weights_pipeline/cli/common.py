@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, NoReturn
 
 if TYPE_CHECKING:
-    from weights_pipeline.books import Book
+    from weights_pipeline.books.book import Book
     from weights_pipeline.settings import Settings
     from weights_pipeline.store.base import Store
 
@@ -71,7 +71,8 @@ def store(where: Settings) -> Store:
 
 def books(where: Settings) -> dict[str, Book]:
     """All books, by name; ends the command where one of them is not valid."""
-    from weights_pipeline.books import BookError, load_books
+    from weights_pipeline.books.load import load_books
+    from weights_pipeline.books.reading import BookError
 
     try:
         return load_books(where.data / "books", where.stage)

@@ -11,12 +11,12 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from weights_pipeline.cli.common import visible
-from weights_pipeline.core.speed import adjustment_speed
+from weights_pipeline.core.realized.speed import adjustment_speed
 
 if TYPE_CHECKING:
-    from weights_pipeline.checklist import Check
+    from weights_pipeline.checks.checklist import Check
     from weights_pipeline.core.verify import Finding
-    from weights_pipeline.runs import RunReport
+    from weights_pipeline.orchestration.runs import RunReport
     from weights_pipeline.store.queries import WeightSet
 
 _OFFENDERS_SHOWN = 5

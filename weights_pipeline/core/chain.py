@@ -13,31 +13,31 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from weights_pipeline.core.adjust import capped_step, carried
-from weights_pipeline.core.capital import CapitalPolicy
-from weights_pipeline.core.columns import texts
-from weights_pipeline.core.history import ReturnHistory
-from weights_pipeline.core.lookback import Lookback
-from weights_pipeline.core.marking import mark_to_market
-from weights_pipeline.core.measures import REASONS
-from weights_pipeline.core.methods.base import MISSING, Codes, CrossSection, target_weights, targets_frame
-from weights_pipeline.core.metrics import MetricGrid, metrics_grid
-from weights_pipeline.core.normalise import GROSS_TOLERANCE, Floats
-from weights_pipeline.core.overlay import applied_scalar, audit, scalars_in_force, sleeve_scalars
-from weights_pipeline.core.policy import Policy
-from weights_pipeline.core.regime import REGIMES, RegimeThresholds, classify
-from weights_pipeline.core.regime_walk import RegimeWalk
-from weights_pipeline.core.returns import daily_returns, wide
-from weights_pipeline.core.samples import samples
-from weights_pipeline.core.scalar import WHOLE_BOOK, AllocatorParameters, risk_scalar
-from weights_pipeline.core.sessions import sessions_after
-from weights_pipeline.core.state import (
+from weights_pipeline.core.allocator.overlay import applied_scalar, audit, scalars_in_force, sleeve_scalars
+from weights_pipeline.core.allocator.regime import REGIMES, RegimeThresholds, classify
+from weights_pipeline.core.allocator.regime_walk import RegimeWalk
+from weights_pipeline.core.allocator.scalar import WHOLE_BOOK, AllocatorParameters, risk_scalar
+from weights_pipeline.core.allocator.state import (
     WARM_UP,
     allocator_state,
     component_correlations,
     reference_portfolio,
     sleeve_contributions,
 )
+from weights_pipeline.core.metrics.lookback import Lookback
+from weights_pipeline.core.metrics.measures import REASONS
+from weights_pipeline.core.metrics.table import MetricGrid, metrics_grid
+from weights_pipeline.core.policy import Policy
+from weights_pipeline.core.realized.adjust import capped_step, carried
+from weights_pipeline.core.returns.capital import CapitalPolicy
+from weights_pipeline.core.returns.columns import texts
+from weights_pipeline.core.returns.daily import daily_returns, wide
+from weights_pipeline.core.returns.history import ReturnHistory
+from weights_pipeline.core.returns.marking import mark_to_market
+from weights_pipeline.core.returns.sessions import sessions_after
+from weights_pipeline.core.targets.methods.base import MISSING, Codes, CrossSection, target_weights, targets_frame
+from weights_pipeline.core.targets.normalise import GROSS_TOLERANCE, Floats
+from weights_pipeline.core.targets.samples import samples
 
 
 def last_sessions(sessions: pd.DatetimeIndex, windows: pd.IntervalIndex) -> pd.DatetimeIndex:
@@ -612,7 +612,7 @@ def audit_table(
     Returns
     -------
     DataFrame
-        Date by date: ``as_of`` and the columns of :func:`~weights_pipeline.core.overlay.audit`.
+        Date by date: ``as_of`` and the columns of :func:`~weights_pipeline.core.allocator.overlay.audit`.
     """
     overlay = policy.overlay or AllocatorParameters()
     daily = wide(returns)

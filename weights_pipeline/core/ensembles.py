@@ -14,13 +14,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from weights_pipeline.core.columns import texts
-from weights_pipeline.core.history import ReturnHistory
-from weights_pipeline.core.market_regime import MARKET_REGIMES
-from weights_pipeline.core.methods.base import CrossSection, target_weights, targets_frame
-from weights_pipeline.core.methods.equal import Equal
-from weights_pipeline.core.metrics import MetricGrid, metrics_grid
+from weights_pipeline.core.metrics.table import MetricGrid, metrics_grid
 from weights_pipeline.core.policy import Policy
+from weights_pipeline.core.returns.columns import texts
+from weights_pipeline.core.returns.history import ReturnHistory
+from weights_pipeline.core.targets.market_regime import MARKET_REGIMES
+from weights_pipeline.core.targets.methods.base import CrossSection, target_weights, targets_frame
+from weights_pipeline.core.targets.methods.equal import Equal
 
 ALL = "all"
 WEIGHT_SETS = (ALL, *MARKET_REGIMES)

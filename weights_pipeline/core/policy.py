@@ -13,13 +13,13 @@ from functools import cached_property
 
 import numpy as np
 
-from weights_pipeline.core.lookback import Lookback
-from weights_pipeline.core.measures import METRICS, MetricParameters
-from weights_pipeline.core.methods.base import Limits, Method, require_budget
-from weights_pipeline.core.normalise import GROSS_TOLERANCE, Floats
-from weights_pipeline.core.regime import REGIMES
-from weights_pipeline.core.scalar import AllocatorParameters
-from weights_pipeline.core.starter import StarterMetrics
+from weights_pipeline.core.allocator.regime import REGIMES
+from weights_pipeline.core.allocator.scalar import AllocatorParameters
+from weights_pipeline.core.metrics.lookback import Lookback
+from weights_pipeline.core.metrics.measures import METRICS, MetricParameters
+from weights_pipeline.core.metrics.starter import StarterMetrics
+from weights_pipeline.core.targets.methods.base import Limits, Method, require_budget
+from weights_pipeline.core.targets.normalise import GROSS_TOLERANCE, Floats
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,12 +13,12 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
-from weights_pipeline.core.adjust import carried, step
-from weights_pipeline.core.overlay import AuditGates, audit_misses
-from weights_pipeline.core.regime import REGIMES, RegimeThresholds, regime_levels, regime_summary
-from weights_pipeline.core.returns import wide
-from weights_pipeline.core.scalar import WHOLE_BOOK, AllocatorParameters, Profile, risk_scalar
-from weights_pipeline.core.state import OPTIONAL, reference_portfolio
+from weights_pipeline.core.allocator.overlay import AuditGates, audit_misses
+from weights_pipeline.core.allocator.regime import REGIMES, RegimeThresholds, regime_levels, regime_summary
+from weights_pipeline.core.allocator.scalar import WHOLE_BOOK, AllocatorParameters, Profile, risk_scalar
+from weights_pipeline.core.allocator.state import OPTIONAL, reference_portfolio
+from weights_pipeline.core.realized.adjust import carried, step
+from weights_pipeline.core.returns.daily import wide
 
 SUM_TOLERANCE = 1e-9
 """Largest difference between the sum of weights and gross that rounding can explain."""

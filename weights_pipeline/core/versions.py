@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from weights_pipeline.core.metrics import MANUAL
+from weights_pipeline.core.metrics.table import MANUAL
 from weights_pipeline.core.verify import Finding
 
 OPENING = "init"

@@ -24,7 +24,7 @@ from weights_pipeline.doctor.orchestration import (
 from weights_pipeline.doctor.patient import PATIENCE, Answer, Diagnosis, Patient
 from weights_pipeline.doctor.stored import live, lock, schema, store
 from weights_pipeline.settings import without_secrets
-from weights_pipeline.store.errors import StoreLockedError
+from weights_pipeline.tables.errors import StoreLockedError
 
 __all__ = ["EXAMINATIONS", "Diagnosis", "Patient", "examine"]
 

@@ -103,7 +103,7 @@ def daemon(patient: Patient) -> Answer:
 
 def turns(patient: Patient) -> Answer:
     """No run that is over keeps others from writing to the store."""
-    from weights_pipeline.run_slots import dead_runs, holder
+    from weights_pipeline.orchestration.run_slots import dead_runs, holder
 
     if patient.instance is None:
         return "ok", "no run has taken a turn yet", ""

@@ -18,7 +18,7 @@ from weights_pipeline.settings import Settings
 if TYPE_CHECKING:
     import dagster as dg
 
-    from weights_pipeline.books import Book
+    from weights_pipeline.books.book import Book
     from weights_pipeline.ledger import LedgerSource
     from weights_pipeline.store.s3_objects import S3Objects
 
@@ -87,7 +87,7 @@ class Patient:
     @cached_property
     def books(self) -> dict[str, Book]:
         """Books by name."""
-        from weights_pipeline.books import load_books
+        from weights_pipeline.books.load import load_books
 
         return load_books(self.settings.data / "books", self.settings.stage)
 
@@ -101,7 +101,7 @@ class Patient:
     @cached_property
     def definitions(self) -> dg.RepositoryDefinition:
         """The code location, loaded as Dagster loads it."""
-        from weights_pipeline.definitions import build_definitions
+        from weights_pipeline.orchestration.definitions import build_definitions
 
         return build_definitions(self.settings).get_repository_def()
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from weights_pipeline.doctor.patient import PATIENCE, Answer, Patient, amount
 from weights_pipeline.settings import Settings
-from weights_pipeline.store.errors import SchemaMigrationError
+from weights_pipeline.tables.errors import SchemaMigrationError
 
 _HEADERS = 3 * 4096
 """Bytes of a DuckDB file before its first block."""
@@ -78,8 +78,8 @@ Stored = Mapping[tuple[str, str], Mapping[str, tuple[str, bool]]]
 
 def schema(patient: Patient) -> Answer:
     """Stored tables are those that this version of the code defines, or can be brought to them by itself."""
-    from weights_pipeline.store.catalog import TABLES
-    from weights_pipeline.store.contract import added_columns
+    from weights_pipeline.tables.catalog import TABLES
+    from weights_pipeline.tables.contract import added_columns
 
     tables = _columns_in_bucket(patient) if patient.settings.store else _columns_in_file(patient.settings)
     if tables is None:

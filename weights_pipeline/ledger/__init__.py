@@ -16,13 +16,7 @@ from weights_pipeline.ledger.calendars import (
 from weights_pipeline.ledger.errors import LedgerError
 from weights_pipeline.ledger.intake import Intake, read_benchmark, read_capital, read_ledger, read_prices
 from weights_pipeline.ledger.returns_file import read_benchmark_file, read_returns_file
-from weights_pipeline.ledger.source import (
-    Benchmark,
-    CapitalFile,
-    LedgerSource,
-    load_ledger_source,
-    load_sources,
-)
+from weights_pipeline.ledger.source import Benchmark, CapitalFile, LedgerSource, load_ledger_source, load_sources
 
 __all__ = [
     "Benchmark",

@@ -22,9 +22,7 @@ import pyarrow.fs
 import pyarrow.parquet
 from numpy.typing import NDArray
 
-from weights_pipeline.core.lots import (
-    Column,
-)
+from weights_pipeline.core.returns.lots import Column
 from weights_pipeline.ledger.errors import LedgerError
 
 Indices = NDArray[np.intp]

@@ -14,12 +14,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from weights_pipeline.core.capital import (
-    CapitalBase,
-    CapitalEntry,
-    CapitalPolicy,
-)
-from weights_pipeline.core.lots import (
+from weights_pipeline.core.returns.capital import CapitalBase, CapitalEntry, CapitalPolicy
+from weights_pipeline.core.returns.lots import (
     LOT_COLUMNS,
     Column,
     Fault,
@@ -32,7 +28,7 @@ from weights_pipeline.core.lots import (
     parse_cells,
     return_faults,
 )
-from weights_pipeline.core.sessions import assign_session
+from weights_pipeline.core.returns.sessions import assign_session
 from weights_pipeline.ledger.calendars import calendar_sessions, exchange_timezone, recorded_bounds
 from weights_pipeline.ledger.errors import LedgerError
 from weights_pipeline.ledger.files import read_part, require_columns

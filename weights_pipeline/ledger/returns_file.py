@@ -13,8 +13,15 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from weights_pipeline.core.history import ReturnHistory
-from weights_pipeline.core.lots import RETURN_COLUMNS, Column, Fault, duplicate_faults, parse_cells, return_faults
+from weights_pipeline.core.returns.history import ReturnHistory
+from weights_pipeline.core.returns.lots import (
+    RETURN_COLUMNS,
+    Column,
+    Fault,
+    duplicate_faults,
+    parse_cells,
+    return_faults,
+)
 from weights_pipeline.ledger.calendars import calendar_sessions, recorded_bounds
 from weights_pipeline.ledger.errors import LedgerError
 from weights_pipeline.ledger.files import Part, read_part, require_columns

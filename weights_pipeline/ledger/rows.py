@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from weights_pipeline.core.lots import (
+from weights_pipeline.core.returns.lots import (
     FILL_COLUMNS,
     LOT_COLUMNS,
     RETURN_COLUMNS,

@@ -20,11 +20,9 @@ from pydantic import (
     model_validator,
 )
 
-from weights_pipeline.books import Book, BookError, Name, TimeZone, read_yaml, validated
-from weights_pipeline.core.capital import (
-    AverageLotValue,
-    AveragePositionValue,
-)
+from weights_pipeline.books.book import Book, Name, TimeZone
+from weights_pipeline.books.reading import BookError, read_yaml, validated
+from weights_pipeline.core.returns.capital import AverageLotValue, AveragePositionValue
 from weights_pipeline.ledger.calendars import require_calendar
 from weights_pipeline.ledger.errors import LedgerError
 

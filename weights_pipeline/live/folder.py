@@ -10,8 +10,8 @@ from collections.abc import Hashable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from weights_pipeline.files import replacing
 from weights_pipeline.live.document import LiveWeights, MissingError, UnreachableError, published, require_name
-from weights_pipeline.store.files import replacing
 
 
 class Folder:

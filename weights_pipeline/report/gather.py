@@ -17,21 +17,21 @@ from typing import Any
 import pandas as pd
 from pandas.api.typing import NaTType
 
-from weights_pipeline.books import Book
-from weights_pipeline.checklist import Check, book_checks, ledger_checks
-from weights_pipeline.core.book_comparison import BookComparison, Contender, compare
-from weights_pipeline.core.returns import wide
-from weights_pipeline.core.scalar import WHOLE_BOOK
+from weights_pipeline.books.book import Book
+from weights_pipeline.checks.checklist import Check, book_checks, ledger_checks
+from weights_pipeline.core.allocator.scalar import WHOLE_BOOK
+from weights_pipeline.core.returns.daily import wide
+from weights_pipeline.core.study.book_comparison import BookComparison, Contender, compare
 from weights_pipeline.core.verify import Finding
 from weights_pipeline.core.versions import OPENING, changed_keys, diff, intact, newest_versions
 from weights_pipeline.core.waterfall import Step, waterfalls
 from weights_pipeline.ledger import LedgerSource
 from weights_pipeline.report.seen import SeenStore
 from weights_pipeline.settings import Settings
-from weights_pipeline.store import catalog
 from weights_pipeline.store.base import Store
 from weights_pipeline.store.queries import NothingInForceError
-from weights_pipeline.version_inputs import code_version
+from weights_pipeline.tables import catalog
+from weights_pipeline.versions.inputs import code_version
 
 BIGGEST = 3
 """Moves that a summary names."""

@@ -17,8 +17,8 @@ import pandas as pd
 from markupsafe import Markup, escape
 
 from weights_pipeline.charts import report as charts
-from weights_pipeline.core.book_comparison import DRAWS, FEE, LEVEL, SEED, BookComparison
-from weights_pipeline.core.overlay import STRESS_WINDOWS
+from weights_pipeline.core.allocator.overlay import STRESS_WINDOWS
+from weights_pipeline.core.study.book_comparison import DRAWS, FEE, LEVEL, SEED, BookComparison
 from weights_pipeline.core.waterfall import Step
 from weights_pipeline.report.gather import BookReport, Outcome, Report, day, named_metric, points, rounded
 

@@ -12,12 +12,12 @@ from typing import cast
 
 import pandas as pd
 
-from weights_pipeline.checklist import Check
+from weights_pipeline.checks.checklist import Check
 from weights_pipeline.core.verify import Finding
-from weights_pipeline.store import catalog
 from weights_pipeline.store.base import Store
-from weights_pipeline.store.contract import PartitionRecord
-from weights_pipeline.store.tables import Table
+from weights_pipeline.tables import catalog
+from weights_pipeline.tables.contract import PartitionRecord
+from weights_pipeline.tables.definition import Table
 
 
 class SeenStore:

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     import pandas as pd
     from duckdb import DuckDBPyConnection
 
-    from weights_pipeline.store.contract import PartitionRecord, Window
-    from weights_pipeline.store.tables import Table
+    from weights_pipeline.tables.contract import PartitionRecord, Window
+    from weights_pipeline.tables.definition import Table
 
 
 class Store(Protocol):
@@ -56,11 +56,11 @@ class Store(Protocol):
 
         Raises
         ------
-        weights_pipeline.store.errors.ContractError
+        weights_pipeline.tables.errors.ContractError
             The frame does not meet the definition. Nothing was written.
-        weights_pipeline.store.errors.SchemaMigrationError
+        weights_pipeline.tables.errors.SchemaMigrationError
             The stored table cannot be brought to the definition by adding nullable columns. Nothing was written.
-        weights_pipeline.store.errors.StoreLockedError
+        weights_pipeline.tables.errors.StoreLockedError
             Others held the store for longer than the time-out. Nothing was written.
         """
         ...
@@ -91,7 +91,7 @@ class Store(Protocol):
 
         Raises
         ------
-        weights_pipeline.store.errors.ContractError, weights_pipeline.store.errors.SchemaMigrationError
+        weights_pipeline.tables.errors.ContractError, weights_pipeline.tables.errors.SchemaMigrationError
             See :meth:`write`. Nothing was written.
         """
         ...
@@ -112,7 +112,7 @@ class Store(Protocol):
 
         Raises
         ------
-        weights_pipeline.store.errors.ContractError
+        weights_pipeline.tables.errors.ContractError
             A column is asked for that the definition does not have.
         """
         ...
@@ -134,7 +134,7 @@ class Store(Protocol):
 
         Raises
         ------
-        weights_pipeline.store.errors.DamagedError
+        weights_pipeline.tables.errors.DamagedError
             A content is nowhere any more, or not what was written.
         """
         ...

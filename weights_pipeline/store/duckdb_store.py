@@ -23,15 +23,15 @@ from typing import TYPE_CHECKING, Any
 
 import duckdb
 
-from weights_pipeline.store.errors import DamagedError, StoreError
-from weights_pipeline.store.errors import StoreLockedError as StoreLockedError
-from weights_pipeline.store.tables import PARTITION_COLUMN, Column, Table, Type
+from weights_pipeline.tables.definition import PARTITION_COLUMN, Column, Table, Type
+from weights_pipeline.tables.errors import DamagedError, StoreError
+from weights_pipeline.tables.errors import StoreLockedError as StoreLockedError
 
 if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
 
-    from weights_pipeline.store.contract import PartitionRecord, Window
+    from weights_pipeline.tables.contract import PartitionRecord, Window
 
 MANIFEST = "store.partitions"
 MANIFEST_DDL = f"""
@@ -86,7 +86,7 @@ class DuckDBStore:
         The database file; created, with its folder, by the first write.
     lock_timeout
         Seconds to wait for other processes before giving up with
-        :class:`~weights_pipeline.store.errors.StoreLockedError`.
+        :class:`~weights_pipeline.tables.errors.StoreLockedError`.
     """
 
     path: Path
@@ -152,7 +152,7 @@ class DuckDBStore:
         The frame is validated, sorted and hashed before the file is opened, so the lock is held for the database's
         own work only.
         """
-        from weights_pipeline.store.contract import partition_records, prepare
+        from weights_pipeline.tables.contract import partition_records, prepare
 
         stored = prepare(frame, table, windows)
         keys = [w.key for w in windows] or [""]
@@ -171,7 +171,7 @@ class DuckDBStore:
         recorded_at: dt.datetime,
     ) -> PartitionRecord:
         """Read and write back in one transaction."""
-        from weights_pipeline.store.contract import no_rows, partition_records, prepare
+        from weights_pipeline.tables.contract import no_rows, partition_records, prepare
 
         with self.writing() as connection:
             # Inside a transaction a query may not fail.
@@ -191,7 +191,7 @@ class DuckDBStore:
         columns: Sequence[str] | None = None,
     ) -> pd.DataFrame:
         """Rows of the given partitions, in one query."""
-        from weights_pipeline.store.contract import no_rows, selection
+        from weights_pipeline.tables.contract import no_rows, selection
 
         selection(table, columns)
         if not self.path.exists():
@@ -208,7 +208,7 @@ class DuckDBStore:
 
     def read_known(self, schema: str, table: Table, contents: Mapping[str, str]) -> pd.DataFrame:
         """Rows from the table itself where they are still in it, otherwise from the archive beside it."""
-        from weights_pipeline.store.contract import is_content, no_rows, partition_slices, to_frame
+        from weights_pipeline.tables.contract import is_content, no_rows, partition_slices, to_frame
 
         if not contents or not self.path.exists():
             return no_rows(table)
@@ -225,7 +225,7 @@ class DuckDBStore:
 
     def partitions(self, schema: str, table_name: str) -> dict[str, PartitionRecord]:
         """Return the manifest of one table."""
-        from weights_pipeline.store.contract import PartitionRecord
+        from weights_pipeline.tables.contract import PartitionRecord
 
         if not self.path.exists():
             return {}
@@ -329,7 +329,7 @@ def _rows(
     stored: Collection[str] | None = None,
 ) -> pd.DataFrame:
     """Rows as :meth:`DuckDBStore.read` gives them; ``stored`` are the columns there are, all of them when None."""
-    from weights_pipeline.store.contract import to_frame
+    from weights_pipeline.tables.contract import to_frame
 
     names = list(columns) if columns is not None else table.column_names()
     # A nullable column added to the definition since the file was written reads as null.
@@ -409,7 +409,7 @@ def _known(connection: duckdb.DuckDBPyConnection, schema: str, table: Table, con
     """Rows of contents in stored form, as far as they are to be found."""
     import pyarrow as pa
 
-    from weights_pipeline.store.contract import arrow_schema
+    from weights_pipeline.tables.contract import arrow_schema
 
     held = _content_hashes(connection, schema, table, contents)
     current = [key for key, content in contents.items() if held.get(key) == content]
@@ -452,7 +452,7 @@ def _ensure_table(connection: duckdb.DuckDBPyConnection, schema: str, table: Tab
     if not found:
         create_table(connection, schema, table.name, defined_columns(table))
         return
-    from weights_pipeline.store.contract import added_columns
+    from weights_pipeline.tables.contract import added_columns
 
     for column in added_columns(f"{schema}.{table.name}", table, found):
         connection.execute(

@@ -8,10 +8,10 @@ from __future__ import annotations
 import pandas as pd
 import pyarrow as pa
 
-from weights_pipeline.store import catalog
 from weights_pipeline.store.base import Store
-from weights_pipeline.store.contract import arrow_schema, is_content, partition_slices
-from weights_pipeline.store.tables import PARTITION_COLUMN, Table
+from weights_pipeline.tables import catalog
+from weights_pipeline.tables.contract import arrow_schema, is_content, partition_slices
+from weights_pipeline.tables.definition import PARTITION_COLUMN, Table
 
 
 def altered_partitions(store: Store, schema: str, table: Table) -> list[str]:
@@ -29,7 +29,7 @@ def altered_partitions(store: Store, schema: str, table: Table) -> list[str]:
 
     Raises
     ------
-    weights_pipeline.store.errors.DamagedError
+    weights_pipeline.tables.errors.DamagedError
         The store noticed by itself, and gives out no rows.
     """
     form = arrow_schema(table)

@@ -14,9 +14,9 @@ from typing import Any
 
 import pyarrow as pa
 
-from weights_pipeline.store.contract import PartitionRecord, added_columns, arrow_type
 from weights_pipeline.store.duckdb_store import Columns, defined_columns
-from weights_pipeline.store.tables import Table, Type
+from weights_pipeline.tables.contract import PartitionRecord, added_columns, arrow_type
+from weights_pipeline.tables.definition import Table, Type
 
 FORMAT = 1
 _COMMITS_KEPT = 64
@@ -54,7 +54,7 @@ class Manifest:
         return {name: arrow_type(kind) for name, (kind, _) in self.columns.items()}
 
     def followed_by(self, where: str, table: Table, records: Sequence[PartitionRecord], commit: str) -> Manifest:
-        """State after partitions were replaced; see :func:`~weights_pipeline.store.contract.added_columns`."""
+        """State after partitions were replaced; see :func:`~weights_pipeline.tables.contract.added_columns`."""
         merged = {**self.records, **{record.key: record for record in records}}
         return Manifest(
             columns=self.columns_with(where, table),
@@ -67,7 +67,7 @@ class Manifest:
 
         Raises
         ------
-        weights_pipeline.store.errors.SchemaMigrationError
+        weights_pipeline.tables.errors.SchemaMigrationError
             They cannot be brought to the definition by adding nullable columns.
         """
         if not self.columns:

@@ -15,8 +15,8 @@ import duckdb
 
 from weights_pipeline.store.base import Store
 from weights_pipeline.store.duckdb_store import quoted
-from weights_pipeline.store.errors import QueryError
-from weights_pipeline.store.tables import PARTITION_COLUMN
+from weights_pipeline.tables.definition import PARTITION_COLUMN
+from weights_pipeline.tables.errors import QueryError
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -14,7 +14,7 @@ from functools import cached_property
 from typing import Any
 from urllib.parse import urlsplit
 
-from weights_pipeline.store.errors import StoreError
+from weights_pipeline.tables.errors import StoreError
 
 ATTEMPTS = 8
 CONNECTIONS = 16

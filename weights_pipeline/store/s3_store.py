@@ -37,7 +37,10 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from weights_pipeline.store.contract import (
+from weights_pipeline.store.duckdb_store import MANIFEST, MANIFEST_DDL, NOTHING_YET, create_table, quoted
+from weights_pipeline.store.manifest import FORMAT, Manifest, schema_version, sealed, unsealed
+from weights_pipeline.store.s3_objects import S3Objects
+from weights_pipeline.tables.contract import (
     PartitionRecord,
     Window,
     arrow_schema,
@@ -48,11 +51,8 @@ from weights_pipeline.store.contract import (
     selection,
     to_frame,
 )
-from weights_pipeline.store.duckdb_store import MANIFEST, MANIFEST_DDL, NOTHING_YET, create_table, quoted
-from weights_pipeline.store.errors import DamagedError, StoreError, StoreLockedError
-from weights_pipeline.store.manifest import FORMAT, Manifest, schema_version, sealed, unsealed
-from weights_pipeline.store.s3_objects import S3Objects
-from weights_pipeline.store.tables import Table
+from weights_pipeline.tables.definition import Table
+from weights_pipeline.tables.errors import DamagedError, StoreError, StoreLockedError
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection

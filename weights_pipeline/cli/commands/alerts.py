@@ -53,9 +53,9 @@ def _test(options: argparse.Namespace) -> int:
     import uuid
 
     from weights_pipeline.alerts import Alert, Severity
+    from weights_pipeline.alerts.delivery import VARIABLE, receivers, try_out
     from weights_pipeline.alerts.message import message
     from weights_pipeline.cli import render
-    from weights_pipeline.notify import VARIABLE, receivers, try_out
 
     settings = common.settings()
     alert = Alert(

@@ -20,8 +20,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from decimal import Decimal
 
-    from weights_pipeline.books import Book, Proposal
-    from weights_pipeline.core.methods.fixed import Decision, Fixed
+    from weights_pipeline.books.allocations import Proposal
+    from weights_pipeline.books.book import Book
+    from weights_pipeline.core.targets.methods.fixed import Decision, Fixed
     from weights_pipeline.settings import Settings
 
 _LABEL = re.compile(r"(?P<date>\d{4}-\d\d-\d\d)(?:_(?P<number>\d+))?")
@@ -71,8 +72,8 @@ def add(commands: common.Commands) -> None:
 def _show(options: argparse.Namespace) -> int:
     """Show the decision in force, now or on a day: its weights and what is behind them."""
     from weights_pipeline.cli import render
-    from weights_pipeline.core.methods.base import CrossSection, target_weights
-    from weights_pipeline.core.methods.fixed import Fixed
+    from weights_pipeline.core.targets.methods.base import CrossSection, target_weights
+    from weights_pipeline.core.targets.methods.fixed import Fixed
 
     settings = common.settings()
     book, method = _fixed(common.books(settings), options.book)
@@ -117,7 +118,8 @@ def _show(options: argparse.Namespace) -> int:
 
 def _validate(options: argparse.Namespace) -> int:
     """Check all decisions of a book, or a file that is to become one: everything that is wrong (exit code 2)."""
-    from weights_pipeline.books import BookError, load_books
+    from weights_pipeline.books.load import load_books
+    from weights_pipeline.books.reading import BookError
     from weights_pipeline.cli import render
 
     settings, problems = common.settings(), list[str]()
@@ -161,9 +163,10 @@ def _diff(options: argparse.Namespace) -> int:
 
 def _update(options: argparse.Namespace) -> int:
     """Add a decision to those of a book, as a new file; what was decided before stays."""
-    from weights_pipeline.books import Allocations, BookError
+    from weights_pipeline.books.allocations import Allocations
+    from weights_pipeline.books.reading import BookError
     from weights_pipeline.cli import render
-    from weights_pipeline.core.methods.fixed import Decision
+    from weights_pipeline.core.targets.methods.fixed import Decision
 
     settings = common.settings()
     book, method = _fixed(common.books(settings), options.book)
@@ -205,7 +208,7 @@ def _update(options: argparse.Namespace) -> int:
 
 def _fixed(books: Mapping[str, Book], name: str) -> tuple[Book, Fixed]:
     """Book of a name and its method; ends the command where there is none with fixed allocations."""
-    from weights_pipeline.core.methods.fixed import Fixed
+    from weights_pipeline.core.targets.methods.fixed import Fixed
 
     if name not in books:
         common.stop(f"unknown book {name!r}; there are {', '.join(books)}", common.INVALID)
@@ -230,7 +233,8 @@ def _proposal(file: Path, book: Book, newest: Decision, **wanted: Any) -> Propos
     """
     from pydantic import TypeAdapter
 
-    from weights_pipeline.books import BookError, Proposal, load_proposal, require_allocations, validated
+    from weights_pipeline.books.allocations import Proposal, load_proposal, require_allocations
+    from weights_pipeline.books.reading import BookError, validated
 
     proposal, problems = load_proposal(file), list[str]()
     for key, beside in wanted.items():
@@ -257,7 +261,8 @@ def _proposal(file: Path, book: Book, newest: Decision, **wanted: Any) -> Propos
 
 def _side(text: str, book: Book, method: Fixed) -> _Side:
     """The decision that a day or label stands for, or the content of a file."""
-    from weights_pipeline.books import BookError, load_proposal, require_allocations
+    from weights_pipeline.books.allocations import load_proposal, require_allocations
+    from weights_pipeline.books.reading import BookError
 
     if label := _LABEL.fullmatch(text):
         try:
@@ -288,7 +293,7 @@ def _decided(decision: Decision) -> _Side:
 
 def _exact(allocations: Mapping[str, float]) -> dict[str, Decimal]:
     """Allocations as they are printed, so that sums and differences are what a reader would get."""
-    from weights_pipeline.core.methods.fixed import printed
+    from weights_pipeline.core.targets.methods.fixed import printed
 
     return {name: printed(percent) for name, percent in allocations.items()}
 

@@ -16,9 +16,9 @@ from weights_pipeline.cli import common
 if TYPE_CHECKING:
     import pandas as pd
 
-    from weights_pipeline.allocator_runs import AllocatorRun
-    from weights_pipeline.books import Book
-    from weights_pipeline.core.tune import TuneResult
+    from weights_pipeline.books.book import Book
+    from weights_pipeline.core.allocator.tune import TuneResult
+    from weights_pipeline.operations.allocator_runs import AllocatorRun
 
 # Named again, as help must not wait for the import of what defines them.
 _PROFILES = ("low", "medium", "high")
@@ -121,9 +121,9 @@ def _part(options: argparse.Namespace, part: str, show: Any) -> int:
 
 def _audit(options: argparse.Namespace) -> int:
     """Compare what scaled weights would have earned with unscaled ones, and say whether the overlay helped."""
-    from weights_pipeline.allocator_runs import audit_of_book, audit_sentence
     from weights_pipeline.cli import render
-    from weights_pipeline.core.overlay import audit_misses
+    from weights_pipeline.core.allocator.overlay import audit_misses
+    from weights_pipeline.operations.allocator_runs import audit_of_book, audit_sentence
 
     book, run = _of_book(options, until=options.as_of)
     try:
@@ -151,8 +151,8 @@ def _audit(options: argparse.Namespace) -> int:
 
 def _run(options: argparse.Namespace) -> AllocatorRun:
     """The allocator over the history that the options name; ends the command where there is none."""
-    from weights_pipeline.allocator_runs import run_of_returns
     from weights_pipeline.ledger import LedgerError
+    from weights_pipeline.operations.allocator_runs import run_of_returns
 
     if options.book:
         if options.weights:
@@ -172,8 +172,8 @@ def _of_book(
     options: argparse.Namespace, *, profile: str | None = None, until: dt.date | None = None
 ) -> tuple[Book, AllocatorRun]:
     """The allocator over a book's stored history; ends the command where there is none."""
-    from weights_pipeline.allocator_runs import NoHistoryError, run_of_book
     from weights_pipeline.ledger import LedgerError, load_sources
+    from weights_pipeline.operations.allocator_runs import NoHistoryError, run_of_book
     from weights_pipeline.store.duckdb_store import StoreLockedError
 
     settings = common.settings()
@@ -192,7 +192,7 @@ def _of_book(
 def _tune(options: argparse.Namespace) -> int:
     """Try thresholds out, each chosen on sessions before those it is judged on; changes no book."""
     from weights_pipeline.cli import render
-    from weights_pipeline.core.tune import DEFAULT_GRID, choices, walk_forward
+    from weights_pipeline.core.allocator.tune import DEFAULT_GRID, choices, walk_forward
 
     run = _run(options)
     try:
@@ -257,7 +257,7 @@ def _print_state(document: Mapping[str, Any]) -> None:
 
 def _print_regime(document: Mapping[str, Any]) -> None:
     from weights_pipeline.cli import render
-    from weights_pipeline.core.regime import REGIMES
+    from weights_pipeline.core.allocator.regime import REGIMES
 
     lines = [
         [
@@ -279,7 +279,7 @@ def _print_regime(document: Mapping[str, Any]) -> None:
 
 def _print_scalar(document: Mapping[str, Any]) -> None:
     from weights_pipeline.cli import render
-    from weights_pipeline.core.regime import REGIMES
+    from weights_pipeline.core.allocator.regime import REGIMES
 
     def line(name: str, figures: Mapping[str, Any]) -> list[str]:
         spread = (_number(figures[key]) for key in ("mean", "min", "max", "std", "last"))

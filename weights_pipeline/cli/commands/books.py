@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 from weights_pipeline.cli import common
 
 if TYPE_CHECKING:
-    from weights_pipeline.books import Book
-    from weights_pipeline.core.methods.base import Limits
+    from weights_pipeline.books.book import Book
     from weights_pipeline.core.policy import Policy
+    from weights_pipeline.core.targets.methods.base import Limits
 
 
 _APPLIED = {"rebalance": "once at each rebalance", "daily": "anew for every session"}
@@ -46,7 +46,8 @@ def _list(options: argparse.Namespace) -> int:
 
 def _validate(options: argparse.Namespace) -> int:
     """Say in words what a book means, or everything that is wrong with it (exit code 2)."""
-    from weights_pipeline.books import BookError, load_book, load_starter_metrics
+    from weights_pipeline.books.load import load_book, load_starter_metrics
+    from weights_pipeline.books.reading import BookError
     from weights_pipeline.cli import render
     from weights_pipeline.ledger import LedgerError, load_sources
 
@@ -78,9 +79,9 @@ def _validate(options: argparse.Namespace) -> int:
 
 def _schema(options: argparse.Namespace) -> int:
     """Print the JSON Schema of books, for editors that complete and check YAML while it is typed."""
-    from weights_pipeline.books import book_schema
+    from weights_pipeline.books.load import book_schema
     from weights_pipeline.cli import render
-    from weights_pipeline.store.files import write_text
+    from weights_pipeline.files import write_text
 
     text = json.dumps(book_schema(), indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False)
     if options.output is None:

@@ -18,8 +18,9 @@ def add(commands: common.Commands) -> None:
 
 def _check(options: argparse.Namespace) -> int:
     """Run every check on what is stored; exit 1 when one of severity ERROR fails."""
-    from weights_pipeline.books import BookError, load_books
-    from weights_pipeline.checklist import book_checks, ledger_checks
+    from weights_pipeline.books.load import load_books
+    from weights_pipeline.books.reading import BookError
+    from weights_pipeline.checks.checklist import book_checks, ledger_checks
     from weights_pipeline.cli import render
     from weights_pipeline.ledger import LedgerError, load_sources
     from weights_pipeline.store.queries import books_in_store

@@ -16,9 +16,9 @@ from weights_pipeline.cli import common
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from weights_pipeline.books import Book
+    from weights_pipeline.books.book import Book
     from weights_pipeline.core.policy import Policy
-    from weights_pipeline.ensemble_updates import EnsembleUpdate
+    from weights_pipeline.operations.ensemble_updates import EnsembleUpdate
     from weights_pipeline.settings import Settings
 
 _REGIMES = ("bull", "bear", "range", "neutral", "all")
@@ -44,11 +44,11 @@ def add(commands: common.Commands) -> None:
 def _update(options: argparse.Namespace) -> int:
     """Make the weight sets of a book now, store them beside those of its rebalances, and write them as JSON."""
     from weights_pipeline.cli import render
-    from weights_pipeline.ensemble_updates import NothingStoredError, make_update, store_update
+    from weights_pipeline.files import write_text
     from weights_pipeline.ledger import LedgerError, load_sources
-    from weights_pipeline.store.contract import StoreError
+    from weights_pipeline.operations.ensemble_updates import NothingStoredError, make_update, store_update
     from weights_pipeline.store.duckdb_store import StoreLockedError
-    from weights_pipeline.store.files import write_text
+    from weights_pipeline.tables.contract import StoreError
 
     # The one look at the clock; everything below is told the time.
     now = dt.datetime.now(dt.UTC)
@@ -97,8 +97,9 @@ def _update(options: argparse.Namespace) -> int:
 
 def _policy(settings: Settings, book: Book, options: argparse.Namespace) -> Policy:
     """Policy to make the sets by; ends the command where the book has no sets, or the method does not suit it."""
-    from weights_pipeline.books import BookError, load_starter_metrics
-    from weights_pipeline.ensemble_updates import policy_with
+    from weights_pipeline.books.load import load_starter_metrics
+    from weights_pipeline.books.reading import BookError
+    from weights_pipeline.operations.ensemble_updates import policy_with
 
     if book.ensemble is None:
         message = f"book {book.name} keeps one weight set whatever the market; expected a book with the key ensemble"

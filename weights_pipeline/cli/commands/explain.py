@@ -78,7 +78,7 @@ def _explain(options: argparse.Namespace) -> int:
 
 def _rows(store: Store, found: WeightSet, strategy: str) -> list[Mapping[str, Any]]:
     """Rows of target, realised and final weights of one strategy on the date of a weight set."""
-    from weights_pipeline.store import catalog
+    from weights_pipeline.tables import catalog
 
     tables = (catalog.TARGET_WEIGHTS, catalog.REALIZED_WEIGHTS, catalog.FINAL_WEIGHTS)
     return [_row(store, found.book, table.name, found.as_of, strategy=strategy) for table in tables]
@@ -93,8 +93,8 @@ def _row(store: Store, book: str, table_name: str, as_of: dt.date, **where: str)
 def _on(store: Store, book: str, table_name: str, as_of: dt.date, **where: str) -> list[Mapping[str, Any]]:
     import pandas as pd
 
-    from weights_pipeline.store.catalog import TABLES
     from weights_pipeline.store.queries import partition_of
+    from weights_pipeline.tables.catalog import TABLES
 
     table = TABLES[table_name]
     keys = None

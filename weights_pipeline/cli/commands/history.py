@@ -17,8 +17,8 @@ from weights_pipeline.cli import common
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from weights_pipeline.recompute import Reproduction
-    from weights_pipeline.store.history import KnownWeights, VersionLine
+    from weights_pipeline.versions.history import KnownWeights, VersionLine
+    from weights_pipeline.versions.recompute import Reproduction
 
 _SHOWN = 20
 
@@ -49,7 +49,7 @@ def add(commands: common.Commands) -> None:
 def _history(options: argparse.Namespace) -> int:
     """List the versions of weights, the newest first: when, why, and what changed."""
     from weights_pipeline.cli import render
-    from weights_pipeline.store.history import NoVersionError, books_with_history, list_versions
+    from weights_pipeline.versions.history import NoVersionError, books_with_history, list_versions
 
     store = common.store(common.settings())
     try:
@@ -71,7 +71,7 @@ def _history(options: argparse.Namespace) -> int:
 
 def _as_of(options: argparse.Namespace) -> int:
     """Show the weights in force on a day, as they were known at an instant."""
-    from weights_pipeline.store.history import NoVersionError, books_with_history, weights_known
+    from weights_pipeline.versions.history import NoVersionError, books_with_history, weights_known
 
     # The one look at the clock; everything below is told the time.
     known = options.known or dt.datetime.now(dt.UTC)
@@ -101,7 +101,7 @@ def _diff(options: argparse.Namespace) -> int:
     """Show what sets two versions of weights apart: strategy by strategy, and in what they were computed from."""
     from weights_pipeline.cli import render
     from weights_pipeline.core.versions import changed_contents, changed_keys, diff, intact
-    from weights_pipeline.store.history import NoVersionError, read_documents, read_version
+    from weights_pipeline.versions.history import NoVersionError, read_documents, read_version
 
     store = common.store(common.settings())
     try:
@@ -156,9 +156,9 @@ def _diff(options: argparse.Namespace) -> int:
 def _reproduce(options: argparse.Namespace) -> int:
     """Compute a version again from the ledger as it was known then, and compare it bit for bit."""
     from weights_pipeline.cli import render
-    from weights_pipeline.recompute import reproduce
-    from weights_pipeline.store.errors import StoreError
-    from weights_pipeline.store.history import NoVersionError
+    from weights_pipeline.tables.errors import StoreError
+    from weights_pipeline.versions.history import NoVersionError
+    from weights_pipeline.versions.recompute import reproduce
 
     try:
         found = reproduce(common.store(common.settings()), options.book, options.version)

@@ -24,12 +24,13 @@ def add(commands: common.Commands) -> None:
 
 def _init(options: argparse.Namespace) -> int:
     """Open a book: record its base weights as version 1, and publish them."""
-    from weights_pipeline.books import BookError, load_starter_metrics
+    from weights_pipeline.books.load import load_starter_metrics
+    from weights_pipeline.books.reading import BookError
     from weights_pipeline.cli import render
     from weights_pipeline.ledger import LedgerError, load_sources
     from weights_pipeline.live import LiveError
-    from weights_pipeline.operation import OpenedError, open_history
-    from weights_pipeline.publication import live_weights, publish_live
+    from weights_pipeline.operations.rebalance import OpenedError, open_history
+    from weights_pipeline.versions.publication import live_weights, publish_live
 
     now = dt.datetime.now(dt.UTC)
     settings = common.settings()

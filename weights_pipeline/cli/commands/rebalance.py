@@ -17,8 +17,8 @@ from weights_pipeline.cli import common
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from weights_pipeline.books import Book
-    from weights_pipeline.operation import Plan
+    from weights_pipeline.books.book import Book
+    from weights_pipeline.operations.rebalance import Plan
 
 
 def add(commands: common.Commands) -> None:
@@ -37,12 +37,20 @@ def add(commands: common.Commands) -> None:
 
 def _rebalance(options: argparse.Namespace) -> int:
     """Rebalance a book on its newest period that has ended, on measured metrics or on those of a file."""
-    from weights_pipeline.books import BookError, load_starter_metrics, read_json
-    from weights_pipeline.core.overlay import StaleScalarError
+    from weights_pipeline.books.load import load_starter_metrics
+    from weights_pipeline.books.reading import BookError, read_json
+    from weights_pipeline.core.allocator.overlay import StaleScalarError
     from weights_pipeline.core.versions import canonical
     from weights_pipeline.ledger import LedgerError, load_sources
-    from weights_pipeline.operation import NotDueError, NotReadyError, due, metrics_by_hand, plan, require_ready
-    from weights_pipeline.store import catalog
+    from weights_pipeline.operations.rebalance import (
+        NotDueError,
+        NotReadyError,
+        due,
+        metrics_by_hand,
+        plan,
+        require_ready,
+    )
+    from weights_pipeline.tables import catalog
 
     now = dt.datetime.now(dt.UTC)
     settings = common.settings()

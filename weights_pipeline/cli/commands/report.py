@@ -25,10 +25,10 @@ def _report(options: argparse.Namespace) -> int:
     """Write a report of a rebalance: one HTML file that needs nothing else."""
     from weights_pipeline.cli import render
     from weights_pipeline.core.waterfall import ReplayError
+    from weights_pipeline.files import write_text
     from weights_pipeline.ledger import LedgerError, load_sources
     from weights_pipeline.report.gather import gather
     from weights_pipeline.report.render import render as page
-    from weights_pipeline.store.files import write_text
     from weights_pipeline.store.queries import NothingInForceError
 
     settings = common.settings()

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from weights_pipeline.cli import common
 
 if TYPE_CHECKING:
-    from weights_pipeline.restatement import Effect, Restatement, RowChange
+    from weights_pipeline.operations.restatement import Effect, Restatement, RowChange
 
 _SHOWN = 20
 _TOLD = ("strategy", "symbol", "session", "pnl", "daily_return", "price", "regime")
@@ -29,11 +29,11 @@ def add(commands: common.Commands) -> None:
 
 def _restate(options: argparse.Namespace) -> int:
     """Show what has changed in the ledger's files since they were stored, and which weights would change with it."""
-    from weights_pipeline.books import BookError
+    from weights_pipeline.books.reading import BookError
     from weights_pipeline.cli import render
-    from weights_pipeline.core.overlay import StaleScalarError
+    from weights_pipeline.core.allocator.overlay import StaleScalarError
     from weights_pipeline.ledger import LedgerError, load_sources
-    from weights_pipeline.restatement import NotReadError, restate
+    from weights_pipeline.operations.restatement import NotReadError, restate
 
     now = dt.datetime.now(dt.UTC)
     settings = common.settings()

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from weights_pipeline.cli import common
 
 if TYPE_CHECKING:
-    from weights_pipeline.runs import RunReport
+    from weights_pipeline.orchestration.runs import RunReport
     from weights_pipeline.settings import Settings
 
 
@@ -49,9 +49,9 @@ def run_book(
 
     with render.progress(quiet=as_json) as progress:
         # Imported under the progress display: Dagster takes a moment to load.
-        from weights_pipeline.books import BookError
+        from weights_pipeline.books.reading import BookError
         from weights_pipeline.ledger import LedgerError
-        from weights_pipeline.runs import RangeError, materialise
+        from weights_pipeline.orchestration.runs import RangeError, materialise
         from weights_pipeline.settings import SettingsError
 
         os.environ.setdefault("DAGSTER_HOME", str(settings.home))

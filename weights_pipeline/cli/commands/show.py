@@ -16,7 +16,7 @@ from weights_pipeline.cli import common
 if TYPE_CHECKING:
     from weights_pipeline.settings import Settings
     from weights_pipeline.store.base import Store
-    from weights_pipeline.store.history import KnownWeights
+    from weights_pipeline.versions.history import KnownWeights
 
 
 def add(commands: common.Commands) -> None:
@@ -61,7 +61,7 @@ def print_weights(settings: Settings, book: str | None, on: dt.date | None, *, a
 
 def _opened(store: Store, book: str | None, on: dt.date | None) -> list[KnownWeights]:
     """Weights that books were opened with and that are in force on a day; on any when None."""
-    from weights_pipeline.store.history import NoVersionError, books_with_history, weights_known
+    from weights_pipeline.versions.history import NoVersionError, books_with_history, weights_known
 
     found, ever = list["KnownWeights"](), dt.datetime.max.replace(tzinfo=dt.UTC)
     with suppress(NoVersionError):

@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-    from weights_pipeline.books import Book
-    from weights_pipeline.core.history import ReturnHistory
-    from weights_pipeline.core.simulate import Simulation
-    from weights_pipeline.store.contract import Window
+    from weights_pipeline.books.book import Book
+    from weights_pipeline.core.returns.history import ReturnHistory
+    from weights_pipeline.core.study.simulate import Simulation
     from weights_pipeline.store.queries import WeightSet
+    from weights_pipeline.tables.contract import Window
 
 _FORMATS = (".csv", ".parquet")
 _FIGURES = {"cagr": "CAGR", "sharpe": "Sharpe", "max_drawdown": "Max drawdown", "worst_month": "Worst month"}
@@ -63,9 +63,9 @@ def add(commands: common.Commands) -> None:
 
 def _simulate(options: argparse.Namespace) -> int:
     """Run a book over daily returns in a file: its weights, and what they would have earned."""
-    from weights_pipeline.books import BookError
+    from weights_pipeline.books.reading import BookError
     from weights_pipeline.cli import render
-    from weights_pipeline.core.overlay import StaleScalarError
+    from weights_pipeline.core.allocator.overlay import StaleScalarError
     from weights_pipeline.ledger import LedgerError
 
     if options.output and options.output.suffix.lower() not in _FORMATS:
@@ -135,7 +135,7 @@ def _combinations(grid: Sequence[str]) -> list[dict[str, Any]]:
 
 
 def _book(file: Path, data: Path, changes: dict[str, Any]) -> Book:
-    from weights_pipeline.books import load_book
+    from weights_pipeline.books.load import load_book
 
     return load_book(file, root=data, changes=changes)
 
@@ -154,7 +154,7 @@ def _history(options: argparse.Namespace, book: Book) -> ReturnHistory:
 
 def _regimes(options: argparse.Namespace, books: Sequence[Book], history: ReturnHistory) -> pd.Series | None:
     """Market regime by session, where a book asks for one."""
-    from weights_pipeline.core.market_regime import market_regimes
+    from weights_pipeline.core.targets.market_regime import market_regimes
     from weights_pipeline.ledger import LedgerError, calendar_sessions, read_benchmark_file
 
     asking = [book for book in books if book.ensemble]
@@ -173,8 +173,8 @@ def _regimes(options: argparse.Namespace, books: Sequence[Book], history: Return
 
 def _periods(options: argparse.Namespace, book: Book, history: ReturnHistory) -> tuple[list[Window], pd.DatetimeIndex]:
     """Rebalance periods of a book over a history, and the last session of each."""
-    from weights_pipeline.calendar_periods import rebalances
     from weights_pipeline.ledger import LedgerError
+    from weights_pipeline.ledger.periods import rebalances
 
     first: dt.date = options.first or history.sessions[0].date().replace(day=1)
     windows, as_of = rebalances(book, options.calendar, first, history.sessions[-1].date())
@@ -195,8 +195,8 @@ def _runs(
     data: Path,
 ) -> list[_Run]:
     """Simulate books; those that rebalance on the same sessions share what they have in common."""
-    from weights_pipeline.books import load_starter_metrics
-    from weights_pipeline.core.simulate import grid
+    from weights_pipeline.books.load import load_starter_metrics
+    from weights_pipeline.core.study.simulate import grid
     from weights_pipeline.ledger import calendar_sessions
 
     first, last = history.sessions[0].date().replace(day=1), history.sessions[-1].date() + dt.timedelta(days=14)
@@ -215,7 +215,7 @@ def _runs(
 
 def _performance(simulation: Simulation) -> dict[str, Any]:
     """What unscaled and traded weights earned, and the turnover of the unscaled ones."""
-    from weights_pipeline.core.overlay import performance
+    from weights_pipeline.core.allocator.overlay import performance
 
     largest = int(simulation.turnover.argmax())
     return {
@@ -304,7 +304,7 @@ def _grid_table(rows: Sequence[dict[str, Any]]) -> pd.DataFrame:
 
 
 def _write(table: pd.DataFrame, file: Path) -> None:
-    from weights_pipeline.store.files import replacing
+    from weights_pipeline.files import replacing
 
     try:
         with replacing(file) as temporary:

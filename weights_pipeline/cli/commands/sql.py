@@ -31,8 +31,8 @@ def add(commands: common.Commands) -> None:
 def _sql(options: argparse.Namespace) -> int:
     """Answer a query in SQL over the store, read-only: its tables are SCHEMA.TABLE, its manifest store.partitions."""
     from weights_pipeline.cli import render
-    from weights_pipeline.store.errors import QueryError
     from weights_pipeline.store.queries import sql
+    from weights_pipeline.tables.errors import QueryError
 
     if options.json and options.csv:
         common.stop("--json and --csv are two forms of one answer: give one or the other", common.INVALID)

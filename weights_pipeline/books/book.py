@@ -1,0 +1,142 @@
+"""The model of a book: one capital-allocation policy.
+
+Scope: keys, their types and defaults, and what they mean together. The parameters of methods, limits and the allocator
+are the frozen dataclasses of ``core``, validated here straight from YAML. Not here: formulas, files.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import keyword
+import math
+from collections.abc import Mapping
+from functools import reduce
+from operator import or_
+from typing import TYPE_CHECKING, Annotated, Literal
+from zoneinfo import ZoneInfo
+
+from pydantic import AfterValidator, Field, model_validator
+
+from weights_pipeline.books.cadence import Cadence
+from weights_pipeline.books.reading import Model
+from weights_pipeline.core.allocator.scalar import AllocatorParameters
+from weights_pipeline.core.metrics.measures import MetricParameters
+from weights_pipeline.core.metrics.starter import StarterMetrics
+from weights_pipeline.core.policy import Policy
+from weights_pipeline.core.targets.methods import METHODS
+from weights_pipeline.core.targets.methods.base import Limits
+from weights_pipeline.core.targets.normalise import GROSS_TOLERANCE
+
+NAME_PATTERN = r"^[a-z][a-z0-9_]*$"
+
+_OF_DUCKDB = {"information_schema", "main", "memory", "pg_catalog", "store", "system", "temp", "weights"}
+_OF_DAGSTER = {
+    "arg_dict",
+    "bool",
+    "conf",
+    "config",
+    "context",
+    "dict",
+    "float",
+    "input",
+    "input_arg_dict",
+    "int",
+    "meta",
+}
+_OF_DAGSTER |= {"output", "output_arg_dict", "str", "type"}
+_OF_REPORTS = {"all", "index", "report"}
+
+
+Rate = Annotated[float, Field(gt=0, le=1)]
+Turnover = Annotated[float, Field(gt=0)]
+
+
+class Adjustment(Model):
+    """How fast realised weights follow their targets: ``w += rate · (target − w)`` each rebalance."""
+
+    rate: Rate | dict[str, Rate] = Field(description="Share of the gap closed; one number, or one per risk regime.")
+    turnover_cap: Turnover | dict[str, Turnover] | None = Field(
+        default=None, description="Largest one-way turnover of a rebalance, which a longer step is shortened to."
+    )
+
+
+def _known_zone(value: str) -> str:
+    try:
+        ZoneInfo(value)
+    except (KeyError, ValueError, OSError) as error:
+        raise ValueError(f"{value!r} is not an IANA time zone such as America/New_York") from error
+    return value
+
+
+def _not_taken(value: str) -> str:
+    """A name becomes a schema of the store and a job: what they use themselves would be mixed up with it."""
+    if value in _OF_DUCKDB | _OF_DAGSTER | _OF_REPORTS or keyword.iskeyword(value):
+        raise ValueError(f"{value!r} is taken by Python, Dagster, the store or reports; choose another name")
+    return value
+
+
+TimeZone = Annotated[str, AfterValidator(_known_zone)]
+Name = Annotated[str, Field(pattern=NAME_PATTERN, max_length=63)]
+SchemaName = Annotated[Name, AfterValidator(_not_taken)]
+Owner = Annotated[str, Field(pattern=r"^(team:[A-Za-z0-9_.\-/]+|[A-Za-z0-9._%+\-]+@[A-Za-z0-9.\-]+\.[A-Za-z]{2,})$")]
+Weight = Annotated[float, Field(ge=0)]
+if TYPE_CHECKING:
+    from weights_pipeline.core.targets.methods.base import Method
+else:
+    Method = Annotated[reduce(or_, METHODS), Field(discriminator="kind")]
+
+
+class Book(Model):
+    """One capital-allocation policy over one set of strategies.
+
+    Base weights are inputs: nothing in the pipeline writes them back.
+    """
+
+    name: SchemaName
+    description: str = Field(min_length=1)
+    owner: Owner
+    account: str = Field(pattern=r"^[A-Za-z0-9_.\-]{1,63}$")
+    ledger: Name = Field(description="Name of the ledger it reads, a file in data/ledgers.")
+    cadence: Cadence
+    timezone: TimeZone
+    strategies: dict[str, Weight] = Field(min_length=1, description="Base weight of each strategy.")
+    gross: float = Field(default=1.0, gt=0, description="What the weights add up to, or at most do.")
+    method: Method
+    ensemble: Literal["market_regime"] | None = Field(
+        default=None, description="Keep one weight set per market regime of the ledger's benchmark."
+    )
+    metrics: MetricParameters = MetricParameters()
+    adjustment: Adjustment
+    limits: Limits
+    overlay: AllocatorParameters | None = Field(description="The allocator; null for a book without one.")
+    starter_metrics: str | None = Field(default=None, description="JSON file, relative to the data folder.")
+    max_turnover: float = Field(default=0.1, gt=0, description="One-way turnover of a rebalance that draws a warning.")
+    max_age: int = Field(gt=0, description="Days after which published weights are stale.")
+
+    @model_validator(mode="after")
+    def _hangs_together(self) -> Book:
+        total = math.fsum(self.strategies.values())
+        if abs(total - self.gross) > GROSS_TOLERANCE * self.gross:
+            raise ValueError(f"strategies: base weights sum to {total:.12g}, expected gross {self.gross:.12g}")
+        self.policy()
+        return self
+
+    def policy(self, starter: Mapping[str, StarterMetrics] | None = None) -> Policy:
+        """What the book means to the formulas; ``starter`` are the metrics of :func:`load_starter_metrics`."""
+        return Policy(
+            base=self.strategies,
+            gross=self.gross,
+            method=self.method,
+            limits=self.limits,
+            rate=self.adjustment.rate,
+            turnover_cap=self.adjustment.turnover_cap,
+            metrics=self.metrics,
+            overlay=self.overlay,
+            ensemble=self.ensemble is not None,
+            starter=starter or {},
+        )
+
+    def next_rebalance(self, window_end: dt.datetime) -> str:
+        """When the book is due again after the rebalance on a window that ended then; ISO 8601, the book's zone."""
+        local = window_end.astimezone(ZoneInfo(self.timezone))
+        return self.cadence.due(local, skip=1).isoformat(timespec="minutes")

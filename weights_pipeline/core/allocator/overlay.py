@@ -1,0 +1,473 @@
+"""Application of the risk scalar to realised weights, and its audit over a whole history.
+
+Here belong the lag between a scalar and the weights it scales, the refusal of a stale scalar, and the
+comparison of scaled with unscaled returns, with its gates. Here do not belong how a scalar comes about
+(:mod:`.scalar`) nor what becomes of a gate that is missed.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import inf, isfinite
+from types import MappingProxyType
+from typing import ClassVar
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from pandas.api.typing import NaTType
+
+from weights_pipeline.core.allocator.regime import regime_levels
+from weights_pipeline.core.allocator.state import SESSIONS_PER_YEAR
+
+FULL_EXPOSURE = 0.99
+"""A day whose scalar is below this counts as scaled."""
+
+MIN_SESSIONS = 60
+"""Fewer sessions have no annual return nor Sharpe ratio worth the name."""
+
+INSUFFICIENT = "insufficient"
+NOT_COVERED = "not covered"
+
+STRESS_WINDOWS: Mapping[str, tuple[pd.Timestamp, pd.Timestamp]] = MappingProxyType(
+    {
+        name: (pd.Timestamp(first), pd.Timestamp(last))
+        for name, first, last in (
+            ("2015-08", "2015-08-03", "2015-08-31"),
+            ("2018-Q4", "2018-10-01", "2018-12-31"),
+            ("2020-03", "2020-03-02", "2020-03-31"),
+            ("2022", "2022-01-03", "2022-12-30"),
+        )
+    }
+)
+"""Periods in which diversified books fell together: first and last session at New York of each."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AuditGates:
+    """Limits on what :func:`audit` finds of the whole history; each is kept where the figure is at it.
+
+    Attributes
+    ----------
+    min_sharpe_change : float
+        Smallest change of the Sharpe ratio by scaling.
+    max_drawdown_ratio : float
+        Largest maximum drawdown of the scaled portfolio over that of the unscaled one, above 0.
+    max_share_scaled : float
+        Largest share of scaled sessions, in [0, 1].
+    max_transitions_per_year : float
+        Most changes of regime per 252 sessions.
+    """
+
+    __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
+
+    min_sharpe_change: float = -0.10
+    max_drawdown_ratio: float = 1.0
+    max_share_scaled: float = 0.60
+    max_transitions_per_year: float = 24.0
+
+    def __post_init__(self) -> None:
+        if not isfinite(self.min_sharpe_change):
+            raise ValueError(f"min_sharpe_change: expected a finite number, got {self.min_sharpe_change}")
+        if not 0.0 < self.max_drawdown_ratio < inf:
+            raise ValueError(f"max_drawdown_ratio: expected a positive number, got {self.max_drawdown_ratio}")
+        if not 0.0 <= self.max_share_scaled <= 1.0:
+            raise ValueError(f"max_share_scaled: expected a share in [0, 1], got {self.max_share_scaled}")
+        if not 0.0 <= self.max_transitions_per_year < inf:
+            raise ValueError(
+                f"max_transitions_per_year: expected a number of at least 0, got {self.max_transitions_per_year}"
+            )
+
+
+class StaleScalarError(ValueError):
+    """An enabled overlay lacks the scalar of the very session it needs."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScalarInForce:
+    """The scalar that one rebalance is scaled with.
+
+    Attributes
+    ----------
+    value : float
+        1.0 before the first scalar of the history; null where the history has a gap.
+    session : Timestamp or NaT
+        Session of that scalar; NaT where there is none.
+    reason : str or None
+        Why ``session`` is NaT; None when it is not.
+    """
+
+    value: float
+    session: pd.Timestamp | NaTType
+    reason: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class OverlayResult:
+    """Weights of one rebalance with and without the overlay.
+
+    Attributes
+    ----------
+    scalar : ScalarInForce
+    scaled : Series, shape (strategies,)
+        realised × scalar; null with the scalar.
+    final : Series, shape (strategies,)
+        Weights to trade: ``scaled`` for an enabled overlay, otherwise the realised ones.
+    """
+
+    scalar: ScalarInForce
+    scaled: pd.Series
+    final: pd.Series
+
+
+def apply_overlay(
+    realised: pd.Series,
+    scalar: pd.Series,
+    effective_from: pd.Timestamp,
+    sessions: pd.DatetimeIndex,
+    *,
+    lag: int,
+    enabled: bool,
+) -> OverlayResult:
+    """Scale the weights of one rebalance: final_t = realised × scalar_{t−lag}.
+
+    Parameters
+    ----------
+    realised : Series, shape (strategies,)
+        Unscaled weights.
+    scalar, effective_from, sessions, lag, enabled
+        See :func:`scalar_in_force`.
+
+    Returns
+    -------
+    OverlayResult
+    """
+    used = scalar_in_force(scalar, effective_from, sessions, lag=lag, enabled=enabled)
+    scaled = realised * used.value
+    return OverlayResult(scalar=used, scaled=scaled, final=scaled if enabled else realised)
+
+
+def scalar_in_force(
+    scalar: pd.Series,
+    effective_from: pd.Timestamp,
+    sessions: pd.DatetimeIndex,
+    *,
+    lag: int,
+    enabled: bool,
+) -> ScalarInForce:
+    """Scalar of the session that lies ``lag`` sessions before weights come into force.
+
+    Parameters
+    ----------
+    scalar : Series, shape (sessions,)
+        Risk scalars from the first session that has one; a gap is a missing or a null row.
+    effective_from : Timestamp
+        Session t from which the weights are in force.
+    sessions : DatetimeIndex
+        The trading calendar around it, in order.
+    lag : int
+        Sessions between scalar and weights, at least 1.
+    enabled : bool
+        Whether final weights are the scaled ones.
+
+    Returns
+    -------
+    ScalarInForce
+        Before the first scalar of all, the scalar is 1.0. A disabled overlay reports a gap as null: the last
+        known scalar would pass for that session's.
+
+    Raises
+    ------
+    StaleScalarError
+        The overlay is enabled, scalars have begun, and the session needed has none.
+    ValueError
+        ``effective_from`` is not a session, or the lag is below 1.
+    """
+    _require_lag(lag)
+    position = int(sessions.searchsorted(effective_from))
+    if position == len(sessions) or sessions[position] != effective_from:
+        raise ValueError(f"effective_from: expected a session of the calendar, got {effective_from:%Y-%m-%d}")
+
+    known = scalar.dropna()
+    needed = sessions[position - lag] if position >= lag else None
+    if not len(known):
+        return ScalarInForce(value=1.0, session=pd.NaT, reason="no scalar has been computed yet")
+    if needed is None or needed < known.index[0]:
+        reason = f"before the first scalar, that of {known.index[0]:%Y-%m-%d}"
+        return ScalarInForce(value=1.0, session=pd.NaT, reason=reason)
+    if needed in known.index:
+        return ScalarInForce(value=float(known[needed]), session=needed, reason=None)
+    latest = known.index[known.index < needed][-1]
+    reason = f"no scalar for {needed:%Y-%m-%d}, the latest is that of {latest:%Y-%m-%d}"
+    if enabled:
+        raise StaleScalarError(
+            f"weights effective from {effective_from:%Y-%m-%d}, lag {lag}: {reason}; "
+            "compute the scalar of that session first"
+        )
+    return ScalarInForce(value=np.nan, session=pd.NaT, reason=reason)
+
+
+def scalars_in_force(
+    scalar: pd.Series,
+    effective_from: pd.DatetimeIndex,
+    sessions: pd.DatetimeIndex,
+    *,
+    lag: int,
+    enabled: bool,
+) -> tuple[NDArray[np.float64], pd.DatetimeIndex]:
+    """Scalars of :func:`scalar_in_force` for many dates.
+
+    Parameters
+    ----------
+    scalar, sessions, lag, enabled
+        See :func:`scalar_in_force`.
+    effective_from : DatetimeIndex, shape (dates,)
+
+    Returns
+    -------
+    values : array, shape (dates,)
+    sessions : DatetimeIndex, shape (dates,)
+        NaT where there is none.
+
+    Raises
+    ------
+    StaleScalarError, ValueError
+        See :func:`scalar_in_force`.
+    """
+    _require_lag(lag)
+    known = scalar.dropna()
+    position = np.asarray(sessions.searchsorted(effective_from))
+    found = (position >= lag) & (position < len(sessions))
+    found[found] = sessions[position[found]] == effective_from[found]
+    needed = sessions.take(np.where(found, position - lag, 0)) if len(sessions) else effective_from
+    place = np.where(found, known.index.get_indexer(needed), -1)
+    value = np.full(len(place), np.nan)
+    value[place >= 0] = known.to_numpy()[place[place >= 0]]
+    for date in np.flatnonzero(place < 0).tolist():
+        value[date] = scalar_in_force(known, effective_from[date], sessions, lag=lag, enabled=enabled).value
+    return value, pd.DatetimeIndex(needed.where(place >= 0)).as_unit("us").rename(None)
+
+
+def sleeve_scalars(
+    scalar: pd.Series, sleeve: str, values: NDArray[np.float64], sessions: pd.DatetimeIndex, *, enabled: bool
+) -> NDArray[np.float64]:
+    """Scalars of a sleeve on the sessions whose scalars are in force for the book.
+
+    Parameters
+    ----------
+    scalar : Series, shape (scalar sessions,)
+        Risk scalars of the sleeve.
+    sleeve : str
+        Its name, for errors.
+    values, sessions
+        What :func:`scalars_in_force` gives for the book; where it has no session, the sleeve has its value.
+    enabled : bool
+        Whether final weights are the scaled ones.
+
+    Returns
+    -------
+    array, shape (dates,)
+        Null where the sleeve of a disabled overlay lacks the session.
+
+    Raises
+    ------
+    StaleScalarError
+        The overlay is enabled and the sleeve lacks a session that the book has.
+    """
+    own = np.where(sessions.isna(), values, scalar.reindex(sessions).to_numpy(np.float64))
+    if enabled and np.isnan(own).any():
+        session = sessions[np.isnan(own)][0]
+        raise StaleScalarError(f"sleeve {sleeve}: no scalar for {session:%Y-%m-%d}, for which the book has one")
+    return own
+
+
+def applied_scalar(scalar: pd.Series, sessions: pd.DatetimeIndex, lag: int) -> pd.Series:
+    """Scalar in force on each session if it were applied daily.
+
+    Parameters
+    ----------
+    scalar : Series, shape (scalar sessions,)
+    sessions : DatetimeIndex
+    lag : int
+        Sessions between scalar and returns, at least 1.
+
+    Returns
+    -------
+    Series, shape (sessions,)
+        1.0 before the first scalar. A session without one keeps the last one, as positions would stay put.
+
+    Raises
+    ------
+    ValueError
+        The lag is below 1.
+    """
+    _require_lag(lag)
+    return scalar.reindex(sessions).ffill().shift(lag).fillna(1.0).rename("scalar")
+
+
+def scaled_returns(portfolio: pd.Series, scalar: pd.Series, lag: int) -> pd.Series:
+    """Scale daily returns: r_t × scalar_{t−lag}; see :func:`applied_scalar` for the first sessions."""
+    return (portfolio * applied_scalar(scalar, pd.DatetimeIndex(portfolio.index), lag)).rename("scaled")
+
+
+def audit(unscaled: pd.Series, scaled: pd.Series, exposure: pd.Series, regimes: pd.Series) -> pd.DataFrame:
+    """Compare the scaled with the unscaled portfolio, over a whole history and through named windows of stress.
+
+    The figures of :func:`performance` for either portfolio, and of the scaled one, from what it was scaled with:
+
+    ======================== ==========================================================================
+    ``share_scaled``         share of sessions with an exposure below 0.99
+    ``mean_scalar``          mean exposure
+    ``transitions_per_year`` changes of regime per 252 sessions classified
+    ======================== ==========================================================================
+
+    In each of ``STRESS_WINDOWS`` that lies inside the history: ``total_return`` (Π(1 + r) − 1), ``max_drawdown`` from
+    the window's start on, ``worst_day`` and ``share_scaled``.
+
+    Parameters
+    ----------
+    unscaled, scaled : Series, shape (sessions,)
+        Daily returns above −1, over the same sessions.
+    exposure : Series, shape (sessions,)
+        Scaled over unscaled gross on those sessions: the scalar in force where there is one for all strategies.
+    regimes : Series of str
+        Regimes in session order.
+
+    Returns
+    -------
+    DataFrame
+        ``window`` (``all`` or a name), ``portfolio`` (``unscaled`` or ``scaled``), ``metric``, ``value``, ``reason``.
+        A null value has the reason ``insufficient`` (fewer than 60 sessions for annual figures, none at all for the
+        others), ``zero_volatility``, ``no_loss`` or ``not covered``; else the reason is empty.
+
+    Raises
+    ------
+    ValueError
+        Sessions differ, a return is null or not above −1, an exposure is null, a regime is unknown.
+    """
+    if not (unscaled.index.equals(scaled.index) and unscaled.index.equals(exposure.index)):
+        raise ValueError("audit: expected unscaled, scaled and exposure on the same sessions, got different ones")
+    if exposure.isna().any():
+        raise ValueError(f"exposure: expected no null, got one on {exposure.index[exposure.isna()][0]:%Y-%m-%d}")
+    levels = regime_levels(regimes)
+    changes = np.count_nonzero(np.diff(levels)) * SESSIONS_PER_YEAR / len(levels) if len(levels) else np.nan
+    rows = [("all", "unscaled", metric, *measured) for metric, measured in performance(unscaled, "unscaled").items()]
+    rows += [("all", "scaled", metric, *measured) for metric, measured in performance(scaled, "scaled").items()]
+    figures = {
+        "share_scaled": _share_scaled(exposure),
+        "mean_scalar": float(exposure.mean()) if len(exposure) else np.nan,
+        "transitions_per_year": changes,
+    }
+    rows += [("all", "scaled", name, value, INSUFFICIENT if np.isnan(value) else "") for name, value in figures.items()]
+    for window, (first, last) in STRESS_WINDOWS.items():
+        covered = len(unscaled) > 0 and unscaled.index[0] <= first and last <= unscaled.index[-1]
+        reason = "" if covered else NOT_COVERED
+        for portfolio, returns in (("unscaled", unscaled), ("scaled", scaled)):
+            found = _through(returns.loc[first:last]) if covered else dict.fromkeys(_THROUGH, np.nan)
+            rows += [(window, portfolio, metric, value, reason) for metric, value in found.items()]
+        share = _share_scaled(exposure.loc[first:last]) if covered else np.nan
+        rows.append((window, "scaled", "share_scaled", share, reason))
+    return pd.DataFrame(rows, columns=["window", "portfolio", "metric", "value", "reason"])
+
+
+def audit_misses(audited: pd.DataFrame, gates: AuditGates) -> pd.DataFrame:
+    """Gates that an audit misses.
+
+    Parameters
+    ----------
+    audited : DataFrame
+        From :func:`audit`; what is null there misses no gate.
+    gates : AuditGates
+
+    Returns
+    -------
+    DataFrame, shape (misses, 3)
+        ``gate``, ``value`` and ``limit``; empty when all are kept.
+    """
+    whole = audited[audited["window"] == "all"].set_index(["portfolio", "metric"])["value"]
+    drawdown = whole["unscaled", "max_drawdown"]
+    held = (
+        ("min_sharpe_change", whole["scaled", "sharpe"] - whole["unscaled", "sharpe"], -1.0),
+        ("max_drawdown_ratio", whole["scaled", "max_drawdown"] / drawdown if drawdown > 0.0 else np.nan, 1.0),
+        ("max_share_scaled", whole["scaled", "share_scaled"], 1.0),
+        ("max_transitions_per_year", whole["scaled", "transitions_per_year"], 1.0),
+    )
+    missed = [
+        (gate, value, getattr(gates, gate)) for gate, value, sign in held if sign * value > sign * getattr(gates, gate)
+    ]
+    return pd.DataFrame(missed, columns=["gate", "value", "limit"])
+
+
+def performance(returns: pd.Series, name: str = "returns") -> dict[str, tuple[float, str]]:
+    """Figures of one portfolio.
+
+    ================ ==================================================================================
+    ``cagr``         Π(1 + r)^(252/n) − 1
+    ``volatility``   std (ddof = 1) · √252
+    ``sharpe``       mean / std (ddof = 1) · √252, risk-free rate 0
+    ``sortino``      mean / √(mean of min(r, 0)²) · √252
+    ``max_drawdown`` max over t of 1 − E_t / max_{s≤t} E_s, E anchored at 1.0; a positive number
+    ``worst_month``  smallest compounded return of a calendar month, whole or not
+    ``worst_day``    smallest return
+    ================ ==================================================================================
+
+    Parameters
+    ----------
+    returns : Series, shape (sessions,)
+        Daily returns above −1.
+    name : str
+        What an error calls them.
+
+    Returns
+    -------
+    dict of str to (float, str)
+        Value and reason by metric; the reason is empty where there is a value. The first four need 60 sessions.
+
+    Raises
+    ------
+    ValueError
+        A return is null or not above −1.
+    """
+    r = returns.to_numpy(dtype=float)
+    if not (r > -1.0).all():
+        date = returns.index[~(r > -1.0)][0]
+        raise ValueError(f"{name}: expected returns above -1, got {returns[date]} on {date:%Y-%m-%d}")
+    missing = (np.nan, INSUFFICIENT)
+    figures = dict.fromkeys(
+        ("cagr", "volatility", "sharpe", "sortino", "max_drawdown", "worst_month", "worst_day"), missing
+    )
+    if len(r):
+        through = _through(returns)
+        months = pd.DatetimeIndex(returns.index).to_period("M")
+        figures["max_drawdown"] = (through["max_drawdown"], "")
+        figures["worst_month"] = (float((1.0 + returns).groupby(months).prod().min()) - 1.0, "")
+        figures["worst_day"] = (through["worst_day"], "")
+    if len(r) >= MIN_SESSIONS:
+        flat = r.max() == r.min()
+        deviation = 0.0 if flat else float(r.std(ddof=1))
+        downside = float(np.sqrt(np.mean(np.minimum(r, 0.0) ** 2)))
+        mean, year = float(r.mean()), float(np.sqrt(SESSIONS_PER_YEAR))
+        figures["cagr"] = (float(np.cumprod(1.0 + r)[-1] ** (SESSIONS_PER_YEAR / len(r))) - 1.0, "")
+        figures["volatility"] = (deviation * year, "")
+        figures["sharpe"] = (np.nan, "zero_volatility") if flat else (mean / deviation * year, "")
+        figures["sortino"] = (mean / downside * year, "") if downside > 0.0 else (np.nan, "no_loss")
+    return figures
+
+
+_THROUGH = ("total_return", "max_drawdown", "worst_day")
+
+
+def _through(returns: pd.Series) -> dict[str, float]:
+    """Figures of ``_THROUGH``, of at least one return."""
+    r = returns.to_numpy(dtype=float)
+    wealth = np.cumprod(1.0 + r)
+    drawdowns = 1.0 - wealth / np.maximum(np.maximum.accumulate(wealth), 1.0)
+    return dict(zip(_THROUGH, (float(wealth[-1]) - 1.0, float(drawdowns.max()), float(r.min())), strict=True))
+
+
+def _share_scaled(exposure: pd.Series) -> float:
+    return float((exposure < FULL_EXPOSURE).mean()) if len(exposure) else np.nan
+
+
+def _require_lag(lag: int) -> None:
+    if lag < 1:
+        raise ValueError(f"lag: expected at least 1 session, got {lag}")

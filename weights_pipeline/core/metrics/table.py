@@ -1,0 +1,374 @@
+"""The table of all metrics of all strategies, as of many sessions.
+
+Here belong which windows are measured, where the build-up takes over, and where a person's figures take the place of
+measured ones. Here do not belong the formulas (``measures``, ``starter``), the window arithmetic (``windows``), the
+making of daily returns (``returns``), or anything that turns a metric into a weight.
+
+A metric at session d reads the sessions in (d − lookback, d] from the strategy's first activity on, and nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from weights_pipeline.core.metrics.lookback import MONTHS_PER_YEAR, SESSIONS_PER_YEAR, Lookback
+from weights_pipeline.core.metrics.measures import (
+    DEFAULT_PARAMETERS,
+    METRICS,
+    REASONS,
+    Measured,
+    MetricParameters,
+    WindowQuantities,
+    calmar_of,
+    share_of,
+)
+from weights_pipeline.core.metrics.starter import StarterMetrics, build_up
+from weights_pipeline.core.metrics.windows import MOMENTS, SUM, WEALTH, squared_shortfall, window_statistic
+from weights_pipeline.core.returns.columns import texts
+from weights_pipeline.core.returns.history import ReturnHistory
+
+FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.int64]
+BoolArray = NDArray[np.bool_]
+
+MANUAL = "manual"
+SOURCES = ("none", "live", "build_up", "starter", MANUAL)
+
+BY_HAND = ("annual_return", "max_drawdown", "calmar")
+"""Metrics that a person may give in place of the measured ones."""
+
+_KEY = ["as_of", "strategy", "metric"]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class MetricGrid:
+    """Metrics of many strategies as of many sessions.
+
+    Attributes
+    ----------
+    as_of : DatetimeIndex, shape (A,)
+        Sessions, ascending and unique.
+    strategies : tuple of str, length S
+        Sorted and unique.
+    lookback : Lookback
+    measured : mapping of str to Measured
+        By metric: values and reasons of shape (A, S).
+    source : mapping of str to ndarray of int, shape (A, S)
+        By metric: code into `SOURCES`.
+    """
+
+    as_of: pd.DatetimeIndex
+    strategies: tuple[str, ...]
+    lookback: Lookback
+    measured: Mapping[str, Measured]
+    source: Mapping[str, NDArray[np.int8]]
+
+    def table(self) -> pd.DataFrame:
+        """One row per session, strategy and metric, ordered by them; see :func:`metrics_table`."""
+        metrics = sorted(self.measured)
+        shape = (len(self.as_of), len(self.strategies), len(metrics))
+        day, strategy, metric = (index.ravel() for index in np.indices(shape, dtype=np.int32))
+
+        def stacked(parts: list[NDArray[Any]]) -> NDArray[Any]:
+            return np.stack(parts, axis=-1).ravel()
+
+        return pd.DataFrame(
+            {
+                "as_of": self.as_of.take(day),
+                "strategy": texts(self.strategies, strategy),
+                "metric": texts([self.lookback.metric(name) for name in metrics], metric),
+                "value": stacked([self.measured[name].value for name in metrics]),
+                "reason": texts(REASONS, stacked([self.measured[name].reason for name in metrics])),
+                "source": texts(SOURCES, stacked([self.source[name] for name in metrics])),
+            },
+            copy=False,
+        )
+
+
+def metrics_grid(
+    history: ReturnHistory,
+    as_of: pd.DatetimeIndex,
+    lookback: Lookback,
+    parameters: MetricParameters = DEFAULT_PARAMETERS,
+    *,
+    metrics: Sequence[str] | None = None,
+    strategies: Sequence[str] | None = None,
+    starter: Mapping[str, StarterMetrics] | None = None,
+    risk_free_daily: pd.Series | None = None,
+    within: BoolArray | None = None,
+) -> MetricGrid:
+    """Compute metrics of every strategy at every as-of session.
+
+    Parameters
+    ----------
+    history : ReturnHistory
+        Must reach back over the lookback of the earliest as-of session, or to the first activity.
+    as_of : DatetimeIndex, shape (A,)
+        Sessions of the history.
+    lookback : Lookback
+        Window (d − lookback, d].
+    parameters : MetricParameters
+        Risk-free rate and null thresholds.
+    metrics : sequence of str, optional
+        Which ones; all of ``METRICS`` when left out.
+    strategies : sequence of str, optional
+        Strategies to report, by default those of the history. One the history has never seen has no sessions.
+    starter : mapping of str to StarterMetrics, optional
+        With the 12-month lookback, a strategy with fewer than 12 months of data takes its annual return,
+        maximum drawdown and Calmar from :func:`build_up`, however few its sessions and lots. Not used by
+        other lookbacks.
+    risk_free_daily : Series, optional
+        Daily risk-free rate by session, in place of the annual one: its window mean is subtracted from the
+        mean return, and each day's rate is that day's downside target.
+    within : ndarray of bool, shape (T,), optional
+        Sessions of the history that count, such as those of one market regime; all of them when left out. The
+        others are taken out of the window as if they had never been, and what is left is never a full year.
+
+    Returns
+    -------
+    MetricGrid
+
+    Raises
+    ------
+    ValueError
+        When an as-of day is not a session of the history or the daily risk-free rate misses a session.
+    """
+    rows = history.sessions.get_indexer(as_of)
+    if (rows < 0).any():
+        raise ValueError(f"as_of: expected sessions of the history, got {as_of[int(np.argmax(rows < 0))]:%Y-%m-%d}")
+    rows = np.unique(rows).astype(np.int64)
+    names = tuple(sorted(set(history.strategies if strategies is None else strategies)))
+    w = _window_quantities(history, rows, names, lookback, parameters, risk_free_daily, within)
+
+    blend, blended = np.zeros(w.n.shape, dtype=np.bool_), dict[str, FloatArray]()
+    if starter and lookback.is_one_year:
+        blend, blended = _built_up(w, names, history.sessions[rows], starter)
+
+    def by_session(cells: NDArray[Any]) -> NDArray[Any]:
+        # Windows run strategy by strategy, as the kernel likes them; tables run day by day.
+        return np.ascontiguousarray(cells.reshape(len(names), len(rows)).T)
+
+    found, source = dict[str, Measured](), dict[str, NDArray[np.int8]]()
+    for name in METRICS if metrics is None else metrics:
+        measured = METRICS[name](w)
+        origin = np.where(measured.reason == 0, SOURCES.index("live"), SOURCES.index("none"))
+        if name in blended:
+            measured = Measured(
+                np.where(blend, blended[name], measured.value), np.where(blend, np.int8(0), measured.reason)
+            )
+            built = np.where(w.months == 0, SOURCES.index("starter"), SOURCES.index("build_up"))
+            origin = np.where(blend, built, origin)
+        found[name] = Measured(by_session(measured.value), by_session(measured.reason))
+        source[name] = by_session(origin.astype(np.int8))
+    return MetricGrid(as_of=history.sessions[rows], strategies=names, lookback=lookback, measured=found, source=source)
+
+
+def metrics_table(
+    history: ReturnHistory,
+    as_of: pd.DatetimeIndex,
+    lookback: Lookback,
+    parameters: MetricParameters = DEFAULT_PARAMETERS,
+    **options: Any,
+) -> pd.DataFrame:
+    """Compute every metric of every strategy at every as-of session, as a table.
+
+    Parameters
+    ----------
+    history, as_of, lookback, parameters, **options
+        See :func:`metrics_grid`.
+
+    Returns
+    -------
+    DataFrame
+        Columns ``as_of``, ``strategy``, ``metric`` (e.g. ``calmar_12m``), ``value`` (NaN is null), ``reason``
+        (one of `REASONS`, "" when measured) and ``source`` (live, build_up, starter; none where null),
+        ordered by the first three.
+    """
+    return metrics_grid(history, as_of, lookback, parameters, **options).table()
+
+
+def given_by_hand(measured: pd.DataFrame, figures: Mapping[str, StarterMetrics]) -> pd.DataFrame:
+    """Metrics that a person gives of one date, in place of the measured ones.
+
+    Parameters
+    ----------
+    measured : DataFrame
+        Rows of :func:`metrics_table` of that date.
+    figures : mapping of str to StarterMetrics
+        Twelve-month figures by strategy; the ratio is taken as stated.
+
+    Returns
+    -------
+    DataFrame
+        Rows as those of `measured`, of all its strategies and of the metrics ``BY_HAND`` alone, with the source
+        ``manual``. A strategy without figures is null with the reason ``missing``.
+
+    Raises
+    ------
+    ValueError
+        Figures that were known only after the date.
+    """
+    name = measured["metric"].str.rsplit("_", n=1).str[0]
+    rows = measured[name.isin(BY_HAND)].reset_index(drop=True)
+    for strategy, given in sorted(figures.items()):
+        if given.known_from is not None and (rows["as_of"] < pd.Timestamp(given.known_from)).any():
+            raise ValueError(
+                f"{strategy}: known_from: expected a day up to {rows['as_of'].min():%Y-%m-%d}, got {given.known_from}"
+            )
+    stated = {
+        (strategy, metric): value
+        for strategy, given in figures.items()
+        for metric, value in zip(
+            BY_HAND, (given.twelve_month_return, given.twelve_month_max_drawdown, given.calmar_ratio), strict=True
+        )
+    }
+    place = zip(rows["strategy"], name[name.isin(BY_HAND)], strict=True)
+    value = pd.Series([stated.get(each, np.nan) for each in place], index=rows.index, dtype=np.float64)
+    reason = texts(("", "missing"), value.isna().to_numpy().astype(np.int8))
+    return rows.assign(value=value, reason=reason, source=MANUAL)
+
+
+def with_given(measured: pd.DataFrame, given: pd.DataFrame) -> pd.DataFrame:
+    """Metrics with some rows in the place of measured ones of the same date, strategy and metric."""
+    if given.empty:
+        return measured
+    both = pd.concat([given[measured.columns], measured], ignore_index=True)
+    return both.drop_duplicates(_KEY).sort_values(_KEY, ignore_index=True)
+
+
+def _windows(
+    history: ReturnHistory, rows: IntArray, names: tuple[str, ...], lookback: Lookback
+) -> tuple[IntArray, IntArray, IntArray, IntArray]:
+    """Return column, start, stop and months of data of all windows, strategy by strategy, shape (S·A,)."""
+    length, width = history.returns.shape
+    place = pd.Index(history.strategies, dtype=object).get_indexer(pd.Index(names, dtype=object))
+    # One column past the last stands for strategies never seen: never live, all windows empty.
+    columns = np.where(place < 0, width, place).astype(np.int64)
+    first_live = np.repeat(np.append(history.first_live, length)[columns], len(rows))
+    stop = np.tile(rows + 1, len(names))
+    window_start = np.tile(lookback.starts(history.sessions, history.sessions[rows]), len(names))
+    start = np.minimum(np.maximum(window_start, first_live), stop)
+
+    month = np.append(history.sessions.year * MONTHS_PER_YEAR + history.sessions.month, 0)
+    months = np.minimum(month[stop - 1] - month[first_live] + 1, lookback.full_months)
+    return np.repeat(columns, len(rows)), start, stop, np.where(start < stop, months, 0)
+
+
+def _window_quantities(
+    history: ReturnHistory,
+    rows: IntArray,
+    names: tuple[str, ...],
+    lookback: Lookback,
+    parameters: MetricParameters,
+    risk_free_daily: pd.Series | None,
+    within: BoolArray | None,
+) -> WindowQuantities:
+    """Measure the windows of all strategies at all as-of rows, strategy by strategy, shape (S·A,)."""
+    column, start, stop, months = _windows(history, rows, names, lookback)
+    if within is None:
+        first = int(start.min(initial=len(history.sessions)))
+        used: slice | IntArray = slice(first, int(stop.max(initial=0)))
+        start, stop = start - first, stop - first
+    else:
+        used = np.flatnonzero(within)
+        counted = np.concatenate([[0], np.cumsum(within)])
+        start, stop = counted[start], counted[stop]
+    n = stop - start
+    returns, active = history.returns[used], history.active[used]
+
+    if risk_free_daily is None:
+        daily_rate = np.full(len(returns), parameters.daily_risk_free)
+        risk_free = np.full(n.shape, SESSIONS_PER_YEAR * parameters.daily_risk_free)
+    else:
+        daily_rate = _aligned(risk_free_daily, history.sessions[used])
+        mean_rate = window_statistic(MOMENTS, daily_rate[:, None], np.zeros_like(column), start, stop)["mean"]
+        risk_free = SESSIONS_PER_YEAR * mean_rate
+
+    active_days = _count(active, column, start, stop)
+    moments = window_statistic(MOMENTS, returns, column, start, stop)
+    calendar_mean = moments["mean"]
+    shortfall = squared_shortfall(returns, daily_rate[:, None])
+    if parameters.active_days_only:
+        active_start = _count(active, column, np.zeros_like(start), start)
+        sample = (column, active_start, active_start + active_days)
+        observations, periods = active_days, SESSIONS_PER_YEAR * share_of(active_days, n)
+        moments = window_statistic(MOMENTS, _active_rows(returns, active), *sample)
+        shortfall = _active_rows(shortfall, active)
+    else:
+        sample = (column, start, stop)
+        observations, periods = n, np.full(n.shape, float(SESSIONS_PER_YEAR))
+
+    closed_lots, winning_lots = (
+        np.full(n.shape, np.nan) if lots is None else _count(lots[used], column, start, stop).astype(np.float64)
+        for lots in (history.closed_lots, history.winning_lots)
+    )
+    return WindowQuantities(
+        n=n,
+        months=months,
+        observations=observations,
+        periods=periods,
+        risk_free=risk_free,
+        one_year=(months == MONTHS_PER_YEAR) & lookback.is_one_year & (within is None),
+        active_days=active_days,
+        active_sum=window_statistic(SUM, np.where(active, returns, 0.0), column, start, stop)["total"],
+        closed_lots=closed_lots,
+        winning_lots=winning_lots,
+        insufficient=(n < parameters.sessions_needed(lookback)) | (closed_lots < parameters.min_closed_lots),
+        downside_ss=window_statistic(SUM, shortfall, *sample)["total"],
+        calendar_mean=calendar_mean,
+        **moments,
+        **window_statistic(WEALTH, returns, column, start, stop),
+    )
+
+
+def _built_up(
+    w: WindowQuantities, names: tuple[str, ...], as_of: pd.DatetimeIndex, starter: Mapping[str, StarterMetrics]
+) -> tuple[BoolArray, dict[str, FloatArray]]:
+    """Return where the build-up applies, shape (S·A,), and what it gives there, by metric."""
+    figures = np.full((len(names), len(as_of), 2), np.nan)
+    for i, name in enumerate(names):
+        if (given := starter.get(name)) is not None:
+            known = as_of >= pd.Timestamp(given.known_from or as_of.min())
+            figures[i, known] = given.twelve_month_return, given.twelve_month_max_drawdown
+    starter_return, starter_drawdown = figures.reshape(-1, 2).T
+    annual, drawdown = build_up(starter_return, starter_drawdown, w.months, w.total_return, w.max_drawdown)
+    applies = ~np.isnan(starter_return) & (w.months < MONTHS_PER_YEAR)
+    calmar, *_ = calmar_of(annual, drawdown)
+    return applies, {"annual_return": annual, "max_drawdown": drawdown, "calmar": calmar}
+
+
+def _count(flags: NDArray[np.generic], column: IntArray, start: IntArray, stop: IntArray) -> IntArray:
+    """Sum whole numbers over windows, shape (K,); exact, so counts before two rows may be subtracted."""
+    used = np.zeros(len(flags) + 1, dtype=np.bool_)
+    used[start] = used[stop] = used[0] = used[-1] = True
+    edges = np.flatnonzero(used)
+    before = np.zeros((len(edges), flags.shape[1] + 1), dtype=np.int64)
+    np.cumsum(np.add.reduceat(flags, edges[:-1], axis=0, dtype=np.int64), axis=0, out=before[1:, :-1])
+    place = used.cumsum() - 1
+    counts: IntArray = before[place[stop], column] - before[place[start], column]
+    return counts
+
+
+def _active_rows(values: FloatArray, active: BoolArray) -> FloatArray:
+    """Move the active rows of each column to its top, in order."""
+    rows, columns = np.nonzero(active)
+    packed = np.zeros_like(values)
+    packed[active.cumsum(axis=0)[rows, columns] - 1, columns] = values[rows, columns]
+    return packed
+
+
+def _aligned(rate: pd.Series, sessions: pd.DatetimeIndex) -> FloatArray:
+    aligned = rate.reindex(sessions).to_numpy(dtype=np.float64)
+    bad = ~np.isfinite(aligned)
+    if bad.any():
+        raise ValueError(
+            "risk_free_daily: expected a finite rate for every session,"
+            f" none on {sessions[int(np.argmax(bad))]:%Y-%m-%d}"
+        )
+    return aligned

@@ -1,0 +1,151 @@
+"""Partial adjustment: how realised weights follow their targets.
+
+Here belongs the step from one rebalance to the next. Here do not belong targets (``methods``), how fast the
+steps get there (``speed``), nor where the previous weights are kept.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from weights_pipeline.core.realized.speed import require_rate
+from weights_pipeline.core.targets.normalise import GROSS_TOLERANCE, Floats, fit_within
+
+
+def step(
+    start: Floats, target: Floats, lower: Floats, upper: Floats, *, rate: float, gross: float, slack: float = 0.0
+) -> tuple[Floats, Floats]:
+    r"""One step towards the targets: :math:`w_i \leftarrow w_i + \lambda (w_i^* - w_i)`.
+
+    Weights to start from that break a limit or do not add up to gross (the set of strategies, base weights or limits
+    have changed) are first put back by :func:`~weights_pipeline.core.targets.normalise.fit_within`. Weights that keep
+    both are taken as they are, so that a chain of steps disturbs no bit of them.
+
+    Both ends of the step are inside the limits and so is what lies between: realised weights keep floor and cap by
+    construction.
+
+    Parameters
+    ----------
+    start
+        Weights before the step, shape (n,).
+    target
+        Target weights, shape (n,).
+    lower, upper
+        Limits, as weights, shape (n,).
+    rate
+        Share :math:`\lambda` of the gap closed in one rebalance, in (0, 1].
+    gross, slack
+        What the weights add up to at most, and how far below it they may stay.
+
+    Returns
+    -------
+    start, realized : ndarray, shape (n,)
+        The weights the step started from, put back where that was needed, and those after it.
+
+    Raises
+    ------
+    ValueError
+        The rate is outside (0, 1], a weight is null or negative, or a target breaks a limit or gross.
+    """
+    require_rate(rate)
+    if not _feasible(target, lower, upper, gross, slack):
+        raise ValueError(
+            f"target: weights break a limit or do not add up to gross {gross:.12g}: {target.tolist()}, "
+            f"lower {lower.tolist()}, upper {upper.tolist()}"
+        )
+    if not _feasible(start, lower, upper, gross, slack):
+        start, _ = fit_within(start, lower, upper, gross=gross, slack=slack)
+    # Below 1 the rate shortens the gap by more than rounding lengthens it, so that no step passes its
+    # target and with it a limit. At 1 the target itself is exact, the sum need not be.
+    return start, target if rate == 1 else start + rate * (target - start)
+
+
+def capped_step(
+    start: Floats,
+    target: Floats,
+    lower: Floats,
+    upper: Floats,
+    *,
+    rate: float,
+    turnover_cap: float | None,
+    gross: float,
+    slack: float = 0.0,
+) -> tuple[Floats, Floats, float]:
+    r"""One step as in :func:`step`, shortened to a one-way turnover of :math:`\tau`.
+
+    The rate is :math:`\min(\lambda, \tau / \tfrac12 \sum_i |w_i^* - w_i|)`, with the weights that the step starts from.
+    As all weights move by the same share of their gap, a shortened step keeps limits and gross like any other.
+
+    Parameters
+    ----------
+    start, target, lower, upper, rate, gross, slack
+        See :func:`step`.
+    turnover_cap
+        Largest turnover :math:`\tau`, positive; None where there is no cap.
+
+    Returns
+    -------
+    start, realized : ndarray, shape (n,)
+        As :func:`step` gives them at the rate used.
+    rate : float
+        The rate used.
+
+    Raises
+    ------
+    ValueError
+        See :func:`step`.
+    """
+    begin, realized = step(start, target, lower, upper, rate=rate, gross=gross, slack=slack)
+    gap = math.fsum(np.abs(target - begin)) / 2
+    if turnover_cap is None or rate * gap <= turnover_cap:
+        return begin, realized, rate
+    rate = turnover_cap / gap
+    return *step(start, target, lower, upper, rate=rate, gross=gross, slack=slack), rate
+
+
+def carried(
+    previous: pd.Series | None, strategies: Sequence[str], base: Floats
+) -> tuple[Floats, npt.NDArray[np.bool_]]:
+    """Weights that a step starts from, for the strategies that a book has now.
+
+    They are the realised weights of the preceding rebalance; the base weights in the first partition and for a strategy
+    that was not there before. A strategy that is no longer in the book is dropped.
+
+    Parameters
+    ----------
+    previous
+        Realised weights of the preceding rebalance by strategy; None in the first partition.
+    strategies
+        Names, n of them.
+    base
+        Base weights, shape (n,).
+
+    Returns
+    -------
+    start : ndarray, shape (n,)
+    entered : ndarray of bool, shape (n,)
+        Whether a strategy is new since the preceding rebalance.
+
+    Raises
+    ------
+    ValueError
+        A previous weight is null or negative, or a strategy has two.
+    """
+    if previous is None:
+        return base, np.zeros(len(base), dtype=np.bool_)
+    if not (previous >= 0).all() or previous.index.has_duplicates:
+        raise ValueError(f"previous: expected one weight of at least 0 per strategy, got {previous.to_dict()}")
+    place = previous.index.get_indexer(pd.Index(strategies))
+    entered = place < 0
+    return np.where(entered, base, previous.to_numpy(np.float64)[place] if len(previous) else base), entered
+
+
+def _feasible(weights: Floats, lower: Floats, upper: Floats, gross: float, slack: float) -> bool:
+    inside = bool(((weights >= lower) & (weights <= upper)).all())
+    rounding = GROSS_TOLERANCE * gross
+    return inside and gross - slack - rounding <= math.fsum(weights) <= gross + rounding

@@ -1,0 +1,160 @@
+"""Capital policies: what the profit of a session is divided by.
+
+Here belong the choices of capital, each a frozen dataclass told apart by ``kind``. Here do not belong the returns on it
+(``returns``) nor the files that amounts come from.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import math
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import numpy as np
+import pandas as pd
+
+from weights_pipeline.core.returns.lot_arrays import Floats, LotArrays, month_start
+
+
+@dataclass(frozen=True, kw_only=True)
+class CapitalEntry:
+    """Capital of one strategy, in force from a date on.
+
+    Parameters
+    ----------
+    strategy
+        Name of the strategy.
+    date
+        First day in force.
+    capital
+        Amount in account currency, positive.
+    """
+
+    strategy: str
+    date: dt.date
+    capital: float
+
+    __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
+
+    def __post_init__(self) -> None:
+        if not 0 < self.capital < math.inf:
+            raise ValueError(f"capital: expected a positive amount for {self.strategy}, got {self.capital!r}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class CapitalBase:
+    """Capital by a dated table, the preferred choice where the amounts are known.
+
+    Parameters
+    ----------
+    table
+        Entries in any order, each in force from its date until the strategy's next.
+    """
+
+    table: tuple[CapitalEntry, ...]
+    kind: Literal["capital_base"] = "capital_base"
+
+    __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
+    remedy: ClassVar[str] = "is its name right? If so, add an entry to the capital table, dated that session or before"
+
+    def __post_init__(self) -> None:
+        seen: set[tuple[str, dt.date]] = set()
+        for entry in self.table:
+            if (key := (entry.strategy, entry.date)) in seen:
+                raise ValueError(f"table: expected one entry per strategy and date, got two for {key[0]} {key[1]}")
+            seen.add(key)
+
+    def capital(self, lots: LotArrays) -> Floats:
+        """Capital in force, shape (strategies, sessions); NaN before the first entry."""
+        result = np.full(lots.shape, np.nan)
+        code = {name: row for row, name in enumerate(lots.strategies)}
+        for entry in sorted(self.table, key=lambda entry: entry.date):
+            if entry.strategy in code:
+                result[code[entry.strategy], lots.sessions.searchsorted(pd.Timestamp(entry.date)) :] = entry.capital
+        return result
+
+
+def _require_window(sessions: int) -> None:
+    if sessions < 1:
+        raise ValueError(f"sessions: expected a window of at least 1 session, got {sessions!r}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class AveragePositionValue:
+    r"""Capital as the average value of the positions held.
+
+    :math:`C_t` is the mean of :math:`E_t(s) > 0` over the trailing sessions :math:`s` to :math:`t`, with
+    :math:`E_t(s)` the entry value of all lots open in :math:`s` (both the session of the opening and that
+    of the exit count) that are known at :math:`t`: those closed by :math:`t`, and from fills also those
+    open. Drawdowns of returns on it are those of a fully used account; idle money does not dilute them.
+
+    Parameters
+    ----------
+    sessions
+        Length of the trailing window.
+    """
+
+    sessions: int = 252
+    kind: Literal["average_position_value"] = "average_position_value"
+
+    __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
+    remedy: ClassVar[str] = "its lots of the trailing window have no entry value; give it a dated capital_base"
+
+    def __post_init__(self) -> None:
+        _require_window(self.sessions)
+
+    def capital(self, lots: LotArrays) -> Floats:
+        """Average position value, shape (strategies, sessions); NaN while no position is known."""
+        n, horizon = lots.shape
+        fills, closed = lots.where(lots.from_fills), lots.where(~lots.from_fills)
+        # A window of columns before the first session, so that every mean runs over equally many columns.
+        value = np.zeros((n, self.sessions - 1 + horizon))
+        # An opening from fills is known at once: each month stands on the lots that left in it and on those
+        # open at its end, whatever became of them later.
+        month = month_start(lots.sessions)
+        for session, rows in fills.by_session():
+            fills.add_open(value, rows, int(month[session]), fills.entry_value)
+        result = np.full((n, horizon), np.nan)
+        for session, rows in closed.by_session():
+            closed.add_open(value, rows, session - self.sessions + 1, closed.entry_value)
+            window = value[:, session : session + self.sessions]
+            held = np.count_nonzero(window, axis=1)
+            np.divide(window.sum(axis=1), held, out=result[:, session], where=held > 0)
+        return result
+
+
+@dataclass(frozen=True, kw_only=True)
+class AverageLotValue:
+    """Capital as the mean entry value of one lot, over the lots closed in the trailing sessions.
+
+    Parameters
+    ----------
+    sessions
+        Length of the trailing window.
+    """
+
+    sessions: int = 252
+    kind: Literal["average_lot_value"] = "average_lot_value"
+
+    __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
+    remedy: ClassVar[str] = AveragePositionValue.remedy
+
+    def __post_init__(self) -> None:
+        _require_window(self.sessions)
+
+    def capital(self, lots: LotArrays) -> Floats:
+        """Average lot value, shape (strategies, sessions); NaN while no lot of the window is closed."""
+        before = ((0, 0), (self.sessions - 1, 0))
+        value = np.pad(lots.per_cell(lots.entry_value[lots.closed], lots.closed), before)
+        count = np.pad(lots.per_cell(rows=lots.closed), before)
+        result = np.full(lots.shape, np.nan)
+        for session in range(len(lots.sessions)):
+            window = slice(session, session + self.sessions)
+            total, number = value[:, window].sum(axis=1), count[:, window].sum(axis=1)
+            np.divide(total, number, out=result[:, session], where=total > 0)
+        return result
+
+
+CapitalPolicy = CapitalBase | AveragePositionValue | AverageLotValue
+"""How the capital under a return is chosen; told apart by ``kind``."""

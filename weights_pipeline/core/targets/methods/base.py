@@ -1,0 +1,479 @@
+"""What every allocation method shares: what it reads, the limits on its outcome, and the step to target weights.
+
+Here belongs what is the same for all methods. Here does not belong the formula of any of them: each has a
+file of its own, and one entry in ``METHODS``.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal, Protocol, Self
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from weights_pipeline.core.metrics.measures import LESS_IS_BETTER, METRICS, REASONS
+from weights_pipeline.core.returns.columns import texts
+from weights_pipeline.core.targets.normalise import GROSS_TOLERANCE, Floats, capped, fit_within, proportional
+from weights_pipeline.core.targets.samples import Sample
+
+Codes = npt.NDArray[np.int8]
+
+MISSING = REASONS.index("missing")
+
+RULES = (
+    "measured",
+    "metric clipped",
+    "clipped at floor",
+    "clipped at cap",
+    "floor: metric <= 0",
+    "cap: gain without drawdown",
+    "share of the measured",
+    "uniform: none above zero",
+    "neutral: all equal",
+    "neutral: fewer than two measured",
+    "equal weight",
+    "fixed allocation",
+    "optimised",
+    "dropped: below the smallest weight",
+    "no base weight",
+    "neutral",
+)
+"""How a multiplier came about, by code; the last one is followed by the reason of the null."""
+
+(
+    MEASURED,
+    METRIC_CLIPPED,
+    AT_FLOOR,
+    AT_CAP,
+    FLOOR,
+    CAP,
+    SHARE,
+    UNIFORM,
+    ALL_EQUAL,
+    TOO_FEW,
+    EQUAL,
+    FIXED,
+    OPTIMISED,
+    DROPPED,
+    NO_BASE,
+    NULL,
+) = range(len(RULES))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """Hard limits on a weight.
+
+    Parameters
+    ----------
+    floor
+        Smallest weight: a multiple of base in [0, 1], or a weight of at least 0.
+    cap
+        Largest weight: a multiple of base of at least 1, or a weight above the floor.
+    of
+        What floor and cap are stated in: multiples of ``base``, or ``weight`` itself. A strategy without a base
+        weight stays without weight either way.
+    normalisation
+        ``capped`` keeps both limits exactly. ``proportional`` scales all weights alike: floor and cap then
+        bound the multipliers only, and weights may end outside those multiples of base.
+    gross
+        Whether weights add up to the book's gross ``exactly``, or ``at_most``: the rest then stays in cash.
+    """
+
+    floor: float = 0.5
+    cap: float = 2.0
+    of: Literal["base", "weight"] = "base"
+    normalisation: Literal["capped", "proportional"] = "capped"
+    gross: Literal["exactly", "at_most"] = "exactly"
+
+    __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
+
+    def __post_init__(self) -> None:
+        if self.of not in ("base", "weight"):
+            raise ValueError(f"of: expected base or weight, got {self.of!r}")
+        if self.normalisation not in ("capped", "proportional"):
+            raise ValueError(f"normalisation: expected capped or proportional, got {self.normalisation!r}")
+        if self.gross not in ("exactly", "at_most"):
+            raise ValueError(f"gross: expected exactly or at_most, got {self.gross!r}")
+        if self.gross == "at_most" and self.normalisation != "capped":
+            raise ValueError(f"gross: at_most is kept by capped only, got {self.normalisation!r}")
+        if self.of == "weight":
+            if not 0 <= self.floor < self.cap < math.inf:
+                raise ValueError(f"floor, cap: expected weights 0 <= floor < cap, got {self.floor!r} and {self.cap!r}")
+            if self.normalisation != "capped":
+                raise ValueError(f"normalisation: limits of weight are kept by capped only, got {self.normalisation!r}")
+            return
+        if not 0 <= self.floor <= 1:
+            raise ValueError(f"floor: expected a multiple of base in [0, 1], got {self.floor!r}")
+        if not 1 <= self.cap < math.inf:
+            raise ValueError(f"cap: expected a finite multiple of base of at least 1, got {self.cap!r}")
+
+    def slack(self, gross: float) -> float:
+        """How far below a book's gross its weights may stay."""
+        return gross if self.gross == "at_most" else 0.0
+
+    def bounds(self, base: Floats, gross: float) -> tuple[Floats, Floats]:
+        """Limits that weights are promised to keep, as weights.
+
+        Parameters
+        ----------
+        base
+            Base weights, shape (n,).
+        gross
+            What all weights add up to.
+
+        Returns
+        -------
+        lower, upper : ndarray, shape (n,)
+            ``floor * base`` and ``cap * base``, or floor and cap themselves where base is above 0; 0 and gross under
+            ``proportional``, which promises no more.
+        """
+        if self.normalisation == "proportional":
+            return np.zeros_like(base), np.full_like(base, gross)
+        if self.of == "base":
+            return self.floor * base, self.cap * base
+        funded = base > 0
+        return np.where(funded, self.floor, 0.0), np.where(funded, self.cap, 0.0)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class CrossSection:
+    """What a method may read of one date.
+
+    Attributes
+    ----------
+    strategies
+        Names, n of them, sorted.
+    base
+        Base weights, shape (n,), non-negative, adding up to ``gross``.
+    gross
+        What weights add up to.
+    values
+        Metrics by name without window, each of shape (n,); NaN is null.
+    reasons
+        Why each is null: codes into ``REASONS``, 0 where measured.
+    as_of
+        The date; None where a method is asked that depends on none.
+    sample
+        Returns of the window, for a method that optimises; None for all others.
+    """
+
+    strategies: tuple[str, ...]
+    base: Floats
+    gross: float
+    values: Mapping[str, Floats]
+    reasons: Mapping[str, Codes]
+    as_of: pd.Timestamp | None = None
+    sample: Sample | None = None
+
+    @classmethod
+    def of(
+        cls,
+        base: Mapping[str, float] | pd.Series,
+        values: Mapping[str, pd.Series],
+        reasons: Mapping[str, pd.Series],
+        gross: float = 1.0,
+    ) -> Self:
+        """Align metrics by name of strategy.
+
+        Parameters
+        ----------
+        base
+            Base weights by strategy.
+        values, reasons
+            By metric: value and reason by strategy. Strategies outside ``base`` are left aside; one that is missing
+            counts as null with the reason ``missing``.
+        gross
+            What the weights add up to.
+
+        Raises
+        ------
+        ValueError
+            No strategies, duplicates, an infinite metric, an unknown reason, or base weights that do not add up to
+            gross.
+        """
+        weights = base if isinstance(base, pd.Series) else pd.Series(dict(base), dtype=np.float64)
+        for name, series in {"base": weights, **values, **reasons}.items():
+            if series.index.has_duplicates:
+                raise ValueError(f"{name}: duplicate strategies {sorted(series.index[series.index.duplicated()])}")
+        weights = weights.sort_index()
+        if weights.empty:
+            raise ValueError("base: expected at least one strategy, got none")
+        budget = np.asarray(weights, dtype=np.float64)
+        require_budget(budget, gross)
+        aligned, codes = dict[str, Floats](), dict[str, Codes]()
+        for name, series in values.items():
+            metric = np.asarray(series.reindex(weights.index), dtype=np.float64)
+            if np.isinf(metric).any():
+                raise ValueError(f"{name}: infinite metric of {list(weights.index[np.isinf(metric)])}, expected a null")
+            given = reasons.get(name, pd.Series(dtype="str")).reindex(weights.index).fillna("")
+            null = np.isnan(metric)
+            words = [(word or "missing") if absent else "" for word, absent in zip(given, null, strict=True)]
+            aligned[name] = metric
+            codes[name] = np.array([reason_code(word) for word in words], dtype=np.int8)
+        return cls(strategies=tuple(weights.index), base=budget, gross=gross, values=aligned, reasons=codes)
+
+    def read(self, metrics: tuple[str, ...]) -> Codes:
+        """Reason why any of some metrics is null, by strategy: that of the first one; 0 where all are measured."""
+        found = np.zeros(len(self.base), dtype=np.int8)
+        for name in reversed(metrics):
+            found = np.where(np.isnan(self.values[name]), self.reasons[name], found)
+        return found.astype(np.int8)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Multipliers:
+    """Multipliers of base weights, with how each came about; arrays of shape (n,).
+
+    Attributes
+    ----------
+    metric
+        The metric shown; NaN where it could not be measured.
+    reason
+        Why it is null: code into ``REASONS``.
+    score
+        The number that the multiplier is a function of; NaN where there is none.
+    raw
+        Multipliers before clipping; NaN where the formula has no value and a rule decides.
+    value
+        Multipliers to use, finite and non-negative.
+    rule
+        How each came about: code into ``RULES``.
+    formula
+        From score to raw multiplier, with the figures of this date.
+    """
+
+    metric: Floats
+    reason: Codes
+    score: Floats
+    raw: Floats
+    value: Floats
+    rule: Codes
+    formula: str
+
+
+class Method(Protocol):
+    """An allocation method: a frozen dataclass of parameters that maps metrics to multipliers.
+
+    Methods are pure and do not depend on the order of strategies. Of two measured strategies the one with the
+    better metric never gets the smaller multiplier of a tilt, nor the smaller weight of a method that sets weights
+    whatever their base.
+    """
+
+    optimises: ClassVar[bool]
+    """Whether it chooses weights on the returns of the window rather than on metrics alone."""
+    clips_to_limits: ClassVar[bool]
+    """Whether multipliers are clipped to floor and cap as multiples of base."""
+
+    @property
+    def kind(self) -> str:
+        """Name of the method, as books spell it."""
+
+    @property
+    def metric(self) -> str:
+        """The metric shown beside weights, such as ``calmar``; empty where none is read."""
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """Every metric it reads."""
+
+    @property
+    def lookback(self) -> str | Mapping[str, str]:
+        """Window of its metrics, such as ``12m`` or ``90d``; or one per risk regime."""
+
+    def multipliers(self, section: CrossSection, limits: Limits) -> Multipliers:
+        """Map metrics to multipliers.
+
+        Parameters
+        ----------
+        section
+            Base weights and metrics of one date.
+        limits
+            Floor and cap on a multiplier.
+
+        Returns
+        -------
+        Multipliers
+            1.0 for a null, unless the method has a rule for its reason.
+        """
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Targets:
+    """Target weights of one date; arrays of shape (n,).
+
+    Attributes
+    ----------
+    tilt
+        The multipliers they follow from.
+    target
+        Weights, adding up to gross inside the limits.
+    scale
+        The common factor c; 1.0 where every multiplier is zero, and the targets are the base weights.
+    lower, upper
+        The limits promised, as weights.
+    slack
+        How far below gross the weights may stay.
+    """
+
+    tilt: Multipliers
+    target: Floats
+    scale: float
+    lower: Floats
+    upper: Floats
+    slack: float
+
+
+def targets_frame(targets: Sequence[Targets], strategies: Sequence[str], base: Floats) -> pd.DataFrame:
+    """Targets of one or more dates as rows: the columns of target weights but for the date and the metric's name.
+
+    Parameters
+    ----------
+    targets
+        Date by date, over the same strategies.
+    strategies, base
+        Names and base weights, in the order of the arrays.
+
+    Returns
+    -------
+    DataFrame
+        Date by date, strategy by strategy: ``strategy``, ``base``, ``metric_value``, ``reason``, ``score``,
+        ``formula``, ``raw_multiplier``, ``multiplier``, ``note``, ``scale``, ``target``, ``lower``, ``upper``,
+        ``slack`` and ``bound`` (``floor`` or ``cap`` where that limit holds the target, otherwise empty).
+    """
+    dates, n = len(targets), len(base)
+
+    def stacked(part: Callable[[Targets], npt.NDArray[Any]]) -> npt.NDArray[Any]:
+        return np.concatenate([part(each) for each in targets])
+
+    reason, rule = stacked(lambda t: t.tilt.reason), stacked(lambda t: t.tilt.rule)
+    target, lower, upper = stacked(lambda t: t.target), stacked(lambda t: t.lower), stacked(lambda t: t.upper)
+    weight = np.tile(base, dates)
+    bound = np.select([weight == 0, target >= upper, target <= lower], [0, 2, 1], default=0)
+    words = np.where(rule == NULL, len(RULES) + reason, rule)
+    return pd.DataFrame(
+        {
+            "strategy": texts(strategies, np.tile(np.arange(n), dates)),
+            "base": weight,
+            "metric_value": stacked(lambda t: t.tilt.metric),
+            "reason": texts(REASONS, reason),
+            "score": stacked(lambda t: t.tilt.score),
+            "formula": texts([t.tilt.formula for t in targets], np.repeat(np.arange(dates), n)),
+            "raw_multiplier": stacked(lambda t: t.tilt.raw),
+            "multiplier": stacked(lambda t: t.tilt.value),
+            "note": texts([*RULES, *(f"{RULES[NULL]}: {reason}" for reason in REASONS)], words),
+            "scale": np.repeat([t.scale for t in targets], n),
+            "target": target,
+            "lower": lower,
+            "upper": upper,
+            "slack": np.repeat([t.slack for t in targets], n),
+            "bound": texts(("", "floor", "cap"), bound),
+        }
+    )
+
+
+def target_weights(method: Method, section: CrossSection, limits: Limits) -> Targets:
+    r"""Target weights of one rebalance: :math:`b_i m_i`, brought to gross inside the limits.
+
+    Limits that ask for gross at most leave a smaller sum as it is. Otherwise, where the multipliers of all strategies
+    with a base weight are equal, and the base weights keep the limits, the targets are the base weights, bit for bit.
+    That holds for zeros too, as the limit of equally small multipliers.
+
+    Parameters
+    ----------
+    method
+        The allocation method.
+    section
+        Base weights and metrics of one date.
+    limits
+        Floor, cap and normalisation.
+
+    Returns
+    -------
+    Targets
+
+    Raises
+    ------
+    ValueError
+        Multipliers that cannot be normalised.
+    """
+    base, gross = section.base, section.gross
+    tilt = method.multipliers(section, limits)
+    lower, upper = limits.bounds(base, gross)
+    slack = limits.slack(gross)
+    common = float(tilt.value[base.argmax()])
+    scale: float
+    if not slack and (tilt.value == common)[base > 0].all() and ((base >= lower) & (base <= upper)).all():
+        target, scale = base.copy(), 1 / common if common > 0 else 1.0
+    elif limits.normalisation == "proportional":
+        target, scale = proportional(base, tilt.value, gross=gross)
+        # One strategy may hold all of gross; rounding in the scale may not lift it above.
+        target = np.minimum(target, upper)
+    elif limits.of == "base" and not slack:
+        target, scale = capped(base, tilt.value, floor=limits.floor, cap=limits.cap, gross=gross)
+    else:
+        target, scale = fit_within(base * tilt.value, lower, upper, gross=gross, slack=slack)
+    return Targets(tilt=tilt, target=target, scale=scale, lower=lower, upper=upper, slack=slack)
+
+
+def shares_as_multipliers(section: CrossSection, null: npt.NDArray[np.bool_], shares: Floats) -> Floats:
+    r"""Multipliers that give the measured strategies shares of what they hold together at base.
+
+    :math:`m_i = s_i\,B / b_i` with :math:`B` as in :func:`shared_budget`; a null keeps its base weight (1.0), and a
+    strategy without a base weight stays without (1.0 as well: it multiplies zero).
+
+    Parameters
+    ----------
+    section
+        Base weights of the date.
+    null
+        Strategies without a score or without a base weight, shape (n,).
+    shares
+        Shares of the measured, adding up to 1; shape (n,), not read where ``null``.
+    """
+    multipliers = np.ones_like(section.base)
+    multipliers[~null] = shares[~null] * shared_budget(section, null) / section.base[~null]
+    return multipliers
+
+
+def shared_budget(section: CrossSection, null: npt.NDArray[np.bool_]) -> float:
+    r"""What the measured strategies hold together at base: :math:`B = \sum_{\text{measured}} b`.
+
+    Their own sum and not gross less that of the others, which rounding in the printed base weights can turn negative.
+    """
+    return math.fsum(section.base[~null])
+
+
+def reason_code(reason: str) -> int:
+    """Code of a reason.
+
+    Raises
+    ------
+    ValueError
+        It is not one of ``REASONS``.
+    """
+    try:
+        return REASONS.index(reason)
+    except ValueError:
+        raise ValueError(f"reason: expected one of {', '.join(REASONS[1:])}, got {reason!r}") from None
+
+
+def require_metric(metric: str, *, key: str = "metric") -> None:
+    """Refuse a metric that does not exist, or of which less is better."""
+    if metric not in METRICS:
+        raise ValueError(f"{key}: expected one of {', '.join(sorted(METRICS))}, got {metric!r}")
+    if metric in LESS_IS_BETTER:
+        raise ValueError(f"{key}: of {metric} less is better; expected a metric of which more is")
+
+
+def require_budget(base: Floats, gross: float) -> None:
+    """Refuse base weights that are negative, not finite, or do not add up to gross."""
+    if not (np.isfinite(base) & (base >= 0)).all():
+        raise ValueError(f"base: expected finite weights of at least 0, got {base.tolist()}")
+    total = math.fsum(base)
+    if not abs(total - gross) <= GROSS_TOLERANCE * gross:
+        raise ValueError(f"base: weights add up to {total:.12g}, expected gross {gross:.12g}")

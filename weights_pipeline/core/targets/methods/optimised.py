@@ -1,0 +1,177 @@
+"""Optimised allocations as methods: weights chosen on the returns of a window, not on a metric of each strategy.
+
+Here belongs the way from a date's sample to multipliers, and the names that a book knows the objectives by. Here do not
+belong the objectives (``optimise``, one file each).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal, Protocol, cast
+
+import numpy as np
+
+from weights_pipeline.core.targets.methods.base import (
+    DROPPED,
+    NO_BASE,
+    NULL,
+    OPTIMISED,
+    CrossSection,
+    Limits,
+    Multipliers,
+)
+from weights_pipeline.core.targets.optimise import (
+    hybrid,
+    maximum_diversification,
+    mean_variance,
+    minimum_variance,
+    risk_parity,
+)
+from weights_pipeline.core.targets.optimise.problem import NoSolutionError, Optimum, Problem
+
+
+class Objective(Protocol):
+    """What is optimised: a frozen dataclass of parameters."""
+
+    def solve(self, problem: Problem) -> Optimum:
+        """Weights of a sample that the objective prefers to all others."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Optimised:
+    """What all optimised methods share; the objective's own parameters stand beside these.
+
+    A strategy is optimised over where its Sharpe ratio is measured in the window: where it has sessions and closed lots
+    enough, and has moved. All that are share the observations from the first session on which the last of them was
+    live. The others keep their base weight, and the optimised share what is left of gross.
+
+    Parameters
+    ----------
+    lookback
+        The window, such as ``252s``.
+    days
+        Observations: all ``calendar`` sessions, or those on which any optimised strategy was ``active``. Idle sessions
+        lower the daily Sharpe ratio of a portfolio; growth and drawdown are the same with or without them.
+    """
+
+    lookback: str = "252s"
+    days: Literal["calendar", "active"] = "calendar"
+
+    metric: ClassVar[str] = "sharpe"
+    reads: ClassVar[tuple[str, ...]] = ("sharpe",)
+    optimises: ClassVar[bool] = True
+    clips_to_limits: ClassVar[bool] = False
+    __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
+
+    def __post_init__(self) -> None:
+        if self.days not in ("calendar", "active"):
+            raise ValueError(f"days: expected calendar or active, got {self.days!r}")
+
+    def multipliers(self, section: CrossSection, limits: Limits) -> Multipliers:
+        r"""Multipliers :math:`m_i = w_i / b_i` of the optimised weights :math:`w`.
+
+        Parameters
+        ----------
+        section
+            Base weights, Sharpe ratios and the sample of one date.
+        limits
+            Limits on a weight, and whether weights add up to gross.
+
+        Returns
+        -------
+        Multipliers
+            The score is the optimised weight; 1.0 for a null.
+
+        Raises
+        ------
+        NoSolutionError
+            There are no weights to choose, or none that keep the constraints.
+        """
+        if section.sample is None:
+            raise ValueError("sample: expected the returns of the window, got none")
+        reason, funded = section.read(self.reads), section.base > 0
+        free = (reason == 0) & funded
+        score, value = np.full(len(free), np.nan), np.ones(len(free))
+        rule = np.select([~funded, reason != 0], [NO_BASE, NULL], default=OPTIMISED)
+        formula = ""
+        if (chosen := np.flatnonzero(free)).size:
+            held = float(section.base[~free].sum())
+            returns, periods = section.sample.observed(chosen, active_days_only=self.days == "active")
+            lower, upper = limits.bounds(section.base, section.gross)
+            gross = section.gross - held
+            problem = Problem(
+                returns=returns,
+                lower=lower[chosen],
+                upper=upper[chosen],
+                gross=gross,
+                slack=min(limits.slack(section.gross), gross),
+                periods=periods,
+            )
+            try:
+                found = cast(Objective, self).solve(problem)
+            except NoSolutionError as error:
+                day = f"{section.as_of:%Y-%m-%d}: " if section.as_of is not None else ""
+                names = [section.strategies[i] for i in chosen]
+                raise NoSolutionError(f"{day}{error} (strategies {', '.join(names)})") from error
+            score[chosen] = found.weights
+            value[chosen] = found.weights / section.base[chosen]
+            rule[chosen[list(found.dropped)]] = DROPPED
+            formula = _spelled(found)
+        return Multipliers(
+            metric=section.values["sharpe"],
+            reason=reason,
+            score=score,
+            raw=np.where(free, value, np.nan),
+            value=value,
+            rule=rule.astype(np.int8),
+            formula=formula,
+        )
+
+
+def _spelled(found: Optimum) -> str:
+    """Objective, its parts and the constraints that bind, in words."""
+    parts = ", ".join(f"{name} {value:.6g}" for name, value in found.parts.items())
+    distances = ", ".join(
+        f"{name} binds" if name in found.binding else f"{distance:.3g} to {name}"
+        for name, distance in found.distances.items()
+    )
+    return f"objective {found.objective:.6g} ({parts}); limits: {distances or 'none'}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class MaxHybrid(Optimised, hybrid.HybridObjective):
+    """Sharpe ratio and growth together, under a limit on drawdown."""
+
+    kind: Literal["max_hybrid"] = "max_hybrid"
+
+    def __post_init__(self) -> None:
+        Optimised.__post_init__(self)
+        hybrid.HybridObjective.__post_init__(self)
+
+    def solve(self, problem: Problem) -> Optimum:
+        """See :func:`~weights_pipeline.core.targets.optimise.hybrid.solve`."""
+        return hybrid.solve(problem, self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class MinimumVariance(Optimised, minimum_variance.MinimumVariance):
+    """Least variance."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RiskParity(Optimised, risk_parity.RiskParity):
+    """Equal contributions to risk."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MaximumDiversification(Optimised, maximum_diversification.MaximumDiversification):
+    """Most volatility of the parts for that of the whole."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MeanVariance(Optimised, mean_variance.MeanVariance):
+    """Expected return less a multiple of the variance."""
+
+    def __post_init__(self) -> None:
+        Optimised.__post_init__(self)
+        mean_variance.MeanVariance.__post_init__(self)

@@ -1,0 +1,92 @@
+"""What the files of a ledger say, as the rows of its tables.
+
+Here belong loading and one call into ``ledger`` or ``core`` per table, for whoever writes these tables and whoever
+compares the files with what is stored. Here does not belong the reading of files (``ledger``), nor where tables are
+kept.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from weights_pipeline.core.chain import last_sessions, returns_table
+from weights_pipeline.core.targets.market_regime import market_regimes
+from weights_pipeline.ledger import Intake, LedgerSource, read_benchmark, read_capital, read_prices, session_closes
+from weights_pipeline.ledger.periods import only_windows, window_dates
+from weights_pipeline.tables import catalog
+from weights_pipeline.tables.contract import Window, content_hashes, prepare
+from weights_pipeline.tables.definition import Table
+
+
+def intake_rows(
+    intake: Intake, source: LedgerSource, windows: Sequence[Window], now: dt.datetime
+) -> dict[Table, pd.DataFrame]:
+    """Rows of closed lots, open lots and given returns in some months, as known at an instant.
+
+    Lots are shown open at the end of each month; of a month that goes on, after its newest closed session.
+    """
+    dates = window_dates(windows)
+    sessions = closed_sessions(source, windows, f"{source.first_month}-01", now)
+    begun = dates[dates.left <= sessions[-1]] if len(sessions) else dates[:0]
+    return {
+        catalog.TRADE_LEDGER: only_windows(intake.lots, "session", windows),
+        catalog.OPEN_LOTS: intake.open_lots(last_sessions(sessions, begun)),
+        catalog.GIVEN_RETURNS: only_windows(intake.returns, "session", windows),
+    }
+
+
+def return_rows(
+    lots: pd.DataFrame,
+    open_lots: pd.DataFrame,
+    given: pd.DataFrame,
+    source: LedgerSource,
+    root: Path,
+    windows: Sequence[Window],
+    now: dt.datetime,
+) -> pd.DataFrame:
+    """Rows of daily returns in some months, on the sessions that had closed by an instant.
+
+    Parameters
+    ----------
+    lots, open_lots, given
+        Rows of ``trade_ledger``, ``open_lots`` and ``given_returns`` from the ledger's first month on.
+    source, root
+        The ledger, and the data folder with the files of capital and prices that it names.
+    windows
+        The months.
+    now
+        The instant, zone-aware.
+    """
+    opened = lots["open_session"].min() if len(lots) else pd.Timestamp.max
+    first = min(pd.Timestamp(f"{source.first_month}-01"), opened)
+    sessions, start = closed_sessions(source, windows, first, now), window_dates(windows).left[0]
+    capital, prices = read_capital(source, root), read_prices(source, root)
+    return returns_table(lots, open_lots, given, sessions, capital, start, prices)
+
+
+def market_rows(source: LedgerSource, root: Path, windows: Sequence[Window], now: dt.datetime) -> pd.DataFrame:
+    """Rows of market regimes in some months, on the sessions that had closed by an instant."""
+    prices = read_benchmark(source, root)
+    sessions = closed_sessions(source, windows, prices.index[0], now)
+    path = market_regimes(prices[prices.index.isin(sessions)])
+    return only_windows(path.rename_axis("session").reset_index(), "session", windows)
+
+
+def closed_sessions(
+    source: LedgerSource, windows: Sequence[Window], first: str | pd.Timestamp, now: dt.datetime
+) -> pd.DatetimeIndex:
+    """Sessions that had closed by an instant, from a first day to the end of the last window."""
+    last = pd.Timestamp(windows[-1].end.date()) - pd.Timedelta(days=1)
+    closes = session_closes(source.calendar, pd.Timestamp(first).date(), last.date())
+    return pd.DatetimeIndex(closes.index[closes <= pd.Timestamp(now).tz_convert("UTC").tz_localize(None)])
+
+
+def hashes_of(frame: pd.DataFrame, table: Table, windows: Sequence[Window]) -> dict[str, str]:
+    """Content hash by month of the rows that a store would hold."""
+    stored = prepare(only_windows(frame, str(table.time_column), windows), table, windows)
+    found = content_hashes(stored, table, [window.key for window in windows])
+    return {key: content for key, (_, content) in found.items()}

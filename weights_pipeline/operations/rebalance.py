@@ -1,0 +1,397 @@
+"""Operation by hand: a desk's first day, and a rebalance that a person starts or tries out.
+
+Here belong the version that opens a book's history, metrics that a person gives, which rebalance can be started, and a
+rebalance in memory. Here do not belong formulas (``core``), nor running a rebalance (``runs``).
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import math
+import re
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from itertools import takewhile
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from weights_pipeline.books.book import Book
+from weights_pipeline.books.load import metrics_given
+from weights_pipeline.books.reading import BookError
+from weights_pipeline.core.chain import last_sessions, metric_rows
+from weights_pipeline.core.metrics.lookback import Lookback
+from weights_pipeline.core.metrics.starter import StarterMetrics
+from weights_pipeline.core.metrics.table import BY_HAND, given_by_hand
+from weights_pipeline.core.returns.history import ReturnHistory
+from weights_pipeline.core.versions import OPENING, WEIGHTS, Stamp, additions, canonical, digest, link
+from weights_pipeline.ledger import LedgerSource, calendar_sessions
+from weights_pipeline.ledger.periods import ended_periods, ledger_months, window_dates
+from weights_pipeline.store.base import Store
+from weights_pipeline.tables import catalog
+from weights_pipeline.tables.contract import Window
+from weights_pipeline.versions.inputs import REACH, code_version, parameters_of
+from weights_pipeline.versions.recompute import Rebalanced, Taken, rebalanced
+
+_YEAR = Lookback.parse("12m")
+
+
+class OpenedError(ValueError):
+    """The book has versions already, so that it cannot be opened."""
+
+
+class NotDueError(ValueError):
+    """The rebalance asked for cannot be started. The message says why, and what to do."""
+
+
+class NotReadyError(LookupError):
+    """The store lacks what a rebalance reads. The message says what."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Plan:
+    """A rebalance that was computed and not stored.
+
+    Attributes
+    ----------
+    partition
+        Key of the book's partition.
+    as_of, effective_from
+        Last session that it reads, and first one on which its weights would be in force.
+    metric, weight_set
+        Metric shown, such as ``calmar_12m``, and the weight set read; empty where there is none.
+    weights
+        By strategy: ``base``, ``metric_value``, ``note``, ``target``, ``previous`` (what the step starts from),
+        ``realized``, ``held`` (final weights that these would take the place of) and ``final``.
+    held
+        Where the weights held are from, in words.
+    turnover
+        One-way turnover of a rebalance: ½·Σ|realized − previous|.
+    traded
+        One-way turnover against what is held: ½·Σ|final − held|.
+    """
+
+    partition: str
+    as_of: pd.Timestamp
+    effective_from: pd.Timestamp
+    metric: str
+    weight_set: str
+    weights: pd.DataFrame
+    held: str
+    turnover: float
+    traded: float
+
+
+def open_history(
+    store: Store,
+    book: Book,
+    starter: Mapping[str, StarterMetrics],
+    source: LedgerSource,
+    effective: dt.date,
+    *,
+    now: dt.datetime,
+    comment: str = "",
+) -> pd.DataFrame:
+    """Record a book's base weights as its first version, for a desk's first day.
+
+    Parameters
+    ----------
+    store
+        Where to; it need not exist yet.
+    book, starter, source
+        The book, its starter metrics, and the ledger whose calendar it keeps.
+    effective
+        The weights are in force from the first session on or after this day.
+    now
+        When it is recorded, zone-aware.
+    comment
+        What to record beside it.
+
+    Returns
+    -------
+    DataFrame
+        Rows of ``weight_history``.
+
+    Raises
+    ------
+    OpenedError
+        The book has versions. Nothing was written.
+    weights_pipeline.ledger.LedgerError
+        The calendar is not recorded around that day.
+    """
+    _require_unopened(book, store.read(book.name, catalog.WEIGHT_HISTORY))
+    day = pd.Timestamp(effective)
+    sessions = calendar_sessions(source.calendar, (day - REACH).date(), (day + REACH).date())
+    first = int(sessions.searchsorted(day))
+    as_of, policy = sessions[first - 1], book.policy(starter)
+    parameters, nothing = parameters_of(book, starter, source, as_of), link(OPENING, {}, None)
+    computed = pd.DataFrame(
+        {
+            "as_of": as_of,
+            "effective_from": sessions[first],
+            "strategy": policy.strategies,
+            **dict.fromkeys(WEIGHTS, policy.weights),
+            "metrics": [_starter_figures(starter.get(name), as_of) for name in policy.strategies],
+            "parameters_hash": digest(parameters),
+            "ledger_hash": digest(nothing),
+            "state_hash": digest(nothing),
+            "rebalance": OPENING,
+        }
+    )
+    stamp = Stamp(
+        run_id=OPENING,
+        recorded_at=pd.Timestamp(now).tz_convert("UTC").tz_localize(None),
+        code_version=code_version(),
+        comment=comment,
+        reason="manual",
+        first=OPENING,
+    )
+    made = pd.DataFrame()
+    documents = pd.DataFrame(
+        {"hash": [digest(text) for text in (parameters, nothing)], "document": [parameters, nothing]}
+    )
+
+    def with_documents(rows: pd.DataFrame) -> pd.DataFrame:
+        return pd.concat([rows, documents], ignore_index=True).drop_duplicates("hash")
+
+    def first_version(rows: pd.DataFrame) -> pd.DataFrame:
+        nonlocal made
+        # Another process may have opened it since.
+        _require_unopened(book, rows)
+        made = additions(rows, computed, stamp)
+        return made
+
+    store.update(book.name, catalog.WEIGHT_DOCUMENTS, with_documents, run_id=OPENING, recorded_at=now)
+    store.update(book.name, catalog.WEIGHT_HISTORY, first_version, run_id=OPENING, recorded_at=now)
+    return made
+
+
+def metrics_by_hand(content: Any, book: Book, named: Any) -> Mapping[str, StarterMetrics]:
+    """Twelve-month figures of a JSON document that stand in for what a book measures.
+
+    Parameters
+    ----------
+    content
+        Figures by strategy, in the form of starter metrics.
+    book
+        The book.
+    named
+        Where the document is from, for a message.
+
+    Raises
+    ------
+    weights_pipeline.books.reading.BookError
+        Figures that contradict each other or are of no strategy of the book, none at all, or a book whose method reads
+        other metrics than they give.
+    """
+    figures = metrics_given(content, book, named)
+    kind, reads = book.method.kind, book.method.reads
+    if book.ensemble is not None:
+        raise BookError(f"{named}: book {book.name} reads weight sets made per market regime, no metrics given by hand")
+    if not reads:
+        raise BookError(
+            f"{named}: method {kind} of book {book.name} reads no metrics, so that giving some has no effect"
+        )
+    if absent := sorted(set(reads) - set(BY_HAND)):
+        raise BookError(
+            f"{named}: method {kind} of book {book.name} reads {', '.join(absent)}, which cannot be given by hand; "
+            f"given are {', '.join(BY_HAND)}"
+        )
+    if not figures:
+        raise BookError(f"{named}: expected figures of at least one strategy, got none")
+    return figures
+
+
+def due(
+    book: Book, source: LedgerSource, stored: Collection[str], now: dt.datetime, partition: str | None = None
+) -> list[Window]:
+    """Periods of a book up to the one to rebalance on.
+
+    Parameters
+    ----------
+    book, source
+        The book and the ledger it reads.
+    stored
+        Keys of the rebalances that there are.
+    now
+        The instant, zone-aware; a period can be rebalanced on once it has ended.
+    partition
+        Its key, ``YYYY-MM-DD``, or its month; the last one that has ended when left out or ``latest``.
+
+    Raises
+    ------
+    NotDueError
+        It has not ended, is none, is several, or later rebalances continue from it.
+    """
+    ended = ended_periods(book, source, now)
+    if not ended:
+        raise NotDueError(f"book {book.name} has no period that has ended yet")
+    if partition in (None, "latest"):
+        return ended
+    if not re.fullmatch(r"\d{4}-\d\d(-\d\d)?", str(partition)):
+        raise NotDueError(f"{partition!r} is not a period; write YYYY-MM, or the day YYYY-MM-DD that it begins")
+    keys = [window.key for window in ended if window.key.startswith(str(partition))]
+    if len(keys) != 1:
+        found = f"is {len(keys)} periods, {keys[0]} to {keys[-1]}," if keys else "is no period that has ended"
+        raise NotDueError(
+            f"{partition} {found} of book {book.name}; expected one from {ended[0].key} to {ended[-1].key}"
+        )
+    if keys[0] < max(stored, default=""):
+        raise NotDueError(
+            f"{keys[0]}: rebalances up to {max(stored)} continue from it; `weights run --book {book.name} --from "
+            f"{keys[0]}` materialises it and all after it, on measured metrics"
+        )
+    return list(takewhile(lambda window: window.key <= keys[0], ended))
+
+
+def require_ready(book: Book, source: LedgerSource, store: Store, periods: list[Window], *, trial: bool) -> None:
+    """Refuse a store that lacks what a rebalance reads, or has it from before its sessions were over.
+
+    Parameters
+    ----------
+    book, source, store
+        The book, the ledger it reads, and where daily returns and the rebalances before are.
+    periods
+        Periods of the book up to the one to rebalance on; see :func:`due`.
+    trial
+        Whether nothing will read the ledger's months that the last period touches, so that they have to be there too.
+
+    Raises
+    ------
+    NotReadyError
+        The store lacks a month of the ledger, read after it was over, or the rebalance before.
+    """
+    window = periods[-1]
+    months = [
+        month
+        for month in ledger_months(source, window.end)
+        if (month.start < window.end if trial else month.end <= window.start)
+    ]
+    records = store.partitions(source.schema_name, catalog.STRATEGY_RETURNS.name)
+    # Of a month that goes on after the period has ended, only what came before counts.
+    unread = [
+        month.key[:7]
+        for month in months
+        if month.key not in records
+        or records[month.key].recorded_at.replace(tzinfo=dt.UTC) < min(month.settled, window.settled)
+    ]
+    stored = store.partitions(book.name, catalog.REALIZED_WEIGHTS.name)
+    lacking = next((each.key for each in periods if each.key not in stored), window.key)
+    run = f"weights run --book {book.name} --from {min(lacking[:7], *unread[:1]) if unread else lacking}"
+    if unread:
+        raise NotReadyError(
+            f"{store.location} lacks {', '.join(unread[:6])}{' …' if len(unread) > 6 else ''} of ledger {source.name}, "
+            f"read after it was over. A rebalance that is no trial reads its own month alone; `{run}` reads and "
+            f"rebalances on all from there on."
+        )
+    if missing := [each.key for each in periods[-2:-1] if each.key not in stored]:
+        raise NotReadyError(
+            f"book {book.name}: rebalance {missing[0]}, from which {window.key} continues, is missing in "
+            f"{store.location}. Run `{run}` first."
+        )
+
+
+def plan(
+    book: Book,
+    starter: Mapping[str, StarterMetrics],
+    source: LedgerSource,
+    store: Store,
+    periods: list[Window],
+    figures: Mapping[str, StarterMetrics] | None = None,
+) -> Plan:
+    """Compute a rebalance from what the store has, and store nothing.
+
+    Parameters
+    ----------
+    book, starter, source
+        The book, its starter metrics and the ledger it reads.
+    store
+        Where daily returns and the rebalances before are.
+    periods
+        Periods of the book up to the one to rebalance on; see :func:`due`.
+    figures
+        What :func:`metrics_by_hand` gives, if anything.
+
+    Raises
+    ------
+    NotReadyError
+        The store lacks a month of the ledger, read after it was over, or the rebalance before.
+    ValueError
+        Figures given by hand that were known only later.
+    """
+    window, policy = periods[-1], book.policy(starter)
+    begin = pd.Timestamp(f"{source.first_month}-01")
+    sessions = calendar_sessions(source.calendar, begin.date(), (pd.Timestamp(window.after) + REACH).date())
+    as_of = last_sessions(sessions, window_dates([window]))
+    with store.view():
+        require_ready(book, source, store, periods, trial=True)
+        returns, market = (store.read(source.schema_name, t) for t in (catalog.STRATEGY_RETURNS, catalog.MARKET_REGIME))
+        past, sets = (store.read(book.name, t) for t in (catalog.REALIZED_WEIGHTS, catalog.ENSEMBLE_WEIGHTS))
+        updates = store.read(book.name, catalog.ENSEMBLE_UPDATES)
+        held, origin = _held(store, book, as_of[0])
+    returns = returns[returns["session"] <= as_of[0]]
+    taken = Taken(past=past[past["as_of"] < as_of[0]], sets=sets[sets["as_of"] < as_of[0]], updates=updates)
+    if figures:
+        history = ReturnHistory.from_long(returns, sessions=sessions[sessions <= as_of[0]])
+        given = given_by_hand(metric_rows(history, as_of, policy), figures)
+        taken = Taken(past=taken.past, given=given)
+    made = rebalanced(returns, as_of, taken, policy, sessions, market.set_index("session")["regime"])
+    return _as_plan(window.key, made, held, origin)
+
+
+def _as_plan(partition: str, made: Rebalanced, held: pd.Series, origin: str) -> Plan:
+    targets, realized, final = (table.set_index("strategy") for table in made)
+    weights = pd.DataFrame(
+        {
+            **{name: targets[name] for name in ("base", "metric_value", "note", "target")},
+            "previous": realized["previous"],
+            "realized": realized["realized"],
+            "held": held.reindex(targets.index, fill_value=0.0),
+            "final": final["final"],
+        }
+    )
+    # What is held of a strategy that the book does not have any more is given up.
+    given_up = held[~held.index.isin(targets.index)]
+    moved = (weights["final"] - weights["held"]).abs().tolist()
+    return Plan(
+        partition=partition,
+        as_of=targets["as_of"].iloc[0],
+        effective_from=final["effective_from"].iloc[0],
+        metric=str(targets["metric"].iloc[0]),
+        weight_set=str(targets["weight_set"].iloc[0]),
+        weights=weights.rename_axis("strategy").reset_index(),
+        held=origin,
+        turnover=math.fsum((weights["realized"] - weights["previous"]).abs()) / 2,
+        traded=math.fsum([*moved, *given_up]) / 2,
+    )
+
+
+def _held(store: Store, book: Book, as_of: pd.Timestamp) -> tuple[pd.Series, str]:
+    """Final weights that those of a rebalance would take the place of, and where they are from."""
+    final = store.read(book.name, catalog.FINAL_WEIGHTS)
+    final, origin = final[final["as_of"] <= as_of], "the rebalance on data to"
+    if final.empty:
+        history = store.read(book.name, catalog.WEIGHT_HISTORY)
+        final, origin = history[history["rebalance"] == OPENING], "the desk's first day, after"
+    if final.empty:
+        return pd.Series(book.strategies, dtype=np.float64), "the book's base weights"
+    newest = final[final["as_of"] == final["as_of"].max()]
+    return newest.set_index("strategy")["final"], f"{origin} {newest['as_of'].iloc[0]:%Y-%m-%d}"
+
+
+def _require_unopened(book: Book, history: pd.DataFrame) -> None:
+    if len(history):
+        newest = history[history["version"] == history["version"].max()].iloc[0]
+        raise OpenedError(
+            f"book {book.name} has versions already; the newest is {newest['version']} ({newest['reason']}), in force "
+            f"from {newest['effective_from']:%Y-%m-%d}"
+        )
+
+
+def _starter_figures(given: StarterMetrics | None, as_of: pd.Timestamp) -> str:
+    """Starter metrics of a strategy as JSON, as far as they were known on a day."""
+    if given is None or as_of < pd.Timestamp(given.known_from or as_of):
+        return "{}"
+    figures = (given.twelve_month_return, given.twelve_month_max_drawdown, given.calmar_ratio)
+    return canonical({_YEAR.metric(name): value for name, value in zip(BY_HAND, figures, strict=True)})

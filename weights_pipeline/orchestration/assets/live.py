@@ -1,0 +1,51 @@
+"""A book's live weights: the newest version whose day has come, published for consumers.
+
+Here belongs one call that makes the document, one that publishes it, and metadata.
+"""
+
+from collections.abc import Sequence
+
+import dagster as dg
+
+from weights_pipeline.books.book import Book
+from weights_pipeline.ledger import LedgerSource
+from weights_pipeline.orchestration.asset_checks import STORE_POOL
+from weights_pipeline.orchestration.freshness import live_freshness
+from weights_pipeline.orchestration.io_manager import run_instant
+from weights_pipeline.versions.publication import live_weights, publish_live
+
+
+def live_asset(book: Book, source: LedgerSource, targets: Sequence[str]) -> dg.AssetsDefinition:
+    """Live weights of one book; unpartitioned, as there is one set in force at a time."""
+
+    @dg.asset(
+        name="live_weights",
+        key_prefix=book.name,
+        group_name=book.name,
+        description="Weights in force now, published for consumers: the newest version whose day has come.",
+        owners=[book.owner],
+        kinds={"json"},
+        tags={"account": book.account},
+        deps=[dg.AssetKey([book.name, "weight_history"])],
+        freshness_policy=live_freshness(book, source),
+        pool=STORE_POOL,
+        required_resource_keys={"store"},
+    )
+    def live(context: dg.AssetExecutionContext) -> None:
+        now = run_instant(context.instance, context.run.run_id)
+        document = live_weights(context.resources.store, book, now)
+        published = publish_live(document, targets)
+        context.log.info(f"version {document.version} of {book.name} is published")
+        context.add_output_metadata(
+            {
+                "version": document.version,
+                "effective_from": str(document.effective_from),
+                "stale_after": document.stale_after.isoformat(),
+                "reason": document.reason,
+                "gross": float(sum(document.final.values())),
+                "checksum": document.checksum,
+                "targets": dg.MetadataValue.json(published),
+            }
+        )
+
+    return live

@@ -1,0 +1,67 @@
+"""The report: one HTML file for each book that has weights, and one for all of them.
+
+Here belongs the asset: one call that says everything, one that makes each page, and metadata. What a page says is in
+``report``.
+"""
+
+from collections.abc import Mapping
+
+import dagster as dg
+
+from weights_pipeline.books.book import Book
+from weights_pipeline.files import write_text
+from weights_pipeline.ledger import LedgerSource
+from weights_pipeline.orchestration.asset_checks import STORE_POOL
+from weights_pipeline.report.gather import gather
+from weights_pipeline.settings import Settings
+from weights_pipeline.store.queries import books_in_store
+
+NAME = "report"
+"""Key prefix, group and job of the asset."""
+
+_READS = ("final_weights", "weight_history", "live_weights")
+
+
+def report_asset(
+    settings: Settings, books: Mapping[str, Book], sources: Mapping[str, LedgerSource]
+) -> dg.AssetsDefinition:
+    """Report of all books; unpartitioned, as it is of the newest weights of each."""
+
+    @dg.asset(
+        name="weights_report",
+        key_prefix=NAME,
+        group_name=NAME,
+        description="Where the capital stands and why, as HTML files in the folder reports: one a book, one of all.",
+        owners=sorted({book.owner for book in books.values()}),
+        kinds={"html"},
+        deps=[dg.AssetKey([book, table]) for book in books for table in _READS],
+        pool=STORE_POOL,
+        required_resource_keys={"store"},
+    )
+    def weights_report(context: dg.AssetExecutionContext) -> None:
+        # Templates are compiled by whoever writes a page, not by every step.
+        from weights_pipeline.report.render import render
+
+        store = context.resources.store
+        stored = books_in_store(store)
+        there = [name for name in books if name in stored]
+        if not there:
+            raise dg.Failure(f"No book has weights in {store.location}. Materialise one first.")
+        found = gather(settings, store, books, sources, [*([name] for name in there), list(books)])
+        sizes = {}
+        for name, report in zip([*there, "index"], found, strict=True):
+            file, page = settings.home / "reports" / f"{name}.html", render(report)
+            write_text(file, page)
+            sizes[str(file)] = len(page.encode())
+        newest = found[-1]
+        context.add_output_metadata(
+            {
+                "path": dg.MetadataValue.path(settings.home / "reports" / "index.html"),
+                "summary": newest.sentence,
+                "comparison": newest.comparison.sentence() if newest.comparison else "no session in common",
+                "bytes": sum(sizes.values()),
+                "files": dg.MetadataValue.json(sizes),
+            }
+        )
+
+    return weights_report

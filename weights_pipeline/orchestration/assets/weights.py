@@ -1,0 +1,254 @@
+"""A book's metrics, target weights and realised weights.
+
+Here belongs loading, one call into ``core``, and metadata.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import dagster as dg
+import pandas as pd
+from pydantic import Field
+
+from weights_pipeline.books.book import Book
+from weights_pipeline.charts import metrics as metrics_charts
+from weights_pipeline.charts import weights as weight_charts
+from weights_pipeline.core.chain import last_sessions, metric_rows, realized_table, target_table
+from weights_pipeline.core.ensembles import MAX_REGIME_AGE, all_weight_sets, ensemble_targets, weight_sets
+from weights_pipeline.core.metrics.lookback import Lookback
+from weights_pipeline.core.metrics.table import MANUAL, given_by_hand, with_given
+from weights_pipeline.core.policy import Policy
+from weights_pipeline.core.returns.history import ReturnHistory
+from weights_pipeline.ledger import LedgerSource
+from weights_pipeline.ledger.periods import window_dates
+from weights_pipeline.operations.rebalance import metrics_by_hand
+from weights_pipeline.orchestration.assets.common import (
+    book_asset,
+    known,
+    per_partition,
+    run_windows,
+    sessions_of,
+    total,
+)
+from weights_pipeline.orchestration.io_manager import PRECEDING_ONLY
+from weights_pipeline.orchestration.partitions import PREVIOUS, ledger_history, ledger_window, own_history, own_past
+from weights_pipeline.tables import catalog
+from weights_pipeline.tables.contract import Window
+
+
+class MetricsConfig(dg.Config):
+    """What a run may be told about metrics."""
+
+    manual: str = Field(
+        default="",
+        description="Twelve-month figures by strategy, as JSON in the form of starter metrics, in place of measured "
+        "ones; of one partition only.",
+    )
+
+
+def weight_assets(book: Book, source: LedgerSource, policy: Policy) -> list[dg.AssetsDefinition | dg.AssetSpec]:
+    """Assets from strategy returns to realised weights of one book."""
+    # The risk regime that chooses a window is a recursion from the first session on.
+    reach = ledger_history(source, book) if policy.adaptive else ledger_window(policy.longest_lookback, source, book)
+
+    @book_asset(
+        book,
+        source,
+        catalog.METRICS,
+        ins={"strategy_returns": dg.AssetIn([source.schema_name, "strategy_returns"], partition_mapping=reach)},
+    )
+    def metrics(
+        context: dg.AssetExecutionContext, config: MetricsConfig, strategy_returns: pd.DataFrame
+    ) -> pd.DataFrame:
+        windows = run_windows(context)
+        as_of = last_sessions(sessions_of(source, windows), window_dates(windows))
+        table = metric_rows(_seen(strategy_returns, windows, source), as_of, policy)
+        if config.manual:
+            if len(windows) > 1:
+                raise ValueError(f"metrics given by hand are of one partition, got {len(windows)}")
+            table = with_given(table, given_by_hand(table, metrics_by_hand(json.loads(config.manual), book, MANUAL)))
+        return per_partition(
+            context,
+            table,
+            "as_of",
+            windows,
+            lambda rows: _metric_figures(rows, policy),
+            chart=lambda rows: metrics_charts.measured(rows, _shown(policy)),
+            history=lambda rows: metrics_charts.history(rows, _shown(policy)),
+        )
+
+    before: dg.PartitionMapping = PREVIOUS
+    ins = {"target_weights": dg.AssetIn([book.name, "target_weights"])}
+    if policy.paced_by_regime:
+        # The regime of a rebalance follows from all realised weights before it, and from what they earned.
+        before = own_past(book, source)
+        ins["strategy_returns"] = dg.AssetIn(
+            [source.schema_name, "strategy_returns"], partition_mapping=ledger_history(source, book)
+        )
+    ins["realized_weights"] = dg.AssetIn(
+        [book.name, "realized_weights"], partition_mapping=before, metadata=PRECEDING_ONLY
+    )
+
+    @book_asset(book, source, catalog.REALIZED_WEIGHTS, ins=ins)
+    def realized_weights(context: dg.AssetExecutionContext, **tables: pd.DataFrame) -> pd.DataFrame:
+        windows = run_windows(context)
+        returns = known(tables["strategy_returns"], windows) if "strategy_returns" in tables else None
+        table = realized_table(
+            tables["realized_weights"], tables["target_weights"], policy, sessions_of(source, windows), returns
+        )
+        return per_partition(
+            context,
+            table,
+            "as_of",
+            windows,
+            lambda rows: _realized_figures(rows, policy),
+            chart=weight_charts.realized,
+            history=weight_charts.history,
+        )
+
+    targets = _ensemble_assets if policy.ensemble else _plain_assets
+    return [metrics, *targets(book, source, policy), realized_weights]
+
+
+def _plain_assets(book: Book, source: LedgerSource, policy: Policy) -> list[dg.AssetsDefinition | dg.AssetSpec]:
+    """Target weights of a book with one weight set."""
+    ins = {"metrics": dg.AssetIn([book.name, "metrics"])}
+    if policy.method.optimises:
+        reach = ledger_window(policy.longest_lookback, source, book)
+        ins["strategy_returns"] = dg.AssetIn([source.schema_name, "strategy_returns"], partition_mapping=reach)
+
+    @book_asset(book, source, catalog.TARGET_WEIGHTS, ins=ins)
+    def target_weights(context: dg.AssetExecutionContext, **tables: pd.DataFrame) -> pd.DataFrame:
+        windows = run_windows(context)
+        history = _seen(tables["strategy_returns"], windows, source) if "strategy_returns" in tables else None
+        table = target_table(tables["metrics"], policy, history)
+        return per_partition(context, table, "as_of", windows, _target_figures, chart=weight_charts.multipliers)
+
+    return [target_weights]
+
+
+def _ensemble_assets(book: Book, source: LedgerSource, policy: Policy) -> list[dg.AssetsDefinition | dg.AssetSpec]:
+    """Weight sets of a book with one per market regime, and the targets read from them."""
+    updates = dg.AssetSpec(
+        [book.name, catalog.ENSEMBLE_UPDATES.name],
+        description=catalog.ENSEMBLE_UPDATES.description,
+        group_name=book.name,
+        owners=[book.owner],
+        kinds={"table"},
+    )
+
+    def ledger_in(name: str, lookback: Lookback) -> dict[str, dg.AssetIn]:
+        return {name: dg.AssetIn([source.schema_name, name], partition_mapping=ledger_window(lookback, source, book))}
+
+    @book_asset(
+        book,
+        source,
+        catalog.ENSEMBLE_WEIGHTS,
+        ins=ledger_in("strategy_returns", policy.longest_lookback)
+        | ledger_in("market_regime", policy.longest_lookback),
+        # Not an input of the sets, but nothing of a book is computed where its metrics are refused.
+        deps=[dg.AssetKey([book.name, "metrics"])],
+    )
+    def ensemble_weights(
+        context: dg.AssetExecutionContext, strategy_returns: pd.DataFrame, market_regime: pd.DataFrame
+    ) -> pd.DataFrame:
+        windows = run_windows(context)
+        as_of = last_sessions(sessions_of(source, windows), window_dates(windows))
+        regimes = known(market_regime, windows).set_index("session")["regime"]
+        table = weight_sets(_seen(strategy_returns, windows, source), regimes, as_of, policy)
+        return per_partition(context, table, "as_of", windows, _ensemble_figures, chart=weight_charts.sets)
+
+    recent = Lookback(amount=MAX_REGIME_AGE + 2, unit="sessions")
+
+    @book_asset(
+        book,
+        source,
+        catalog.TARGET_WEIGHTS,
+        ins={
+            "ensemble_weights": dg.AssetIn(
+                [book.name, "ensemble_weights"], partition_mapping=own_history(book, source)
+            ),
+            "ensemble_updates": dg.AssetIn([book.name, "ensemble_updates"]),
+        }
+        | ledger_in("market_regime", recent),
+    )
+    def target_weights(
+        context: dg.AssetExecutionContext,
+        ensemble_weights: pd.DataFrame,
+        ensemble_updates: pd.DataFrame,
+        market_regime: pd.DataFrame,
+    ) -> pd.DataFrame:
+        windows = run_windows(context)
+        sessions = sessions_of(source, windows)
+        as_of = last_sessions(sessions, window_dates(windows))
+        regimes = known(market_regime, windows).set_index("session")["regime"]
+        sets = all_weight_sets(ensemble_weights, ensemble_updates)
+        table = ensemble_targets(sets, regimes, as_of, sessions, policy)
+        return per_partition(context, table, "as_of", windows, _target_figures, chart=weight_charts.multipliers)
+
+    return [updates, ensemble_weights, target_weights]
+
+
+def _seen(strategy_returns: pd.DataFrame, windows: Sequence[Window], source: LedgerSource) -> ReturnHistory:
+    """Returns up to the last session of the run's partitions."""
+    sessions = sessions_of(source, windows)
+    newest = last_sessions(sessions, window_dates(windows))[-1]
+    return ReturnHistory.from_long(known(strategy_returns, windows), sessions=sessions[sessions <= newest])
+
+
+def _shown(policy: Policy) -> list[str]:
+    """Two metrics to draw: what the method reads first, and Calmar or Sharpe beside it."""
+    return list(dict.fromkeys([*policy.method.reads, "sharpe", "calmar"]))[:2]
+
+
+def _metric_figures(rows: pd.DataFrame, policy: Policy) -> Mapping[str, Any]:
+    names = rows["metric"].str.rsplit("_", n=1).str[0]
+    own = rows[names == _shown(policy)[0]]
+    measured = own["value"].dropna()
+    figures: dict[str, Any] = {"metric": own["metric"].iloc[0], "measured_strategies": len(measured)}
+    if len(measured):
+        figures |= {
+            "best_metric": float(measured.max()),
+            "median_metric": float(measured.median()),
+            "worst_metric": float(measured.min()),
+        }
+    if given := int((rows["source"] == MANUAL).sum()):
+        figures["given_by_hand"] = given
+    return figures
+
+
+def _ensemble_figures(rows: pd.DataFrame) -> Mapping[str, Any]:
+    sets = rows.drop_duplicates("weight_set").set_index("weight_set")
+    return {"active_sets": int(sets["is_active"].sum())} | {
+        f"sessions_{name}": int(count) for name, count in sets["sessions"].items()
+    }
+
+
+def _target_figures(rows: pd.DataFrame) -> Mapping[str, Any]:
+    chosen = rows["weight_set"].iloc[0]
+    return ({"weight_set": chosen} if chosen else {}) | {
+        "max_target": float(rows["target"].max()),
+        "at_cap": int((rows["bound"] == "cap").sum()),
+        "at_floor": int((rows["bound"] == "floor").sum()),
+        "distance_from_base": float((rows["target"] - rows["base"]).abs().sum() / 2),
+    }
+
+
+def _realized_figures(rows: pd.DataFrame, policy: Policy) -> Mapping[str, Any]:
+    weights, held = rows["realized"], weight_charts.held_at(rows)
+    figures: dict[str, Any] = {
+        "gross": total(weights),
+        "max_weight": float(weights.max()),
+        "effective_strategies": float(weights.sum() ** 2 / (weights**2).sum()) if weights.any() else 0.0,
+        "turnover": float((weights - rows["previous"]).abs().sum() / 2),
+        "distance_to_target": float((weights - rows["target"]).abs().sum() / 2),
+        "at_cap": int((held == "cap").sum()),
+        "at_floor": int((held == "floor").sum()),
+    }
+    if policy.paced_by_regime:
+        figures["regime"] = rows["regime"].iloc[0]
+    if policy.paced_by_regime or policy.turnover_cap is not None:
+        # Otherwise the same number at every rebalance.
+        figures["rate"] = float(rows["rate"].iloc[0])
+    return figures

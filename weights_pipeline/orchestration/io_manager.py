@@ -1,0 +1,227 @@
+"""The Dagster IO manager of any store.
+
+Here belongs the translation between Dagster's contexts and the store: which table, which partitions, which of them
+must exist. What a frame has to look like is in ``contract``, how it is kept in the stores.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from typing import Any
+
+import pandas as pd
+from dagster import (
+    DagsterInstance,
+    InputContext,
+    IOManager,
+    MetadataValue,
+    OutputContext,
+    PartitionsDefinition,
+    TimeWindowPartitionsDefinition,
+)
+
+from weights_pipeline.ledger import session_span
+from weights_pipeline.store.base import Store
+from weights_pipeline.store.duckdb_store import quoted
+from weights_pipeline.tables.catalog import TABLES
+from weights_pipeline.tables.contract import PartitionRecord, Window
+from weights_pipeline.tables.definition import PARTITION_COLUMN, Table
+from weights_pipeline.tables.errors import MissingPartitionError
+
+PRECEDING_ONLY = {"preceding_only": True}
+"""Input metadata of a self-dependency: load what precedes the run's first partition, never the run's own range.
+
+Inside a range Dagster maps the input to the whole range shifted by one, which would bring in rows of an earlier run
+that this very run is about to replace.
+"""
+
+_MARKUP = re.compile(r"[\\`*<>\[\]|~&]|(?<!\w)_|_(?!\w)")
+_NAMES_SHOWN = 6
+_ROWS_SHOWN = 20
+
+
+class StoreIOManager(IOManager):
+    """Keeps every asset as a table of a store: pandas frames against explicit definitions, by name, with gates.
+
+    The schema of an asset's table is the part of its key before the last, the table the last part.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def handle_output(self, context: OutputContext, obj: object) -> None:
+        """Write the run's partitions of one table, or refuse them as a whole."""
+        schema, table = _table(context)
+        if not isinstance(obj, pd.DataFrame):
+            raise TypeError(f"{schema}.{table.name}: expected a pandas frame to store, got {type(obj).__name__}")
+        windows = _output_windows(context)
+        records = self._store.write(
+            schema,
+            table,
+            obj,
+            windows,
+            run_id=context.run_id,
+            recorded_at=run_instant(context.step_context.instance, context.run_id),
+        )
+        context.log.info(
+            f"wrote {sum(r.rows for r in records)} rows of {schema}.{table.name} in "
+            f"{len(records)} partitions ({records[0].key}..{records[-1].key})"
+        )
+        # What is added here is attached to every partition of the run alike; figures of each partition are the
+        # asset's to add.
+        figures = {} if windows else table_figures(obj)
+        # Where the store is differs between machines and is no part of a table's name.
+        name = {"dagster/table_name": f"{schema}.{table.name}", "Query": _query(schema, table, windows)}
+        context.add_output_metadata(figures | name)
+
+    def load_input(self, context: InputContext) -> pd.DataFrame:
+        """Load the partitions an asset depends on.
+
+        Raises
+        ------
+        MissingPartitionError
+            One of them was never written, or was last written before the sessions needed of it were over.
+        """
+        schema, table = _table(context)
+        if not context.has_asset_partitions:
+            return self._store.read(schema, table)
+        calendar = _calendar(context)
+        upstream = {
+            key: partition_window(_time_partitions(context), key, calendar) for key in context.asset_partition_keys
+        }
+        own = context.step_context.partition_key_range
+        last = partition_window(_time_partitions(context, context.step_context.run_partitions_def), own.end, calendar)
+        # Nothing that begins after the run's own partitions have ended, whatever the mapping.
+        needed = [window for window in upstream.values() if window.start < last.end]
+        if (context.definition_metadata or {}).get("preceding_only", False):
+            needed = [window for window in needed if window.key < own.start]
+        with self._store.view():
+            records = self._store.partitions(schema, table.name)
+            _require(context, f"{schema}.{table.name}", needed, last, records)
+            return self._store.read(schema, table, [window.key for window in needed])
+
+
+def asset_metadata(table: Table, calendar: str) -> dict[str, Any]:
+    """Definition metadata that an asset of this table carries: what the IO manager needs to know about it."""
+    return {} if table.time_column is None else {"partition_expr": PARTITION_COLUMN, "calendar": calendar}
+
+
+def table_figures(frame: pd.DataFrame) -> dict[str, Any]:
+    """Row count and a preview of rows."""
+    preview = markdown_table(frame.tail(_ROWS_SHOWN)) if len(frame) else "no rows"
+    return {"dagster/row_count": len(frame), "preview": MetadataValue.md(preview)}
+
+
+def markdown_table(frame: pd.DataFrame) -> str:
+    """A frame as a Markdown table that shows its texts as they are, whatever they hold; nulls are empty."""
+    texts = [name for name in frame if frame[name].dtype.kind not in "biufM"]
+    dates = [name for name in frame if frame[name].dtype.kind == "M" and _are_days(frame[name])]
+    shown = frame.assign(
+        **{str(name): ["" if pd.isna(value) else markdown_text(value) for value in frame[name]] for name in texts}
+    ).assign(**{str(name): frame[name].dt.strftime("%Y-%m-%d").fillna("") for name in dates})
+    # A strategy that is called 1e5 is not the number.
+    return str(shown.to_markdown(index=False, disable_numparse=[frame.columns.get_loc(name) for name in texts]))
+
+
+def _are_days(times: pd.Series) -> bool:
+    known = times.dropna()
+    return bool((known == known.dt.normalize()).all())
+
+
+def markdown_text(text: object) -> str:
+    """Text for a cell of a Markdown table: no mark-up, no HTML, no picture, and no end of the cell or the row."""
+    visible = "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in str(text))
+    return _MARKUP.sub(r"\\\g<0>", visible)
+
+
+@lru_cache(maxsize=16384)
+def partition_window(partitions_def: TimeWindowPartitionsDefinition, key: str, calendar: str) -> Window:
+    """Span of time of one partition, and the sessions that close in it."""
+    window = partitions_def.time_window_for_partition_key(key)
+    span = session_span(calendar, window.start, window.end)
+    return Window(key, window.start, window.end, span.first, span.after, span.settled)
+
+
+@lru_cache(maxsize=64)
+def run_instant(instance: DagsterInstance, run_id: str) -> dt.datetime:
+    """Instant the run was created: the only "now" that assets and the store know."""
+    record = instance.get_run_record_by_id(run_id)
+    if record is None:
+        raise LookupError(f"run {run_id} is unknown to the instance")
+    return record.create_timestamp
+
+
+def _table(context: InputContext | OutputContext) -> tuple[str, Table]:
+    """Schema and definition of the table that an asset is kept in."""
+    *_, schema, name = context.asset_key.path
+    return schema, TABLES[name]
+
+
+def _query(schema: str, table: Table, windows: Sequence[Window]) -> str:
+    """SQL that shows the written rows, for a person to paste."""
+    query = f"SELECT * FROM {quoted(schema)}.{quoted(table.name)}"  # noqa: S608 - for show
+    if windows:
+        first, after = windows[0].start, windows[-1].end
+        query += f" WHERE {PARTITION_COLUMN} >= '{first:%Y-%m-%d}' AND {PARTITION_COLUMN} < '{after:%Y-%m-%d}'"
+    return query
+
+
+def _output_windows(context: OutputContext) -> list[Window]:
+    if not context.has_asset_partitions:
+        return []
+    calendar = (context.definition_metadata or {})["calendar"]
+    return [partition_window(_time_partitions(context), key, calendar) for key in context.asset_partition_keys]
+
+
+def _time_partitions(
+    context: InputContext | OutputContext, definition: PartitionsDefinition[Any] | None = None
+) -> TimeWindowPartitionsDefinition:
+    definition = definition or context.asset_partitions_def
+    if not isinstance(definition, TimeWindowPartitionsDefinition):
+        raise TypeError(f"{context.asset_key.to_user_string()}: only time-window partitions can be stored")
+    return definition
+
+
+def _calendar(context: InputContext) -> str:
+    """Calendar of the exchange whose sessions an upstream asset holds, from its definition."""
+    metadata = context.upstream_output.definition_metadata if context.upstream_output else None
+    return str((metadata or {})["calendar"])
+
+
+def _require(
+    context: InputContext,
+    table: str,
+    needed: Sequence[Window],
+    last: Window,
+    records: Mapping[str, PartitionRecord],
+) -> None:
+    """Refuse to compute on a gap, or on a month that was read before the sessions needed of it were over."""
+    name = context.asset_key.to_user_string()
+    missing = [window.key for window in needed if window.key not in records]
+    if missing:
+        raise MissingPartitionError(
+            f"{name}: partition{'s' if len(missing) > 1 else ''} {_listed(missing)} missing from {table}. "
+            f"They come before or with the partition being computed; materialise {name} "
+            f"from {missing[0]} on, then run this again. Nothing was written."
+        )
+    now = run_instant(context.step_context.instance, context.step_context.run_id)
+    # Of a month that goes on after the run's own partitions have ended, only what came before them counts.
+    read_too_early = [
+        window.key
+        for window in needed
+        if records[window.key].recorded_at.replace(tzinfo=dt.UTC) < min(last.settled, window.settled) <= now
+    ]
+    if read_too_early:
+        raise MissingPartitionError(
+            f"{name}: partition{'s' if len(read_too_early) > 1 else ''} {_listed(read_too_early)} was written before "
+            f"the sessions needed of it were over and may lack rows. Materialise {name} for it again, then run this "
+            f"again."
+        )
+
+
+def _listed(keys: Sequence[str]) -> str:
+    shown = ", ".join(keys[:_NAMES_SHOWN])
+    return shown if len(keys) <= _NAMES_SHOWN else f"{shown} … ({len(keys)} in all)"

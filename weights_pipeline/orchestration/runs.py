@@ -1,0 +1,301 @@
+"""Runs started from the command line: the ledger and a book over a range of months, in this process.
+
+Here belongs launching and following Dagster runs. What runs is in ``definitions``.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+import shutil
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+from dagster._core.storage.runs import SqliteRunStorage
+
+from weights_pipeline.books.load import load_books
+from weights_pipeline.books.reading import BookError
+from weights_pipeline.ledger import load_ledger_source
+from weights_pipeline.orchestration.assets.history import COMMENT_TAG
+from weights_pipeline.orchestration.definitions import build_definitions
+from weights_pipeline.orchestration.run_slots import alive, free_dead_runs, holder
+from weights_pipeline.settings import Settings, SettingsError
+
+Progress = Callable[[int, int, str], None]
+_QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+_POLL_SECONDS = 0.2
+
+
+class RangeError(ValueError):
+    """The months or weeks asked for are not partitions of the book. The message says which there are."""
+
+
+@dataclass(frozen=True)
+class CheckOutcome:
+    """One evaluated asset check."""
+
+    asset: str
+    name: str
+    passed: bool
+    error: bool
+    summary: str
+
+
+@dataclass(frozen=True)
+class RunReport:
+    """What a command-line run did."""
+
+    book: str
+    first: str
+    last: str
+    success: bool
+    assets: int
+    materialisations: int
+    seconds: float
+    run_ids: tuple[str, ...]
+    checks: tuple[CheckOutcome, ...]
+    errors: tuple[str, ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        """JSON form."""
+        return asdict(self)
+
+
+def materialise(
+    settings: Settings,
+    book: str,
+    first: str | None = None,
+    last: str | None = None,
+    *,
+    comment: str = "",
+    manual: str = "",
+    on_progress: Progress = lambda done, total, what: None,
+    instance: dg.DagsterInstance | None = None,
+) -> RunReport:
+    """Materialise a ledger, a book on it, and its daily weights where it has them, each as one run over the range.
+
+    Parameters
+    ----------
+    settings
+        Where data and state are.
+    book
+        Name of the book.
+    first, last
+        Months ``YYYY-MM`` or partition keys ``YYYY-MM-DD`` (of a week, the day it begins); the first and last partition
+        there is when left out. ``latest`` is the last one that has ended.
+    comment
+        What the runs, and the versions of weights that they add, say of why they took place.
+    manual
+        Metrics in place of measured ones, as the book's metrics take them; of a single partition.
+    on_progress
+        Called with (partitions done, partitions in all, what is being done).
+    instance
+        Dagster instance to record on; the one of ``DAGSTER_HOME`` when left out.
+
+    Raises
+    ------
+    BookError
+        There is no such book, or a book is not valid.
+    RangeError
+        The range is not one of months the book has.
+    SettingsError
+        The instance is not one that the stage may record on.
+    """
+    books = load_books(settings.data / "books", settings.stage)
+    if book not in books:
+        raise BookError(f"unknown book {book!r}; there are {', '.join(books)}")
+    definitions, ledgers = build_definitions(settings), settings.data / "ledgers"
+    jobs = [
+        definitions.resolve_job_def(load_ledger_source(ledgers / f"{books[book].ledger}.yaml").schema_name),
+        definitions.resolve_job_def(book),
+    ]
+    keys = _range(jobs[1], first, last)
+    ranges = [_months_around(jobs[0], jobs[1], keys), keys]
+    overlay = books[book].overlay
+    if overlay is not None and overlay.apply == "daily":
+        jobs.append(definitions.resolve_job_def(f"{book}_daily"))
+        ranges.append(_months_around(jobs[2], jobs[1], keys))
+    given = {"ops": {f"{book}__metrics": {"config": {"manual": manual}}}} if manual else {}
+    started = time.monotonic()
+    assets = sum(len(list(job.asset_layer.executable_asset_keys)) for job in jobs)
+    total = sum(_expected(job, len(own)) for job, own in zip(jobs, ranges, strict=True))
+    results = []
+    with _instance(settings, instance) as on:
+        free_dead_runs(on, settings.home)
+        done = 0
+        for job, own in zip(jobs, ranges, strict=True):
+            run_id = str(uuid.uuid4())
+            with alive(settings.home, run_id), _followed(on, run_id, partial(_advance, on_progress, done, total)):
+                result = job.execute_in_process(
+                    instance=on,
+                    run_id=run_id,
+                    run_config=_QUIET | (given if job.name == book else {}),
+                    tags={
+                        "dagster/asset_partition_range_start": own[0],
+                        "dagster/asset_partition_range_end": own[-1],
+                    }
+                    | ({COMMENT_TAG: comment} if comment else {}),
+                    raise_on_error=False,
+                )
+            results.append(result)
+            done += _expected(job, len(own))
+            if not result.success:
+                break
+    return RunReport(
+        book=book,
+        first=keys[0],
+        last=keys[-1],
+        success=all(r.success for r in results) and len(results) == len(jobs),
+        assets=assets,
+        materialisations=sum(len(_materialised(r)) for r in results),
+        seconds=round(time.monotonic() - started, 2),
+        run_ids=tuple(r.run_id for r in results),
+        checks=tuple(c for r in results for c in _checks(r)),
+        errors=tuple(e for r in results for e in _errors(r)),
+    )
+
+
+def _partitions(job: dg.JobDefinition) -> dg.TimeWindowPartitionsDefinition:
+    if not isinstance(job.partitions_def, dg.TimeWindowPartitionsDefinition):
+        raise RangeError(f"job {job.name} has no months or weeks")
+    return job.partitions_def
+
+
+def _range(job: dg.JobDefinition, first: str | None, last: str | None) -> list[str]:
+    partitions = _partitions(job)
+    known = list(partitions.get_partition_keys())
+    if not known:
+        raise RangeError(f"book {job.name} has no month or week that has ended yet")
+    weekly = isinstance(partitions, dg.WeeklyPartitionsDefinition)
+    chosen = [_matching(text, known) if text else known for text in (first, last)]
+    unknown = [text for text, keys in zip((first, last), chosen, strict=True) if not keys]
+    if unknown or chosen[0][0] > chosen[1][-1]:
+        shown, period = ((known[0], known[-1]), "week") if weekly else ((known[0][:7], known[-1][:7]), "month")
+        problem = f"{unknown[0]} is not a {period} of book {job.name}" if unknown else f"{first} is after {last}"
+        raise RangeError(f"{problem}; {period}s run from {shown[0]} to {shown[1]}")
+    return known[known.index(chosen[0][0]) : known.index(chosen[1][-1]) + 1]
+
+
+def _matching(text: str, known: Sequence[str]) -> list[str]:
+    """Partitions that a month, a partition key or the word ``latest`` stands for."""
+    if text == "latest":
+        return list(known[-1:])
+    if not re.fullmatch(r"\d{4}-(0[1-9]|1[0-2])(-\d\d)?", text):
+        raise RangeError(f"{text!r} is not a month; write YYYY-MM, for example 2020-03, or the day a week begins")
+    return [key for key in known if key.startswith(text)]
+
+
+def _months_around(monthly: dg.JobDefinition, job: dg.JobDefinition, keys: Sequence[str]) -> list[str]:
+    """Months of a job, such as the ledger's, that partitions of the book's job lie in."""
+    months, book = _partitions(monthly), _partitions(job)
+    start = book.time_window_for_partition_key(keys[0]).start.strftime("%Y-%m-01")
+    last_instant = book.time_window_for_partition_key(keys[-1]).end - dt.timedelta(microseconds=1)
+    end = last_instant.strftime("%Y-%m-01")
+    return [key for key in months.get_partition_keys() if start <= key <= end]
+
+
+def _expected(job: dg.JobDefinition, keys: int) -> int:
+    """Materialisations that a run over so many partitions records."""
+    layer = job.asset_layer
+    return sum(keys if layer.get(key).partitions_def else 1 for key in layer.executable_asset_keys)
+
+
+def _advance(on_progress: Progress, before: int, total: int, done: int, what: str) -> None:
+    on_progress(before + done, total, what)
+
+
+@contextmanager
+def _instance(settings: Settings, given: dg.DagsterInstance | None) -> Iterator[dg.DagsterInstance]:
+    if given is not None:
+        yield given
+        return
+    settings.home.mkdir(parents=True, exist_ok=True)
+    # The project's instance configuration goes where Dagster looks for it: that of the folder one works in, or else the
+    # one beside the package. Without either Dagster's defaults apply, telemetry among them.
+    name = Path("deploy" if settings.deployed else "", "dagster.yaml")
+    roots = (Path(),) if settings.deployed else (Path(), Path(__file__).resolve().parents[2])
+    here = [root / name for root in roots if (root / name).is_file()]
+    if here and not (settings.home / name.name).exists():
+        shutil.copy(here[0], settings.home)
+    try:
+        found = dg.DagsterInstance.get()
+    except Exception as error:
+        if not settings.deployed:
+            raise
+        cause: BaseException = error
+        while cause.__cause__ is not None:
+            cause = cause.__cause__
+        reason = str(cause).strip().partition("\n")[0] or type(cause).__name__
+        raise SettingsError(
+            f"WEIGHTS_PG_HOST and the rest: stage {settings.stage} cannot record runs in PostgreSQL: {reason}"
+        ) from error
+    with found as instance:
+        if settings.deployed and isinstance(instance.run_storage, SqliteRunStorage):
+            raise SettingsError(
+                f"DAGSTER_HOME: {instance.root_directory} records runs in SQLite, stage {settings.stage} does in "
+                f"PostgreSQL. Put deploy/dagster.yaml there, or unset DAGSTER_HOME and run from the project's root."
+            )
+        yield instance
+
+
+@contextmanager
+def _followed(instance: dg.DagsterInstance, run_id: str, report: Callable[[int, str], None]) -> Iterator[None]:
+    """Report materialisations of a run while it goes on, from a thread that reads its event log."""
+    over = threading.Event()
+
+    def follow() -> None:
+        cursor, done = None, 0
+        while True:
+            last_look = over.wait(_POLL_SECONDS)
+            page = instance.get_records_for_run(
+                run_id, cursor=cursor, of_type=dg.DagsterEventType.ASSET_MATERIALIZATION
+            )
+            cursor = page.cursor
+            if page.records:
+                done += len(page.records)
+                key = page.records[-1].asset_key
+                report(done, key.to_user_string() if key else "")
+            elif waits_for := holder(instance, run_id):
+                report(done, waits_for)
+            if last_look and not page.has_more:
+                return
+
+    thread = threading.Thread(target=follow, name="progress", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
+def _materialised(result: dg.ExecuteInProcessResult) -> list[dg.DagsterEvent]:
+    return [e for e in result.all_events if e.event_type == dg.DagsterEventType.ASSET_MATERIALIZATION]
+
+
+def _checks(result: dg.ExecuteInProcessResult) -> Iterator[CheckOutcome]:
+    for evaluation in result.get_asset_check_evaluations():
+        yield CheckOutcome(
+            asset=evaluation.asset_key.to_user_string(),
+            name=evaluation.check_name,
+            passed=evaluation.passed,
+            error=evaluation.severity == dg.AssetCheckSeverity.ERROR,
+            summary=str(evaluation.description or ""),
+        )
+
+
+def _errors(result: dg.ExecuteInProcessResult) -> Iterator[str]:
+    for event in result.all_events:
+        if event.event_type == dg.DagsterEventType.STEP_FAILURE:
+            error = event.step_failure_data.error
+            while error is not None and error.cause is not None:
+                error = error.cause
+            yield f"{event.step_key}: {error.message.strip() if error else 'failed'}"

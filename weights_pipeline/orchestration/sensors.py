@@ -1,0 +1,386 @@
+"""Sensors: what Dagster has seen, and the state of the world, become alerts that are delivered.
+
+Here belongs the translation of Dagster's events, and two ticks. What an alert says is in ``alerts``, how it is
+delivered in ``notify``. Both sensors run without being switched on: an alarm that somebody has to arm is none.
+"""
+
+import datetime as dt
+import json
+import os
+import uuid
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, Self
+from urllib.parse import quote, urlencode
+
+import dagster as dg
+
+from weights_pipeline.alerts import Alert, Outbox, Severity
+from weights_pipeline.alerts.deadlines import missed_rebalances, regime_change, regimes, unfit_live
+from weights_pipeline.alerts.delivery import deliver, receivers
+from weights_pipeline.books.book import Book
+from weights_pipeline.ledger import LedgerSource
+from weights_pipeline.settings import Settings
+from weights_pipeline.store import open_store
+from weights_pipeline.store.base import Store
+
+RUNS_PER_TICK = 50
+"""Most runs that one tick reads; the next one goes on after them."""
+
+SETTLED = dt.timedelta(seconds=3)
+"""Age from which on events are read: one with a lower number may be written a moment later than its successor."""
+
+_HOUR = dt.timedelta(hours=1)
+LONGEST_RUN = 2 * _HOUR
+"""A run that has not ended so long after it was made has hung, or its process was killed."""
+
+_ENDS = (
+    dg.RunStatusChangeRecordsFilter(dg.DagsterEventType.RUN_SUCCESS),
+    dg.RunStatusChangeRecordsFilter(dg.DagsterEventType.RUN_FAILURE),
+    dg.RunStatusChangeRecordsFilter(dg.DagsterEventType.RUN_CANCELED),
+)
+_GOING_ON = [
+    dg.DagsterRunStatus.QUEUED,
+    dg.DagsterRunStatus.STARTING,
+    dg.DagsterRunStatus.STARTED,
+    dg.DagsterRunStatus.CANCELING,
+]
+_TOLD_OF_A_RUN = {dg.DagsterEventType.ASSET_CHECK_EVALUATION, dg.DagsterEventType.STEP_FAILURE}
+_TITLES = {"at_bound": "weights at a limit", "enough_data": "no strategy is measured"}
+_ADVICE = {
+    "at_bound": "Look whether the metric is right; if it is, the limits of the book decide this weight.",
+    "enough_data": "See whether the ledger was read and holds lots of the lookback; until then base weights count.",
+    "hard_limits": "Do not trade on these weights before the cause is known.",
+    "no_late_lots": "Run `weights restate` to see what has changed, then materialise from the first month named on.",
+    "no_gap": "Materialise the missing partitions in order.",
+    "no_look_ahead": "Do not trade on these weights: they depend on data after their date.",
+    "rejection_share": "Look at rejected_lots for the reason of each row, and correct the source.",
+    "strategies_known": "Add the strategy to a book, or correct its name in the ledger.",
+    "extreme_values": "Look at the lots behind it: seldom skill, often a wrong scale.",
+    "turnover": "Look at what has moved: `weights explain`.",
+    "up_to_date": "Add the missing days to the benchmark.",
+}
+
+
+_OF_RUNS = {
+    "failed": (
+        "run of {} failed",
+        "SUCCESS",
+        "Nothing of the failed step was written. Open the run, mend the cause, and start it again.",
+    ),
+    "unended": (
+        "run of {} does not end",
+        f"an end within {LONGEST_RUN / _HOUR:g} hours",
+        "Open the run: if its process is gone, cancel it and start it again.",
+    ),
+    "unreadable": ("events of a run of {} cannot be read", "readable", "Open the run and look at its checks."),
+}
+"""Title, limit and advice, by what became of a run."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Position:
+    """How far a sensor has come: its cursor.
+
+    Attributes
+    ----------
+    source
+        Made anew when a sensor begins: what an outbox knows of an earlier beginning does not count.
+    after
+        Number of the newest event read.
+    standing
+        What is told once for as long as it lasts: offenders by check with a warning, books by key of a deadline.
+    regimes
+        Session and regime last told, by book and kind.
+    """
+
+    source: str = field(default_factory=lambda: uuid.uuid4().hex)
+    after: int = 0
+    standing: Mapping[str, str] = field(default_factory=dict)
+    regimes: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        return json.dumps(asdict(self), sort_keys=True)
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """What ``str`` has made."""
+        content = json.loads(text)
+        return cls(**content | {"regimes": {name: tuple(pair) for name, pair in content["regimes"].items()}})
+
+
+def alert_sensors(
+    settings: Settings, books: Mapping[str, Book], sources: Mapping[str, LedgerSource]
+) -> list[dg.SensorDefinition]:
+    """The sensor of finished runs and the sensor of deadlines and regimes, over one outbox."""
+    outbox = Outbox(settings.alerts)
+    # A run may hold the store for minutes, a tick has one; the next one looks again.
+    store = open_store(replace(settings, lock_timeout=5.0))
+
+    @dg.sensor(
+        name="alerts_of_runs",
+        minimum_interval_seconds=30,
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        description="Tell of failed runs and failed checks, and deliver what could not be delivered before.",
+    )
+    def of_runs(context: dg.SensorEvaluationContext) -> dg.SensorResult:
+        position = _resumed(context, outbox)
+        if position is None:
+            return _delivered(context, outbox, Position(after=newest_end(context.instance)))
+        now = dt.datetime.now(dt.UTC)
+        alerts, reached = run_alerts(context.instance, position, settings.ui, now)
+        return _delivered(context, outbox, reached, position, alerts)
+
+    @dg.sensor(
+        name="alerts_of_time",
+        minimum_interval_seconds=300,
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        description="Tell of rebalances that did not happen, live weights that are stale or behind, and new regimes.",
+    )
+    def of_time(context: dg.SensorEvaluationContext) -> dg.SensorResult:
+        position, now, alerts = _resumed(context, outbox), dt.datetime.now(dt.UTC), list[Alert]()
+        before = reached = position or Position()
+        try:
+            found, reached = _once(unended_runs(context.instance, settings.ui, now), "runs", reached)
+            alerts += found
+        except Exception as error:  # deadlines are looked at all the same
+            context.log.warning(f"runs that go on are not known: {type(error).__name__}: {error}")
+        for book in books.values():
+            found, reached, unknown = time_alerts(store, book, sources[book.ledger], settings, reached, now)
+            alerts += found
+            for problem in unknown:
+                context.log.warning(f"book {book.name}: {problem}")
+        return _delivered(context, outbox, reached, before, alerts)
+
+    return [of_runs, of_time]
+
+
+def newest_end(instance: dg.DagsterInstance) -> int:
+    """Number of the newest event that ended a run; 0 where there is none."""
+    newest = [instance.fetch_run_status_changes(kind, limit=1).records for kind in _ENDS]
+    return max((records[0].storage_id for records in newest if records), default=0)
+
+
+def run_alerts(
+    instance: dg.DagsterInstance, position: Position, ui: str, now: dt.datetime
+) -> tuple[list[Alert], Position]:
+    """Alerts of runs that have ended after a position, and the position after them.
+
+    A failed run and its failed checks come together, since a run is read once it is over. A failed check of severity
+    ERROR is an event of each run that finds it. A WARN is one event for as long as the same names offend, run after
+    run, and another once it has passed in between.
+    """
+    alerts, standing, after = list[Alert](), dict(position.standing), position.after
+    for record in _ended(instance, position.after, now):
+        run, after = instance.get_run_by_id(record.run_id), record.storage_id
+        if run is None:  # deleted since, by a person
+            continue
+        try:
+            alerts += _of_run(instance, run, record.event_log_entry.dagster_event, standing, ui)
+        except Exception as error:  # what cannot be read is told of, and does not hold up the others
+            alerts.append(_run_alert(run, ui, "unreadable", f"{type(error).__name__}: {error}"))
+    return alerts, replace(position, after=after, standing=standing)
+
+
+def time_alerts(
+    store: Store, book: Book, source: LedgerSource, settings: Settings, position: Position, now: dt.datetime
+) -> tuple[list[Alert], Position, list[str]]:
+    """Alerts of one book that follow from the time and from the state of the world.
+
+    A missed deadline is told once for as long as it is missed; a regime when it is another one than last told.
+
+    Returns
+    -------
+    alerts : list of Alert
+    position : Position
+        After them.
+    unknown : list of str
+        What could not be found out now, and why; it does not hold up the rest.
+    """
+
+    def link(schema: str, table: str) -> str:
+        return _link(settings.ui, "assets", schema, table)
+
+    def missed(reached: Position) -> tuple[list[Alert], Position]:
+        return _once(missed_rebalances(store, book, source, now, link), f"{book.name} rebalances", reached)
+
+    def live(reached: Position) -> tuple[list[Alert], Position]:
+        return _once(unfit_live(store, book, source, settings.live, now, link), f"{book.name} live", reached)
+
+    def new_regimes(reached: Position) -> tuple[list[Alert], Position]:
+        found, told = list[Alert](), dict(reached.regimes)
+        for kind, (session, regime) in regimes(store, book, source).items():
+            _, before = told.get(name := f"{book.name} {kind}", (session, regime))
+            if regime != before:
+                found.append(regime_change(book, source, kind, before, session, regime, link))
+            told[name] = (session, regime)
+        return found, replace(reached, regimes=told)
+
+    alerts, unknown = list[Alert](), list[str]()
+    for look in (missed, live, new_regimes):
+        try:
+            with store.view():
+                found, position = look(position)
+            alerts += found
+        except Exception as error:  # the rest is looked at, and this again next time
+            unknown.append(f"{look.__name__.replace('_', ' ')}: {type(error).__name__}: {error}")
+    return alerts, position, unknown
+
+
+def unended_runs(instance: dg.DagsterInstance, ui: str, now: dt.datetime) -> list[Alert]:
+    """Alerts of runs that should have ended long ago: no event will ever tell of one whose process was killed."""
+    hung = instance.get_runs(dg.RunsFilter(statuses=_GOING_ON, created_before=now - LONGEST_RUN), limit=RUNS_PER_TICK)
+    return [_run_alert(run, ui, "unended", f"It was made more than {LONGEST_RUN / _HOUR:g} hours ago.") for run in hung]
+
+
+def _once(alerts: list[Alert], of: str, position: Position) -> tuple[list[Alert], Position]:
+    """Alerts that are not standing already, and the position with those that stand now."""
+    kept = {key: owner for key, owner in position.standing.items() if owner != of}
+    fresh = [alert for alert in alerts if alert.key not in position.standing]
+    return fresh, replace(position, standing=kept | {alert.key: of for alert in alerts})
+
+
+def _resumed(context: dg.SensorEvaluationContext, outbox: Outbox) -> Position | None:
+    """Where a sensor goes on; None where it begins."""
+    if not context.cursor:
+        return None
+    try:
+        return Position.parse(outbox.position(Position.parse(context.cursor).source, context.cursor))
+    except (ValueError, TypeError, KeyError, AttributeError):
+        context.log.warning("the cursor is none of this sensor; it begins anew")
+        return None
+
+
+def _delivered(
+    context: dg.SensorEvaluationContext,
+    outbox: Outbox,
+    reached: Position,
+    before: Position | None = None,
+    alerts: list[Alert] | None = None,
+) -> dg.SensorResult:
+    """Keep what was found, deliver what is due, and move the cursor past what is settled."""
+    now = dt.datetime.now(dt.UTC)
+    if alerts or (before is not None and reached != before):
+        outbox.put(reached.source, str(reached), alerts or [], now)
+    problems = deliver(outbox, receivers(os.environ, outbox.folder), now)
+    for name, reason in problems:
+        context.log.warning(f"alerts to {name}: {reason}; they are sent again until they arrive")
+    start = context.cursor if before is not None and context.cursor else str(before or reached)
+    told = f"{len(alerts)} alerts found" if alerts else "nothing to tell"
+    lacking = f"; not delivered to {', '.join(sorted({name for name, _ in problems}))}" if problems else ""
+    return dg.SensorResult(
+        skip_reason=dg.SkipReason(told + lacking), cursor=outbox.settled_position(reached.source, start)
+    )
+
+
+def _ended(instance: dg.DagsterInstance, after: int, now: dt.datetime) -> Iterator[dg.EventLogRecord]:
+    """Events that ended runs, in order, each once it is certain that none before it is to come."""
+    found, through = list[dg.EventLogRecord](), float("inf")
+    for kind in _ENDS:
+        wanted = kind._replace(after_storage_id=after)
+        records = instance.fetch_run_status_changes(wanted, limit=RUNS_PER_TICK, ascending=True).records
+        found += records
+        if len(records) == RUNS_PER_TICK:
+            through = min(through, records[-1].storage_id)
+    for record in sorted(found, key=lambda each: each.storage_id):
+        if record.storage_id > through or record.timestamp > (now - SETTLED).timestamp():
+            return
+        yield record
+
+
+def _of_run(
+    instance: dg.DagsterInstance, run: dg.DagsterRun, ended: Any, standing: dict[str, str], ui: str
+) -> Iterator[Alert]:
+    """Alerts of one run; ``standing`` is brought up to date."""
+    events = list(_events(instance, run.run_id))
+    if ended.event_type == dg.DagsterEventType.RUN_FAILURE:
+        reasons = [
+            f"{event.step_key}: {_cause(event)}"
+            for event in events
+            if event.event_type == dg.DagsterEventType.STEP_FAILURE
+        ]
+        yield _run_alert(run, ui, "failed", "; ".join(reasons) or _cause(ended))
+    for event in events:
+        if event.event_type != dg.DagsterEventType.ASSET_CHECK_EVALUATION:
+            continue
+        evaluation = event.asset_check_evaluation_data
+        check = f"{evaluation.asset_key.to_user_string()}:{evaluation.check_name}"
+        before = standing.pop(check, None)
+        if evaluation.passed:
+            continue
+        alert = _check_alert(evaluation, run, ui)
+        if alert.severity is Severity.WARN:
+            # Its figures move from day to day: who offends, and how often, is what makes it another one.
+            standing[check] = ", ".join([*alert.names, _figure(evaluation, "offending_rows")])
+            if standing[check] == before:
+                continue
+        yield alert
+
+
+def _events(instance: dg.DagsterInstance, run_id: str) -> Iterator[Any]:
+    cursor, more = None, True
+    while more:
+        page = instance.get_records_for_run(run_id, cursor=cursor, of_type=_TOLD_OF_A_RUN)
+        cursor, more = page.cursor, page.has_more
+        yield from (record.event_log_entry.dagster_event for record in page.records)
+
+
+def _partition(run: dg.DagsterRun) -> str:
+    """Partition of a run, or the first and last one of its range."""
+    edges = [run.tags.get(f"dagster/asset_partition_range_{edge}", "") for edge in ("start", "end")]
+    return run.tags.get("dagster/partition") or " to ".join(dict.fromkeys(filter(None, edges)))
+
+
+def _check_alert(evaluation: dg.AssetCheckEvaluation, run: dg.DagsterRun, ui: str) -> Alert:
+    schema, table, check = evaluation.asset_key.path[0], evaluation.asset_key.path[-1], evaluation.check_name
+    error = evaluation.severity == dg.AssetCheckSeverity.ERROR
+    partition, names = evaluation.partition or _partition(run), evaluation.metadata.get("names")
+    look = "Look at the offending rows in the user interface" + (", before anything is traded." if error else ".")
+    return Alert(
+        severity=Severity.ERROR if error else Severity.WARN,
+        book=schema,
+        event=("check", table, check, partition, run.run_id),
+        title=f"{_TITLES[check]} ({table})" if check in _TITLES else f"check {check} of {table} failed",
+        value=_figure(evaluation, "value"),
+        limit=_figure(evaluation, "limit"),
+        detail=evaluation.description or "",
+        names=tuple(str(name) for name in names.value) if names and isinstance(names.value, list) else (),
+        advice=_ADVICE.get(check, look),
+        partition=partition,
+        run_id=run.run_id,
+        link=_link(ui, "assets", *evaluation.asset_key.path, view="checks", checkDetail=check),
+    )
+
+
+def _run_alert(run: dg.DagsterRun, ui: str, kind: str, reason: str) -> Alert:
+    title, limit, advice = _OF_RUNS[kind]
+    return Alert(
+        severity=Severity.ERROR,
+        book=run.tags.get("book", run.job_name),
+        event=("run", kind, run.run_id),
+        title=title.format(run.job_name),
+        value=run.status.value,
+        limit=limit,
+        detail=reason,
+        advice=advice,
+        partition=_partition(run),
+        run_id=run.run_id,
+        link=_link(ui, "runs", run.run_id),
+    )
+
+
+def _cause(event: Any) -> str:
+    """Message of the error that an event stems from."""
+    error = getattr(event.event_specific_data, "error", None)
+    while error is not None and error.cause is not None:
+        error = error.cause
+    return " ".join((error.message if error else event.message or "no reason was given").split())
+
+
+def _figure(evaluation: dg.AssetCheckEvaluation, name: str) -> str:
+    value = evaluation.metadata[name].value if name in evaluation.metadata else None
+    return f"{value:.6g}" if isinstance(value, int | float) else "–" if value is None else str(value)
+
+
+def _link(ui: str, *path: str, **query: str) -> str:
+    return f"{ui}/{'/'.join(quote(part, safe='') for part in path)}" + (f"?{urlencode(query)}" if query else "")

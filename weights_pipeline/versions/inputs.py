@@ -1,0 +1,399 @@
+"""What a version of weights was computed from: parameters, and the ledger as it was known.
+
+Here belongs what of it a version keeps, written and read back. Two hashes tell whether two versions had the same to go
+by, a third leads back to the rows themselves:
+
+``parameters_hash``
+    of a document with everything that has no date: what of the book has a bearing on weights, its starter metrics, the
+    ledger's calendar and policy of capital; and the allocations decided by the as-of date.
+``ledger_hash``
+    of everything dated up to the as-of date: closed and open lots, given returns, capital and prices, and for an
+    ensemble the market regimes. What comes later, or is corrected after that date, does not change it; so of a month
+    that goes on after it the open lots are left out, which the months' ends count.
+``state_hash``
+    of a chain of documents, one per month, that name the contents the store held when the version was made. The last
+    month may have been longer than the as-of date lets see; a return is fixed on its session all the same.
+
+Here does not belong where versions are kept (``store.history``), nor computing weights from this again
+(``recompute``).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from pydantic import TypeAdapter
+
+from weights_pipeline import core as science
+from weights_pipeline.books.book import Book
+from weights_pipeline.books.reading import validated
+from weights_pipeline.core.metrics.starter import StarterMetrics
+from weights_pipeline.core.policy import Policy
+from weights_pipeline.core.returns.capital import CapitalBase, CapitalEntry, CapitalPolicy
+from weights_pipeline.core.targets.methods.fixed import Decision, Fixed
+from weights_pipeline.core.versions import canonical, chain, digest, intact, link, linked, running_digests
+from weights_pipeline.ledger import CapitalFile, LedgerSource, calendar_sessions, read_capital, read_prices
+from weights_pipeline.store.base import Store
+from weights_pipeline.tables import catalog
+from weights_pipeline.tables.contract import no_rows
+from weights_pipeline.tables.definition import Table
+from weights_pipeline.tables.errors import DamagedError
+
+LEDGER = (catalog.TRADE_LEDGER, catalog.OPEN_LOTS, catalog.GIVEN_RETURNS, catalog.MARKET_REGIME)
+"""Tables whose rows a version may be computed from; the market regimes for an ensemble alone."""
+
+_SETTLED = (catalog.TRADE_LEDGER, catalog.GIVEN_RETURNS, catalog.MARKET_REGIME)
+"""Of these, those whose rows stay as they are while their month goes on."""
+
+CAPITAL, PRICES = "capital", "prices"
+
+REACH = pd.Timedelta(days=45)
+"""From any date to past the end of its month, and the session after that."""
+
+# No bearing on weights, each with a value that stands for any. What is not listed has one, so that a key which a book
+# gains is never overlooked.
+_NO_BEARING: dict[str, Any] = {
+    "name": "any",
+    "description": "any",
+    "owner": "team:any",
+    "account": "any",
+    "starter_metrics": None,
+    "max_turnover": 1.0,
+    "max_age": 1,
+}
+_EXCLUDED: dict[str, Any] = {**dict.fromkeys(_NO_BEARING, True), "overlay": {"audit": True}}
+_BOOK = TypeAdapter(Book)
+_STARTER = TypeAdapter(dict[str, StarterMetrics])
+_DECISIONS = TypeAdapter(tuple[Decision, ...])
+_CAPITAL_POLICY: TypeAdapter[CapitalPolicy] = TypeAdapter(CapitalPolicy)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class VersionInputs:
+    """What versions of some rebalances were computed from.
+
+    Attributes
+    ----------
+    hashes
+        ``as_of``, ``parameters_hash``, ``ledger_hash``, ``state_hash``.
+    documents
+        By hash.
+    """
+
+    hashes: pd.DataFrame
+    documents: Mapping[str, str]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Known:
+    """Parameters and contents of a ledger, as they were when a version was made.
+
+    Attributes
+    ----------
+    policy
+        The book's policy.
+    calendar, first_month
+        Calendar of the ledger, and its first month, ``YYYY-MM``.
+    months
+        By month, the hash of each content: of a table by ``schema/table/partition``, of a file's part by
+        ``capital/month`` or ``prices/month``.
+    sets
+        The same of the weight sets that an ensemble had made at the rebalance and by hand.
+    capital
+        What profit was divided by.
+    dated
+        Rows of the capital and price files by name of content, each with its ``date``.
+    """
+
+    policy: Policy
+    calendar: str
+    first_month: str
+    months: Mapping[str, Mapping[str, str]]
+    sets: Mapping[str, str]
+    capital: CapitalPolicy
+    dated: Mapping[str, pd.DataFrame]
+
+    @property
+    def prices(self) -> pd.DataFrame | None:
+        """Closing prices, dates × symbols; None where nothing was marked to market."""
+        parts = [rows for name, rows in self.dated.items() if name.startswith(PRICES)]
+        return pd.concat(parts).pivot(index="date", columns="symbol", values="close") if parts else None
+
+    def read(self, store: Store, table: Table) -> pd.DataFrame:
+        """Rows of a table of the ledger as they were.
+
+        Raises
+        ------
+        weights_pipeline.tables.errors.StoreError
+            Some are nowhere any more.
+        """
+        named = {name: content for contents in self.months.values() for name, content in contents.items()}
+        return read_named(store, table, named)
+
+    def ledger_hash(self, rows: Mapping[Table, pd.DataFrame], as_of: pd.Timestamp) -> str:
+        """Hash of what was dated up to the as-of session, from the rows there were."""
+        sessions = calendar_sessions(self.calendar, as_of.date(), (as_of + REACH).date())
+        return _ledger_hashes(self.months, self.dated, rows, pd.DatetimeIndex([as_of]), sessions)[0]
+
+
+@lru_cache(maxsize=1)
+def code_version() -> str:
+    """Release of the package, and a hash of its science: of what turns equal inputs into equal weights."""
+    core = Path(science.__file__).parent
+    content, files = hashlib.sha256(), sorted(core.rglob("*.py"))
+    if not files:
+        # A hash of nothing would be the same for every version of the science.
+        raise FileNotFoundError(f"{core}: no source files of the science there; install the package again")
+    for file in files:
+        content.update(f"{file.relative_to(core).as_posix()}\n".encode() + file.read_bytes())
+    return f"{metadata.version('weights-pipeline')}+{content.hexdigest()[:12]}"
+
+
+def inputs_of(
+    book: Book,
+    starter: Mapping[str, StarterMetrics],
+    source: LedgerSource,
+    root: Path,
+    store: Store,
+    rebalances: Mapping[str, pd.Timestamp],
+) -> VersionInputs:
+    """Gather what versions of some rebalances are computed from, as it is now.
+
+    Months that have ended by an as-of session are known by the hashes that the store has of them anyway; rows are read
+    only of a month that goes on after one.
+
+    Parameters
+    ----------
+    book, starter, source, root
+        The book, its starter metrics, the ledger it reads, and the data folder.
+    store
+        Where the ledger is.
+    rebalances
+        As-of session by key of the book's partition, ascending.
+    """
+    dates = pd.DatetimeIndex(list(rebalances.values()))
+    newest, begin = f"{dates[-1]:%Y-%m}", pd.Timestamp(f"{source.first_month}-01")
+    sessions = calendar_sessions(source.calendar, begin.date(), (dates[-1] + REACH).date())
+    tables = LEDGER if book.ensemble is not None else LEDGER[:-1]
+    months = dict[str, dict[str, str]]()
+    for table in tables:
+        for key, record in store.partitions(source.schema_name, table.name).items():
+            if key[:7] <= newest:
+                own = months.setdefault(key[:7], {})
+                # Without rows a table says nothing, whether it is there or not.
+                own |= {f"{source.schema_name}/{table.name}/{key}": record.content_hash} if record.rows else {}
+    dated, documents = _dated(source, root, sessions, newest), dict[str, str]()
+    for name, part in dated.items():
+        text = canonical({**part.to_dict("list"), "date": part["date"].dt.strftime("%Y-%m-%d").tolist()})
+        documents[digest(text)] = text
+        months.setdefault(name[-7:], {})[name] = digest(text)
+    months = {month: months[month] for month in sorted(months)}
+    go_on = sorted({f"{date:%Y-%m-01}" for date, over in zip(dates, _over(dates, sessions), strict=True) if not over})
+    read = {table: store.read(source.schema_name, table, go_on) for table in _SETTLED if go_on and table in tables}
+    ledger_hashes = _ledger_hashes(months, dated, read, dates, sessions)
+    heads, links = chain(months)
+    documents |= links
+    sets = _sets(book, store, rebalances)
+    hashes = []
+    for (key, as_of), ledger_hash in zip(rebalances.items(), ledger_hashes, strict=True):
+        parameters, state = parameters_of(book, starter, source, as_of), heads[f"{as_of:%Y-%m}"]
+        documents[digest(parameters)] = parameters
+        if key in sets:
+            text = link(key, sets[key], state)
+            state = digest(text)
+            documents[state] = text
+        hashes.append((as_of, digest(parameters), ledger_hash, state))
+    columns = ["as_of", "parameters_hash", "ledger_hash", "state_hash"]
+    return VersionInputs(hashes=pd.DataFrame(hashes, columns=columns), documents=documents)
+
+
+def parameters_of(book: Book, starter: Mapping[str, StarterMetrics], source: LedgerSource, as_of: pd.Timestamp) -> str:
+    """Document of everything without a date that determines weights, and of the decisions made by the as-of session."""
+    made = book.method.decisions if isinstance(book.method, Fixed) else ()
+    capital = source.capital
+    return canonical(
+        {
+            "book": book.model_dump(mode="json", exclude=_EXCLUDED),
+            "starter": _STARTER.dump_python(dict(starter), mode="json"),
+            "decisions": _DECISIONS.dump_python(tuple(d for d in made if d.date <= as_of.date()), mode="json"),
+            "ledger": {
+                "calendar": source.calendar,
+                "first_month": source.first_month,
+                "capital": {"kind": capital.kind}
+                if isinstance(capital, CapitalFile)
+                else _CAPITAL_POLICY.dump_python(capital, mode="json"),
+                "marked_to_market": source.prices is not None,
+            },
+        }
+    )
+
+
+def policy_of(parameters: Mapping[str, Any]) -> Policy:
+    """Policy that the parameters of a version say.
+
+    Raises
+    ------
+    weights_pipeline.books.reading.BookError
+        They are not valid by the code as it is now.
+    """
+    named = "parameters of the version"
+    book: Book = validated(_BOOK, {**_NO_BEARING, **parameters["book"]}, named)
+    if isinstance(book.method, Fixed):
+        decisions = validated(_DECISIONS, parameters["decisions"], named)
+        book = book.model_copy(update={"method": replace(book.method, decisions=decisions)})
+    return book.policy(validated(_STARTER, parameters["starter"], named))
+
+
+def known_then(documents: Mapping[str, str], parameters_hash: str, state_hash: str) -> Known:
+    """Read back what a version was computed from.
+
+    Raises
+    ------
+    DamagedError
+        A document is missing or altered.
+    weights_pipeline.books.reading.BookError
+        The parameters are not valid by the code as it is now.
+    """
+    try:
+        parameters = json.loads(intact(documents, parameters_hash))
+        sets, head = {}, state_hash
+        if parameters["book"]["ensemble"] is not None:
+            made = json.loads(intact(documents, state_hash))
+            sets, head = made["contents"], made["previous"]
+        months = linked(documents, head)
+        named = {name: content for contents in months.values() for name, content in contents.items()}
+        files = [name for name in named if name.startswith((f"{CAPITAL}/", f"{PRICES}/"))]
+        dated = {name: pd.DataFrame(json.loads(intact(documents, named[name]))) for name in files}
+    except ValueError as error:
+        raise DamagedError(f"what the version was computed from is not as it was: {error}") from error
+    dated = {name: rows.astype({"date": "datetime64[us]"}) for name, rows in dated.items()}
+    ledger = parameters["ledger"]
+    return Known(
+        policy=policy_of(parameters),
+        calendar=ledger["calendar"],
+        first_month=ledger["first_month"],
+        months=months,
+        sets=sets,
+        capital=_capital(ledger["capital"], dated),
+        dated=dated,
+    )
+
+
+def sets_then(documents: Mapping[str, str], state_hash: str) -> dict[str, str]:
+    """Weight sets that an ensemble had made at a rebalance and by hand, by name of content."""
+    try:
+        contents: dict[str, str] = json.loads(intact(documents, state_hash))["contents"]
+    except ValueError as error:
+        raise DamagedError(f"what a version was computed from is not as it was: {error}") from error
+    return contents
+
+
+def read_named(store: Store, table: Table, named: Mapping[str, str]) -> pd.DataFrame:
+    """Rows of those contents, given by name, that are of one table; none where none are.
+
+    Raises
+    ------
+    weights_pipeline.tables.errors.StoreError
+        A content is nowhere any more, or not what it was.
+    """
+    parts = [(*name.split("/"), content) for name, content in named.items() if name.split("/")[1] == table.name]
+    if not parts:
+        return no_rows(table)
+    return store.read_known(parts[0][0], table, {key: content for _, _, key, content in parts})
+
+
+def _ledger_hashes(
+    months: Mapping[str, Mapping[str, str]],
+    dated: Mapping[str, pd.DataFrame],
+    rows: Mapping[Table, pd.DataFrame],
+    dates: pd.DatetimeIndex,
+    sessions: pd.DatetimeIndex,
+) -> list[str]:
+    """Hash, for each as-of session, of the months before it and of as much of its own month as it lets see."""
+    heads, _ = chain(months)
+    before = dict(zip(months, [None, *heads.values()], strict=False))
+    month_of, over, found = dates.strftime("%Y-%m"), _over(dates, sessions), dict[pd.Timestamp, str]()
+    for month in month_of.unique():
+        own, ended = dates[month_of == month], over[month_of == month]
+        so_far = [months[month]] * len(own) if ended.all() else _so_far(months[month], month, dated, rows, own)
+        for date, whole, seen in zip(own, ended, so_far, strict=True):
+            found[date] = digest(link(month, months[month] if whole else seen, before[month]))
+    return [found[date] for date in dates]
+
+
+def _so_far(
+    names: Iterable[str],
+    month: str,
+    dated: Mapping[str, pd.DataFrame],
+    rows: Mapping[Table, pd.DataFrame],
+    dates: pd.DatetimeIndex,
+) -> list[dict[str, str]]:
+    """Digest of what a month has up to each date, by name of content; nothing of what has no rows by then."""
+    by_table = {table.name: frame for table, frame in rows.items() if table in _SETTLED}
+    seen: list[dict[str, str]] = [{} for _ in dates]
+    for name in names:
+        if name in dated:
+            part, column = dated[name], "date"
+        elif (table_name := name.split("/")[1]) in by_table:
+            part, column = by_table[table_name], "session"
+            begin = pd.Timestamp(f"{month}-01")
+            edges = part[column].searchsorted([begin, begin + pd.offsets.MonthBegin()])
+            part = part.iloc[edges[0] : edges[1]]
+        else:
+            continue
+        for contents, date, so_far in zip(seen, dates, running_digests(part, column, dates), strict=True):
+            contents |= {name: so_far} if part[column].min() <= date else {}
+    return seen
+
+
+def _over(dates: pd.DatetimeIndex, sessions: pd.DatetimeIndex) -> np.ndarray[Any, np.dtype[np.bool_]]:
+    """Whether each date is the last session of its month."""
+    return np.asarray(sessions[sessions.searchsorted(dates, side="right")].month != dates.month)
+
+
+def _dated(source: LedgerSource, root: Path, sessions: pd.DatetimeIndex, newest: str) -> dict[str, pd.DataFrame]:
+    """Rows of the capital and price files by month; what is dated between sessions belongs to the one after."""
+    files = dict[str, pd.DataFrame]()
+    capital, prices = read_capital(source, root), read_prices(source, root)
+    if isinstance(capital, CapitalBase):
+        entries = [(pd.Timestamp(entry.date), entry.strategy, entry.capital) for entry in capital.table]
+        files[CAPITAL] = pd.DataFrame(entries, columns=["date", "strategy", "capital"])
+    if prices is not None:
+        files[PRICES] = prices.reset_index().melt("date", var_name="symbol", value_name="close").dropna()
+    found = dict[str, pd.DataFrame]()
+    for name, rows in files.items():
+        ordered = rows.sort_values(list(rows.columns[:2]), ignore_index=True)
+        session = sessions.searchsorted(pd.DatetimeIndex(ordered["date"]))
+        month = sessions.strftime("%Y-%m").append(pd.Index(["later"]))[session]
+        found |= {f"{name}/{own}": ordered[month == own] for own in month.unique() if own <= newest}
+    return found
+
+
+def _sets(book: Book, store: Store, keys: Iterable[str]) -> dict[str, dict[str, str]]:
+    """Of an ensemble, the weight sets that each rebalance made, and those made by hand: hash by name of content."""
+    if book.ensemble is None:
+        return {}
+    made, by_hand = (
+        {key: record.content_hash for key, record in store.partitions(book.name, table.name).items()}
+        for table in (catalog.ENSEMBLE_WEIGHTS, catalog.ENSEMBLE_UPDATES)
+    )
+    updates = {f"{book.name}/{catalog.ENSEMBLE_UPDATES.name}/{key}": content for key, content in by_hand.items()}
+    return {key: {f"{book.name}/{catalog.ENSEMBLE_WEIGHTS.name}/{key}": made[key], **updates} for key in keys}
+
+
+def _capital(policy: Mapping[str, Any], dated: Mapping[str, pd.DataFrame]) -> CapitalPolicy:
+    if policy != {"kind": "capital_base"}:
+        given: CapitalPolicy = validated(_CAPITAL_POLICY, policy, "capital")
+        return given
+    parts = [rows for name, rows in dated.items() if name.startswith(f"{CAPITAL}/")]
+    entries = [row for rows in parts for row in rows[["strategy", "date", "capital"]].itertuples(index=False)]
+    return CapitalBase(table=tuple(CapitalEntry(strategy=s, date=d.date(), capital=c) for s, d, c in entries))

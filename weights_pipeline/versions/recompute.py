@@ -1,0 +1,295 @@
+"""Weights computed again: one rebalance from a ledger, or a version from the ledger as it was known then.
+
+Here belong the chain from ledger rows to the final weights of one date, and its comparison with what was recorded. Here
+do not belong the steps of the chain (``core.chain``), nor what a version keeps of its inputs (``version_inputs``).
+
+Some things are not computed again but taken as they were, since a rebalance starts from them whatever they came from;
+see :class:`Taken`. The weights that a desk opened with follow from its book alone.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from weights_pipeline.core import chain
+from weights_pipeline.core.ensembles import all_weight_sets, ensemble_targets, weight_sets
+from weights_pipeline.core.metrics.table import MANUAL, with_given
+from weights_pipeline.core.policy import Policy
+from weights_pipeline.core.returns.capital import CapitalPolicy
+from weights_pipeline.core.returns.history import ReturnHistory
+from weights_pipeline.core.verify import Finding
+from weights_pipeline.core.versions import OPENING, WEIGHTS, known_before
+from weights_pipeline.ledger import calendar_sessions
+from weights_pipeline.store.base import Store
+from weights_pipeline.tables import catalog
+from weights_pipeline.tables.contract import no_rows
+from weights_pipeline.versions.history import read_documents, read_version
+from weights_pipeline.versions.inputs import LEDGER, REACH, known_then, read_named, sets_then
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class LedgerView:
+    """A ledger as far as it is known.
+
+    Attributes
+    ----------
+    lots, open_lots, given
+        Rows of ``trade_ledger``, ``open_lots`` and ``given_returns``.
+    capital
+        What profit is divided by.
+    prices
+        Closing prices, dates × symbols; None where nothing is marked to market.
+    calendar
+        Name of the exchange's calendar.
+    begin
+        First day of the ledger's first month.
+    market
+        Market regime by session; read for an ensemble alone.
+    """
+
+    lots: pd.DataFrame
+    open_lots: pd.DataFrame
+    given: pd.DataFrame
+    capital: CapitalPolicy
+    prices: pd.DataFrame | None
+    calendar: str
+    begin: pd.Timestamp
+    market: pd.Series
+
+    def cut(self, as_of: pd.Timestamp) -> LedgerView:
+        """Ledger as it could be read on a day: nothing after it, and what fills had open by then still open."""
+        lots, remainder = self.lots, self.open_lots
+        end = as_of + pd.offsets.MonthBegin()
+        left = lots[(lots["source"] == "fills") & (lots["session"] > as_of) & (lots["session"] < end)]
+        stayed = remainder[(remainder["snapshot"] > as_of) & (remainder["snapshot"] < end)]
+        still_open = [
+            rows[rows["open_session"] <= as_of] for rows in (left[[*remainder.columns.drop("snapshot")]], stayed)
+        ]
+        known = [rows.assign(snapshot=as_of) for rows in still_open if len(rows)]
+        return replace(
+            self,
+            lots=lots[lots["session"] <= as_of],
+            open_lots=pd.concat([remainder[remainder["snapshot"] <= as_of], *known], ignore_index=True),
+            given=self.given[self.given["session"] <= as_of],
+        )
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Taken:
+    """What rebalances take as it was.
+
+    Attributes
+    ----------
+    past
+        Rows of ``realized_weights`` of the rebalances before them.
+    sets, updates
+        Rows of ``ensemble_weights`` of the rebalances before them, and of ``ensemble_updates``; read for an ensemble
+        alone.
+    given
+        Rows of ``metrics`` that a person gave in place of measured ones.
+    """
+
+    past: pd.DataFrame
+    sets: pd.DataFrame = field(default_factory=lambda: no_rows(catalog.ENSEMBLE_WEIGHTS))
+    updates: pd.DataFrame = field(default_factory=lambda: no_rows(catalog.ENSEMBLE_UPDATES))
+    given: pd.DataFrame = field(default_factory=lambda: no_rows(catalog.METRICS))
+
+
+class Rebalanced(NamedTuple):
+    """Rows of ``target_weights``, ``realized_weights`` and ``final_weights`` (but for ``next_rebalance``)."""
+
+    targets: pd.DataFrame
+    realized: pd.DataFrame
+    final: pd.DataFrame
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Reproduction:
+    """A version, computed again.
+
+    Attributes
+    ----------
+    version, rebalance, as_of
+        Which.
+    weights
+        By strategy: of previous, target, realised and final weight the recorded one and the ``_recomputed`` one.
+    finding
+        Passed where all are the same, bit for bit.
+    """
+
+    version: int
+    rebalance: str
+    as_of: pd.Timestamp
+    weights: pd.DataFrame
+    finding: Finding
+
+
+def rebalanced(
+    returns: pd.DataFrame,
+    as_of: pd.DatetimeIndex,
+    taken: Taken,
+    policy: Policy,
+    sessions: pd.DatetimeIndex,
+    market: pd.Series,
+) -> Rebalanced:
+    """Weights of some rebalances that follow each other, from daily returns on.
+
+    Parameters
+    ----------
+    returns
+        Rows of ``strategy_returns`` from the ledger's first month on.
+    as_of
+        Last session of each rebalance, ascending; of returns and market regimes nothing after it is used.
+    taken
+        What is not computed.
+    policy
+        The book's policy.
+    sessions
+        Trading sessions from the ledger's first month to past the last rebalance.
+    market
+        Market regime by session, read for an ensemble alone.
+    """
+    returns = returns[returns["session"] <= as_of[-1]].reset_index(drop=True)
+    history = ReturnHistory.from_long(returns, sessions=sessions[sessions <= as_of[-1]])
+    if policy.ensemble:
+        market = market[market.index <= as_of[-1]]
+        made = pd.concat([taken.sets, weight_sets(history, market, as_of, policy)], ignore_index=True)
+        targets = ensemble_targets(all_weight_sets(made, taken.updates), market, as_of, sessions, policy)
+    else:
+        given = taken.given[taken.given["as_of"].isin(as_of)]
+        targets = chain.target_table(with_given(chain.metric_rows(history, as_of, policy), given), policy, history)
+    realized = chain.realized_table(taken.past, targets, policy, sessions, returns)
+    scalars = None
+    if policy.overlay is not None:
+        state = chain.state_table(returns, pd.concat([taken.past, realized]), policy.overlay.sleeves)
+        scalars = chain.scalar_table(chain.regime_table(state, policy.overlay.thresholds), policy.overlay)
+    return Rebalanced(targets, realized, chain.final_table(realized, scalars, policy, sessions))
+
+
+def recomputed(as_of: pd.Timestamp, ledger: LedgerView, taken: Taken, policy: Policy) -> pd.DataFrame:
+    """Final weights of one date, from ledger rows on.
+
+    Parameters
+    ----------
+    as_of
+        Last session of the rebalance.
+    ledger
+        What is known of the ledger. Its rows may reach to the end of the month: a return is fixed on its session.
+    taken
+        What is not computed.
+    policy
+        The book's policy.
+
+    Returns
+    -------
+    DataFrame
+        Rows of ``final_weights`` but for ``next_rebalance``, and their ``base``, ``previous`` and ``target``.
+    """
+    first = min(ledger.begin, ledger.lots["open_session"].min()) if len(ledger.lots) else ledger.begin
+    calendar = calendar_sessions(ledger.calendar, first.date(), (as_of + REACH).date())
+    month = calendar[calendar < as_of + pd.offsets.MonthBegin()]
+    returns = chain.returns_table(
+        ledger.lots, ledger.open_lots, ledger.given, month, ledger.capital, ledger.begin, ledger.prices
+    )
+    sessions = calendar[calendar >= ledger.begin]
+    made = rebalanced(returns, pd.DatetimeIndex([as_of]), taken, policy, sessions, ledger.market)
+    steps = made.realized[["base", "previous", "target"]].reset_index(drop=True)
+    return pd.concat([made.final, steps], axis=1)
+
+
+def reproduce(store: Store, book: str, version: int) -> Reproduction:
+    """Compute a version again from what was known when it was made, and compare it with what was recorded.
+
+    Of the rebalances before it, the realised weights and weight sets are those of the versions that there were.
+
+    Parameters
+    ----------
+    store
+        Where versions, documents and ledger rows are; those that others have taken the place of included.
+    book
+        Name of the book; it need not exist any more.
+    version
+        Number of the version.
+
+    Raises
+    ------
+    weights_pipeline.versions.history.NoVersionError
+        There is no such version.
+    weights_pipeline.tables.errors.StoreError
+        Something that it was computed from is nowhere any more, or not what it was.
+    ValueError
+        The code as it is now cannot compute it.
+    """
+    with store.view():
+        rows = read_version(store, book, version)
+        documents = read_documents(store, book)
+        history = store.read(book, catalog.WEIGHT_HISTORY)
+        past, as_of = known_before(history, version), rows["as_of"].iloc[0]
+        parameters_hash, ledger_hash, state_hash = rows[["parameters_hash", "ledger_hash", "state_hash"]].iloc[0]
+        known = known_then(documents, parameters_hash, state_hash)
+        if rows["rebalance"].iloc[0] == OPENING:
+            return _compared(rows, _opened(known.policy), same_ledger=True)
+        tables = {table: known.read(store, table) for table in LEDGER}
+        made = [sets_then(documents, key) for key in past["state_hash"].unique()] if known.policy.ensemble else []
+        sets = read_named(store, catalog.ENSEMBLE_WEIGHTS, {k: v for each in made for k, v in each.items()})
+        updates = read_named(store, catalog.ENSEMBLE_UPDATES, known.sets)
+    seen = known.ledger_hash(tables, as_of)
+    lots, open_lots, given, market = (tables[table] for table in LEDGER)
+    ledger = LedgerView(
+        lots=lots,
+        open_lots=open_lots,
+        given=given,
+        capital=known.capital,
+        prices=known.prices,
+        calendar=known.calendar,
+        begin=pd.Timestamp(f"{known.first_month}-01"),
+        market=market.set_index("session")["regime"],
+    )
+    taken = Taken(past=past, sets=sets, updates=updates, given=_given(rows))
+    again = recomputed(as_of, ledger, taken, known.policy)
+    return _compared(rows, again, same_ledger=seen == ledger_hash)
+
+
+def _opened(policy: Policy) -> pd.DataFrame:
+    """Weights that a desk opens with."""
+    return pd.DataFrame({"strategy": policy.strategies, **dict.fromkeys(WEIGHTS, policy.weights)})
+
+
+def _given(version: pd.DataFrame) -> pd.DataFrame:
+    """Rows of metrics that a version says were given by hand."""
+    found = [
+        (as_of, strategy, metric, np.nan if value is None else value, "missing" if value is None else "", MANUAL)
+        for as_of, strategy, read in version[["as_of", "strategy", "metrics"]].itertuples(index=False)
+        for metrics in [json.loads(read)]
+        if metrics.pop("source", "") == MANUAL
+        for metric, value in metrics.items()
+    ]
+    return pd.DataFrame(found, columns=catalog.METRICS.column_names())
+
+
+def _compared(recorded: pd.DataFrame, again: pd.DataFrame, *, same_ledger: bool) -> Reproduction:
+    names = [name for name in WEIGHTS if name != "base"]
+    rows = recorded[["strategy", *names]].merge(
+        again[["strategy", *names]], on="strategy", how="outer", suffixes=("", "_recomputed")
+    )
+    found, expected = (rows[[f"{name}{end}" for name in names]].to_numpy(float) for end in ("", "_recomputed"))
+    differs = (found != expected).any(axis=1)
+    gap = float(np.nanmax(np.abs(found - expected), initial=0.0))
+    number, as_of = int(recorded["version"].iloc[0]), recorded["as_of"].iloc[0]
+    summary = f"version {number} computed again: {int(differs.sum())} of {len(rows)} strategies differ"
+    if not same_ledger:
+        summary += "; the hash of the ledger known then is another than the recorded one"
+    return Reproduction(
+        version=number,
+        rebalance=recorded["rebalance"].iloc[0],
+        as_of=as_of,
+        weights=rows,
+        finding=Finding(
+            passed=same_ledger and not differs.any(), value=gap, limit=0.0, summary=summary, offending=rows[differs]
+        ),
+    )
