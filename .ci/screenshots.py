@@ -23,7 +23,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from weights_pipeline.store.duckdb_store import DuckDBStore  # noqa: E402
-from weights_pipeline_tests import ui  # noqa: E402
+from weights_pipeline_tests.support import ui  # noqa: E402
 
 BOOK, LEDGER = "calmar_core", "sample_ledger"
 MONTH, MONTHS = "2022-12-01", "[2022-10-01...2022-12-01]"

@@ -1,0 +1,405 @@
+"""The report: one file that needs nothing else, says what the store says, and says it again to the byte."""
+
+import dataclasses
+import datetime as dt
+import json
+import re
+import shutil
+from html.parser import HTMLParser
+from pathlib import Path
+
+import dagster as dg
+import numpy as np
+import pandas as pd
+import pytest
+
+from weights_pipeline.books.load import load_books
+from weights_pipeline.checks.checklist import book_checks, ledger_checks
+from weights_pipeline.cli import main
+from weights_pipeline.core.allocator.overlay import performance
+from weights_pipeline.core.study.book_comparison import FEE, Contender, compare
+from weights_pipeline.core.study.sharpe_inference import probabilistic_sharpe, sharpe_estimate
+from weights_pipeline.ledger import load_sources
+from weights_pipeline.orchestration.assets.report import report_asset
+from weights_pipeline.report.gather import Outcome, gather
+from weights_pipeline.report.render import render
+from weights_pipeline.store.duckdb_store import DuckDBStore
+from weights_pipeline.store.queries import NothingInForceError
+from weights_pipeline.tables import catalog
+from weights_pipeline_tests.conftest import BOOK, LEDGER
+from weights_pipeline_tests.unit.test_architecture import loaded_by
+
+PAST = dt.date(2012, 12, 14)
+HOSTILE = '<img src=x onerror="alert(1)">--></svg><script>alert(2)</script>'
+CHROMIUM = Path("/usr/bin/chromium")
+
+
+class Page(HTMLParser):
+    """Tags with their attributes, and the texts of table cells."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.tags, self.rows, self._cell = [], [], None
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+        if tag == "tr":
+            self.rows.append([])
+        if tag in ("td", "th"):
+            self._cell = ""
+
+    def handle_data(self, data):
+        if self._cell is not None:
+            self._cell += data
+
+    def handle_endtag(self, tag):
+        if tag in ("td", "th") and self._cell is not None:
+            self.rows[-1].append(self._cell.strip())
+            self._cell = None
+
+    def attributes(self, name):
+        return [attrs[name] for _, attrs in self.tags if attrs.get(name) is not None]
+
+
+def reports(settings, store, chosen, as_of=None):
+    books = load_books(settings.data / "books")
+    return gather(settings, store, books, load_sources(settings.data / "ledgers", books.values()), chosen, as_of)
+
+
+@pytest.fixture(scope="module")
+def report(finished):
+    return reports(finished.settings, finished.store, [[BOOK]])[0]
+
+
+@pytest.fixture(scope="module")
+def page(report):
+    return render(report)
+
+
+def test_the_file_needs_nothing_else(page):
+    parsed = Page(page)
+    assert not {tag for tag, _ in parsed.tags} & {"script", "link", "img", "iframe", "object", "base", "form", "image"}
+    assert "http://" not in page
+    assert "https://" not in page
+    assert "@import" not in page
+    assert all(target.startswith("#") for target in re.findall(r'(?:href|src)="([^"]*)"', page))
+    assert all(place.startswith("#") for place in re.findall(r"url\(([^)]*)\)", page))
+    assert not [name for _, attrs in parsed.tags for name in attrs if name.startswith("on")]
+
+
+def test_the_page_is_semantic_and_its_figures_speak(page):
+    parsed = Page(page)
+    assert ("html", {"lang": "en"}) in parsed.tags
+    tags = [tag for tag, _ in parsed.tags]
+    assert tags.count("h1") == tags.count("title") == tags.count("main") == 1
+    assert tags.count("figure") == tags.count("figcaption") == tags.count("svg") == 5
+    assert (
+        len([1 for tag, attrs in parsed.tags if tag == "svg" and attrs["aria-label"] and attrs["role"] == "img"]) == 5
+    )
+    identities = parsed.attributes("id")
+    assert len(identities) == len(set(identities))
+    used = {name[1:] for name in parsed.attributes("href")} | set(re.findall(r"url\(#([^)]*)\)", page))
+    assert used <= set(identities)
+
+
+def test_the_figures_are_those_of_the_store(finished, page):
+    rows = {row[0]: row for row in Page(page).rows if len(row) == 9}
+    final, realized, targets = (
+        finished.store.read(BOOK, table)
+        for table in (catalog.FINAL_WEIGHTS, catalog.REALIZED_WEIGHTS, catalog.TARGET_WEIGHTS)
+    )
+    dates = sorted(final["as_of"].unique())
+    now = final[final["as_of"] == dates[-1]].set_index("strategy")
+    before = final[final["as_of"] == dates[-2]].set_index("strategy")["final"]
+    target = targets[targets["as_of"] == dates[-1]].set_index("strategy")
+    base = realized[realized["as_of"] == dates[-1]].set_index("strategy")["base"]
+    assert set(now.index) == set(rows) - {"Strategy"}
+    for name, weight in now["final"].items():
+        shown = rows[name]
+        assert shown[1] == f"{base[name]:.2%}"
+        assert shown[2] == f"{before[name]:.2%}"
+        assert shown[3] == f"{weight:.2%}"
+        assert float(shown[4].replace("−", "-")) == pytest.approx((weight - before[name]) * 100, abs=0.00501)
+        assert shown[5] == f"{target.at[name, 'target']:.2%}"
+        assert shown[7].split("→")[-1].strip() == f"{target.at[name, 'multiplier']:.2f}"
+
+
+def test_changes_are_told_apart_by_tilt_and_scalar(report):
+    for move in report.books[0].moves:
+        assert move.by_tilt + move.by_scalar == pytest.approx(move.change, abs=1e-15)
+        assert move.steps[-1].value == move.final
+    changes = [abs(move.change) for move in report.books[0].moves]
+    assert changes == sorted(changes, reverse=True)
+
+
+def test_a_move_is_told_by_what_made_it(report):
+    told = {"base": 0.05, "target": 0.09, "final": 0.06, "before": 0.05, "cause": "Calmar rose"}
+    told |= {"metric": 2.0, "multiplier": 1.5, "multiplier_before": 1.2}
+    move = dataclasses.replace(report.books[0].moves[0], **told)
+    assert dataclasses.replace(move, by_tilt=0.012, by_scalar=-0.002).driver == "Calmar rose"
+    held = dataclasses.replace(move, by_tilt=0.01, by_scalar=0.0, multiplier=1.2)
+    assert held.driver == "to a target of 9.00%, though Calmar rose"
+    cut = dataclasses.replace(move, final=0.04, by_tilt=0.002, by_scalar=-0.012)
+    assert cut.driver == "risk scalar −1.20, tilt +0.20"
+
+
+def test_the_checks_are_those_of_the_command(finished, report):
+    book = finished.book
+    source = load_sources(finished.settings.data / "ledgers", [book])[book.ledger]
+    listed = [*ledger_checks(source, [book]), *book_checks(book, source, finished.settings.data)]
+    assert [(o.check.table.name, o.check.name) for o in report.outcomes] == [(c.table.name, c.name) for c in listed]
+    assert all(each.finding.passed for each in report.outcomes if each.check.error)
+    warned = {each.check.name for each in report.outcomes if not each.finding.passed}
+    assert warned
+    assert all(name in report.verdict for name in warned)
+    assert report.verdict in report.sentence
+
+
+def test_an_error_is_said_first_and_loudly(report):
+    wrong = [
+        Outcome(
+            each.check, dataclasses.replace(each.finding, passed=False, offending=pd.DataFrame({"row": [HOSTILE] * 9}))
+        )
+        if each.check.name == "recurrence"
+        else each
+        for each in report.books[0].outcomes
+    ]
+    book = dataclasses.replace(report.books[0], outcomes=tuple(wrong))
+    found = dataclasses.replace(report, books=(book,))
+    assert "errors from recurrence" in found.verdict
+    text = render(found)
+    assert 'class="verdict ERROR"' in text
+    assert "the first 5 of 9 rows" in text
+    assert "<img" not in text
+
+
+def test_names_of_strategies_are_text_and_nothing_else(report, page):
+    book = report.books[0]
+    named = {book.moves[0].strategy: HOSTILE}
+    moves = tuple(dataclasses.replace(move, strategy=named.get(move.strategy, move.strategy)) for move in book.moves)
+    hostile = dataclasses.replace(
+        book, moves=moves, final=book.final.rename(columns=named), targets=book.targets.rename(columns=named)
+    )
+    text = render(dataclasses.replace(report, books=(hostile,), missing=(HOSTILE,), title=HOSTILE))
+    parsed = Page(text)
+    assert not {tag for tag, _ in parsed.tags} & {"script", "img"}
+    assert {tag for tag, _ in parsed.tags} == {tag for tag, _ in Page(page).tags} | {"strong"}
+    assert HOSTILE in [row[0] for row in parsed.rows]
+
+
+def test_a_past_day_is_told_from_what_there_was_on_it(finished, tmp_path):
+    """All that is dated later is taken away, and the page is the same to the byte."""
+    then = reports(finished.settings, finished.store, [[BOOK]], PAST)[0]
+    book = then.books[0]
+    assert book.effective_from <= pd.Timestamp(PAST) < pd.Timestamp("2013-01-01")
+    assert book.final.index.max() == book.effective_from
+    assert book.scalars.index.max() <= pd.Timestamp(PAST)
+    assert then.comparison.last <= pd.Timestamp(PAST)
+    assert {"no_look_ahead", "no_version_gap", "stored_as_written"} <= set(book.left_out)
+
+    shutil.copy(finished.store.path, tmp_path / "weights.duckdb")
+    cut = DuckDBStore(tmp_path / "weights.duckdb", lock_timeout=30)
+    with cut.writing() as connection:
+        for schema, name in finished.store.tables():
+            columns = catalog.TABLES[name].column_names()
+            for column in ("effective_from", "session", "snapshot", "as_of"):
+                if column in columns:
+                    condition = f"{column} > '{book.as_of if column == 'as_of' else PAST}'"
+                    connection.execute(f"DELETE FROM {schema}.{name} WHERE {condition}").fetchall()
+                    break
+    assert len(cut.read(LEDGER, catalog.STRATEGY_RETURNS)) < len(finished.store.read(LEDGER, catalog.STRATEGY_RETURNS))
+    shown = render(then).replace(str(finished.store.path), str(cut.path))
+    assert render(reports(finished.settings, cut, [[BOOK]], PAST)[0]) == shown
+
+
+def test_the_very_first_day_has_a_report(finished):
+    found = reports(finished.settings, finished.store, [[BOOK]], dt.date(2012, 2, 1))[0]
+    assert found.books[0].before is None
+    assert found.comparison.sessions == 1
+    text = render(found)
+    for said in ("No scalar yet", "This is the first rebalance", "too short to say whether weighting helped"):
+        assert said in text
+
+
+def test_a_day_before_everything_has_no_report(finished):
+    with pytest.raises(NothingInForceError, match="no weights in force on 2011-01-03"):
+        reports(finished.settings, finished.store, [[BOOK]], dt.date(2011, 1, 3))
+
+
+def test_a_book_without_weights_is_named_among_all_and_refused_alone(finished, tmp_path):
+    data = tmp_path / "data"
+    shutil.copytree(finished.settings.data, data)
+    text = (data / "books" / f"{BOOK}.yaml").read_text()
+    (data / "books" / "young.yaml").write_text(text.replace(f"name: {BOOK}", "name: young"))
+    settings = dataclasses.replace(finished.settings, data=data)
+    found = reports(settings, finished.store, [[BOOK, "young"]], PAST)[0]
+    assert found.missing == ("young",)
+    assert "Nothing is stored yet of young." in found.sentence
+    with pytest.raises(NothingInForceError, match="weights run --book young"):
+        reports(settings, finished.store, [["young"]])
+
+
+def test_the_command_writes_the_page_again_to_the_byte(finished, page, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("WEIGHTS_DATA", str(finished.settings.data))
+    monkeypatch.setenv("WEIGHTS_HOME", str(finished.settings.home))
+    file = tmp_path / "deep" / "report.html"
+    with pytest.raises(SystemExit, match="0"):
+        main(["report", "--json", "--out", str(file)])
+    said = json.loads(capsys.readouterr().out)
+    assert file.read_text() == page
+    assert said["path"] == str(file)
+    assert said["bytes"] == len(page.encode())
+    assert said["summary"].startswith(f"{BOOK}: Weights in force from")
+    assert sum(said["books"][BOOK]["weights"].values()) == pytest.approx(
+        finished.store.read(BOOK, catalog.FINAL_WEIGHTS).groupby("as_of")["final"].sum().iloc[-1]
+    )
+    for arguments, code in ((["--book", "nothing"], 2), (["--as-of", "2011-01-03"], 3)):
+        with pytest.raises(SystemExit, match=str(code)):
+            main(["report", *arguments])
+    monkeypatch.setenv("WEIGHTS_HOME", str(tmp_path / "empty"))
+    with pytest.raises(SystemExit, match="3"):
+        main(["report", "--all"])
+
+
+def test_the_command_loads_no_orchestrator():
+    statement = (
+        "import weights_pipeline.cli.commands.report, weights_pipeline.report.gather, weights_pipeline.report.render"
+    )
+    assert "dagster" not in loaded_by(statement)
+
+
+def test_the_asset_writes_every_book_and_all_of_them(finished, page, tmp_path):
+    settings = dataclasses.replace(finished.settings, home=tmp_path)
+    books = load_books(settings.data / "books")
+    asset = report_asset(settings, books, load_sources(settings.data / "ledgers", books.values()))
+    asset(dg.build_asset_context(resources={"store": finished.store}))
+    assert sorted(file.name for file in (tmp_path / "reports").iterdir()) == [f"{BOOK}.html", "index.html"]
+    assert (tmp_path / "reports" / f"{BOOK}.html").read_text() == page
+    assert {key.path[-1] for key in asset.asset_deps[asset.key]} == {"final_weights", "weight_history", "live_weights"}
+
+
+# --- The comparison -----------------------------------------------------------------------------------------------
+
+
+def sessions(count, start="2020-01-01"):
+    return pd.bdate_range(start, periods=count)
+
+
+def contender(name, weights, returns, first=0, **others):
+    held = pd.DataFrame([weights], index=returns.index[first : first + 1], columns=returns.columns)
+    return Contender(name=name, weights=held, returns=returns, **others)
+
+
+def market(count=600, edge=0.0, seed=1):
+    """One strategy with an edge over another, beside common noise."""
+    generator = np.random.default_rng(seed)
+    common, own = generator.normal(0.0004, 0.01, (count, 1)), generator.normal(0.0, 0.002, (count, 2))
+    return pd.DataFrame(common + own + [edge, 0.0], index=sessions(count), columns=["a", "b"])
+
+
+def test_returns_are_weights_times_returns_less_fees():
+    returns = pd.DataFrame(0.01, index=sessions(4), columns=["a", "b"])
+    weights = pd.DataFrame([[0.5, 0.5], [1.0, 0.0]], index=returns.index[[0, 2]], columns=["a", "b"])
+    found = compare([Contender(name="book", weights=weights, returns=returns)])
+    assert found.returns["book"].tolist() == pytest.approx([0.01 - FEE, 0.01, 0.01 - FEE, 0.01])
+    assert found.standings[0].mean_gross == 1.0
+    assert np.isnan(found.standings[0].turnover_per_year)
+    assert "too short" in found.sentence()
+
+
+def test_books_are_compared_on_the_sessions_they_share():
+    long, short = market(200), market(150).set_axis(sessions(150, "2020-03-02"), axis=0)
+    found = compare([contender("long", [0.5, 0.5], long), contender("short", [1.0, 0.0], short, first=20)])
+    assert found.first == short.index[20]
+    assert found.last == short.index[-1]
+    assert found.sessions == len(long.index.intersection(short.index[20:]))
+    assert (
+        compare([contender("one", [0.5, 0.5], long), contender("other", [1.0, 0.0], market(9).shift(3000, "D"))])
+        is None
+    )
+
+
+@pytest.mark.parametrize(
+    ("edge", "verdict", "said"),
+    [
+        (0.001, "better", "tilting helped"),
+        (0.0, "open", "has not been shown to help"),
+        (-0.001, "worse", "tilting hurt"),
+    ],
+)
+def test_the_sentence_says_plainly_whether_tilting_helped(edge, verdict, said):
+    returns = market(1000, edge)
+    found = compare(
+        [
+            contender("book", [1.0, 0.0], returns, equal="equal", base="base"),
+            contender("equal", [0.5, 0.5], returns),
+            contender("base", [0.4, 0.6], returns),
+        ]
+    )
+    book = found.books[0]
+    assert book.equal.sharpe.verdict == book.tilt.sharpe.verdict == verdict
+    assert said in found.sentence()
+    assert found.sentence() == found.sentence(["book"])
+
+
+def test_figures_are_those_of_the_core_and_deflation_doubts_more():
+    returns = market(500)
+    found = compare(
+        [contender("book", [1.0, 0.0], returns, equal="equal", base="equal"), contender("equal", [0.5, 0.5], returns)]
+    )
+    book = found.books[0]
+    assert book.tilt is None
+    assert book.figures["sharpe"] == performance(found.returns["book"])["sharpe"][0]
+    assert book.probabilistic == probabilistic_sharpe(sharpe_estimate(found.returns["book"]))
+    assert book.deflated < book.probabilistic
+    assert book.sharpe.lower < book.sharpe.value < book.sharpe.upper
+    swapped = compare(
+        [contender("equal", [0.5, 0.5], returns), contender("book", [1.0, 0.0], returns, equal="equal", base="equal")]
+    )
+    assert swapped.books[0] == book
+
+
+def test_what_never_moves_has_no_verdict():
+    returns = pd.DataFrame(0.0, index=sessions(80), columns=["a", "b"])
+    returns.loc[:, "b"] = market(80)["b"].to_numpy()
+    found = compare(
+        [contender("book", [0.0, 0.0], returns, equal="equal", base="equal"), contender("equal", [0.5, 0.5], returns)]
+    )
+    book = found.books[0]
+    assert book.equal.sharpe.verdict == "unknown"
+    assert np.isnan([book.probabilistic, book.deflated, book.sharpe.value]).all()
+    assert "sharpe: zero_volatility" in book.nulls
+    assert "a Sharpe ratio is undefined" in found.sentence()
+
+
+# --- In a browser -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.skipif(not CHROMIUM.exists(), reason="no Chromium on this machine")
+def test_the_page_fits_a_screen_a_phone_and_paper(page, tmp_path):
+    from playwright.sync_api import sync_playwright
+
+    file = tmp_path / "report.html"
+    file.write_text(page)
+    quiet = ["no-sandbox", "disable-gpu", "disable-dev-shm-usage", "disable-quic", "no-first-run", "disable-sync"]
+    quiet += ["disable-background-networking", "disable-component-update"]
+    said, asked = [], []
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=[f"--{flag}" for flag in quiet])
+        tab = browser.new_page()
+        tab.on("console", lambda message: said.append(message.text))
+        tab.on("pageerror", lambda error: said.append(str(error)))
+        tab.on("request", lambda request: asked.append(request.url))
+        for width in (1280, 360):
+            tab.set_viewport_size({"width": width, "height": 800})
+            tab.goto(file.as_uri())
+            wide, inner = tab.evaluate("[document.scrollingElement.scrollWidth, innerWidth]")
+            assert wide <= inner
+            beyond = "e => e.getBoundingClientRect().right > innerWidth && !e.closest('.wide')"
+            assert tab.evaluate(f"[...document.querySelectorAll('svg, td, th, p')].filter({beyond}).length") == 0
+        printed = tab.pdf(prefer_css_page_size=True, print_background=True)
+        browser.close()
+    assert asked == [file.as_uri()] * 2
+    assert said == []
+    assert 3 <= len(re.findall(rb"/Type\s*/Page\b", printed)) <= 10

@@ -1,0 +1,376 @@
+"""The command ``weights simulate``: the bits of the chain without Dagster, what it reads, what it refuses, grids."""
+
+import datetime as dt
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+
+from weights_pipeline.books.load import load_book
+from weights_pipeline.core.allocator.overlay import performance
+from weights_pipeline.ledger import LedgerError, calendar_sessions, load_ledger_source, read_returns_file
+from weights_pipeline.ledger.periods import periods, rebalances
+from weights_pipeline.orchestration.io_manager import partition_window
+from weights_pipeline.orchestration.partitions import book_partitions
+from weights_pipeline.tables import catalog
+from weights_pipeline_tests.conftest import DATA, LEDGER, WEEKLY_BOOKS, edit_yaml
+from weights_pipeline_tests.integration.test_cli import Result
+
+SHARPE, ENSEMBLE = WEEKLY_BOOKS
+NAMES = ["alpha", "beta", "gamma"]
+
+
+# --- periods ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "changes"),
+    [
+        ("calmar_core", {}),
+        ("calmar_core", {"timezone": "Asia/Tokyo"}),
+        (SHARPE, {}),
+        (ENSEMBLE, {}),
+        # Skipped and doubled by the clocks.
+        (SHARPE, {"cadence": {"kind": "weekly", "weekday": "sunday", "time": "02:30"}}),
+        (SHARPE, {"cadence": {"kind": "weekly", "weekday": "sunday", "time": "01:30"}}),
+        (ENSEMBLE, {"timezone": "Australia/Lord_Howe"}),
+    ],
+)
+def test_periods_are_the_partitions_over_two_years_of_clock_changes(name, changes):
+    book = load_book(DATA / "books" / f"{name}.yaml", root=DATA, changes=changes)
+    source = load_ledger_source(DATA / "ledgers" / "sample.yaml")
+    source = source.model_copy(update={"first_month": "2020-02", "last_month": "2022-01"})
+    partitions = book_partitions(book, source)
+    expected = [partition_window(partitions, key, "XNYS") for key in partitions.get_partition_keys()]
+    found = periods(book, "XNYS", dt.date(2020, 2, 1), dt.date(2022, 2, 1))
+    assert len(found) == (24 if name == "calmar_core" else 104)
+    assert found == expected
+    # Equality of times of one zone is that of the wall clock.
+    instants = [[(w.start.timestamp(), w.end.timestamp()) for w in windows] for windows in (found, expected)]
+    assert instants[0] == instants[1]
+
+
+def test_months_begin_with_the_first_whole_one():
+    book = load_book(DATA / "books" / "calmar_core.yaml")
+    assert [w.key for w in periods(book, "XNYS", dt.date(2020, 2, 2), dt.date(2020, 5, 1))] == [
+        "2020-03-01",
+        "2020-04-01",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "newest", "last"),
+    [
+        ("calmar_core", "2020-03-30", "2020-02-28"),
+        ("calmar_core", "2020-03-31", "2020-03-31"),
+        (SHARPE, "2020-04-08", "2020-04-03"),
+        # Good Friday ends the week a day early.
+        (SHARPE, "2020-04-09", "2020-04-09"),
+        (ENSEMBLE, "2020-05-21", "2020-05-15"),
+    ],
+)
+def test_a_period_is_over_with_its_last_session(name, newest, last):
+    book = load_book(DATA / "books" / f"{name}.yaml")
+    windows, as_of = rebalances(book, "XNYS", dt.date(2020, 1, 1), dt.date.fromisoformat(newest))
+    assert str(as_of[-1].date()) == last
+    assert len(windows) == len(as_of)
+    assert windows[-1].first <= as_of[-1].date() < windows[-1].after
+
+
+# --- the bits of the chain ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["calmar_core", SHARPE, ENSEMBLE])
+def test_simulated_weights_are_the_stored_ones_bit_for_bit(finished, finished_weekly, monkeypatch, tmp_path, name):
+    desk = finished_weekly if name in WEEKLY_BOOKS else finished
+    monkeypatch.setenv("WEIGHTS_DATA", str(desk.settings.data))
+    returns, output = tmp_path / "returns.parquet", tmp_path / "weights.parquet"
+    desk.store.read(LEDGER, catalog.STRATEGY_RETURNS).to_parquet(returns)
+    arguments = ["simulate", "--book", str(desk.settings.data / "books" / f"{name}.yaml"), "--returns", str(returns)]
+    if name == ENSEMBLE:
+        arguments += ["--benchmark", str(desk.settings.data / "sample" / "benchmark.csv")]
+    result = Result(*arguments, "--output", str(output))
+    assert result.exit_code == 0, result.errors
+    stored = desk.store.read(name, catalog.FINAL_WEIGHTS)
+    simulated = pd.read_parquet(output)
+    known = simulated[simulated["as_of"].isin(stored["as_of"])].reset_index(drop=True)
+    columns = ["as_of", "effective_from", "strategy", "realized", "scalar", "regime", "final", "next_rebalance"]
+    assert len(stored) > 200
+    pd.testing.assert_frame_equal(known[columns], stored[columns], check_exact=True, check_dtype=False)
+    newest = simulated[simulated["as_of"] == simulated["as_of"].max()]
+    assert f"in force from {newest['effective_from'].iloc[0].date()}" in result.output
+    assert f"Simulated {simulated['as_of'].nunique()} rebalances" in result.output
+
+    csv = tmp_path / "returns.csv"
+    pd.read_parquet(returns).to_csv(csv, index=False)
+    arguments[4] = str(csv)
+    again = Result(*arguments)
+    assert again.output == result.output
+
+
+# --- a small book and its returns ---------------------------------------------------------------------------
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """A book of three strategies, and two years of their returns as a wide file."""
+    monkeypatch.setenv("WEIGHTS_DATA", str(tmp_path))
+    book = {
+        "name": "trial",
+        "description": "A trial.",
+        "owner": "team:allocation",
+        "account": "paper",
+        "ledger": "none",
+        "cadence": {"kind": "monthly"},
+        "timezone": "America/New_York",
+        "strategies": {"alpha": 0.5, "beta": 0.3, "gamma": 0.2},
+        "method": {"kind": "sharpe_tilt", "lookback": "90d"},
+        "adjustment": {"rate": 0.5},
+        "limits": {},
+        "overlay": {"enabled": True},
+        "max_age": 35,
+    }
+    (tmp_path / "trial.yaml").write_text(yaml.safe_dump(book))
+    sessions = calendar_sessions("XNYS", dt.date(2020, 1, 6), dt.date(2021, 6, 15))
+    values = np.random.default_rng(7).normal(0.0005, 0.01, (len(sessions), 3)).round(6)
+    wide = pd.DataFrame(values, index=sessions.rename("date"), columns=NAMES)
+    wide.iloc[:100, 2] = np.nan
+    wide.to_csv(tmp_path / "wide.csv")
+    return tmp_path
+
+
+def simulate(folder, *arguments, returns="wide.csv"):
+    book = ["--book", str(folder / "trial.yaml")]
+    return Result("simulate", *book, "--returns", str(folder / returns), *map(str, arguments))
+
+
+def test_figures_are_those_of_the_written_weights(folder):
+    result = simulate(folder, "--output", folder / "weights.csv", "--json")
+    assert result.exit_code == 0, result.errors
+    content = json.loads(result.output)
+    weights = pd.read_csv(folder / "weights.csv", parse_dates=["as_of", "effective_from"], float_precision="round_trip")
+    # June is not over on the 15th.
+    assert content["rebalances"] == weights["as_of"].nunique() == 17
+    assert content["sessions"] == ["2020-01-02", "2021-06-15"]
+    assert weights["as_of"].max() == pd.Timestamp("2021-05-28")
+    newest = weights[weights["as_of"] == weights["as_of"].max()].set_index("strategy")
+    shown = {row["strategy"]: row for row in content["weights"]["rows"]}
+    for column in ("base", "target", "realized", "final"):
+        assert {name: row[column] for name, row in shown.items()} == newest[column].to_dict()
+
+    returns = pd.read_csv(folder / "wide.csv", parse_dates=["date"], index_col="date").fillna(0.0)
+    for column, name in (("realized", "unscaled"), ("final", "traded")):
+        held = weights.pivot(index="effective_from", columns="strategy", values=column)
+        held = held.reindex(returns.index, method="ffill").dropna()
+        earned = (held * returns.loc[held.index]).sum(axis=1)
+        for metric, (value, _) in performance(earned).items():
+            assert content["performance"][name][metric] == pytest.approx(value, rel=1e-9)
+    moved = (weights["realized"] - weights["previous"]).abs().groupby(weights["as_of"]).sum() / 2
+    assert content["turnover"]["mean"] == pytest.approx(moved.mean())
+    assert content["turnover"]["largest"] == pytest.approx(moved.max())
+    assert content["turnover"]["largest_as_of"] == str(moved.idxmax().date())
+
+
+def test_text_shows_weights_and_figures(folder):
+    result = simulate(folder)
+    assert result.exit_code == 0, result.errors
+    for text in ("Simulated 17 rebalances", "Realised", "Max drawdown", "Unscaled", "Traded", "One-way turnover"):
+        assert text in result.output
+    assert "Without any return" not in result.output
+    pd.read_csv(folder / "wide.csv").drop(columns="gamma").to_csv(folder / "two.csv", index=False)
+    assert "Without any return: gamma." in simulate(folder, returns="two.csv").output
+
+
+def test_from_starts_the_weights_later_and_keeps_the_history_before(folder):
+    content = json.loads(simulate(folder, "--from", "2021-01", "--output", folder / "late.parquet", "--json").output)
+    late = pd.read_parquet(folder / "late.parquet")
+    assert content["rebalances"] == 5
+    assert late["as_of"].min() == pd.Timestamp("2021-01-29")
+    first = late[late["as_of"] == late["as_of"].min()]
+    assert first["previous"].tolist() == first["base"].tolist()
+    assert first["metric_value"].notna().all()
+
+
+def test_a_book_without_overlay_trades_unscaled_weights(folder):
+    edit_yaml(
+        folder / "trial.yaml", overlay=None, method={"kind": "equal"}, limits={"of": "weight", "floor": 0, "cap": 1}
+    )
+    content = json.loads(simulate(folder, "--json").output)
+    assert content["performance"]["unscaled"] == content["performance"]["traded"]
+    assert all(row["scalar"] is None for row in content["weights"]["rows"])
+
+
+# --- reading ------------------------------------------------------------------------------------------------
+
+
+def read(folder, text, name="returns.csv", strategies=NAMES):
+    (folder / name).write_text(text)
+    return read_returns_file(folder / name, calendar="XNYS", strategies=strategies)
+
+
+def test_a_session_without_a_row_is_no_return_and_one_before_the_first_is_no_session(tmp_path):
+    long = "session,strategy,daily_return\n2020-01-03,beta,0.01\n2020-01-07,beta,-0.02\n2020-01-06,alpha,0\n"
+    wide = "date,beta,alpha\n2020-01-03,0.01,\n2020-01-06,,0\n2020-01-07,-0.02,\n"
+    nan = np.nan
+    for text in (long, wide):
+        history = read(tmp_path, text)
+        assert history.sessions.strftime("%m-%d").tolist() == ["01-02", "01-03", "01-06", "01-07"]
+        assert history.strategies == ("alpha", "beta")
+        np.testing.assert_array_equal(history.returns, [[nan, nan], [nan, 0.01], [0, 0], [0, -0.02]])
+        np.testing.assert_array_equal(history.active, np.nan_to_num(history.returns) != 0)
+        assert history.closed_lots is None
+
+
+def test_lots_and_activity_are_read_where_they_are_given(tmp_path):
+    text = (
+        "session,strategy,daily_return,closed_lots,winning_lots,active,pnl\n"
+        "2020-01-03,beta,0.01,3,2,True,12\n2020-01-07,beta,0,0,0,true,\n"
+    )
+    history = read(tmp_path, text)
+    assert history.closed_lots.tolist() == [[0], [3], [0], [0]]
+    assert history.winning_lots.tolist() == [[0], [2], [0], [0]]
+    assert history.active.tolist() == [[False], [True], [False], [True]]
+
+
+HEADER = "session,strategy,daily_return\n2020-01-03,alpha,0.01\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "messages"),
+    [
+        (HEADER + "2020-01-06,omega,0.01\n", ["line 3: strategy: 'omega' is not in the book, which has alpha, beta"]),
+        (HEADER + "2020-01-06,alpha,-1\n", ["line 3: daily_return: -1 is not > -1"]),
+        (HEADER + "2020-01-04,alpha,0\n", ["line 3: session: 2020-01-04 is no session of the calendar"]),
+        (HEADER + "2020-01-03,alpha,0.02\n", ["line 2: session, strategy: other content at line 3", "line 3: session"]),
+        (HEADER + "2020-01-03,alpha,0.01\n", ["line 3: repeats line 2"]),
+        (
+            HEADER + "2020-01-06,alpha,x\n2020-01-07,alpha,\n",
+            ["line 3: daily_return: 'x'", "line 4: daily_return: is empty"],
+        ),
+        (HEADER + "2020-01-06,alpha\n", ["line 3: expected 3 fields, found 2"]),
+        (HEADER + "tomorrow,alpha,0\n", ["line 3: session: 'tomorrow' is not an ISO 8601 date"]),
+        ("day,alpha\n2020-01-03,0.01\n", ["expected the columns session, strategy, daily_return, or a date and one"]),
+        ("session,strategy,return\n2020-01-03,alpha,0\n", ["missing column daily_return"]),
+        ("date,alpha,omega\n2020-01-03,0.01,0.01\n", ["line 2: strategy: 'omega' is not in the book"]),
+        ("session,strategy,daily_return\n", ["has no row below its header"]),
+        ("", ["is empty"]),
+        (
+            "session,strategy,daily_return,closed_lots,winning_lots,active\n"
+            "2020-01-03,alpha,0.01,1.5,1,yes\n2020-01-06,alpha,0.01,,0,true\n",
+            [
+                "line 2: closed_lots: 1.5 is no count of lots",
+                "line 2: active: 'yes' is not true or false",
+                "line 3: closed_lots: is empty, but is given in other rows",
+            ],
+        ),
+        (
+            "session,strategy,daily_return,closed_lots,winning_lots\n2020-01-03,alpha,0.01,1,2\n",
+            ["more winning_lots than closed_lots: strategy 'alpha', session 2020-01-03"],
+        ),
+    ],
+)
+def test_what_is_wrong_in_a_file_is_named_with_its_line(folder, text, messages):
+    with pytest.raises(LedgerError) as caught:
+        read(folder, text)
+    assert str(caught.value).startswith("returns.csv: ")
+    for message in messages:
+        assert message in str(caught.value)
+    result = simulate(folder, returns="returns.csv")
+    assert result.exit_code == 2
+    assert messages[0] in result.errors
+
+
+def test_parquet_counts_rows_and_long_lists_are_cut(tmp_path):
+    days = calendar_sessions("XNYS", dt.date(2020, 1, 2), dt.date(2020, 2, 28))
+    pd.DataFrame({"session": days, "strategy": "alpha", "daily_return": -2.0}).to_parquet(tmp_path / "r.parquet")
+    with pytest.raises(LedgerError, match=r"r.parquet: 40 cells or lines to correct:\n  row 1: (.|\n)*  …$") as caught:
+        read_returns_file(tmp_path / "r.parquet", calendar="XNYS", strategies=NAMES)
+    assert len(str(caught.value).splitlines()) == 10
+
+
+# --- arguments ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--from", "2019-12"), "--from 2019-12: "),
+        (("--from", "2021-06"), "there is no whole period of book trial, which rebalances monthly on day 1"),
+        (("--from", "June"), "--from: invalid month value: 'June'"),
+        (("--calendar", "MARS"), "calendar: 'MARS' is not known"),
+        (("--output", "weights.xlsx"), "--output weights.xlsx: expected a file named .csv or .parquet"),
+        (("--benchmark", "prices.csv"), "--benchmark: book trial reads none"),
+        (("--grid", "ensemble=market_regime"), "--benchmark: book trial keeps a weight set per market regime"),
+        (("--grid", "method.alpha=0.5"), "with method.alpha=0.5: method.sharpe_tilt.alpha"),
+        (("--grid", "adjustment.rate=0.5,2"), "with adjustment.rate=2: adjustment.rate"),
+        (("--grid", "name.first=x"), "with name.first=x: first: expected it to be a key of a mapping, found 'trial'"),
+        (("--grid", "adjustment.rate"), "--grid adjustment.rate: expected KEY=VALUE,VALUE"),
+        (("--grid", "gross=1", "--grid", "gross=2"), "--grid gross=2: is named twice"),
+        (("--grid", "gross=[1"), "--grid gross=[1: not readable as YAML"),
+    ],
+)
+def test_arguments_that_make_no_sense_are_refused(folder, arguments, message):
+    result = simulate(folder, *arguments)
+    assert result.exit_code == 2
+    assert message in result.errors
+    assert result.output == ""
+
+
+def test_files_that_are_not_there_are_named(folder):
+    assert "nothing.csv: cannot be read" in simulate(folder, returns="nothing.csv").errors
+    missing = Result("simulate", "--book", str(folder / "no.yaml"), "--returns", str(folder / "wide.csv"))
+    assert missing.exit_code == 2
+    assert "no.yaml" in missing.errors
+
+
+def test_benchmark_columns(folder):
+    edit_yaml(folder / "trial.yaml", ensemble="market_regime", overlay=None)
+    days = calendar_sessions("XNYS", dt.date(2019, 1, 2), dt.date(2021, 6, 15))
+    prices = pd.DataFrame({"date": days, "price": np.linspace(100, 200, len(days))})
+    prices.to_csv(folder / "one.csv", index=False)
+    prices.assign(other=1.0).to_csv(folder / "two.csv", index=False)
+    prices.rename(columns={"price": "close"}).assign(other=1.0).to_csv(folder / "close.csv", index=False)
+    one, close = (simulate(folder, "--benchmark", folder / name, "--json") for name in ("one.csv", "close.csv"))
+    assert one.exit_code == 0, one.errors
+    assert one.output == close.output
+    refused = simulate(folder, "--benchmark", folder / "two.csv")
+    assert refused.exit_code == 2
+    assert "two.csv: expected the columns date and close, or date and one other; found price, other" in refused.errors
+    prices[prices["date"] > "2021-06-14"].assign(date="2021-06-19").to_csv(folder / "late.csv", index=False)
+    late = simulate(folder, "--benchmark", folder / "late.csv")
+    assert late.exit_code == 2
+    assert "has no price on a session up to 2021-06-15" in late.errors
+
+
+# --- grids --------------------------------------------------------------------------------------------------
+
+
+def test_a_grid_is_so_many_simulations_and_marks_the_best_with_a_warning(folder):
+    given = ("--grid", "method.hi=1.5,3", "--grid", "adjustment.rate=0.1,1")
+    content = json.loads(simulate(folder, *given, "--output", folder / "grid.csv", "--json").output)
+    rows = content["grid"]
+    assert [tuple(row["changes"].values()) for row in rows] == [(1.5, 0.1), (1.5, 1), (3, 0.1), (3, 1)]
+    sharpe = [row["performance"]["traded"]["sharpe"] for row in rows]
+    assert [row["best_sharpe"] for row in rows] == [value == max(sharpe) for value in sharpe]
+    assert len(set(sharpe)) == 4
+    edit_yaml(folder / "trial.yaml", method={"kind": "sharpe_tilt", "lookback": "90d", "hi": 3}, adjustment={"rate": 1})
+    alone = json.loads(simulate(folder, "--json").output)
+    assert {name: alone[name] for name in ("performance", "turnover")} == {
+        name: rows[3][name] for name in ("performance", "turnover")
+    }
+    written = pd.read_csv(folder / "grid.csv", float_precision="round_trip")
+    assert written["sharpe"].tolist() == sharpe
+    assert written["adjustment.rate"].tolist() == [0.1, 1, 0.1, 1]
+
+    text = simulate(folder, *given).output
+    assert len([line for line in text.splitlines() if "← best Sharpe" in line]) == 1
+    assert "flattered by the choice" in text
+
+
+def test_a_grid_may_change_the_cadence_and_make_keys_that_are_not_there(folder):
+    given = ("--grid", "timezone=America/New_York,Asia/Tokyo", "--grid", "metrics.risk_free=0,0.05")
+    rows = json.loads(simulate(folder, *given, "--json").output)["grid"]
+    # A month of Tokyo ends before New York's last session of it has closed.
+    assert len({row["performance"]["traded"]["cagr"] for row in rows}) == 4

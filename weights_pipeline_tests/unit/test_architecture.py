@@ -1,0 +1,152 @@
+"""Rooms: an arrow between two of them goes down only, Dagster has one room, and databases and clouds have three."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).resolve().parents[2] / "weights_pipeline"
+MODULES = sorted(PACKAGE.rglob("*.py"))
+
+ROOMS = (
+    "core.returns",
+    "core.metrics",
+    "core.targets",
+    "core.realized",
+    "core.allocator",
+    "core.policy",
+    "core.ensembles",
+    "core.chain",
+    "core.verify",
+    "core.versions",
+    "core.waterfall",
+    "core.decide",
+    "core.study",
+    "settings",
+    "files",
+    "tables",
+    "books",
+    "live",
+    "charts",
+    "ledger",
+    "store",
+    "versions",
+    "checks",
+    "operations",
+    "alerts",
+    "report",
+    "orchestration",
+    "definitions",
+    "doctor",
+    "cli",
+)
+"""From the bottom up: a room imports those before it, and itself."""
+ONLY_IN = {
+    "dagster": {"orchestration", "doctor"},
+    "duckdb": {"store", "ledger", "live", "doctor"},
+    "boto3": {"store", "ledger", "live"},
+    "botocore": {"store", "ledger", "live"},
+    "s3fs": {"store", "ledger", "live"},
+}
+"""Rooms that alone may import a library; the doctor looks into what it examines."""
+IMPURE = {
+    "dagster",
+    "dagster_duckdb",
+    "duckdb",
+    "boto3",
+    "s3fs",
+    "pyarrow",
+    "pydantic",
+    "matplotlib",
+    "os",
+    "time",
+    "pathlib",
+    "random",
+}
+
+
+def room(dotted: str) -> str:
+    """Room of a module, or of a name in one, such as ``core.returns`` or ``ledger``; empty for the package itself."""
+    parts = dotted.split(".")[1:]
+    return ".".join(parts[: 2 if parts[:1] == ["core"] else 1])
+
+
+def own_room(module: Path) -> str:
+    parts = module.relative_to(PACKAGE.parent).with_suffix("").parts
+    return room(".".join(part for part in parts if part != "__init__"))
+
+
+def imports(module: Path) -> set[str]:
+    """Dotted names that a module imports, wherever in it."""
+    names = set()
+    for node in ast.walk(ast.parse(module.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return names
+
+
+@pytest.mark.parametrize("module", MODULES, ids=lambda m: str(m.relative_to(PACKAGE)))
+def test_imports_point_down(module):
+    own = own_room(module)
+    if own in ("", "core"):
+        assert not [name for name in imports(module) if name.startswith("weights_pipeline.")]
+        return
+    for name in imports(module):
+        if name.startswith("weights_pipeline.") and (target := room(name)) not in (own, "core"):
+            assert ROOMS.index(target) < ROOMS.index(own), f"{module} imports {name}, which is further up"
+
+
+@pytest.mark.parametrize("module", MODULES, ids=lambda m: str(m.relative_to(PACKAGE)))
+def test_libraries_keep_to_their_rooms(module):
+    loaded = {name.split(".")[0] for name in imports(module)}
+    for library, rooms in ONLY_IN.items():
+        assert library not in loaded or own_room(module).split(".")[0] in rooms, f"{module} imports {library}"
+
+
+def test_every_room_is_there():
+    there = {own_room(module) for module in MODULES} - {"", "core"}
+    assert there == set(ROOMS)
+
+
+@pytest.mark.parametrize("module", [m for m in MODULES if own_room(m).startswith("core")], ids=lambda m: m.stem)
+def test_core_is_pure(module):
+    assert not {name.split(".")[0] for name in imports(module)} & IMPURE
+    calls = {node.attr for node in ast.walk(ast.parse(module.read_text())) if isinstance(node, ast.Attribute)}
+    assert not calls & {"now", "today", "utcnow", "environ"}
+
+
+@pytest.mark.parametrize("module", MODULES, ids=lambda m: str(m.relative_to(PACKAGE)))
+def test_every_module_says_what_belongs_there(module):
+    assert len(ast.get_docstring(ast.parse(module.read_text())) or "") > 60
+
+
+def loaded_by(statement: str) -> set[str]:
+    code = f"import sys\n{statement}\nprint(' '.join(m for m in sys.modules if '.' not in m))"
+    return set(subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout.split())
+
+
+def test_core_is_importable_alone():
+    statement = "import importlib, pkgutil, weights_pipeline.core as c\n" + (
+        "[importlib.import_module(m.name) for m in pkgutil.walk_packages(c.__path__, c.__name__ + '.')]"
+    )
+    assert not loaded_by(statement) & {"dagster", "duckdb", "pydantic", "exchange_calendars"}
+
+
+def test_reading_commands_load_neither_dagster_nor_pandas():
+    statement = (
+        "import weights_pipeline.cli.app, weights_pipeline.cli.render, weights_pipeline.store.queries, "
+        "weights_pipeline.settings, weights_pipeline.live, weights_pipeline.core.decide"
+    )
+    assert not loaded_by(statement) & {"dagster", "pandas", "numpy", "pyarrow", "pydantic"}
+
+
+def test_simulations_and_manual_updates_need_no_orchestrator():
+    statement = (
+        "import weights_pipeline.ledger.periods, weights_pipeline.core.study.simulate, "
+        "weights_pipeline.operations.ensemble_updates, weights_pipeline.ledger"
+    )
+    assert "dagster" not in loaded_by(statement)
