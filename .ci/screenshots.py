@@ -22,8 +22,8 @@ from playwright.sync_api import BrowserContext, Page, ViewportSize, expect
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
+from benchmarks.support import ui  # noqa: E402
 from weights_pipeline.store.duckdb_store import DuckDBStore  # noqa: E402
-from weights_pipeline_tests.support import ui  # noqa: E402
 
 BOOK, LEDGER = "calmar_core", "sample_ledger"
 MONTH, MONTHS = "2022-12-01", "[2022-10-01...2022-12-01]"

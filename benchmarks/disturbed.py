@@ -380,7 +380,7 @@ def mount_small_disk(folder: Path, size: int) -> None:
 
 _SERVE = """
 import json, sys
-from weights_pipeline_tests.support.s3_servers import Moto, at_random
+from benchmarks.support.s3_servers import Moto, at_random
 server = Moto()
 server.objects
 counted = {}

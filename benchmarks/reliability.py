@@ -36,6 +36,7 @@ from rich.table import Table as Lines
 
 from benchmarks import disturbed
 from benchmarks.disturbed import Child, FaultyServer, Place, Step, faulty_server, undisturbed, write_all
+from benchmarks.support.data import BOOK, beginning, edit_rows
 from weights_pipeline.store.base import Store
 from weights_pipeline.store.integrity import altered_partitions
 from weights_pipeline.tables import catalog
@@ -43,8 +44,6 @@ from weights_pipeline.tables.contract import PartitionRecord, Window
 from weights_pipeline.tables.definition import Column, Table, Type
 from weights_pipeline.tables.errors import StoreError
 
-DATA = Path(__file__).resolve().parents[1] / "data"
-BOOK, LEDGER = "calmar_core", "sample_ledger"
 MONTHS = ("2012-01-01", "2012-02-01", "2012-03-01", "2012-04-01")
 OF_THE_RUN = ("run_id", "recorded_at", "reason", "code_version")
 """Columns of the history that say which run, of which code, added a version, and not what it is."""
@@ -268,21 +267,9 @@ def month(key: str) -> Window:
 
 def sample(data: Path, *, other_profits: bool = False) -> Path:
     """The first months of the sample with one book; the earlier ledger has other profits."""
-    from weights_pipeline_tests.conftest import cut_ledger, edit_rows, edit_yaml
-
-    shutil.copytree(DATA, data)
-    for file in (data / "books").glob("*.yaml"):
-        if file.stem != BOOK:
-            file.unlink()
-    shutil.rmtree(data / "comparisons")
-    lots = data / "sample" / "lots"
-    for file in lots.glob("*.csv"):
-        if not file.stem.startswith("2012"):
-            file.unlink()
-    cut_ledger(data, "2012-05-01")
-    edit_yaml(data / "ledgers" / "sample.yaml", last_month=MONTHS[-1][:7])
+    beginning(data, MONTHS[-1][:7])
     if other_profits:
-        for file in lots.glob("*.csv"):
+        for file in (data / "sample" / "lots").glob("*.csv"):
             edit_rows(file, lambda row: row | {"pnl": str(float(row["pnl"] or 0) - 1000)})
     return data
 

@@ -1,48 +1,14 @@
 """Fixtures: data folders cut from the sample, settings over temporary stores, runs on temporary instances."""
 
-import csv
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import dagster as dg
 import pytest
-import yaml
 
-from weights_pipeline.books.load import load_books
-from weights_pipeline.orchestration.definitions import build_definitions
-from weights_pipeline.orchestration.runs import RunReport, materialise
-from weights_pipeline.settings import Settings
-from weights_pipeline.store.duckdb_store import DuckDBStore
-from weights_pipeline.tables import catalog
-
-DATA = Path(__file__).resolve().parents[1] / "data"
-BOOK = "calmar_core"
-BOOK_TABLES = [
-    (BOOK, table)
-    for table in (
-        catalog.METRICS,
-        catalog.TARGET_WEIGHTS,
-        catalog.REALIZED_WEIGHTS,
-        catalog.ALLOCATOR_STATE,
-        catalog.RISK_REGIME,
-        catalog.RISK_SCALAR,
-        catalog.FINAL_WEIGHTS,
-        catalog.ALLOCATOR_SUMMARY,
-        catalog.ALLOCATOR_AUDIT,
-    )
-]
-LEDGER = "sample_ledger"
-LEDGER_TABLES = [
-    (LEDGER, table)
-    for table in (catalog.TRADE_LEDGER, catalog.OPEN_LOTS, catalog.STRATEGY_RETURNS, catalog.MARKET_REGIME)
-]
-HISTORY = (catalog.WEIGHT_HISTORY, catalog.WEIGHT_DOCUMENTS)
-DRAWN = 1
-"""Partitions of the finished desk that have charts."""
-WEEKLY_BOOKS = ("sharpe_weekly", "ensemble_regime")
-
+from benchmarks.support.data import BOOK, DATA, beginning
+from weights_pipeline_tests.support.desk import DRAWN, WEEKLY_BOOKS, Desk
 
 ON_ONE_WORKER = (
     "finished_weekly",
@@ -65,48 +31,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.xdist_group(shared))
 
 
-def edit_rows(file: Path, change: Callable[[dict[str, str]], dict[str, str] | None]) -> None:
-    """Rewrite a CSV file, each row changed, or dropped where the change gives None."""
-    with file.open(newline="") as stream:
-        reader = csv.DictReader(stream)
-        names = list(reader.fieldnames or [])
-        rows = [kept for row in reader if (kept := change(row)) is not None]
-    with file.open("w", newline="") as stream:
-        writer = csv.DictWriter(stream, names, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-
-
-def edit_yaml(file: Path, **changes: object) -> None:
-    file.write_text(yaml.safe_dump(yaml.safe_load(file.read_text()) | changes, sort_keys=False))
-
-
-def cut_ledger(data: Path, end: str) -> None:
-    """Drop every exit and every fill on or after a date."""
-    for file in (data / "sample" / "lots").glob("*.csv"):
-        edit_rows(file, lambda row: row if row["closed_at"][:10] < end else None)
-    for file in (data / "sample" / "fills").glob("*.csv"):
-        edit_rows(file, lambda row: row if row["ts"][:10] < end else None)
-
-
 @pytest.fixture(scope="session")
 def small_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The sample's first year and a half, as a finished history, with one book."""
-    data = tmp_path_factory.mktemp("small") / "data"
-    shutil.copytree(DATA, data)
-    for file in (data / "books").glob("*.yaml"):
-        if file.stem != BOOK:
-            file.unlink()
-    shutil.rmtree(data / "comparisons")
-    for name in ("lots/2016_2019.csv", "lots/2020_2022.csv"):
-        (data / "sample" / name).unlink()
-    cut_ledger(data, "2013-07-01")
+    data = beginning(tmp_path_factory.mktemp("small") / "data", "2013-06")
     lots = data / "sample" / "lots" / "2012_2015.csv"
     header, first, *_ = lots.read_text().splitlines()
     worthless = dict(zip(header.split(","), first.split(","), strict=True)) | {"lot_id": "BAD-1", "quantity": "0"}
     with lots.open("a") as stream:
         stream.write(f"{first}\n{','.join(worthless.values())}\n")
-    edit_yaml(data / "ledgers" / "sample.yaml", last_month="2013-06")
     return data
 
 
@@ -130,90 +63,6 @@ def weekly_data(small_data: Path, tmp_path_factory: pytest.TempPathFactory) -> P
 def instance() -> Iterator[dg.DagsterInstance]:
     with dg.DagsterInstance.ephemeral() as ephemeral:
         yield ephemeral
-
-
-@contextmanager
-def drawing(newest: int) -> Iterator[None]:
-    """Draw so many partitions of a run: a chart costs more than all else that is done for one."""
-    with pytest.MonkeyPatch.context() as patch:
-        for name in ("CHARTED", "CHARTED_WHOLE"):
-            patch.setattr(f"weights_pipeline.orchestration.assets.common.{name}", newest)
-        if not newest:
-            patch.setattr("weights_pipeline.orchestration.assets.common._drawn", lambda *_: {})
-        yield
-
-
-class Desk:
-    """One data folder, one store, one instance."""
-
-    def __init__(self, data: Path, home: Path, instance: dg.DagsterInstance, draws: int = 0) -> None:
-        self.draws = draws
-        self.settings = Settings(data=data, home=home, lock_timeout=30)
-        self.instance = instance
-        self.store = DuckDBStore(self.settings.store_path, lock_timeout=30)
-
-    def run(self, first: str | None = None, last: str | None = None, book: str = BOOK) -> RunReport:
-        with drawing(self.draws):
-            return materialise(self.settings, book, first, last or first, instance=self.instance)
-
-    def done(self, first: str | None = None, last: str | None = None, book: str = BOOK) -> RunReport:
-        report = self.run(first, last, book)
-        assert report.success, report.errors
-        return report
-
-    def fill(self, first: str, last: str | None = None, book: str = BOOK) -> None:
-        """Materialise months of the ledger and of a book without the checks of the latter, which take half of a run."""
-        self.job(LEDGER, f"{first}-01", f"{last or first}-01")
-        self.job(book, f"{first}-01", f"{last or first}-01", checks=False)
-
-    def job(self, name: str, first: str | None = None, last: str | None = None, *, checks: bool = True) -> None:
-        """Run one job: a ledger's or book's own over partitions, or one without partitions."""
-        edges = {"start": first, "end": last or first}
-        tags = {f"dagster/asset_partition_range_{edge}": key for edge, key in edges.items() if key}
-        job = build_definitions(self.settings).resolve_job_def(name)
-        if not checks:
-            keys = set(job.asset_layer.executable_asset_keys)
-            job = job.get_subset(asset_selection=keys, asset_check_selection=set())
-        with drawing(self.draws):
-            assert job.execute_in_process(instance=self.instance, tags=tags).success
-
-    def forget(self, schema: str, since: str = "") -> None:
-        """Drop what the store holds of a book or ledger: all of it, or its history and partitions from a key on."""
-        tables = [catalog.TABLES[name] for owner, name in self.store.tables() if owner == schema]
-        with self.store.writing() as connection:
-
-            def execute(statement: str, *values: str) -> None:
-                connection.execute(statement, list(values)).fetchall()
-
-            if not since:
-                execute(f"DROP SCHEMA {schema} CASCADE")
-                execute("DELETE FROM store.partitions WHERE table_schema = ?", schema)
-                return
-            for table in tables:
-                if table.time_column is not None:
-                    execute(f"DELETE FROM {schema}.{table.name} WHERE partition_key >= ?", since)
-                elif table in HISTORY:
-                    execute(f"DROP TABLE {schema}.{table.name}")
-            gone = "partition_key >= ? OR table_name IN (?, ?)"
-            names = [table.name for table in HISTORY]
-            execute(f"DELETE FROM store.partitions WHERE table_schema = ? AND ({gone})", schema, since, *names)
-
-    def hashes(self, until: str = "9999", book: str | None = None) -> dict[tuple[str, str, str], str]:
-        """Content hash of every partition of every table, of the ledger and a book or of one book alone."""
-        tables = [*LEDGER_TABLES, *BOOK_TABLES]
-        if book is not None:
-            # The history says which run added a version, and when.
-            tables = [(book, table) for table in catalog.TABLES.values() if table not in HISTORY]
-        return {
-            (schema, table.name, key): record.content_hash
-            for schema, table in tables
-            for key, record in self.store.partitions(schema, table.name).items()
-            if key <= until
-        }
-
-    @property
-    def book(self):
-        return load_books(self.settings.data / "books")[BOOK]
 
 
 @pytest.fixture

@@ -18,11 +18,11 @@ from urllib.parse import quote
 
 import pytest
 
+from benchmarks.support.data import DATA, LEDGER
+from benchmarks.support.s3_servers import BUCKET, moto
 from weights_pipeline.settings import Settings
 from weights_pipeline.store import open_store
 from weights_pipeline.tables import catalog
-from weights_pipeline_tests.conftest import DATA, LEDGER
-from weights_pipeline_tests.support.s3_servers import BUCKET, moto
 
 START = DATA.parent / "deploy" / "start"
 # As awkward as passwords are: every character that means something in a URL, a shell or a format string.

@@ -27,6 +27,7 @@ import dagster as dg
 import pytest
 import yaml
 
+from benchmarks.support.data import DATA
 from weights_pipeline.books.load import load_book
 from weights_pipeline.cli.app import _parser, main
 from weights_pipeline.core.allocator.regime import REGIMES, SIGNALS
@@ -39,7 +40,6 @@ from weights_pipeline.core.targets.methods import METHODS
 from weights_pipeline.core.targets.methods.base import RULES
 from weights_pipeline.ledger import load_ledger_source
 from weights_pipeline.ledger.intake import read_ledger
-from weights_pipeline_tests.conftest import DATA
 
 ROOT = DATA.parent
 PACKAGE = ROOT / "weights_pipeline"
@@ -50,6 +50,16 @@ PAGES = {
 LEDGER_PAGE, METHOD_PAGE = "docs/bring_your_own_ledger.md", "docs/write_your_own_method.md"
 HAND_PAGE, GLOSSARY = "docs/how_a_weight_comes_to_be.md", PAGES["docs/glossary.md"]
 OWN_FOLDER = (LEDGER_PAGE, METHOD_PAGE)
+TESTS_OF_METHODS = (
+    "__init__.py",
+    "support/__init__.py",
+    "support/method_cases.py",
+    "unit/__init__.py",
+    "unit/core/__init__.py",
+    "unit/core/targets/__init__.py",
+    "unit/core/targets/test_methods.py",
+    "unit/core/targets/test_limits_and_targets.py",
+)
 
 RUN = "weights run --book desk_book --from 2024-01 --to 2024-03"
 REBALANCE = "weights rebalance --book calmar_core --reason 'late fills'"
@@ -396,9 +406,10 @@ def test_a_method_of_ones_own_is_one_file_and_one_entry(desk, tmp_path):
     folder = tmp_path / "project"
     nothing = shutil.ignore_patterns("__pycache__")
     shutil.copytree(PACKAGE, folder / "weights_pipeline", ignore=nothing)
-    (folder / "weights_pipeline_tests").mkdir()
-    for name in ("__init__", "method_cases", "test_methods", "test_limits_and_targets"):
-        shutil.copy(ROOT / "weights_pipeline_tests" / f"{name}.py", folder / "weights_pipeline_tests")
+    for name in TESTS_OF_METHODS:
+        file = folder / "weights_pipeline_tests" / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / "weights_pipeline_tests" / name, file)
     shutil.copy(ROOT / "pyproject.toml", folder)
     (folder / "data" / "books").mkdir(parents=True)
     shutil.copytree(DATA / "ledgers", folder / "data" / "ledgers")

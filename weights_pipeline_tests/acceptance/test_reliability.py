@@ -20,13 +20,12 @@ from benchmarks.reliability import (
     damaged_objects,
     full_disk,
 )
+from benchmarks.support.s3_servers import BUCKET, moto
 from weights_pipeline.store.duckdb_store import DuckDBStore
 from weights_pipeline.store.integrity import altered_partitions
 from weights_pipeline.tables.definition import Column, Type
 from weights_pipeline.tables.errors import DamagedError
-from weights_pipeline_tests.support.s3_servers import BUCKET, moto
-from weights_pipeline_tests.unit.store.test_store_conformance import LOG, MONTHS, month_rows
-from weights_pipeline_tests.unit.tables.test_contract import small_table
+from weights_pipeline_tests.support.small_table import LOG, MONTHS, month_rows, small_table
 
 KEPT = small_table(kept=True)
 

@@ -27,6 +27,7 @@ from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from pydantic import ValidationError
 
+from benchmarks.support.data import BOOK, DATA
 from weights_pipeline.books import book as books
 from weights_pipeline.books.book import Book
 from weights_pipeline.books.comparisons import Comparison, load_comparisons
@@ -49,8 +50,7 @@ from weights_pipeline.store.s3_store import S3Store
 from weights_pipeline.tables import catalog
 from weights_pipeline.tables.contract import Window, prepare, to_frame
 from weights_pipeline.tables.errors import StoreError
-from weights_pipeline_tests.conftest import BOOK, DATA
-from weights_pipeline_tests.integration.test_cli import Result
+from weights_pipeline_tests.support.commands import Result
 
 ROOT = DATA.parent
 PACKAGE = ROOT / "weights_pipeline"

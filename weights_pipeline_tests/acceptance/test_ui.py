@@ -10,8 +10,9 @@ import dagster as dg
 import pytest
 from playwright.sync_api import BrowserContext, ConsoleMessage, Error, Page, expect
 
-from weights_pipeline_tests.conftest import BOOK, LEDGER, Desk
-from weights_pipeline_tests.support import ui
+from benchmarks.support import ui
+from benchmarks.support.data import BOOK, LEDGER
+from weights_pipeline_tests.support.desk import Desk
 
 # One server and one browser for all of them, so all of them on one worker.
 pytestmark = pytest.mark.xdist_group("ui")

@@ -9,12 +9,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from benchmarks.support.data import BOOK, LEDGER, edit_yaml, open_ended
 from weights_pipeline.books.load import load_books
 from weights_pipeline.core import chain
 from weights_pipeline.core.allocator.scalar import parameter_hash
 from weights_pipeline.orchestration.definitions import build_definitions
 from weights_pipeline.tables import catalog
-from weights_pipeline_tests.conftest import BOOK, LEDGER, Desk, edit_yaml
+from weights_pipeline_tests.support.desk import Desk
 
 REGIMES = ("NORMAL", "ELEVATED", "STRESS", "CRISIS")
 OVERLAY = {
@@ -128,8 +129,7 @@ def test_daily_weights_are_scaled_anew_for_every_session(full):
 
 def test_daily_schedule_runs_after_the_ledger_and_the_rebalance(full, tmp_path):
     data = shutil.copytree(full.settings.data, tmp_path / "open")
-    source = data / "ledgers" / "sample.yaml"
-    source.write_text("".join(f"{line}\n" for line in source.read_text().splitlines() if "last_month" not in line))
+    open_ended(data)
     definitions = build_definitions(full.settings.__class__(data=data, home=tmp_path / "home"))
     schedule = definitions.resolve_schedule_def(f"{BOOK}_daily")
     assert (schedule.cron_schedule, schedule.execution_timezone) == ("0 7 * * *", "America/New_York")

@@ -27,11 +27,11 @@ import pandas as pd
 import pytest
 import yaml
 
+from benchmarks.support.data import DATA
 from weights_pipeline.books.load import load_book, load_starter_metrics
 from weights_pipeline.core import chain
 from weights_pipeline.core.returns.history import ReturnHistory
 from weights_pipeline.ledger import calendar_sessions, load_ledger_source, read_capital, read_ledger, session_span
-from weights_pipeline_tests.conftest import DATA
 
 # --- The ledger: from CSV rows to one P&L per strategy and session ---
 

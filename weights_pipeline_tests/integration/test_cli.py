@@ -1,7 +1,5 @@
 """The command line: what it prints, as text and JSON, and the exit codes."""
 
-import contextlib
-import io
 import json
 import os
 import subprocess
@@ -9,22 +7,9 @@ import sys
 
 import pytest
 
-from weights_pipeline.cli import main
+from benchmarks.support.data import DATA
 from weights_pipeline.tables import catalog
-from weights_pipeline_tests.conftest import DATA
-
-
-class Result:
-    """What a command printed, and its exit code."""
-
-    def __init__(self, *arguments):
-        output, errors = io.StringIO(), io.StringIO()
-        with contextlib.redirect_stdout(output), contextlib.redirect_stderr(errors):
-            try:
-                main(arguments)
-            except SystemExit as end:
-                self.exit_code = end.code
-        self.output, self.errors = output.getvalue(), errors.getvalue()
+from weights_pipeline_tests.support.commands import Result
 
 
 @pytest.fixture

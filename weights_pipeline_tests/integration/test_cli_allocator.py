@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from benchmarks.support.data import BOOK, edit_yaml
 from weights_pipeline.cli.commands import allocator
 from weights_pipeline.core.allocator.overlay import performance
 from weights_pipeline.core.allocator.scalar import PROFILES
@@ -15,8 +16,7 @@ from weights_pipeline.core.chain import state_of
 from weights_pipeline.ledger import LedgerError, calendar_sessions
 from weights_pipeline.operations.allocator_runs import audit_sentence, read_weights
 from weights_pipeline.tables import catalog
-from weights_pipeline_tests.conftest import BOOK, edit_yaml
-from weights_pipeline_tests.integration.test_cli import Result
+from weights_pipeline_tests.support.commands import Result
 
 PARTS = {
     "state": ("state", catalog.ALLOCATOR_STATE),

@@ -8,6 +8,7 @@ import duckdb
 import pandas as pd
 import pytest
 
+from benchmarks.support.data import LEDGER
 from weights_pipeline.books.load import load_book
 from weights_pipeline.core.ensembles import WEIGHT_SETS, all_weight_sets, ensemble_targets
 from weights_pipeline.files import write_text
@@ -15,8 +16,8 @@ from weights_pipeline.ledger import calendar_sessions, load_ledger_source
 from weights_pipeline.operations.ensemble_updates import make_update, policy_with, store_update
 from weights_pipeline.tables import catalog
 from weights_pipeline.tables.contract import GateError
-from weights_pipeline_tests.conftest import LEDGER, WEEKLY_BOOKS
-from weights_pipeline_tests.integration.test_cli import Result
+from weights_pipeline_tests.support.commands import Result
+from weights_pipeline_tests.support.desk import WEEKLY_BOOKS
 
 BOOK = WEEKLY_BOOKS[1]
 NOW = dt.datetime(2026, 1, 2, 3, 4, tzinfo=dt.UTC)

@@ -9,6 +9,7 @@ import dagster as dg
 import pandas as pd
 import pytest
 
+from benchmarks.support.data import BOOK, DATA
 from weights_pipeline.books.load import load_book, load_books
 from weights_pipeline.books.reading import BookError
 from weights_pipeline.cli import app
@@ -26,8 +27,8 @@ from weights_pipeline.orchestration.partitions import book_partitions
 from weights_pipeline.orchestration.partitions import ledger_months as ledger_partitions
 from weights_pipeline.tables import catalog
 from weights_pipeline.versions.recompute import reproduce
-from weights_pipeline_tests.conftest import BOOK, DATA, Desk
-from weights_pipeline_tests.integration.test_cli import Result
+from weights_pipeline_tests.support.commands import Result
+from weights_pipeline_tests.support.desk import Desk
 
 NEWEST = "2013-06-01"
 FIGURES = {

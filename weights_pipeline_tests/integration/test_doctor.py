@@ -31,14 +31,14 @@ from dagster._core.scheduler.instigation import (
 from dagster._daemon.types import DaemonHeartbeat
 from dagster._utils.error import SerializableErrorInfo
 
+from benchmarks.support.data import BOOK
+from benchmarks.support.s3_servers import BUCKET, moto
 from weights_pipeline.cli import main
 from weights_pipeline.doctor import EXAMINATIONS, Patient, examine, machine, orchestration, stored
 from weights_pipeline.live import LiveWeights
 from weights_pipeline.store.duckdb_store import MANIFEST_DDL, create_table, defined_columns
 from weights_pipeline.store.manifest import sealed
 from weights_pipeline.tables import catalog
-from weights_pipeline_tests.conftest import BOOK
-from weights_pipeline_tests.support.s3_servers import BUCKET, moto
 
 ROOT = Path(__file__).resolve().parents[2]
 NOW = dt.datetime(2026, 3, 9, 12, tzinfo=dt.UTC)

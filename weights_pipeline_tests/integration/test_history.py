@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from benchmarks.support.data import BOOK, DATA, LEDGER, edit_rows, edit_yaml
 from weights_pipeline.books.load import load_books, load_starter_metrics
 from weights_pipeline.cli.commands import history as commands
 from weights_pipeline.core.chain import returns_table
@@ -30,8 +31,8 @@ from weights_pipeline.tables.errors import DamagedError
 from weights_pipeline.versions.history import NoVersionError, add_versions, list_versions, weights_known
 from weights_pipeline.versions.inputs import inputs_of, parameters_of, policy_of
 from weights_pipeline.versions.recompute import LedgerView, reproduce
-from weights_pipeline_tests.conftest import BOOK, DATA, LEDGER, WEEKLY_BOOKS, Desk, edit_rows, edit_yaml
-from weights_pipeline_tests.unit.tables.test_contract import WINDOWS, frame, month, small_table
+from weights_pipeline_tests.support.desk import WEEKLY_BOOKS, Desk
+from weights_pipeline_tests.support.small_table import WINDOWS, frame, month, small_table
 
 FIRST_CORRECTED = "2012-10-01"
 NOW = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)

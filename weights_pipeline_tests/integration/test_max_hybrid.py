@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 import yaml
 
+from benchmarks.support.data import DATA, LEDGER, edit_yaml
 from weights_pipeline.books.comparisons import compared_policies, load_comparisons
 from weights_pipeline.books.load import load_books
 from weights_pipeline.books.reading import BookError
@@ -18,7 +19,6 @@ from weights_pipeline.core.waterfall import waterfalls
 from weights_pipeline.ledger import calendar_sessions, load_ledger_source
 from weights_pipeline.ledger.periods import rebalances
 from weights_pipeline.tables import catalog
-from weights_pipeline_tests.conftest import DATA, LEDGER, edit_yaml
 
 FIXED, DYNAMIC = "max_hybrid", "max_hybrid_dynamic"
 LAST = "2013-06-01"

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from benchmarks.support.data import BOOK, LEDGER
 from weights_pipeline.books.load import load_books
 from weights_pipeline.checks.checklist import book_checks, ledger_checks
 from weights_pipeline.cli import main
@@ -26,8 +27,7 @@ from weights_pipeline.report.render import render
 from weights_pipeline.store.duckdb_store import DuckDBStore
 from weights_pipeline.store.queries import NothingInForceError
 from weights_pipeline.tables import catalog
-from weights_pipeline_tests.conftest import BOOK, LEDGER
-from weights_pipeline_tests.unit.test_architecture import loaded_by
+from weights_pipeline_tests.support.commands import loaded_by
 
 PAST = dt.date(2012, 12, 14)
 HOSTILE = '<img src=x onerror="alert(1)">--></svg><script>alert(2)</script>'

@@ -6,13 +6,13 @@ import json
 
 import pytest
 
+from benchmarks.support.data import BOOK, LEDGER, edit_rows, edit_yaml, open_ended
 from weights_pipeline.cli import app
 from weights_pipeline.cli.commands import restate as command
 from weights_pipeline.ledger import load_ledger_source
 from weights_pipeline.operations.restatement import restate
 from weights_pipeline.tables import catalog
-from weights_pipeline_tests.conftest import BOOK, LEDGER, edit_rows, edit_yaml
-from weights_pipeline_tests.integration.test_cli import Result
+from weights_pipeline_tests.support.commands import Result
 
 LOTS = "sample/lots/2012_2015.csv"
 LATE = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
@@ -172,8 +172,7 @@ def test_what_would_change_for_other_reasons_is_said_and_left_out(own):
 
 
 def test_a_month_that_goes_on_has_not_changed_by_growing(own):
-    source = own.settings.data / "ledgers" / "sample.yaml"
-    source.write_text("".join(f"{line}\n" for line in source.read_text().splitlines() if "last_month" not in line))
+    open_ended(own.settings.data)
     with own.store.writing() as connection:
         for table in ("trade_ledger", "strategy_returns", "market_regime"):
             connection.execute(f"DELETE FROM {LEDGER}.{table} WHERE session > '2013-06-13'").fetchall()

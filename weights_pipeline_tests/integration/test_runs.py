@@ -9,10 +9,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from benchmarks.support.data import BOOK, LEDGER, cut_ledger, edit_rows, edit_yaml, open_ended
 from weights_pipeline.orchestration.definitions import build_definitions
 from weights_pipeline.orchestration.runs import RangeError
 from weights_pipeline.tables import catalog
-from weights_pipeline_tests.conftest import BOOK, BOOK_TABLES, LEDGER, cut_ledger, edit_rows, edit_yaml
+from weights_pipeline_tests.support.desk import BOOK_TABLES
 
 
 def test_every_partition_of_every_table_is_there(finished):
@@ -24,7 +25,7 @@ def test_every_partition_of_every_table_is_there(finished):
 
 def test_stored_hash_is_that_of_the_stored_rows(finished):
     from weights_pipeline.tables.contract import content_hashes, prepare
-    from weights_pipeline_tests.unit.tables.test_contract import month
+    from weights_pipeline_tests.support.small_table import month
 
     for schema, table in BOOK_TABLES:
         records = finished.store.partitions(schema, table.name)
@@ -217,8 +218,7 @@ def test_a_gate_stops_weights_that_break_a_cap_before_they_are_written(finished,
 
 def test_open_month_grows_and_does_not_count_until_it_has_ended(finished, own_data, desk, instance, monkeypatch):
     """The ledger is read in the middle of May, again in June; a book may only compute on May after the latter."""
-    source = own_data / "ledgers" / "sample.yaml"
-    source.write_text("".join(f"{line}\n" for line in source.read_text().splitlines() if "last_month" not in line))
+    open_ended(own_data)
     own = desk(own_data, like=finished)
     own.forget(LEDGER)
     own.forget(BOOK, since="2013-05-01")

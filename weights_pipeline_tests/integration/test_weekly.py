@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 import yaml
 
+from benchmarks.support.data import DATA, LEDGER, cut_ledger, edit_yaml, open_ended
 from weights_pipeline.books.load import load_book, load_books
 from weights_pipeline.ledger import LedgerError, calendar_sessions, load_ledger_source, session_closes
 from weights_pipeline.orchestration.definitions import build_definitions
@@ -17,7 +18,7 @@ from weights_pipeline.orchestration.partitions import book_partitions
 from weights_pipeline.orchestration.runs import RangeError
 from weights_pipeline.settings import Settings
 from weights_pipeline.tables import catalog
-from weights_pipeline_tests.conftest import DATA, LEDGER, WEEKLY_BOOKS, cut_ledger, edit_yaml
+from weights_pipeline_tests.support.desk import WEEKLY_BOOKS
 
 SHARPE, ENSEMBLE = WEEKLY_BOOKS
 BOTH = pytest.mark.parametrize("book", WEEKLY_BOOKS)
@@ -77,12 +78,6 @@ def test_taking_the_future_away_changes_no_week(finished_weekly, weekly_data, tm
     blind.job(LEDGER, "2012-01-01", "2012-06-01")
     blind.job(ENSEMBLE, "2012-05-28", "2012-06-11", checks=False)
     assert blind.hashes(book=ENSEMBLE) == finished_weekly.hashes(until="2012-06-11", book=ENSEMBLE)
-
-
-def open_ended(data):
-    """Let the ledger's months go on."""
-    source = data / "ledgers" / "sample.yaml"
-    source.write_text("".join(f"{line}\n" for line in source.read_text().splitlines() if "last_month" not in line))
 
 
 def run_at(settings, instance, monkeypatch, job, first, last, now):

@@ -1,11 +1,11 @@
 """Rooms: an arrow between two of them goes down only, Dagster has one room, and databases and clouds have three."""
 
 import ast
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+
+from weights_pipeline_tests.support.commands import loaded_by
 
 PACKAGE = Path(__file__).resolve().parents[2] / "weights_pipeline"
 MODULES = sorted(PACKAGE.rglob("*.py"))
@@ -122,11 +122,6 @@ def test_core_is_pure(module):
 @pytest.mark.parametrize("module", MODULES, ids=lambda m: str(m.relative_to(PACKAGE)))
 def test_every_module_says_what_belongs_there(module):
     assert len(ast.get_docstring(ast.parse(module.read_text())) or "") > 60
-
-
-def loaded_by(statement: str) -> set[str]:
-    code = f"import sys\n{statement}\nprint(' '.join(m for m in sys.modules if '.' not in m))"
-    return set(subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout.split())
 
 
 def test_core_is_importable_alone():

@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 import yaml
 
+from benchmarks.support.data import BOOK, DATA
 from weights_pipeline.books.comparisons import Comparison, compared_policies
 from weights_pipeline.books.load import load_books
 from weights_pipeline.orchestration.definitions import build_definitions
 from weights_pipeline.settings import POSTGRES, STAGES, Settings, SettingsError
-from weights_pipeline_tests.conftest import BOOK, DATA
-from weights_pipeline_tests.integration.test_cli import Result
+from weights_pipeline_tests.support.commands import Result
 
 ROOT = DATA.parent
 PASSWORD, KEY = "hunter2/of*the%desk", "wJalrXUtnFEMI+K7MDENG/bPxRfiCYEXAMPLE"

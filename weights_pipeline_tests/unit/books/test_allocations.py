@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 import yaml
 
+from benchmarks.support.data import DATA, edit_yaml
 from weights_pipeline.books.allocations import load_proposal
 from weights_pipeline.books.load import book_schema, load_book
 from weights_pipeline.books.reading import BookError
@@ -16,7 +17,6 @@ from weights_pipeline.core.chain import returns_table, target_table
 from weights_pipeline.core.returns.daily import wide
 from weights_pipeline.core.targets.methods.base import Limits
 from weights_pipeline.ledger import calendar_sessions, load_ledger_source, read_capital, read_ledger
-from weights_pipeline_tests.conftest import DATA, edit_yaml
 from weights_pipeline_tests.unit.core.targets.test_methods import DESK
 
 SAMPLE = DATA / "books" / "max_hybrid.yaml"

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 import yaml
 
+from benchmarks.support.data import DATA, edit_yaml
 from weights_pipeline.books.load import load_book, load_books, load_starter_metrics
 from weights_pipeline.books.reading import BookError
-from weights_pipeline_tests.conftest import DATA, edit_yaml
 
 ORIGINAL = DATA / "books" / "calmar_core.yaml"
 

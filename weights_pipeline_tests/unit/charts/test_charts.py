@@ -17,12 +17,13 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 from PIL import Image
 
+from benchmarks.support.data import BOOK
 from weights_pipeline.charts import metrics, parts, regime, style, weights
 from weights_pipeline.core.allocator.regime import REGIMES
 from weights_pipeline.orchestration.assets.common import CHARTED, CHARTED_WHOLE, per_partition
 from weights_pipeline.tables import catalog
 from weights_pipeline.tables.contract import Window
-from weights_pipeline_tests.conftest import BOOK, DRAWN
+from weights_pipeline_tests.support.desk import DRAWN
 
 AS_OF = pd.Timestamp("2024-01-31")
 

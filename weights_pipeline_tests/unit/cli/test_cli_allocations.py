@@ -8,11 +8,11 @@ import threading
 
 import pytest
 
+from benchmarks.support.data import DATA
 from weights_pipeline.books.load import load_book
 from weights_pipeline.cli.commands import allocations
 from weights_pipeline.core.targets.methods.fixed import Decision
-from weights_pipeline_tests.conftest import DATA
-from weights_pipeline_tests.integration.test_cli import Result
+from weights_pipeline_tests.support.commands import Result
 
 BOOK = "max_hybrid"
 FOLDER = "sample/allocations/max_hybrid"

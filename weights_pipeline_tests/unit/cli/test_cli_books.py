@@ -5,11 +5,11 @@ import shutil
 
 import pytest
 
+from benchmarks.support.data import DATA, edit_yaml
 from weights_pipeline.books.book import Book
 from weights_pipeline.books.load import book_schema
 from weights_pipeline.core.targets.methods import METHODS
-from weights_pipeline_tests.conftest import DATA, edit_yaml
-from weights_pipeline_tests.integration.test_cli import Result
+from weights_pipeline_tests.support.commands import Result
 
 
 @pytest.fixture

@@ -7,8 +7,8 @@ import duckdb
 import pytest
 
 from weights_pipeline.tables import catalog
-from weights_pipeline_tests.conftest import WEEKLY_BOOKS
-from weights_pipeline_tests.integration.test_cli import Result
+from weights_pipeline_tests.support.commands import Result
+from weights_pipeline_tests.support.desk import WEEKLY_BOOKS
 
 SHARPE, ENSEMBLE = WEEKLY_BOOKS
 

@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 import yaml
 
+from benchmarks.support.data import DATA, LEDGER, edit_yaml
 from weights_pipeline.books.load import load_book
 from weights_pipeline.core.allocator.overlay import performance
 from weights_pipeline.ledger import LedgerError, calendar_sessions, load_ledger_source, read_returns_file
@@ -15,8 +16,8 @@ from weights_pipeline.ledger.periods import periods, rebalances
 from weights_pipeline.orchestration.io_manager import partition_window
 from weights_pipeline.orchestration.partitions import book_partitions
 from weights_pipeline.tables import catalog
-from weights_pipeline_tests.conftest import DATA, LEDGER, WEEKLY_BOOKS, edit_yaml
-from weights_pipeline_tests.integration.test_cli import Result
+from weights_pipeline_tests.support.commands import Result
+from weights_pipeline_tests.support.desk import WEEKLY_BOOKS
 
 SHARPE, ENSEMBLE = WEEKLY_BOOKS
 NAMES = ["alpha", "beta", "gamma"]

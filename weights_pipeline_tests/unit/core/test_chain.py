@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from benchmarks.support.data import BOOK, DATA, LEDGER, edit_yaml
 from weights_pipeline.books.load import load_books
 from weights_pipeline.core import chain
 from weights_pipeline.core.metrics.table import metrics_table
@@ -15,7 +16,6 @@ from weights_pipeline.core.returns.capital import AveragePositionValue
 from weights_pipeline.core.returns.history import ReturnHistory
 from weights_pipeline.ledger import LedgerError, load_ledger_source, read_prices
 from weights_pipeline.tables import catalog
-from weights_pipeline_tests.conftest import BOOK, DATA, LEDGER, edit_yaml
 
 POLICY = load_books(DATA / "books")[BOOK].policy()
 NAMES = list(POLICY.strategies)

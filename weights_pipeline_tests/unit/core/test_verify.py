@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from benchmarks.support.data import BOOK, DATA
 from weights_pipeline.books.load import load_books
 from weights_pipeline.checks.checklist import book_checks, ledger_checks
 from weights_pipeline.core import verify
@@ -14,7 +15,6 @@ from weights_pipeline.core.targets.methods.base import Limits
 from weights_pipeline.ledger import load_ledger_source
 from weights_pipeline.orchestration.asset_checks import as_result
 from weights_pipeline.tables import catalog
-from weights_pipeline_tests.conftest import BOOK, DATA
 
 
 class Tampered:

@@ -18,6 +18,7 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from benchmarks.support.data import DATA
 from weights_pipeline.books.load import load_book
 from weights_pipeline.core.returns.capital import AverageLotValue, AveragePositionValue, CapitalBase
 from weights_pipeline.ledger import (
@@ -33,7 +34,6 @@ from weights_pipeline.ledger import (
     read_ledger,
     session_closes,
 )
-from weights_pipeline_tests.conftest import DATA
 
 HORIZON = dt.date(2024, 6, 28)
 LOT_HEADER = "lot_id,strategy,symbol,side,quantity,opened_at,closed_at,open_price,close_price,pnl,fees"

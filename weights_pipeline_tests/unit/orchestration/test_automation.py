@@ -12,13 +12,13 @@ from dagster._core.definitions.freshness_evaluator import CronFreshnessPolicyEva
 from dagster._core.loader import LoadingContextForTest
 from dagster._core.test_utils import freeze_time
 
+from benchmarks.support.data import BOOK, DATA, LEDGER, edit_yaml
 from weights_pipeline.books.load import load_books
 from weights_pipeline.ledger import load_sources
 from weights_pipeline.orchestration.definitions import build_definitions
 from weights_pipeline.orchestration.freshness import book_freshness, ledger_freshness, live_freshness
 from weights_pipeline.settings import Settings
 from weights_pipeline.tables import catalog
-from weights_pipeline_tests.conftest import BOOK, DATA, LEDGER, edit_yaml
 
 NEW_YORK = ZoneInfo("America/New_York")
 MONTHS = ["2012-01-01", "2012-02-01", "2012-03-01", "2012-04-01", "2012-05-01"]

@@ -5,10 +5,10 @@ from itertools import pairwise
 import dagster as dg
 import pytest
 
+from benchmarks.support.data import BOOK, DATA, LEDGER
 from weights_pipeline.orchestration.definitions import build_definitions
 from weights_pipeline.settings import Settings, SettingsError
 from weights_pipeline.tables.catalog import DERIVED_FROM, TABLES
-from weights_pipeline_tests.conftest import BOOK, DATA, LEDGER
 
 LEDGER_NAMES = {"trade_ledger", "open_lots", "rejected_lots", "ledger_files", "strategy_returns", "market_regime"}
 OVERLAY = {"allocator_state", "risk_regime", "risk_scalar", "allocator_summary", "allocator_audit"}

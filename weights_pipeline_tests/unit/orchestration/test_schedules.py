@@ -6,9 +6,9 @@ from zoneinfo import ZoneInfo
 import dagster as dg
 import pytest
 
+from benchmarks.support.data import edit_yaml
 from weights_pipeline.orchestration.definitions import build_definitions
 from weights_pipeline.settings import Settings
-from weights_pipeline_tests.conftest import edit_yaml
 
 NEW_YORK = ZoneInfo("America/New_York")
 

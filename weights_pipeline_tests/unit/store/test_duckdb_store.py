@@ -13,7 +13,7 @@ import pytest
 
 from weights_pipeline.store.duckdb_store import DuckDBStore, StoreLockedError
 from weights_pipeline.tables.contract import ContractError
-from weights_pipeline_tests.unit.tables.test_contract import WINDOWS, frame, month, small_table
+from weights_pipeline_tests.support.small_table import WINDOWS, frame, month, small_table
 
 NOW = dt.datetime(2026, 1, 2, 3, 4, tzinfo=dt.UTC)
 
@@ -111,7 +111,7 @@ WORKER = textwrap.dedent(
     import numpy as np, pandas as pd
     from pathlib import Path
     from weights_pipeline.store.duckdb_store import DuckDBStore
-    from weights_pipeline_tests.unit.tables.test_contract import month, small_table
+    from weights_pipeline_tests.support.small_table import month, small_table
     from weights_pipeline_tests.unit.store.test_duckdb_store import NOW
     number, rounds = int(sys.argv[2]), int(sys.argv[3])
     store = DuckDBStore(Path(sys.argv[1]), lock_timeout=100)
@@ -152,7 +152,7 @@ def test_a_process_killed_inside_a_write_leaves_the_old_rows(store):
         import os, signal, sys
         from pathlib import Path
         from weights_pipeline.store import duckdb_store
-        from weights_pipeline_tests.unit.tables.test_contract import frame
+        from weights_pipeline_tests.support.small_table import frame
         from weights_pipeline_tests.unit.store.test_duckdb_store import write
         real = duckdb_store._insert
         def dies(connection, name, stored):

@@ -11,6 +11,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from benchmarks.support.data import BOOK, DATA, LEDGER
+from benchmarks.support.s3_servers import BUCKET, HAS_S3RVER, at_random, moto, s3rver
 from weights_pipeline.settings import Settings, SettingsError
 from weights_pipeline.store import open_store
 from weights_pipeline.store.duckdb_store import DuckDBStore
@@ -19,19 +21,9 @@ from weights_pipeline.store.s3_objects import S3Objects
 from weights_pipeline.store.s3_store import S3Store
 from weights_pipeline.tables.contract import Window
 from weights_pipeline.tables.errors import DamagedError, StoreError, StoreLockedError
-from weights_pipeline_tests.conftest import BOOK, BOOK_TABLES, DATA, LEDGER, LEDGER_TABLES, Desk
-from weights_pipeline_tests.support.s3_servers import BUCKET, HAS_S3RVER, at_random, moto, s3rver
-from weights_pipeline_tests.unit.store.test_store_conformance import (
-    EVERY_TYPE,
-    LOG,
-    MONTHS,
-    NOW,
-    every_type,
-    month_rows,
-    state,
-    write,
-)
-from weights_pipeline_tests.unit.tables.test_contract import WINDOWS, frame, month, small_table
+from weights_pipeline_tests.support.desk import BOOK_TABLES, LEDGER_TABLES, Desk
+from weights_pipeline_tests.support.small_table import LOG, MONTHS, WINDOWS, frame, month, month_rows, small_table
+from weights_pipeline_tests.unit.store.test_store_conformance import EVERY_TYPE, NOW, every_type, state, write
 
 
 @pytest.fixture

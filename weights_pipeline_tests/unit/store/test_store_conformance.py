@@ -9,16 +9,15 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from benchmarks.support.s3_servers import HAS_S3RVER, moto, s3rver
 from weights_pipeline.store.duckdb_store import DuckDBStore
 from weights_pipeline.store.queries import sql
 from weights_pipeline.tables.contract import content_hashes, prepare, to_frame
 from weights_pipeline.tables.definition import Column, Table, Type
 from weights_pipeline.tables.errors import ContractError, DamagedError, GateError, QueryError, SchemaMigrationError
-from weights_pipeline_tests.support.s3_servers import HAS_S3RVER, moto, s3rver
-from weights_pipeline_tests.unit.tables.test_contract import WINDOWS, frame, month, small_table
+from weights_pipeline_tests.support.small_table import LOG, MONTHS, WINDOWS, frame, month_rows, small_table
 
 NOW = dt.datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=dt.UTC)
-MONTHS = [month(f"2020-{number:02d}-01") for number in range(1, 13)]
 
 EVERY_TYPE = Table(
     name="every_type",
@@ -38,7 +37,6 @@ EVERY_TYPE = Table(
     time_column="day",
     may_be_empty=True,
 )
-LOG = small_table(name="log", time_column=None)
 
 
 def every_type():
@@ -64,11 +62,6 @@ def write(store, rows, windows=WINDOWS, table=None, run_id="run", schema="book")
 def state(store, *tables):
     """All that a store says of tables."""
     return [(store.read("book", table).to_dict("records"), store.partitions("book", table.name)) for table in tables]
-
-
-def month_rows(window, value=0.0, number=4):
-    days = pd.to_datetime([window.key] * number)
-    return frame(day=days, name=list("abcd")[:number], value=value, count=range(number), flag=True)
 
 
 @pytest.fixture(params=["duckdb", "s3"] + ["s3rver"] * HAS_S3RVER)

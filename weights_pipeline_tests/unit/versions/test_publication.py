@@ -5,12 +5,12 @@ import datetime as dt
 import pandas as pd
 import pytest
 
+from benchmarks.support.data import BOOK
 from weights_pipeline.core.decide import decide
 from weights_pipeline.live import LiveWeights, OlderVersionError, Reader
 from weights_pipeline.tables import catalog
 from weights_pipeline.versions.history import NoVersionError
 from weights_pipeline.versions.publication import live_weights, publish_live
-from weights_pipeline_tests.conftest import BOOK
 
 
 def now():

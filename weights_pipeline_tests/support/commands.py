@@ -1,0 +1,26 @@
+"""The command line called in this process, and what a statement loads in a new one."""
+
+import contextlib
+import io
+import subprocess
+import sys
+
+from weights_pipeline.cli import main
+
+
+class Result:
+    """What a command printed, and its exit code."""
+
+    def __init__(self, *arguments):
+        output, errors = io.StringIO(), io.StringIO()
+        with contextlib.redirect_stdout(output), contextlib.redirect_stderr(errors):
+            try:
+                main(arguments)
+            except SystemExit as end:
+                self.exit_code = end.code
+        self.output, self.errors = output.getvalue(), errors.getvalue()
+
+
+def loaded_by(statement: str) -> set[str]:
+    code = f"import sys\n{statement}\nprint(' '.join(m for m in sys.modules if '.' not in m))"
+    return set(subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout.split())
