@@ -7,7 +7,8 @@ import pytest
 
 from weights_pipeline_tests.support.commands import loaded_by
 
-PACKAGE = Path(__file__).resolve().parents[2] / "weights_pipeline"
+ROOT = Path(__file__).resolve().parents[2]
+PACKAGE = ROOT / "weights_pipeline"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
 ROOMS = (
@@ -110,6 +111,12 @@ def test_libraries_keep_to_their_rooms(module):
 def test_every_room_is_there():
     there = {own_room(module) for module in MODULES} - {"", "core"}
     assert there == set(ROOMS)
+
+
+def test_nothing_but_tests_imports_tests():
+    others = [file for name in ("benchmarks", ".ci", "data", PACKAGE.name) for file in (ROOT / name).rglob("*.py")]
+    assert len(others) > len(MODULES)
+    assert [file for file in others if any(name.startswith("weights_pipeline_tests") for name in imports(file))] == []
 
 
 @pytest.mark.parametrize("module", [m for m in MODULES if own_room(m).startswith("core")], ids=lambda m: m.stem)
