@@ -9,6 +9,7 @@ import dagster as dg
 
 from weights_pipeline.orchestration.definitions import build_definitions
 from weights_pipeline.settings import Settings
+from weights_pipeline.workspace import Workspace
 
 DATA = Path(__file__).resolve().parents[1] / "data"
 BOOK, LEDGER = "calmar_core", "sample_ledger"
@@ -71,7 +72,7 @@ def run(quick: bool = False) -> list[dict[str, object]]:
         for turn in range(rounds):
             home = Path(folder) / str(turn)
             home.mkdir()
-            definitions = build_definitions(Settings(data=DATA, home=home / "real"))
+            definitions = build_definitions(Workspace(Settings(data=DATA, home=home / "real")))
             bare.append(seconds(floor(definitions), home / "floor", first, last))
             real.append(seconds(definitions, home / "real", first, last))
     ratios = [r / b for r, b in zip(real, bare, strict=True)]

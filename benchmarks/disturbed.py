@@ -36,6 +36,7 @@ from weights_pipeline.store.s3_store import S3Store
 from weights_pipeline.tables.catalog import TABLES
 from weights_pipeline.tables.contract import Window
 from weights_pipeline.tables.definition import Table
+from weights_pipeline.workspace import Workspace
 
 NOW = dt.datetime(2026, 1, 2, 3, 4, 5, tzinfo=dt.UTC)
 PATIENCE = 300.0
@@ -460,7 +461,7 @@ def backfill(
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
     settings = Settings(data=data, home=home, store=store, lock_timeout=PATIENCE)
     with dg.DagsterInstance.ephemeral() as instance:
-        report = materialise(settings, book, first, last, instance=instance)
+        report = materialise(Workspace(settings), book, first, last, instance=instance)
     if not report.success:
         raise RuntimeError("; ".join(report.errors) or f"{report.materialisations} materialisations, then none")
 

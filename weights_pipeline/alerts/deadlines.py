@@ -17,17 +17,16 @@ import pandas as pd
 
 from weights_pipeline.alerts.message import Alert, Severity
 from weights_pipeline.books.book import Book
-from weights_pipeline.ledger import LedgerSource
 from weights_pipeline.ledger.periods import ended_periods
 from weights_pipeline.live import LiveWeights, MissingError
 from weights_pipeline.live.document import CorruptError
 from weights_pipeline.live.places import SOURCES
 from weights_pipeline.live.places import source as place
 from weights_pipeline.settings import without_secrets
-from weights_pipeline.store.base import Store
 from weights_pipeline.tables import catalog
 from weights_pipeline.versions.history import NoVersionError
 from weights_pipeline.versions.publication import LIVE_TIME, live_weights
+from weights_pipeline.workspace import BookSetup
 
 GRACE: Final = dt.timedelta(hours=1)
 """What a rebalance or a publication may take after it was due."""
@@ -36,7 +35,7 @@ Link = Callable[[str, str], str]
 """Address of the user interface by book and table."""
 
 
-def missed_rebalances(store: Store, book: Book, source: LedgerSource, now: dt.datetime, link: Link) -> list[Alert]:
+def missed_rebalances(setup: BookSetup, now: dt.datetime, link: Link) -> list[Alert]:
     """Rebalances that were due and are not stored: of the last two that ended, those past their time and grace.
 
     Earlier ones are a gap, which a check finds. A book that was never opened nor materialised owes none, and neither
@@ -44,15 +43,14 @@ def missed_rebalances(store: Store, book: Book, source: LedgerSource, now: dt.da
 
     Parameters
     ----------
-    store
-        Where rebalances are stored.
-    book, source
-        The book and the ledger it reads.
+    setup
+        The book.
     now
         The instant, zone-aware.
     link
         Where to look.
     """
+    book, source, store = setup.book, setup.source, setup.store
     history = store.read(book.name, catalog.WEIGHT_HISTORY, columns=["effective_from"])
     if history.empty or source.last_month is not None:
         return []
@@ -80,9 +78,7 @@ def missed_rebalances(store: Store, book: Book, source: LedgerSource, now: dt.da
     return alerts
 
 
-def unfit_live(
-    store: Store, book: Book, source: LedgerSource, targets: tuple[str, ...], now: dt.datetime, link: Link
-) -> list[Alert]:
+def unfit_live(setup: BookSetup, targets: tuple[str, ...], now: dt.datetime, link: Link) -> list[Alert]:
     """Places whose live weights are corrupt, stale, or behind what the store has in force.
 
     Places that can only be written to are left out. A book without a version is published nowhere, and weights on a
@@ -90,7 +86,7 @@ def unfit_live(
 
     Parameters
     ----------
-    store, book, source, now, link
+    setup, now, link
         As of :func:`missed_rebalances`.
     targets
         Where live weights are published.
@@ -100,9 +96,12 @@ def unfit_live(
     weights_pipeline.live.UnreachableError
         What is published somewhere could not be found out.
     """
-    if source.last_month is not None or store.read(book.name, catalog.WEIGHT_HISTORY, columns=["version"]).empty:
+    book = setup.book
+    if setup.source.last_month is not None:
         return []
-    expected, alerts = _in_force(store, book, now), list[Alert]()
+    if setup.store.read(book.name, catalog.WEIGHT_HISTORY, columns=["version"]).empty:
+        return []
+    expected, alerts = _in_force(setup, now), list[Alert]()
 
     def alert(kind: str, event: str, title: str, value: str, limit: str, where: str, detail: str = "") -> Alert:
         return Alert(
@@ -142,10 +141,10 @@ def unfit_live(
     return alerts
 
 
-def _in_force(store: Store, book: Book, now: dt.datetime) -> LiveWeights | None:
+def _in_force(setup: BookSetup, now: dt.datetime) -> LiveWeights | None:
     """What should be published; None where the day of the first version has not come."""
     try:
-        return live_weights(store, book, now)
+        return live_weights(setup, now)
     except NoVersionError:
         return None
 
@@ -159,8 +158,9 @@ def _behind(published: LiveWeights | None, expected: LiveWeights) -> bool:
     return published is None or (published.version, published.recorded_at) < (expected.version, expected.recorded_at)
 
 
-def regimes(store: Store, book: Book, source: LedgerSource) -> dict[str, tuple[str, str]]:
+def regimes(setup: BookSetup) -> dict[str, tuple[str, str]]:
     """Session and regime newest in the store: ``risk`` of a book with an overlay, ``market`` of an ensemble."""
+    book, source, store = setup.book, setup.source, setup.store
     found: dict[str, tuple[str, str]] = {}
     wanted = [
         ("risk", book.name, catalog.RISK_REGIME, book.overlay is not None),
@@ -174,10 +174,9 @@ def regimes(store: Store, book: Book, source: LedgerSource) -> dict[str, tuple[s
     return found
 
 
-def regime_change(
-    book: Book, source: LedgerSource, kind: str, before: str, session: str, regime: str, link: Link
-) -> Alert:
+def regime_change(setup: BookSetup, kind: str, before: str, session: str, regime: str, link: Link) -> Alert:
     """A regime that is another one than an operator was last told of."""
+    book, source = setup.book, setup.source
     risk = kind == "risk"
     effect = "" if book.overlay is None or book.overlay.enabled else " The overlay is computed, not applied."
     table = (book.name, catalog.RISK_REGIME.name) if risk else (source.schema_name, catalog.MARKET_REGIME.name)

@@ -15,7 +15,6 @@ import pandas as pd
 from weights_pipeline.books.book import Book
 from weights_pipeline.books.cadence import Monthly
 from weights_pipeline.books.comparisons import Comparison
-from weights_pipeline.books.load import load_starter_metrics
 from weights_pipeline.core import verify
 from weights_pipeline.core.allocator.scalar import AllocatorParameters
 from weights_pipeline.core.ensembles import MAX_REGIME_AGE
@@ -31,6 +30,7 @@ from weights_pipeline.store.integrity import altered_tables
 from weights_pipeline.tables import catalog
 from weights_pipeline.tables.definition import Table
 from weights_pipeline.versions.recompute import LedgerView, Taken, recomputed
+from weights_pipeline.workspace import BookSetup
 
 MAX_REJECTED = 0.01
 EXTREME_METRIC = 25.0
@@ -139,9 +139,9 @@ def ledger_checks(source: LedgerSource, books: Iterable[Book]) -> list[Check]:
     return checks
 
 
-def book_checks(book: Book, source: LedgerSource, root: Path) -> list[Check]:
-    """Checks of one book's tables; ``source`` and ``root`` are the ledger it reads and the data folder."""
-    policy = book.policy(load_starter_metrics(book, root))
+def book_checks(setup: BookSetup) -> list[Check]:
+    """Checks of one book's tables."""
+    book, source, policy = setup.book, setup.source, setup.policy
     reads = policy.method.reads
 
     def read(table: Table) -> Callable[[Store], pd.DataFrame]:
@@ -223,7 +223,7 @@ def book_checks(book: Book, source: LedgerSource, root: Path) -> list[Check]:
             book.name,
             catalog.FINAL_WEIGHTS,
             "Recomputed from a ledger cut at their date, sampled past weights come out the same, bit for bit.",
-            lambda store: _no_look_ahead(store, book, source, root),
+            lambda store: _no_look_ahead(store, setup),
             needs_all=True,
         ),
         Check(
@@ -417,12 +417,12 @@ def _overlay_checks(book: Book, source: LedgerSource, overlay: AllocatorParamete
     ]
 
 
-def _no_look_ahead(store: Store, book: Book, source: LedgerSource, root: Path) -> Finding:
+def _no_look_ahead(store: Store, setup: BookSetup) -> Finding:
     """Recompute sampled dates from what was known on them: the same chain, on a ledger cut there."""
+    book, source, policy, root = setup.book, setup.source, setup.policy, setup.root
     final = store.read(book.name, catalog.FINAL_WEIGHTS)
     dates = pd.DatetimeIndex(final["as_of"].unique()).sort_values()
     sampled = dates[[len(dates) // 3, 2 * len(dates) // 3, len(dates) - 1]].unique() if len(dates) else dates
-    policy = book.policy(load_starter_metrics(book, root))
     realized, sets, updates, metrics = (
         store.read(book.name, table)
         for table in (catalog.REALIZED_WEIGHTS, catalog.ENSEMBLE_WEIGHTS, catalog.ENSEMBLE_UPDATES, catalog.METRICS)

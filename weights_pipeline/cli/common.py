@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 if TYPE_CHECKING:
     from weights_pipeline.books.book import Book
     from weights_pipeline.settings import Settings
-    from weights_pipeline.store.base import Store
+    from weights_pipeline.workspace import BookSetup, Workspace
 
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]
 
@@ -62,30 +62,46 @@ def settings() -> Settings:
         stop(str(error), INVALID)
 
 
-def store(where: Settings) -> Store:
-    """The store of this machine; it need not exist yet."""
-    from weights_pipeline.store import open_store
+def workspace() -> Workspace:
+    """Workspace of this machine; ends the command where its settings are not usable."""
+    from weights_pipeline.workspace import Workspace
 
-    return open_store(where)
+    return Workspace(settings())
 
 
-def books(where: Settings) -> dict[str, Book]:
+def books(of: Workspace) -> Mapping[str, Book]:
     """All books, by name; ends the command where one of them is not valid."""
-    from weights_pipeline.books.load import load_books
     from weights_pipeline.books.reading import BookError
 
     try:
-        return load_books(where.data / "books", where.stage)
+        return of.books
     except BookError as error:
         stop(str(error), INVALID)
 
 
-def book_named(where: Settings, name: str) -> Book:
+def book_named(of: Workspace, name: str) -> Book:
     """The book of a name; ends the command where there is none."""
-    known = books(where)
+    known = books(of)
     if name not in known:
         stop(f"unknown book {name!r}; there are {', '.join(known)}", INVALID)
     return known[name]
+
+
+def setups(of: Workspace) -> Mapping[str, BookSetup]:
+    """All books with what they read, by name; ends the command where a book or a ledger is not valid."""
+    from weights_pipeline.books.reading import BookError
+    from weights_pipeline.ledger import LedgerError
+
+    try:
+        return of.setups
+    except (BookError, LedgerError) as error:
+        stop(str(error), INVALID)
+
+
+def setup_named(of: Workspace, name: str) -> BookSetup:
+    """The book of a name with what it reads; ends the command where there is none."""
+    book_named(of, name)
+    return setups(of)[name]
 
 
 def print_json(content: Any) -> None:

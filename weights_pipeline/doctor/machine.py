@@ -145,7 +145,7 @@ def _names_read() -> set[str]:
 
 def books(patient: Patient) -> Answer:
     """Books and ledgers are valid."""
-    books, sources = patient.books, patient.sources
+    books, sources = patient.workspace.books, patient.workspace.sources
     ended = [f"{source.name} (ended {source.last_month})" for source in sources.values() if source.last_month]
     going = [source.name for source in sources.values() if not source.last_month]
     return "ok", f"{len(books)} books ({', '.join(books)}) on ledger {', '.join(going + ended)}", ""
@@ -238,8 +238,8 @@ def zones(patient: Patient) -> Answer:
     """The database of zones knows those of books and ledgers, and when the clocks change."""
     from weights_pipeline.ledger import exchange_timezone
 
-    named = {book.timezone for book in patient.books.values()}
-    for source in patient.sources.values():
+    named = {book.timezone for book in patient.workspace.books.values()}
+    for source in patient.workspace.sources.values():
         named |= {source.timezone, exchange_timezone(source.calendar)}
     offsets = [dt.datetime(2026, month, 1, tzinfo=ZoneInfo("America/New_York")).utcoffset() for month in (1, 7)]
     if offsets != [dt.timedelta(hours=-5), dt.timedelta(hours=-4)]:

@@ -187,7 +187,8 @@ def schedules(patient: Patient) -> Answer:
         local = next(after)
         ticks.append((local, f"{schedule.name}: {time_in(local, zone)}, {time_in(local, 'UTC')}"))
     lines = [line for _, line in sorted(ticks)]
-    going = {source.schema_name for source in patient.sources.values() if source.last_month is None} | patient.living
+    ledgers = patient.workspace.sources.values()
+    going = {source.schema_name for source in ledgers if source.last_month is None} | patient.living
     needed = [s.name for s in every if s not in on and any(s.name.startswith(f"{name}_") for name in going)]
     if needed:
         found = f"{len(on)} of {len(every)} are on; off, though their ledger goes on: {', '.join(needed)}"

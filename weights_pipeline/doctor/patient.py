@@ -14,12 +14,11 @@ from typing import TYPE_CHECKING, Any, Literal
 from zoneinfo import ZoneInfo
 
 from weights_pipeline.settings import Settings
+from weights_pipeline.workspace import Workspace
 
 if TYPE_CHECKING:
     import dagster as dg
 
-    from weights_pipeline.books.book import Book
-    from weights_pipeline.ledger import LedgerSource
     from weights_pipeline.store.s3_objects import S3Objects
 
 State = Literal["ok", "warn", "fail"]
@@ -80,30 +79,21 @@ class Patient:
     now: dt.datetime
 
     @cached_property
+    def workspace(self) -> Workspace:
+        """Settings of the environment, and what they lead to."""
+        return Workspace(Settings.from_environment(self.environment))
+
+    @property
     def settings(self) -> Settings:
         """Settings of the environment."""
-        return Settings.from_environment(self.environment)
-
-    @cached_property
-    def books(self) -> dict[str, Book]:
-        """Books by name."""
-        from weights_pipeline.books.load import load_books
-
-        return load_books(self.settings.data / "books", self.settings.stage)
-
-    @cached_property
-    def sources(self) -> dict[str, LedgerSource]:
-        """Ledgers of the books, by name."""
-        from weights_pipeline.ledger import load_sources
-
-        return load_sources(self.settings.data / "ledgers", self.books.values())
+        return self.workspace.settings
 
     @cached_property
     def definitions(self) -> dg.RepositoryDefinition:
         """The code location, loaded as Dagster loads it."""
         from weights_pipeline.orchestration.definitions import build_definitions
 
-        return build_definitions(self.settings).get_repository_def()
+        return build_definitions(self.workspace).get_repository_def()
 
     @cached_property
     def objects(self) -> S3Objects:
@@ -171,8 +161,9 @@ class Patient:
     @property
     def living(self) -> set[str]:
         """Names of books and jobs of ledgers whose history goes on: something is expected of them every day."""
-        going = {source.name for source in self.sources.values() if source.last_month is None}
-        return {book.name for book in self.books.values() if book.ledger in going}
+        workspace = self.workspace
+        going = [source.name for source in workspace.sources.values() if source.last_month is None]
+        return {book.name for name in going for book in workspace.readers[name]}
 
 
 def time_in(instant: dt.datetime, zone: str) -> str:

@@ -189,7 +189,7 @@ def live(patient: Patient) -> Answer:
         if "://" not in target and not Path(target).exists():
             missing += [f"all in {target}, which does not exist"] * bool(living)
             continue
-        for name in patient.books:
+        for name in patient.workspace.books:
             where = f"{name} in {target}"
             try:
                 if (found := source(target).poll(name, None)) is None:

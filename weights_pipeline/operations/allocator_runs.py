@@ -25,11 +25,11 @@ from weights_pipeline.core.chain import audit_table, regime_table, scalar_table,
 from weights_pipeline.core.returns.daily import wide
 from weights_pipeline.core.returns.history import ReturnHistory
 from weights_pipeline.files import write_artefacts
-from weights_pipeline.ledger import LedgerError, LedgerSource, read_returns_file
+from weights_pipeline.ledger import LedgerError, read_returns_file
 from weights_pipeline.ledger.files import read_part
 from weights_pipeline.ledger.rows import long_parts
-from weights_pipeline.store.base import Store
 from weights_pipeline.tables import catalog
+from weights_pipeline.workspace import BookSetup
 
 
 class NoHistoryError(LookupError):
@@ -78,22 +78,13 @@ class AllocatorRun:
         return [folder / f"{part}.csv", folder / f"{part}.json"]
 
 
-def run_of_book(
-    book: Book,
-    source: LedgerSource,
-    store: Store,
-    *,
-    profile: str | None = None,
-    until: dt.date | None = None,
-) -> AllocatorRun:
+def run_of_book(setup: BookSetup, *, profile: str | None = None, until: dt.date | None = None) -> AllocatorRun:
     """Run the allocator over a book's stored returns and realised weights.
 
     Parameters
     ----------
-    book, source
-        The book, whose overlay says how (default parameters where it has none), and the ledger it reads.
-    store
-        Where returns and weights are.
+    setup
+        The book, whose overlay says how (default parameters where it has none).
     profile
         Name of a profile to take in place of the book's.
     until
@@ -104,6 +95,7 @@ def run_of_book(
     NoHistoryError
         There is nothing by that day, or no store at all.
     """
+    book, source, store = setup.book, setup.source, setup.store
     limit = pd.Timestamp(until) if until is not None else pd.Timestamp.max
     realized = store.read(
         book.name, catalog.REALIZED_WEIGHTS, columns=["as_of", "effective_from", "strategy", "realized"]

@@ -15,15 +15,15 @@ from typing import Any
 
 import pandas as pd
 
-from weights_pipeline.books.book import Book
 from weights_pipeline.core.ensembles import ALL, WEIGHT_SETS, current_regime, weight_sets
 from weights_pipeline.core.policy import Policy
 from weights_pipeline.core.returns.history import ReturnHistory
 from weights_pipeline.core.targets.methods import METHODS
 from weights_pipeline.core.targets.methods.base import CrossSection, Method, target_weights
-from weights_pipeline.ledger import LedgerSource, calendar_sessions
+from weights_pipeline.ledger import calendar_sessions
 from weights_pipeline.store.base import Store
 from weights_pipeline.tables import catalog
+from weights_pipeline.workspace import BookSetup
 
 SOURCE = "manual"
 """What the store and the document say such sets come from."""
@@ -140,10 +140,8 @@ def policy_with(policy: Policy, kind: str | None = None, lookback_days: int | No
 
 
 def make_update(
-    book: Book,
+    setup: BookSetup,
     policy: Policy,
-    source: LedgerSource,
-    store: Store,
     *,
     sets: Collection[str] = WEIGHT_SETS,
     day: dt.date | None = None,
@@ -152,10 +150,8 @@ def make_update(
 
     Parameters
     ----------
-    book, policy, source
-        The book, what to make its sets by, and the ledger it reads.
-    store
-        Where returns and regimes are.
+    setup, policy
+        The book, and what to make its sets by.
     sets
         Which of ``WEIGHT_SETS`` to make.
     day
@@ -169,6 +165,7 @@ def make_update(
     ValueError
         The stored returns have a gap, or the newest market regime is too old to be the current one.
     """
+    source, store = setup.source, setup.store
     schema = source.schema_name
     columns = ["session", "strategy", "daily_return", "closed_lots", "winning_lots", "active"]
     limit = pd.Timestamp(day) if day is not None else pd.Timestamp.max
@@ -187,7 +184,7 @@ def make_update(
     chosen = tuple(name for name in WEIGHT_SETS if name in sets)
     rows = weight_sets(history, by_session, pd.DatetimeIndex([as_of]), policy, chosen)
     return EnsembleUpdate(
-        book=book.name,
+        book=setup.name,
         policy=policy,
         as_of=as_of,
         current_regime=current_regime(by_session, as_of, sessions),

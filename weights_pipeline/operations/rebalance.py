@@ -9,7 +9,7 @@ from __future__ import annotations
 import datetime as dt
 import math
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import takewhile
 from typing import Any
@@ -26,13 +26,14 @@ from weights_pipeline.core.metrics.starter import StarterMetrics
 from weights_pipeline.core.metrics.table import BY_HAND, given_by_hand
 from weights_pipeline.core.returns.history import ReturnHistory
 from weights_pipeline.core.versions import OPENING, WEIGHTS, Stamp, additions, canonical, digest, link
-from weights_pipeline.ledger import LedgerSource, calendar_sessions
+from weights_pipeline.ledger import calendar_sessions
 from weights_pipeline.ledger.periods import ended_periods, ledger_months, window_dates
 from weights_pipeline.store.base import Store
 from weights_pipeline.tables import catalog
 from weights_pipeline.tables.contract import Window
 from weights_pipeline.versions.inputs import REACH, code_version, parameters_of
 from weights_pipeline.versions.recompute import Rebalanced, Taken, rebalanced
+from weights_pipeline.workspace import BookSetup
 
 _YEAR = Lookback.parse("12m")
 
@@ -83,24 +84,13 @@ class Plan:
     traded: float
 
 
-def open_history(
-    store: Store,
-    book: Book,
-    starter: Mapping[str, StarterMetrics],
-    source: LedgerSource,
-    effective: dt.date,
-    *,
-    now: dt.datetime,
-    comment: str = "",
-) -> pd.DataFrame:
+def open_history(setup: BookSetup, effective: dt.date, *, now: dt.datetime, comment: str = "") -> pd.DataFrame:
     """Record a book's base weights as its first version, for a desk's first day.
 
     Parameters
     ----------
-    store
-        Where to; it need not exist yet.
-    book, starter, source
-        The book, its starter metrics, and the ledger whose calendar it keeps.
+    setup
+        The book; its store need not exist yet.
     effective
         The weights are in force from the first session on or after this day.
     now
@@ -120,19 +110,20 @@ def open_history(
     weights_pipeline.ledger.LedgerError
         The calendar is not recorded around that day.
     """
+    book, store, policy = setup.book, setup.store, setup.policy
     _require_unopened(book, store.read(book.name, catalog.WEIGHT_HISTORY))
     day = pd.Timestamp(effective)
-    sessions = calendar_sessions(source.calendar, (day - REACH).date(), (day + REACH).date())
+    sessions = calendar_sessions(setup.source.calendar, (day - REACH).date(), (day + REACH).date())
     first = int(sessions.searchsorted(day))
-    as_of, policy = sessions[first - 1], book.policy(starter)
-    parameters, nothing = parameters_of(book, starter, source, as_of), link(OPENING, {}, None)
+    as_of = sessions[first - 1]
+    parameters, nothing = parameters_of(setup, as_of), link(OPENING, {}, None)
     computed = pd.DataFrame(
         {
             "as_of": as_of,
             "effective_from": sessions[first],
             "strategy": policy.strategies,
             **dict.fromkeys(WEIGHTS, policy.weights),
-            "metrics": [_starter_figures(starter.get(name), as_of) for name in policy.strategies],
+            "metrics": [_starter_figures(setup.starter.get(name), as_of) for name in policy.strategies],
             "parameters_hash": digest(parameters),
             "ledger_hash": digest(nothing),
             "state_hash": digest(nothing),
@@ -203,17 +194,13 @@ def metrics_by_hand(content: Any, book: Book, named: Any) -> Mapping[str, Starte
     return figures
 
 
-def due(
-    book: Book, source: LedgerSource, stored: Collection[str], now: dt.datetime, partition: str | None = None
-) -> list[Window]:
+def due(setup: BookSetup, now: dt.datetime, partition: str | None = None) -> list[Window]:
     """Periods of a book up to the one to rebalance on.
 
     Parameters
     ----------
-    book, source
-        The book and the ledger it reads.
-    stored
-        Keys of the rebalances that there are.
+    setup
+        The book.
     now
         The instant, zone-aware; a period can be rebalanced on once it has ended.
     partition
@@ -224,7 +211,8 @@ def due(
     NotDueError
         It has not ended, is none, is several, or later rebalances continue from it.
     """
-    ended = ended_periods(book, source, now)
+    book = setup.book
+    ended = ended_periods(book, setup.source, now)
     if not ended:
         raise NotDueError(f"book {book.name} has no period that has ended yet")
     if partition in (None, "latest"):
@@ -237,21 +225,22 @@ def due(
         raise NotDueError(
             f"{partition} {found} of book {book.name}; expected one from {ended[0].key} to {ended[-1].key}"
         )
-    if keys[0] < max(stored, default=""):
+    newest = max(setup.store.partitions(book.name, catalog.REALIZED_WEIGHTS.name), default="")
+    if keys[0] < newest:
         raise NotDueError(
-            f"{keys[0]}: rebalances up to {max(stored)} continue from it; `weights run --book {book.name} --from "
+            f"{keys[0]}: rebalances up to {newest} continue from it; `weights run --book {book.name} --from "
             f"{keys[0]}` materialises it and all after it, on measured metrics"
         )
     return list(takewhile(lambda window: window.key <= keys[0], ended))
 
 
-def require_ready(book: Book, source: LedgerSource, store: Store, periods: list[Window], *, trial: bool) -> None:
+def require_ready(setup: BookSetup, periods: list[Window], *, trial: bool) -> None:
     """Refuse a store that lacks what a rebalance reads, or has it from before its sessions were over.
 
     Parameters
     ----------
-    book, source, store
-        The book, the ledger it reads, and where daily returns and the rebalances before are.
+    setup
+        The book.
     periods
         Periods of the book up to the one to rebalance on; see :func:`due`.
     trial
@@ -262,7 +251,7 @@ def require_ready(book: Book, source: LedgerSource, store: Store, periods: list[
     NotReadyError
         The store lacks a month of the ledger, read after it was over, or the rebalance before.
     """
-    window = periods[-1]
+    book, source, store, window = setup.book, setup.source, setup.store, periods[-1]
     months = [
         month
         for month in ledger_months(source, window.end)
@@ -292,22 +281,13 @@ def require_ready(book: Book, source: LedgerSource, store: Store, periods: list[
         )
 
 
-def plan(
-    book: Book,
-    starter: Mapping[str, StarterMetrics],
-    source: LedgerSource,
-    store: Store,
-    periods: list[Window],
-    figures: Mapping[str, StarterMetrics] | None = None,
-) -> Plan:
+def plan(setup: BookSetup, periods: list[Window], figures: Mapping[str, StarterMetrics] | None = None) -> Plan:
     """Compute a rebalance from what the store has, and store nothing.
 
     Parameters
     ----------
-    book, starter, source
-        The book, its starter metrics and the ledger it reads.
-    store
-        Where daily returns and the rebalances before are.
+    setup
+        The book.
     periods
         Periods of the book up to the one to rebalance on; see :func:`due`.
     figures
@@ -320,12 +300,12 @@ def plan(
     ValueError
         Figures given by hand that were known only later.
     """
-    window, policy = periods[-1], book.policy(starter)
+    book, source, store, policy, window = setup.book, setup.source, setup.store, setup.policy, periods[-1]
     begin = pd.Timestamp(f"{source.first_month}-01")
     sessions = calendar_sessions(source.calendar, begin.date(), (pd.Timestamp(window.after) + REACH).date())
     as_of = last_sessions(sessions, window_dates([window]))
     with store.view():
-        require_ready(book, source, store, periods, trial=True)
+        require_ready(setup, periods, trial=True)
         returns, market = (store.read(source.schema_name, t) for t in (catalog.STRATEGY_RETURNS, catalog.MARKET_REGIME))
         past, sets = (store.read(book.name, t) for t in (catalog.REALIZED_WEIGHTS, catalog.ENSEMBLE_WEIGHTS))
         updates = store.read(book.name, catalog.ENSEMBLE_UPDATES)

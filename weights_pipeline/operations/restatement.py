@@ -17,8 +17,6 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from weights_pipeline.books.book import Book
-from weights_pipeline.books.load import load_starter_metrics
 from weights_pipeline.core.metrics.table import MANUAL
 from weights_pipeline.ledger import Intake, LedgerSource, calendar_sessions, read_ledger
 from weights_pipeline.ledger.periods import horizon, ledger_months, only_windows
@@ -29,6 +27,7 @@ from weights_pipeline.tables.contract import Window, prepare, to_frame
 from weights_pipeline.tables.definition import Table
 from weights_pipeline.versions.inputs import REACH
 from weights_pipeline.versions.recompute import Taken, rebalanced
+from weights_pipeline.workspace import BookSetup, Workspace
 
 _IDENTITY = {
     catalog.TRADE_LEDGER: ["lot_id"],
@@ -145,19 +144,19 @@ class _Ledger(NamedTuple):
     market: pd.DataFrame
 
 
-def restate(source: LedgerSource, books: Sequence[Book], root: Path, store: Store, now: dt.datetime) -> Restatement:
+def restate(workspace: Workspace, ledger: str, books: Sequence[str], now: dt.datetime) -> Restatement:
     """Compare a ledger's files with what is stored, and follow the difference to the weights of books.
 
     Of a month that goes on since it was read, only the sessions that had closed then are compared.
 
     Parameters
     ----------
-    source, root
-        The ledger, and the data folder.
-    books
-        Books that read it.
-    store
+    workspace
         Where ledger and books are stored. Nothing is written.
+    ledger
+        Name of the ledger.
+    books
+        Names of books that read it.
     now
         Instant up to which the files are read, zone-aware.
 
@@ -170,6 +169,7 @@ def restate(source: LedgerSource, books: Sequence[Book], root: Path, store: Stor
     ValueError, weights_pipeline.core.allocator.overlay.StaleScalarError
         Weights cannot be computed from what the files say.
     """
+    source, root, store = workspace.sources[ledger], workspace.root, workspace.store
     stored = store.partitions(source.schema_name, catalog.TRADE_LEDGER.name)
     if not stored:
         raise NotReadError(f"ledger {source.name} is not in {store.location} yet. Run `weights run` first.")
@@ -185,7 +185,7 @@ def restate(source: LedgerSource, books: Sequence[Book], root: Path, store: Stor
             return Restatement(ledger=source.name, rejected=rejected)
         read = _Ledger(*(store.read(source.schema_name, t) for t in (catalog.STRATEGY_RETURNS, catalog.MARKET_REGIME)))
         given = _Ledger(rows[catalog.STRATEGY_RETURNS], rows.get(catalog.MARKET_REGIME, read.market))
-        effects = tuple(_effect(book, source, root, store, since, read, given) for book in books)
+        effects = tuple(_effect(workspace.setups[name], since, read, given) for name in books)
     returns = differing.pop(catalog.STRATEGY_RETURNS)["strategy"].value_counts().sort_index()
     changes = [change for table, frame in differing.items() for change in _as_changes(table, frame)]
     return Restatement(
@@ -276,10 +276,9 @@ def _as_changes(table: Table, rows: pd.DataFrame) -> list[RowChange]:
     return changes
 
 
-def _effect(
-    book: Book, source: LedgerSource, root: Path, store: Store, since: pd.Timestamp, stored: _Ledger, given: _Ledger
-) -> Effect:
+def _effect(setup: BookSetup, since: pd.Timestamp, stored: _Ledger, given: _Ledger) -> Effect:
     """Compute every rebalance that has seen a change on both ledgers, and compare."""
+    book, source, store = setup.book, setup.source, setup.store
     keys = sorted(store.partitions(book.name, catalog.FINAL_WEIGHTS.name))
     final = store.read(book.name, catalog.FINAL_WEIGHTS)
     dates = pd.DatetimeIndex(final["as_of"].unique()).sort_values()
@@ -295,9 +294,9 @@ def _effect(
         sets=sets[sets["as_of"] < touched[0]],
         updates=store.read(book.name, catalog.ENSEMBLE_UPDATES),
     )
-    policy = book.policy(load_starter_metrics(book, root))
     begin = pd.Timestamp(f"{source.first_month}-01")
     sessions = calendar_sessions(source.calendar, begin.date(), (touched[-1] + REACH).date())
+    policy = setup.policy
     old, new = (
         rebalanced(each.returns, touched, taken, policy, sessions, each.market.set_index("session")["regime"]).final
         for each in (stored, given)

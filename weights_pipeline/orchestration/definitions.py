@@ -1,20 +1,21 @@
-"""Dagster definitions: every asset, check, job and schedule, built from settings.
+"""Dagster definitions: every asset, check, job and schedule of a workspace.
 
-Here belongs putting the pieces together. ``build_definitions`` takes its settings as an argument, so that a test, a
-benchmark or another stage builds a fresh set over its own store.
+Scope: putting the pieces together. ``build_definitions`` takes its workspace as an argument, so that a test, a
+benchmark or another stage builds a fresh set over its own store. Not here: what any piece does.
 """
 
 from __future__ import annotations
 
 import os
-from typing import Any
+from typing import NamedTuple
 
 import dagster as dg
+from dagster._core.definitions.partitions.partitioned_schedule import UnresolvedPartitionedAssetScheduleDefinition
+from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
-from weights_pipeline.books.comparisons import compared_policies, load_comparisons
-from weights_pipeline.books.load import load_books, load_starter_metrics
-from weights_pipeline.checks.checklist import book_checks, comparison_checks, ledger_checks
-from weights_pipeline.ledger import load_sources
+from weights_pipeline.books.comparisons import Comparison, compared_policies
+from weights_pipeline.checks.checklist import Check, book_checks, comparison_checks, ledger_checks
+from weights_pipeline.ledger import LedgerSource
 from weights_pipeline.orchestration.asset_checks import asset_check
 from weights_pipeline.orchestration.assets.allocator import allocator_assets, daily_assets
 from weights_pipeline.orchestration.assets.comparison import comparison_assets
@@ -35,103 +36,127 @@ from weights_pipeline.orchestration.schedules import (
 )
 from weights_pipeline.orchestration.sensors import alert_sensors
 from weights_pipeline.settings import Settings
-from weights_pipeline.store import open_store
+from weights_pipeline.workspace import BookSetup, Workspace
 
 
-def build_definitions(settings: Settings) -> dg.Definitions:
-    """Definitions over one data folder and one store.
+def build_definitions(workspace: Workspace) -> dg.Definitions:
+    """Definitions of everything in a workspace.
 
     Raises
     ------
     weights_pipeline.books.reading.BookError, weights_pipeline.ledger.LedgerError
         A book or ledger source is not valid; the message names file, key and what was expected.
     """
-    books = load_books(settings.data / "books", settings.stage)
-    sources = load_sources(settings.data / "ledgers", books.values())
-    assets: list[Any] = []
-    checks, jobs, schedules = list[Any](), list[Any](), list[Any]()
-    for source in sources.values():
-        readers = [book for book in books.values() if book.ledger == source.name]
-        assets += ledger_assets(source, settings.data)
-        checks += [asset_check(c, dg.AssetKey([c.schema, c.table.name])) for c in ledger_checks(source, readers)]
-        job = dg.define_asset_job(
-            source.schema_name,
-            selection=dg.AssetSelection.key_prefixes(source.schema_name),
-            description=f"Read the ledger {source.name!r} and compute daily strategy returns.",
+    parts = [
+        *(_of_ledger(workspace, source) for source in workspace.sources.values()),
+        *(_of_book(workspace.settings, setup) for setup in workspace.setups.values()),
+        _of_report(workspace),
+        *(_of_comparison(workspace, comparison) for comparison in workspace.comparisons.values()),
+    ]
+    return dg.Definitions(
+        assets=[asset for part in parts for asset in part.assets],
+        asset_checks=[
+            asset_check(check, dg.AssetKey([check.schema, check.table.name])) for part in parts for check in part.checks
+        ],
+        jobs=[job for part in parts for job in part.jobs],
+        schedules=[schedule for part in parts for schedule in part.schedules],
+        sensors=[automation_sensor(), *alert_sensors(workspace)],
+        # Steps of the chain follow each other anyway; a process for each would only pay its imports again.
+        executor=dg.in_process_executor,
+        resources={"io_manager": StoreIOManager(workspace.store), "store": workspace.store},
+    )
+
+
+class _Part(NamedTuple):
+    """What one ledger, book, comparison or the report contributes."""
+
+    assets: list[dg.AssetsDefinition | dg.AssetSpec]
+    jobs: list[UnresolvedAssetJobDefinition]
+    checks: list[Check]
+    schedules: list[dg.ScheduleDefinition | UnresolvedPartitionedAssetScheduleDefinition]
+
+
+def _of_ledger(workspace: Workspace, source: LedgerSource) -> _Part:
+    job = dg.define_asset_job(
+        source.schema_name,
+        selection=dg.AssetSelection.key_prefixes(source.schema_name),
+        description=f"Read the ledger {source.name!r} and compute daily strategy returns.",
+    )
+    return _Part(
+        assets=[*ledger_assets(source, workspace.root)],
+        jobs=[job],
+        checks=ledger_checks(source, workspace.readers[source.name]),
+        schedules=[ledger_schedule(source, job)],
+    )
+
+
+def _of_book(settings: Settings, setup: BookSetup) -> _Part:
+    book, tags = setup.book, {"book": setup.name}
+    daily, live = daily_assets(setup), live_asset(setup, settings.live)
+    every_day = dg.AssetSelection.assets(*daily)
+    rebalance_job = dg.define_asset_job(
+        book.name,
+        selection=dg.AssetSelection.key_prefixes(book.name) - every_day,
+        description=f"{book.description} From metrics to final weights.",
+        tags=tags,
+    )
+    live_job = dg.define_asset_job(
+        f"{book.name}_live",
+        selection=dg.AssetSelection.assets(live),
+        description=f"Publish the weights of {book.name} in force.",
+        tags=tags,
+    )
+    part = _Part(
+        assets=[
+            *weight_assets(setup),
+            *allocator_assets(setup, settings.artefacts),
+            *history_assets(setup),
+            *daily,
+            live,
+        ],
+        jobs=[rebalance_job, live_job],
+        checks=book_checks(setup),
+        schedules=[rebalance_schedule(book, rebalance_job), live_schedule(book, live_job)],
+    )
+    if daily:
+        daily_job = dg.define_asset_job(
+            f"{book.name}_daily",
+            selection=every_day,
+            description=f"Weights of {book.name} for the session after each session.",
+            tags=tags,
         )
-        jobs.append(job)
-        schedules.append(ledger_schedule(source, job))
-    for book in books.values():
-        source = sources[book.ledger]
-        policy = book.policy(load_starter_metrics(book, settings.data))
-        daily = daily_assets(book, source, policy)
-        assets += weight_assets(book, source, policy) + allocator_assets(book, source, policy, settings.artefacts)
-        assets += history_assets(book, source, policy, settings.data) + daily
-        assets.append(live := live_asset(book, source, settings.live))
-        checks += [
-            asset_check(c, dg.AssetKey([c.schema, c.table.name])) for c in book_checks(book, source, settings.data)
-        ]
-        every_day = dg.AssetSelection.assets(*daily)
-        job = dg.define_asset_job(
-            book.name,
-            selection=dg.AssetSelection.key_prefixes(book.name) - every_day,
-            description=f"{book.description} From metrics to final weights.",
-            tags={"book": book.name},
-        )
-        jobs.append(job)
-        schedules.append(rebalance_schedule(book, job))
-        job = dg.define_asset_job(
-            f"{book.name}_live",
-            selection=dg.AssetSelection.assets(live),
-            description=f"Publish the weights of {book.name} in force.",
-            tags={"book": book.name},
-        )
-        jobs.append(job)
-        schedules.append(live_schedule(book, job))
-        if daily:
-            job = dg.define_asset_job(
-                f"{book.name}_daily",
-                selection=every_day,
-                description=f"Weights of {book.name} for the session after each session.",
-                tags={"book": book.name},
-            )
-            jobs.append(job)
-            schedules.append(daily_schedule(book, source, job))
-    assets.append(report := report_asset(settings, books, sources))
+        part.jobs.append(daily_job)
+        part.schedules.append(daily_schedule(book, setup.source, daily_job))
+    return part
+
+
+def _of_report(workspace: Workspace) -> _Part:
+    report = report_asset(workspace)
     job = dg.define_asset_job(
         REPORT,
         selection=dg.AssetSelection.assets(report),
         description="Write the report of every book, and of all of them.",
     )
-    jobs.append(job)
-    schedules.append(report_schedule(job))
-    ledgers = [source.schema_name for source in sources.values()]
-    for comparison in load_comparisons(settings.data / "comparisons", books, ledgers).values():
-        book = books[comparison.book]
-        policies = compared_policies(comparison, book, settings.data, settings.stage)
-        assets.append(comparison_assets(comparison, policies, sources[book.ledger]))
-        checks += [asset_check(c, dg.AssetKey([c.schema, c.table.name])) for c in comparison_checks(comparison)]
-        jobs.append(
-            dg.define_asset_job(
-                comparison.name,
-                selection=dg.AssetSelection.key_prefixes(comparison.name),
-                description=comparison.description,
-            )
-        )
-    store = open_store(settings)
-    return dg.Definitions(
-        assets=assets,
-        asset_checks=checks,
-        jobs=jobs,
-        schedules=schedules,
-        sensors=[automation_sensor(), *alert_sensors(settings, books, sources)],
-        # Steps of the chain follow each other anyway; a process for each would only pay its imports again.
-        executor=dg.in_process_executor,
-        resources={"io_manager": StoreIOManager(store), "store": store},
+    return _Part(assets=[report], jobs=[job], checks=[], schedules=[report_schedule(job)])
+
+
+def _of_comparison(workspace: Workspace, comparison: Comparison) -> _Part:
+    setup, settings = workspace.setups[comparison.book], workspace.settings
+    policies = compared_policies(comparison, setup.book, settings.data, settings.stage)
+    job = dg.define_asset_job(
+        comparison.name,
+        selection=dg.AssetSelection.key_prefixes(comparison.name),
+        description=comparison.description,
+    )
+    return _Part(
+        assets=[comparison_assets(comparison, policies, setup.source)],
+        jobs=[job],
+        checks=comparison_checks(comparison),
+        schedules=[],
     )
 
 
 @dg.definitions
 def definitions() -> dg.Definitions:
     """The code location: settings from the environment, read when it is loaded."""
-    return build_definitions(Settings.from_environment(os.environ))
+    return build_definitions(Workspace(Settings.from_environment(os.environ)))

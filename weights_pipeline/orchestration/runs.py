@@ -21,13 +21,11 @@ from typing import Any
 import dagster as dg
 from dagster._core.storage.runs import SqliteRunStorage
 
-from weights_pipeline.books.load import load_books
-from weights_pipeline.books.reading import BookError
-from weights_pipeline.ledger import load_ledger_source
 from weights_pipeline.orchestration.assets.history import COMMENT_TAG
 from weights_pipeline.orchestration.definitions import build_definitions
 from weights_pipeline.orchestration.run_slots import alive, free_dead_runs, holder
 from weights_pipeline.settings import Settings, SettingsError
+from weights_pipeline.workspace import Workspace
 
 Progress = Callable[[int, int, str], None]
 _QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
@@ -70,7 +68,7 @@ class RunReport:
 
 
 def materialise(
-    settings: Settings,
+    workspace: Workspace,
     book: str,
     first: str | None = None,
     last: str | None = None,
@@ -84,8 +82,8 @@ def materialise(
 
     Parameters
     ----------
-    settings
-        Where data and state are.
+    workspace
+        Books, and where data and state are.
     book
         Name of the book.
     first, last
@@ -109,17 +107,12 @@ def materialise(
     SettingsError
         The instance is not one that the stage may record on.
     """
-    books = load_books(settings.data / "books", settings.stage)
-    if book not in books:
-        raise BookError(f"unknown book {book!r}; there are {', '.join(books)}")
-    definitions, ledgers = build_definitions(settings), settings.data / "ledgers"
-    jobs = [
-        definitions.resolve_job_def(load_ledger_source(ledgers / f"{books[book].ledger}.yaml").schema_name),
-        definitions.resolve_job_def(book),
-    ]
+    setup, settings = workspace.setup(book), workspace.settings
+    definitions = build_definitions(workspace)
+    jobs = [definitions.resolve_job_def(setup.source.schema_name), definitions.resolve_job_def(book)]
     keys = _range(jobs[1], first, last)
     ranges = [_months_around(jobs[0], jobs[1], keys), keys]
-    overlay = books[book].overlay
+    overlay = setup.policy.overlay
     if overlay is not None and overlay.apply == "daily":
         jobs.append(definitions.resolve_job_def(f"{book}_daily"))
         ranges.append(_months_around(jobs[2], jobs[1], keys))

@@ -18,11 +18,9 @@ import dagster as dg
 from weights_pipeline.alerts import Alert, Outbox, Severity
 from weights_pipeline.alerts.deadlines import missed_rebalances, regime_change, regimes, unfit_live
 from weights_pipeline.alerts.delivery import deliver, receivers
-from weights_pipeline.books.book import Book
-from weights_pipeline.ledger import LedgerSource
 from weights_pipeline.settings import Settings
 from weights_pipeline.store import open_store
-from weights_pipeline.store.base import Store
+from weights_pipeline.workspace import BookSetup, Workspace
 
 RUNS_PER_TICK = 50
 """Most runs that one tick reads; the next one goes on after them."""
@@ -109,10 +107,9 @@ class Position:
         return cls(**content | {"regimes": {name: tuple(pair) for name, pair in content["regimes"].items()}})
 
 
-def alert_sensors(
-    settings: Settings, books: Mapping[str, Book], sources: Mapping[str, LedgerSource]
-) -> list[dg.SensorDefinition]:
+def alert_sensors(workspace: Workspace) -> list[dg.SensorDefinition]:
     """The sensor of finished runs and the sensor of deadlines and regimes, over one outbox."""
+    settings = workspace.settings
     outbox = Outbox(settings.alerts)
     # A run may hold the store for minutes, a tick has one; the next one looks again.
     store = open_store(replace(settings, lock_timeout=5.0))
@@ -145,11 +142,11 @@ def alert_sensors(
             alerts += found
         except Exception as error:  # deadlines are looked at all the same
             context.log.warning(f"runs that go on are not known: {type(error).__name__}: {error}")
-        for book in books.values():
-            found, reached, unknown = time_alerts(store, book, sources[book.ledger], settings, reached, now)
+        for setup in workspace.setups.values():
+            found, reached, unknown = time_alerts(replace(setup, store=store), settings, reached, now)
             alerts += found
             for problem in unknown:
-                context.log.warning(f"book {book.name}: {problem}")
+                context.log.warning(f"book {setup.name}: {problem}")
         return _delivered(context, outbox, reached, before, alerts)
 
     return [of_runs, of_time]
@@ -183,7 +180,7 @@ def run_alerts(
 
 
 def time_alerts(
-    store: Store, book: Book, source: LedgerSource, settings: Settings, position: Position, now: dt.datetime
+    setup: BookSetup, settings: Settings, position: Position, now: dt.datetime
 ) -> tuple[list[Alert], Position, list[str]]:
     """Alerts of one book that follow from the time and from the state of the world.
 
@@ -202,24 +199,24 @@ def time_alerts(
         return _link(settings.ui, "assets", schema, table)
 
     def missed(reached: Position) -> tuple[list[Alert], Position]:
-        return _once(missed_rebalances(store, book, source, now, link), f"{book.name} rebalances", reached)
+        return _once(missed_rebalances(setup, now, link), f"{setup.name} rebalances", reached)
 
     def live(reached: Position) -> tuple[list[Alert], Position]:
-        return _once(unfit_live(store, book, source, settings.live, now, link), f"{book.name} live", reached)
+        return _once(unfit_live(setup, settings.live, now, link), f"{setup.name} live", reached)
 
     def new_regimes(reached: Position) -> tuple[list[Alert], Position]:
         found, told = list[Alert](), dict(reached.regimes)
-        for kind, (session, regime) in regimes(store, book, source).items():
-            _, before = told.get(name := f"{book.name} {kind}", (session, regime))
+        for kind, (session, regime) in regimes(setup).items():
+            _, before = told.get(name := f"{setup.name} {kind}", (session, regime))
             if regime != before:
-                found.append(regime_change(book, source, kind, before, session, regime, link))
+                found.append(regime_change(setup, kind, before, session, regime, link))
             told[name] = (session, regime)
         return found, replace(reached, regimes=told)
 
     alerts, unknown = list[Alert](), list[str]()
     for look in (missed, live, new_regimes):
         try:
-            with store.view():
+            with setup.store.view():
                 found, position = look(position)
             alerts += found
         except Exception as error:  # the rest is looked at, and this again next time

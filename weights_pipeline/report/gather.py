@@ -25,13 +25,11 @@ from weights_pipeline.core.study.book_comparison import BookComparison, Contende
 from weights_pipeline.core.verify import Finding
 from weights_pipeline.core.versions import OPENING, changed_keys, diff, intact, newest_versions
 from weights_pipeline.core.waterfall import Step, waterfalls
-from weights_pipeline.ledger import LedgerSource
 from weights_pipeline.report.seen import SeenStore
-from weights_pipeline.settings import Settings
-from weights_pipeline.store.base import Store
 from weights_pipeline.store.queries import NothingInForceError
 from weights_pipeline.tables import catalog
 from weights_pipeline.versions.inputs import code_version
+from weights_pipeline.workspace import BookSetup, Workspace
 
 BIGGEST = 3
 """Moves that a summary names."""
@@ -326,24 +324,13 @@ class Report:
         }
 
 
-def gather(
-    settings: Settings,
-    store: Store,
-    books: Mapping[str, Book],
-    sources: Mapping[str, LedgerSource],
-    chosen: Sequence[Sequence[str]],
-    as_of: dt.date | None = None,
-) -> list[Report]:
+def gather(workspace: Workspace, chosen: Sequence[Sequence[str]], as_of: dt.date | None = None) -> list[Report]:
     """One report for each choice of books, from one look at the store.
 
     Parameters
     ----------
-    settings
-        Where the data folder is.
-    store
-        Where the tables are.
-    books, sources
-        All books and ledgers, by name: every book with weights is in the comparison.
+    workspace
+        All books and where their tables are: every book with weights is in the comparison.
     chosen
         Names of the books of each report; of several, those without weights are named as missing.
     as_of
@@ -358,22 +345,23 @@ def gather(
     weights_pipeline.core.waterfall.ReplayError
         Stored figures contradict each other.
     """
+    store, setups = workspace.store, workspace.setups
     with store.view():
         seen = SeenStore(store, as_of)
         stored = {schema for schema, name in store.tables() if name == catalog.FINAL_WEIGHTS.name}
-        there = [name for name in books if name in stored and len(seen.read(name, catalog.FINAL_WEIGHTS))]
+        there = [name for name in setups if name in stored and len(seen.read(name, catalog.FINAL_WEIGHTS))]
         for names in chosen:
             if not set(names) & set(there):
                 when = f" in force on {as_of}" if as_of else ""
                 hint = f" Run `weights run --book {names[0]}` first." if names and names[0] not in stored else ""
                 raise NothingInForceError(f"{', '.join(names)}: no weights{when} in {store.location}.{hint}")
         wanted = [name for name in there if any(name in names for names in chosen)]
-        found = {name: _book(books[name], sources[books[name].ledger], seen, settings) for name in wanted}
+        found = {name: _book(setups[name], seen) for name in wanted}
         ledgers = {
-            name: _outcomes(ledger_checks(sources[name], [b for b in books.values() if b.ledger == name]), seen)[0]
-            for name in dict.fromkeys(books[name].ledger for name in wanted)
+            name: _outcomes(ledger_checks(workspace.sources[name], workspace.readers[name]), seen)[0]
+            for name in dict.fromkeys(setups[name].source.name for name in wanted)
         }
-        comparison = compare(_contenders([books[name] for name in there], sources, seen))
+        comparison = compare(_contenders([setups[name] for name in there], seen))
     return [_report(names, found, ledgers, comparison, as_of) for names in chosen]
 
 
@@ -427,7 +415,8 @@ def _report(
     )
 
 
-def _book(book: Book, source: LedgerSource, seen: SeenStore, settings: Settings) -> BookReport:
+def _book(setup: BookSetup, seen: SeenStore) -> BookReport:
+    book = setup.book
     targets, realized, final = (
         seen.read(book.name, table)
         for table in (catalog.TARGET_WEIGHTS, catalog.REALIZED_WEIGHTS, catalog.FINAL_WEIGHTS)
@@ -441,8 +430,7 @@ def _book(book: Book, source: LedgerSource, seen: SeenStore, settings: Settings)
     one, scalars = in_force.iloc[0], in_force["scalar"].unique()
     first = current.iloc[0]
     earlier = targets[targets["as_of"] == before] if before is not None else targets.iloc[:0]
-    checks = book_checks(book, source, settings.data)
-    outcomes, left_out = _outcomes(checks, seen)
+    outcomes, left_out = _outcomes(book_checks(setup), seen)
     since = final[["as_of", "effective_from"]].drop_duplicates().set_index("as_of")["effective_from"]
     return BookReport(
         book=book,
@@ -627,7 +615,7 @@ def _outcomes(checks: Sequence[Check], seen: SeenStore) -> tuple[tuple[Outcome, 
     return tuple(Outcome(check, seen.outcome(check)) for check in run), tuple(dict.fromkeys(left_out))
 
 
-def _contenders(books: Sequence[Book], sources: Mapping[str, LedgerSource], seen: SeenStore) -> list[Contender]:
+def _contenders(setups: Sequence[BookSetup], seen: SeenStore) -> list[Contender]:
     """The books; then their strategies in equal parts of gross, and their base weights, once where books share them."""
     found, still = list[Contender](), dict[tuple[Any, ...], Contender]()
 
@@ -646,8 +634,9 @@ def _contenders(books: Sequence[Book], sources: Mapping[str, LedgerSource], seen
             still[key] = replace(still[key], weights=still[key].weights.set_axis(first, axis=0))
         return still[key].name
 
-    for book in books:
-        returns = wide(seen.read(sources[book.ledger].schema_name, catalog.STRATEGY_RETURNS))
+    for setup in setups:
+        book = setup.book
+        returns = wide(seen.read(setup.source.schema_name, catalog.STRATEGY_RETURNS))
         weights, _ = _traded(book, seen, seen.read(book.name, catalog.FINAL_WEIGHTS))
         number, first = len(book.strategies), pd.DatetimeIndex(weights.index[:1])
         parts = dict.fromkeys(book.strategies, book.gross / number)

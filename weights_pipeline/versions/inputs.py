@@ -47,6 +47,7 @@ from weights_pipeline.tables import catalog
 from weights_pipeline.tables.contract import no_rows
 from weights_pipeline.tables.definition import Table
 from weights_pipeline.tables.errors import DamagedError
+from weights_pipeline.workspace import BookSetup
 
 LEDGER = (catalog.TRADE_LEDGER, catalog.OPEN_LOTS, catalog.GIVEN_RETURNS, catalog.MARKET_REGIME)
 """Tables whose rows a version may be computed from; the market regimes for an ensemble alone."""
@@ -158,14 +159,7 @@ def code_version() -> str:
     return f"{metadata.version('weights-pipeline')}+{content.hexdigest()[:12]}"
 
 
-def inputs_of(
-    book: Book,
-    starter: Mapping[str, StarterMetrics],
-    source: LedgerSource,
-    root: Path,
-    store: Store,
-    rebalances: Mapping[str, pd.Timestamp],
-) -> VersionInputs:
+def inputs_of(setup: BookSetup, rebalances: Mapping[str, pd.Timestamp]) -> VersionInputs:
     """Gather what versions of some rebalances are computed from, as it is now.
 
     Months that have ended by an as-of session are known by the hashes that the store has of them anyway; rows are read
@@ -173,13 +167,12 @@ def inputs_of(
 
     Parameters
     ----------
-    book, starter, source, root
-        The book, its starter metrics, the ledger it reads, and the data folder.
-    store
-        Where the ledger is.
+    setup
+        The book.
     rebalances
         As-of session by key of the book's partition, ascending.
     """
+    book, source, store = setup.book, setup.source, setup.store
     dates = pd.DatetimeIndex(list(rebalances.values()))
     newest, begin = f"{dates[-1]:%Y-%m}", pd.Timestamp(f"{source.first_month}-01")
     sessions = calendar_sessions(source.calendar, begin.date(), (dates[-1] + REACH).date())
@@ -191,7 +184,7 @@ def inputs_of(
                 own = months.setdefault(key[:7], {})
                 # Without rows a table says nothing, whether it is there or not.
                 own |= {f"{source.schema_name}/{table.name}/{key}": record.content_hash} if record.rows else {}
-    dated, documents = _dated(source, root, sessions, newest), dict[str, str]()
+    dated, documents = _dated(source, setup.root, sessions, newest), dict[str, str]()
     for name, part in dated.items():
         text = canonical({**part.to_dict("list"), "date": part["date"].dt.strftime("%Y-%m-%d").tolist()})
         documents[digest(text)] = text
@@ -205,7 +198,7 @@ def inputs_of(
     sets = _sets(book, store, rebalances)
     hashes = []
     for (key, as_of), ledger_hash in zip(rebalances.items(), ledger_hashes, strict=True):
-        parameters, state = parameters_of(book, starter, source, as_of), heads[f"{as_of:%Y-%m}"]
+        parameters, state = parameters_of(setup, as_of), heads[f"{as_of:%Y-%m}"]
         documents[digest(parameters)] = parameters
         if key in sets:
             text = link(key, sets[key], state)
@@ -216,14 +209,15 @@ def inputs_of(
     return VersionInputs(hashes=pd.DataFrame(hashes, columns=columns), documents=documents)
 
 
-def parameters_of(book: Book, starter: Mapping[str, StarterMetrics], source: LedgerSource, as_of: pd.Timestamp) -> str:
+def parameters_of(setup: BookSetup, as_of: pd.Timestamp) -> str:
     """Document of everything without a date that determines weights, and of the decisions made by the as-of session."""
+    book, source = setup.book, setup.source
     made = book.method.decisions if isinstance(book.method, Fixed) else ()
     capital = source.capital
     return canonical(
         {
             "book": book.model_dump(mode="json", exclude=_EXCLUDED),
-            "starter": _STARTER.dump_python(dict(starter), mode="json"),
+            "starter": _STARTER.dump_python(dict(setup.starter), mode="json"),
             "decisions": _DECISIONS.dump_python(tuple(d for d in made if d.date <= as_of.date()), mode="json"),
             "ledger": {
                 "calendar": source.calendar,

@@ -18,6 +18,7 @@ from weights_pipeline.live import LiveWeights, publish
 from weights_pipeline.store.base import Store
 from weights_pipeline.tables import catalog
 from weights_pipeline.versions.history import NoVersionError, read_version, weights_known
+from weights_pipeline.workspace import BookSetup
 
 LIVE_TIME = dt.time(4)
 """When weights whose day has come are published, in the zone of the book."""
@@ -25,7 +26,7 @@ LIVE_TIME = dt.time(4)
 _EVER = dt.datetime(9999, 1, 1, tzinfo=dt.UTC)
 
 
-def live_weights(store: Store, book: Book, now: dt.datetime) -> LiveWeights:
+def live_weights(setup: BookSetup, now: dt.datetime) -> LiveWeights:
     """Weights of a book that are in force at an instant, by its newest version whose effective date has come.
 
     A book that is scaled every day has those of its newest scaling whose day has come. Of a desk that has opened and
@@ -33,9 +34,7 @@ def live_weights(store: Store, book: Book, now: dt.datetime) -> LiveWeights:
 
     Parameters
     ----------
-    store
-        Where the history is.
-    book
+    setup
         The book.
     now
         The instant, with a zone; the day is the one of the book's zone.
@@ -45,6 +44,7 @@ def live_weights(store: Store, book: Book, now: dt.datetime) -> LiveWeights:
     weights_pipeline.versions.history.NoVersionError
         There is none, or the store has lost its final weights.
     """
+    book, store = setup.book, setup.store
     today = now.astimezone(ZoneInfo(book.timezone)).date()
     with store.view():
         version = read_version(store, book.name, _in_force(store, book, today))

@@ -15,6 +15,7 @@ from weights_pipeline.core import chain
 from weights_pipeline.core.allocator.scalar import parameter_hash
 from weights_pipeline.orchestration.definitions import build_definitions
 from weights_pipeline.tables import catalog
+from weights_pipeline.workspace import Workspace
 from weights_pipeline_tests.support.desk import Desk
 
 REGIMES = ("NORMAL", "ELEVATED", "STRESS", "CRISIS")
@@ -130,7 +131,7 @@ def test_daily_weights_are_scaled_anew_for_every_session(full):
 def test_daily_schedule_runs_after_the_ledger_and_the_rebalance(full, tmp_path):
     data = shutil.copytree(full.settings.data, tmp_path / "open")
     open_ended(data)
-    definitions = build_definitions(full.settings.__class__(data=data, home=tmp_path / "home"))
+    definitions = build_definitions(Workspace(full.settings.__class__(data=data, home=tmp_path / "home")))
     schedule = definitions.resolve_schedule_def(f"{BOOK}_daily")
     assert (schedule.cron_schedule, schedule.execution_timezone) == ("0 7 * * *", "America/New_York")
     tick = dt.datetime(2026, 3, 9, 7, tzinfo=dt.timezone(dt.timedelta(hours=-4)))

@@ -12,7 +12,7 @@ from benchmarks.support.data import LEDGER
 from weights_pipeline.books.load import load_book
 from weights_pipeline.core.ensembles import WEIGHT_SETS, all_weight_sets, ensemble_targets
 from weights_pipeline.files import write_text
-from weights_pipeline.ledger import calendar_sessions, load_ledger_source
+from weights_pipeline.ledger import calendar_sessions
 from weights_pipeline.operations.ensemble_updates import make_update, policy_with, store_update
 from weights_pipeline.tables import catalog
 from weights_pipeline.tables.contract import GateError
@@ -43,11 +43,9 @@ def stored(desk):
 
 def by_hand(desk, sets=WEIGHT_SETS, day=REBALANCE, **changes):
     """An update as the command makes it."""
-    data = desk.settings.data
-    book = load_book(data / "books" / f"{BOOK}.yaml")
-    source = load_ledger_source(data / "ledgers" / "sample.yaml")
-    policy = policy_with(book.policy(), **changes)
-    return make_update(book, policy, source, desk.store, sets=sets, day=dt.date.fromisoformat(day))
+    setup = desk.workspace.setup(BOOK)
+    policy = policy_with(setup.policy, **changes)
+    return make_update(setup, policy, sets=sets, day=dt.date.fromisoformat(day))
 
 
 def test_sets_are_those_of_a_rebalance_on_the_same_session_bit_for_bit(own):

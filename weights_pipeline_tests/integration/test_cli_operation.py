@@ -25,8 +25,10 @@ from weights_pipeline.orchestration.definitions import build_definitions
 from weights_pipeline.orchestration.io_manager import partition_window
 from weights_pipeline.orchestration.partitions import book_partitions
 from weights_pipeline.orchestration.partitions import ledger_months as ledger_partitions
+from weights_pipeline.settings import Settings
 from weights_pipeline.tables import catalog
 from weights_pipeline.versions.recompute import reproduce
+from weights_pipeline.workspace import Workspace
 from weights_pipeline_tests.support.commands import Result
 from weights_pipeline_tests.support.desk import Desk
 
@@ -118,9 +120,8 @@ def test_a_book_with_rebalances_is_not_opened_and_keeps_its_files(finished, monk
 
 def test_versions_are_unbroken_with_an_opening_on_the_session_of_a_rebalance(finished, small_data, desk):
     opened = desk(small_data)
-    source = load_ledger_source(small_data / "ledgers" / "sample.yaml")
     now = dt.datetime(2012, 1, 30, tzinfo=dt.UTC)
-    first = operation.open_history(opened.store, opened.book, {}, source, dt.date(2012, 2, 1), now=now)
+    first = operation.open_history(opened.setup, dt.date(2012, 2, 1), now=now)
     later = versions(finished).assign(version=lambda rows: rows["version"] + 1)
     final = finished.store.read(BOOK, catalog.FINAL_WEIGHTS)
     assert first["as_of"].iloc[0] in set(final["as_of"])
@@ -312,7 +313,7 @@ def test_run_again_without_a_file_returns_to_measured_metrics_and_every_version_
 def test_metrics_by_hand_are_refused_for_a_range(finished, small_data, desk):
     own = desk(small_data, like=finished)
     before = own.hashes(book=BOOK)
-    job = build_definitions(own.settings).resolve_job_def(BOOK)
+    job = build_definitions(own.workspace).resolve_job_def(BOOK)
     edges = {"dagster/asset_partition_range_start": "2013-05-01", "dagster/asset_partition_range_end": NEWEST}
     config = {"ops": {f"{BOOK}__metrics": {"config": {"manual": json.dumps(FIGURES)}}}}
     result = job.execute_in_process(instance=own.instance, tags=edges, run_config=config, raise_on_error=False)
@@ -384,13 +385,10 @@ def test_partitions_that_are_not_rebalanced_on(finished, monkeypatch, partition,
         assert message in result.errors
 
 
-def test_a_month_is_several_weeks():
-    book, source = (
-        load_book(DATA / "books" / "sharpe_weekly.yaml"),
-        load_ledger_source(DATA / "ledgers" / "sample.yaml"),
-    )
+def test_a_month_is_several_weeks(tmp_path):
+    weekly = Workspace(Settings(data=DATA, home=tmp_path)).setup("sharpe_weekly")
     with pytest.raises(operation.NotDueError, match="2012-06 is 4 periods, 2012-06-03 to 2012-06-24, of book"):
-        operation.due(book, source, [], dt.datetime(2013, 1, 1, tzinfo=dt.UTC), "2012-06")
+        operation.due(weekly, dt.datetime(2013, 1, 1, tzinfo=dt.UTC), "2012-06")
 
 
 @pytest.mark.parametrize("now", ["2012-02-29T23:59:59-05:00", "2012-11-05T01:59:59+00:00", "2024-01-01T05:00:00+00:00"])

@@ -17,13 +17,13 @@ import pandas as pd
 import pytest
 
 from benchmarks.support.data import BOOK, DATA, LEDGER, edit_rows, edit_yaml
-from weights_pipeline.books.load import load_books, load_starter_metrics
 from weights_pipeline.cli.commands import history as commands
 from weights_pipeline.core.chain import returns_table
 from weights_pipeline.core.returns.capital import AverageLotValue, AveragePositionValue
 from weights_pipeline.core.versions import Stamp, additions, in_force, unbroken
-from weights_pipeline.ledger import calendar_sessions, load_ledger_source, read_capital
+from weights_pipeline.ledger import calendar_sessions, read_capital
 from weights_pipeline.orchestration.definitions import build_definitions
+from weights_pipeline.settings import Settings
 from weights_pipeline.store.duckdb_store import DuckDBStore
 from weights_pipeline.tables import catalog
 from weights_pipeline.tables.definition import Column, Type
@@ -31,6 +31,7 @@ from weights_pipeline.tables.errors import DamagedError
 from weights_pipeline.versions.history import NoVersionError, add_versions, list_versions, weights_known
 from weights_pipeline.versions.inputs import inputs_of, parameters_of, policy_of
 from weights_pipeline.versions.recompute import LedgerView, reproduce
+from weights_pipeline.workspace import Workspace
 from weights_pipeline_tests.support.desk import WEEKLY_BOOKS, Desk
 from weights_pipeline_tests.support.small_table import WINDOWS, frame, month, small_table
 
@@ -49,7 +50,7 @@ def versions_of(desk, book=BOOK):
 def record_only(desk, first, last, **tags):
     """Materialise nothing but the history."""
     range_of = {"dagster/asset_partition_range_start": first, "dagster/asset_partition_range_end": last}
-    job = build_definitions(desk.settings).resolve_implicit_global_asset_job_def()
+    job = build_definitions(desk.workspace).resolve_implicit_global_asset_job_def()
     key = dg.AssetKey([BOOK, "weight_history"])
     done = job.execute_in_process(instance=desk.instance, asset_selection=[key], tags=range_of | tags)
     return done.get_asset_materialization_events()[-1].materialization.metadata
@@ -351,45 +352,45 @@ def test_asking_loads_neither_dagster_nor_pandas(corrected):
     subprocess.run([sys.executable, "-c", script], env=os.environ | own, check=True, capture_output=True)
 
 
-BOOKS = load_books(DATA / "books")
-SOURCE = load_ledger_source(DATA / "ledgers" / "sample.yaml")
+WORKSPACE = Workspace(Settings(data=DATA, home=DATA / "none"))
 NEWEST = pd.Timestamp("2022-12-30")
 
 
-@pytest.mark.parametrize("name", BOOKS)
+@pytest.mark.parametrize("name", WORKSPACE.books)
 def test_parameters_are_the_whole_policy(name):
-    book, starter = BOOKS[name], load_starter_metrics(BOOKS[name], DATA)
-    document = parameters_of(book, starter, SOURCE, NEWEST)
-    assert policy_of(json.loads(document)) == book.policy(starter)
+    setup = WORKSPACE.setup(name)
+    book = setup.book
+    document = parameters_of(setup, NEWEST)
+    assert policy_of(json.loads(document)) == setup.policy
     indifferent = {"owner": "team:other", "description": "other", "max_age": 99, "account": "other", "max_turnover": 1}
-    assert parameters_of(book.model_copy(update=indifferent), starter, SOURCE, NEWEST) == document
+    assert parameters_of(replace(setup, book=book.model_copy(update=indifferent)), NEWEST) == document
     slower = book.adjustment.model_copy(update={"rate": 0.123})
-    assert parameters_of(book.model_copy(update={"adjustment": slower}), starter, SOURCE, NEWEST) != document
+    assert parameters_of(replace(setup, book=book.model_copy(update={"adjustment": slower})), NEWEST) != document
     for capital in (AveragePositionValue(), AveragePositionValue(sessions=60), AverageLotValue()):
-        assert parameters_of(book, starter, SOURCE.model_copy(update={"capital": capital}), NEWEST) != document
+        source = setup.source.model_copy(update={"capital": capital})
+        assert parameters_of(replace(setup, source=source), NEWEST) != document
 
 
 def test_parameters_hold_the_decisions_made_by_then_and_no_later_one():
-    book = BOOKS["max_hybrid"]
-    decisions = sorted(book.method.decisions, key=lambda decision: decision.order)
+    setup = WORKSPACE.setup("max_hybrid")
+    decisions = sorted(setup.book.method.decisions, key=lambda decision: decision.order)
     for number, (decision, following) in enumerate(zip(decisions, [*decisions[1:], None], strict=True), start=1):
-        document = parameters_of(book, {}, SOURCE, pd.Timestamp(decision.date))
+        document = parameters_of(setup, pd.Timestamp(decision.date))
         assert policy_of(json.loads(document)).method.decisions == tuple(decisions[:number])
         if following and following.date > decision.date:
             day_before = pd.Timestamp(following.date) - pd.Timedelta(days=1)
-            assert parameters_of(book, {}, SOURCE, day_before) == document
+            assert parameters_of(setup, day_before) == document
 
 
 def test_an_open_month_that_grows_does_not_change_an_earlier_date(finished, tmp_path):
     """The ledger hash of a date in the middle of a month is that of a ledger that ends there."""
     store = DuckDBStore(shutil.copy(finished.store.path, tmp_path / "grown.duckdb"))
-    book, root = load_books(finished.settings.data / "books")[BOOK], finished.settings.data
-    source = load_ledger_source(root / "ledgers" / "sample.yaml")
+    setup = replace(finished.setup, store=store)
     dates = {"2013-05-05": pd.Timestamp("2013-05-10"), "2013-05-12": pd.Timestamp("2013-05-17")}
 
     def hashes():
         with store.view():
-            return inputs_of(book, {}, source, root, store, dates).hashes
+            return inputs_of(setup, dates).hashes
 
     def shorten(until, **changes):
         lots = finished.store.read(LEDGER, catalog.TRADE_LEDGER, ["2013-05-01"])
@@ -414,7 +415,8 @@ def test_a_ledger_cut_on_a_day_gives_the_returns_of_the_whole(finished):
         finished.store.read(LEDGER, table) for table in (catalog.TRADE_LEDGER, catalog.OPEN_LOTS, catalog.GIVEN_RETURNS)
     )
     ledger = LedgerView(
-        lots=lots, open_lots=open_lots, given=given, capital=read_capital(SOURCE, DATA), prices=None,
+        lots=lots, open_lots=open_lots, given=given, prices=None,
+        capital=read_capital(WORKSPACE.sources["sample"], DATA),
         calendar="XNYS", begin=pd.Timestamp("2012-01-01"), market=pd.Series(dtype="str"),
     )  # fmt: skip
     sessions = calendar_sessions("XNYS", lots["open_session"].min().date(), dt.date(2013, 6, 28))

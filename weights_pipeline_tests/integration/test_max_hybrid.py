@@ -16,7 +16,7 @@ from weights_pipeline.checks.checklist import book_checks, comparison_checks
 from weights_pipeline.core.returns.history import ReturnHistory
 from weights_pipeline.core.study.simulate import simulate
 from weights_pipeline.core.waterfall import waterfalls
-from weights_pipeline.ledger import calendar_sessions, load_ledger_source
+from weights_pipeline.ledger import calendar_sessions
 from weights_pipeline.ledger.periods import rebalances
 from weights_pipeline.tables import catalog
 
@@ -35,7 +35,6 @@ def hybrid(own_data, finished, desk):
 
 
 def test_stored_weights_are_the_simulated_ones_and_every_check_holds(hybrid):
-    source = load_ledger_source(hybrid.settings.data / "ledgers" / "sample.yaml")
     returns = hybrid.store.read(LEDGER, catalog.STRATEGY_RETURNS)
     calendar = calendar_sessions("XNYS", dt.date(2012, 1, 1), dt.date(2013, 7, 15))
     history = ReturnHistory.from_long(returns, sessions=calendar[calendar <= returns["session"].max()])
@@ -65,7 +64,7 @@ def test_stored_weights_are_the_simulated_ones_and_every_check_holds(hybrid):
     with hybrid.store.view():
         findings = {
             check.name: check.run(hybrid.store)
-            for check in book_checks(book, source, hybrid.settings.data)
+            for check in book_checks(hybrid.workspace.setups[DYNAMIC])
             if check.error and check.name not in ("no_version_gap",)
         }
     assert {name for name, finding in findings.items() if not finding.passed} == set()

@@ -14,19 +14,18 @@ import pandas as pd
 import pytest
 
 from benchmarks.support.data import BOOK, LEDGER
-from weights_pipeline.books.load import load_books
 from weights_pipeline.checks.checklist import book_checks, ledger_checks
 from weights_pipeline.cli import main
 from weights_pipeline.core.allocator.overlay import performance
 from weights_pipeline.core.study.book_comparison import FEE, Contender, compare
 from weights_pipeline.core.study.sharpe_inference import probabilistic_sharpe, sharpe_estimate
-from weights_pipeline.ledger import load_sources
 from weights_pipeline.orchestration.assets.report import report_asset
 from weights_pipeline.report.gather import Outcome, gather
 from weights_pipeline.report.render import render
 from weights_pipeline.store.duckdb_store import DuckDBStore
 from weights_pipeline.store.queries import NothingInForceError
 from weights_pipeline.tables import catalog
+from weights_pipeline.workspace import Workspace
 from weights_pipeline_tests.support.commands import loaded_by
 
 PAST = dt.date(2012, 12, 14)
@@ -62,14 +61,13 @@ class Page(HTMLParser):
         return [attrs[name] for _, attrs in self.tags if attrs.get(name) is not None]
 
 
-def reports(settings, store, chosen, as_of=None):
-    books = load_books(settings.data / "books")
-    return gather(settings, store, books, load_sources(settings.data / "ledgers", books.values()), chosen, as_of)
+def reports(settings, chosen, as_of=None):
+    return gather(Workspace(settings), chosen, as_of)
 
 
 @pytest.fixture(scope="module")
 def report(finished):
-    return reports(finished.settings, finished.store, [[BOOK]])[0]
+    return reports(finished.settings, [[BOOK]])[0]
 
 
 @pytest.fixture(scope="module")
@@ -145,9 +143,8 @@ def test_a_move_is_told_by_what_made_it(report):
 
 
 def test_the_checks_are_those_of_the_command(finished, report):
-    book = finished.book
-    source = load_sources(finished.settings.data / "ledgers", [book])[book.ledger]
-    listed = [*ledger_checks(source, [book]), *book_checks(book, source, finished.settings.data)]
+    setup = finished.setup
+    listed = [*ledger_checks(setup.source, [setup.book]), *book_checks(setup)]
     assert [(o.check.table.name, o.check.name) for o in report.outcomes] == [(c.table.name, c.name) for c in listed]
     assert all(each.finding.passed for each in report.outcomes if each.check.error)
     warned = {each.check.name for each in report.outcomes if not each.finding.passed}
@@ -190,7 +187,7 @@ def test_names_of_strategies_are_text_and_nothing_else(report, page):
 
 def test_a_past_day_is_told_from_what_there_was_on_it(finished, tmp_path):
     """All that is dated later is taken away, and the page is the same to the byte."""
-    then = reports(finished.settings, finished.store, [[BOOK]], PAST)[0]
+    then = reports(finished.settings, [[BOOK]], PAST)[0]
     book = then.books[0]
     assert book.effective_from <= pd.Timestamp(PAST) < pd.Timestamp("2013-01-01")
     assert book.final.index.max() == book.effective_from
@@ -210,11 +207,11 @@ def test_a_past_day_is_told_from_what_there_was_on_it(finished, tmp_path):
                     break
     assert len(cut.read(LEDGER, catalog.STRATEGY_RETURNS)) < len(finished.store.read(LEDGER, catalog.STRATEGY_RETURNS))
     shown = render(then).replace(str(finished.store.path), str(cut.path))
-    assert render(reports(finished.settings, cut, [[BOOK]], PAST)[0]) == shown
+    assert render(reports(dataclasses.replace(finished.settings, home=tmp_path), [[BOOK]], PAST)[0]) == shown
 
 
 def test_the_very_first_day_has_a_report(finished):
-    found = reports(finished.settings, finished.store, [[BOOK]], dt.date(2012, 2, 1))[0]
+    found = reports(finished.settings, [[BOOK]], dt.date(2012, 2, 1))[0]
     assert found.books[0].before is None
     assert found.comparison.sessions == 1
     text = render(found)
@@ -224,7 +221,7 @@ def test_the_very_first_day_has_a_report(finished):
 
 def test_a_day_before_everything_has_no_report(finished):
     with pytest.raises(NothingInForceError, match="no weights in force on 2011-01-03"):
-        reports(finished.settings, finished.store, [[BOOK]], dt.date(2011, 1, 3))
+        reports(finished.settings, [[BOOK]], dt.date(2011, 1, 3))
 
 
 def test_a_book_without_weights_is_named_among_all_and_refused_alone(finished, tmp_path):
@@ -233,11 +230,11 @@ def test_a_book_without_weights_is_named_among_all_and_refused_alone(finished, t
     text = (data / "books" / f"{BOOK}.yaml").read_text()
     (data / "books" / "young.yaml").write_text(text.replace(f"name: {BOOK}", "name: young"))
     settings = dataclasses.replace(finished.settings, data=data)
-    found = reports(settings, finished.store, [[BOOK, "young"]], PAST)[0]
+    found = reports(settings, [[BOOK, "young"]], PAST)[0]
     assert found.missing == ("young",)
     assert "Nothing is stored yet of young." in found.sentence
     with pytest.raises(NothingInForceError, match="weights run --book young"):
-        reports(settings, finished.store, [["young"]])
+        reports(settings, [["young"]])
 
 
 def test_the_command_writes_the_page_again_to_the_byte(finished, page, tmp_path, monkeypatch, capsys):
@@ -270,12 +267,13 @@ def test_the_command_loads_no_orchestrator():
 
 
 def test_the_asset_writes_every_book_and_all_of_them(finished, page, tmp_path):
-    settings = dataclasses.replace(finished.settings, home=tmp_path)
-    books = load_books(settings.data / "books")
-    asset = report_asset(settings, books, load_sources(settings.data / "ledgers", books.values()))
-    asset(dg.build_asset_context(resources={"store": finished.store}))
+    shutil.copy(finished.store.path, tmp_path)
+    workspace = Workspace(dataclasses.replace(finished.settings, home=tmp_path))
+    asset = report_asset(workspace)
+    asset(dg.build_asset_context())
     assert sorted(file.name for file in (tmp_path / "reports").iterdir()) == [f"{BOOK}.html", "index.html"]
-    assert (tmp_path / "reports" / f"{BOOK}.html").read_text() == page
+    written = (tmp_path / "reports" / f"{BOOK}.html").read_text()
+    assert written == page.replace(str(finished.store.path), str(workspace.settings.store_path))
     assert {key.path[-1] for key in asset.asset_deps[asset.key]} == {"final_weights", "weight_history", "live_weights"}
 
 

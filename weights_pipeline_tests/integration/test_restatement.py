@@ -9,7 +9,6 @@ import pytest
 from benchmarks.support.data import BOOK, LEDGER, edit_rows, edit_yaml, open_ended
 from weights_pipeline.cli import app
 from weights_pipeline.cli.commands import restate as command
-from weights_pipeline.ledger import load_ledger_source
 from weights_pipeline.operations.restatement import restate
 from weights_pipeline.tables import catalog
 from weights_pipeline_tests.support.commands import Result
@@ -35,8 +34,7 @@ def change(desk, lot_id, **cells):
 
 
 def restated(desk, now=LATE):
-    source = load_ledger_source(desk.settings.data / "ledgers" / "sample.yaml")
-    return restate(source, [desk.book], desk.settings.data, desk.store, now)
+    return restate(desk.workspace, "sample", [BOOK], now)
 
 
 def printed(desk, monkeypatch, *arguments):

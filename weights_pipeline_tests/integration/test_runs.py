@@ -222,7 +222,7 @@ def test_open_month_grows_and_does_not_count_until_it_has_ended(finished, own_da
     own = desk(own_data, like=finished)
     own.forget(LEDGER)
     own.forget(BOOK, since="2013-05-01")
-    store, definitions = own.store, build_definitions(own.settings)
+    store, definitions = own.store, build_definitions(own.workspace)
 
     def run(job, first, last, now):
         moment = dt.datetime.fromisoformat(now).replace(tzinfo=dt.UTC)
@@ -277,7 +277,7 @@ def dying_write(*args, **kwargs):
 
 duckdb_store._insert, duckdb_store.DuckDBStore.write = dying_insert, dying_write
 with dg.DagsterInstance.ephemeral() as instance:
-    materialise(Settings(data=data, home=home), "calmar_core", "2012-01", "2012-03", instance=instance)
+    materialise(Workspace(Settings(data=data, home=home)), "calmar_core", "2012-01", "2012-03", instance=instance)
 """
 
 

@@ -18,6 +18,7 @@ from weights_pipeline.orchestration.partitions import book_partitions
 from weights_pipeline.orchestration.runs import RangeError
 from weights_pipeline.settings import Settings
 from weights_pipeline.tables import catalog
+from weights_pipeline.workspace import Workspace
 from weights_pipeline_tests.support.desk import WEEKLY_BOOKS
 
 SHARPE, ENSEMBLE = WEEKLY_BOOKS
@@ -85,7 +86,7 @@ def run_at(settings, instance, monkeypatch, job, first, last, now):
     for module in ("weights_pipeline.orchestration.io_manager", "weights_pipeline.orchestration.assets.ledger"):
         monkeypatch.setattr(f"{module}.run_instant", lambda *_: moment)
     tags = {"dagster/asset_partition_range_start": first, "dagster/asset_partition_range_end": last}
-    definitions = build_definitions(settings)
+    definitions = build_definitions(Workspace(settings))
     return definitions.resolve_job_def(job).execute_in_process(instance=instance, tags=tags, raise_on_error=False)
 
 
@@ -133,7 +134,7 @@ def tick(definitions, name, when):
 def test_weekly_schedules_tick_for_the_week_that_has_just_ended(weekly_data, tmp_path, name, cron, when, partition):
     data = shutil.copytree(weekly_data, tmp_path / "open")
     open_ended(data)
-    definitions = build_definitions(Settings(data=data, home=tmp_path / "home"))
+    definitions = build_definitions(Workspace(Settings(data=data, home=tmp_path / "home")))
     schedule = definitions.resolve_schedule_def(f"{name}_rebalance")
     assert schedule.cron_schedule == cron
     assert schedule.execution_timezone == load_books(data / "books")[name].timezone
@@ -227,7 +228,7 @@ def test_a_book_may_read_a_ledger_of_its_own(weekly_data, tmp_path, desk):
     with pytest.raises(
         LedgerError, match=r"second.yaml: benchmark: book ensemble_regime keeps a weight set per market"
     ):
-        build_definitions(both.settings)
+        build_definitions(both.workspace)
     edit_yaml(data / "books" / f"{ENSEMBLE}.yaml", ledger="sample", name="second_ledger")
     with pytest.raises(LedgerError, match="ledger second keeps its tables under that name"):
-        build_definitions(both.settings)
+        build_definitions(both.workspace)

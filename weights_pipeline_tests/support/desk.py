@@ -8,12 +8,12 @@ import dagster as dg
 import pytest
 
 from benchmarks.support.data import BOOK, LEDGER
-from weights_pipeline.books.load import load_books
 from weights_pipeline.orchestration.definitions import build_definitions
 from weights_pipeline.orchestration.runs import RunReport, materialise
 from weights_pipeline.settings import Settings
 from weights_pipeline.store.duckdb_store import DuckDBStore
 from weights_pipeline.tables import catalog
+from weights_pipeline.workspace import BookSetup, Workspace
 
 WEEKLY_BOOKS = ("sharpe_weekly", "ensemble_regime")
 BOOK_TABLES = [
@@ -61,7 +61,7 @@ class Desk:
 
     def run(self, first: str | None = None, last: str | None = None, book: str = BOOK) -> RunReport:
         with drawing(self.draws):
-            return materialise(self.settings, book, first, last or first, instance=self.instance)
+            return materialise(self.workspace, book, first, last or first, instance=self.instance)
 
     def done(self, first: str | None = None, last: str | None = None, book: str = BOOK) -> RunReport:
         report = self.run(first, last, book)
@@ -77,7 +77,7 @@ class Desk:
         """Run one job: a ledger's or book's own over partitions, or one without partitions."""
         edges = {"start": first, "end": last or first}
         tags = {f"dagster/asset_partition_range_{edge}": key for edge, key in edges.items() if key}
-        job = build_definitions(self.settings).resolve_job_def(name)
+        job = build_definitions(self.workspace).resolve_job_def(name)
         if not checks:
             keys = set(job.asset_layer.executable_asset_keys)
             job = job.get_subset(asset_selection=keys, asset_check_selection=set())
@@ -119,5 +119,14 @@ class Desk:
         }
 
     @property
+    def workspace(self) -> Workspace:
+        """What the files of the folder say now."""
+        return Workspace(self.settings)
+
+    @property
+    def setup(self) -> BookSetup:
+        return self.workspace.setups[BOOK]
+
+    @property
     def book(self):
-        return load_books(self.settings.data / "books")[BOOK]
+        return self.workspace.books[BOOK]

@@ -33,6 +33,7 @@ ROOMS = (
     "charts",
     "ledger",
     "store",
+    "workspace",
     "versions",
     "checks",
     "operations",

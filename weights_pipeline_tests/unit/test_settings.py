@@ -12,6 +12,7 @@ from weights_pipeline.books.comparisons import Comparison, compared_policies
 from weights_pipeline.books.load import load_books
 from weights_pipeline.orchestration.definitions import build_definitions
 from weights_pipeline.settings import POSTGRES, STAGES, Settings, SettingsError
+from weights_pipeline.workspace import Workspace
 from weights_pipeline_tests.support.commands import Result
 
 ROOT = DATA.parent
@@ -114,7 +115,7 @@ def staged(own_data, monkeypatch, tmp_path):
 def test_overrides_of_a_stage_reach_its_definitions(staged):
     settings = staged(owner="team:staging", cadence={"kind": "monthly", "day": 2, "time": "08:15"})
     schedules = {
-        stage: build_definitions(Settings(data=settings.data, home=settings.home, stage=stage))
+        stage: build_definitions(Workspace(Settings(data=settings.data, home=settings.home, stage=stage)))
         .resolve_schedule_def(f"{BOOK}_rebalance")
         .cron_schedule
         for stage in ("dev", "staging", "prod")

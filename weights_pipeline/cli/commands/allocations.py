@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from weights_pipeline.books.allocations import Proposal
     from weights_pipeline.books.book import Book
     from weights_pipeline.core.targets.methods.fixed import Decision, Fixed
-    from weights_pipeline.settings import Settings
+    from weights_pipeline.workspace import Workspace
 
 _LABEL = re.compile(r"(?P<date>\d{4}-\d\d-\d\d)(?:_(?P<number>\d+))?")
 
@@ -75,8 +75,8 @@ def _show(options: argparse.Namespace) -> int:
     from weights_pipeline.core.targets.methods.base import CrossSection, target_weights
     from weights_pipeline.core.targets.methods.fixed import Fixed
 
-    settings = common.settings()
-    book, method = _fixed(common.books(settings), options.book)
+    workspace = common.workspace()
+    book, method = _fixed(common.books(workspace), options.book)
     try:
         decision = method.in_force(options.date)
     except ValueError as error:
@@ -84,7 +84,7 @@ def _show(options: argparse.Namespace) -> int:
     section = CrossSection.of(book.strategies, {}, {}, book.gross)
     weights = target_weights(Fixed(decisions=(decision,)), section, book.limits).target.tolist()
     given = _exact(decision.allocations)
-    total, file = sum(given.values()), _folder(settings, method) / f"{decision.label}.json"
+    total, file = sum(given.values()), _folder(workspace, method) / f"{decision.label}.json"
     if options.json:
         content = {
             "book": book.name,
@@ -118,15 +118,14 @@ def _show(options: argparse.Namespace) -> int:
 
 def _validate(options: argparse.Namespace) -> int:
     """Check all decisions of a book, or a file that is to become one: everything that is wrong (exit code 2)."""
-    from weights_pipeline.books.load import load_books
     from weights_pipeline.books.reading import BookError
     from weights_pipeline.cli import render
 
-    settings, problems = common.settings(), list[str]()
+    workspace, problems = common.workspace(), list[str]()
     checked = str(options.file or f"decisions of book {options.book}")
     try:
         # A book is not loaded where any of its decisions is not valid.
-        book, method = _fixed(load_books(settings.data / "books", settings.stage), options.book)
+        book, method = _fixed(workspace.books, options.book)
         if options.file:
             _proposal(options.file, book, method.decisions[-1])
         else:
@@ -146,8 +145,8 @@ def _diff(options: argparse.Namespace) -> int:
     """Compare two decisions, or a decision and a file; one alone is compared with the decision before it."""
     if len(options.sides) > 2:
         common.stop(f"expected two decisions at most, got {len(options.sides)}", common.INVALID)
-    settings = common.settings()
-    book, method = _fixed(common.books(settings), options.book)
+    workspace = common.workspace()
+    book, method = _fixed(common.books(workspace), options.book)
     *first, new = [_side(text, book, method) for text in options.sides] or [_decided(method.decisions[-1])]
     labels = [decision.label for decision in method.decisions]
     before = method.decisions[: labels.index(new.name)] if new.name in labels else method.decisions
@@ -168,8 +167,8 @@ def _update(options: argparse.Namespace) -> int:
     from weights_pipeline.cli import render
     from weights_pipeline.core.targets.methods.fixed import Decision
 
-    settings = common.settings()
-    book, method = _fixed(common.books(settings), options.book)
+    workspace = common.workspace()
+    book, method = _fixed(common.books(workspace), options.book)
     newest = method.decisions[-1]
     try:
         proposal = _proposal(options.file, book, newest, date=options.date, provenance=options.provenance)
@@ -186,7 +185,7 @@ def _update(options: argparse.Namespace) -> int:
         allocations={name: given.allocations[name] for name in book.strategies},
         provenance=given.provenance,
     )
-    folder, file = _folder(settings, method), None
+    folder, file = _folder(workspace, method), None
     if not options.dry_run:
         try:
             decision = _record(decision, folder)
@@ -219,8 +218,8 @@ def _fixed(books: Mapping[str, Book], name: str) -> tuple[Book, Fixed]:
     return book, book.method
 
 
-def _folder(settings: Settings, method: Fixed) -> Path:
-    return settings.data / method.folder
+def _folder(workspace: Workspace, method: Fixed) -> Path:
+    return workspace.root / method.folder
 
 
 def _proposal(file: Path, book: Book, newest: Decision, **wanted: Any) -> Proposal:

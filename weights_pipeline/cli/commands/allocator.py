@@ -172,21 +172,16 @@ def _of_book(
     options: argparse.Namespace, *, profile: str | None = None, until: dt.date | None = None
 ) -> tuple[Book, AllocatorRun]:
     """The allocator over a book's stored history; ends the command where there is none."""
-    from weights_pipeline.ledger import LedgerError, load_sources
     from weights_pipeline.operations.allocator_runs import NoHistoryError, run_of_book
     from weights_pipeline.store.duckdb_store import StoreLockedError
 
-    settings = common.settings()
-    book = common.book_named(settings, options.book)
+    setup = common.setup_named(common.workspace(), options.book)
     try:
-        source = load_sources(settings.data / "ledgers", [book])[book.ledger]
-        return book, run_of_book(book, source, common.store(settings), profile=profile, until=until)
+        return setup.book, run_of_book(setup, profile=profile, until=until)
     except NoHistoryError as error:
         common.stop(str(error), common.NOTHING)
-    except LedgerError as error:
-        common.stop(str(error), common.INVALID)
     except (ValueError, StoreLockedError) as error:
-        common.stop(f"{book.name}: {error}", common.FAILED)
+        common.stop(f"{setup.name}: {error}", common.FAILED)
 
 
 def _tune(options: argparse.Namespace) -> int:

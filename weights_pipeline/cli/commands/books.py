@@ -36,7 +36,7 @@ def _list(options: argparse.Namespace) -> int:
     """List the books: when they rebalance, by which method, inside which limits."""
     from weights_pipeline.cli import render
 
-    found = [_summary(book) for book in common.books(common.settings()).values()]
+    found = [_summary(book) for book in common.books(common.workspace()).values()]
     if options.json:
         common.print_json(found)
     else:

@@ -88,11 +88,11 @@ def _mandate(options: argparse.Namespace, now: dt.datetime) -> Mandate:
         )
     from weights_pipeline.live import Reader
 
-    settings = common.settings()
-    book = common.book_named(settings, options.book)
+    workspace = common.workspace()
+    book = common.book_named(workspace, options.book)
     try:
         reader = Reader(
-            options.live or settings.live[0],
+            options.live or workspace.settings.live[0],
             book=book.name,
             base=book.strategies,
             max_leverage=book.gross,

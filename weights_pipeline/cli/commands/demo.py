@@ -23,11 +23,11 @@ def _demo(options: argparse.Namespace) -> int:
     """Materialise the full history of the sample book and show its newest weights and checks."""
     from weights_pipeline.cli import render
 
-    settings = common.settings()
-    report = run_book(settings, _BOOK, None, None, as_json=options.json)
+    workspace = common.workspace()
+    report = run_book(workspace, _BOOK, None, None, as_json=options.json)
     if not report.success:
         return common.FAILED
     if not options.json:
-        print_weights(settings, _BOOK, None, as_json=False)
+        print_weights(workspace.store, _BOOK, None, as_json=False)
         render.next_steps()
     return 0

@@ -16,10 +16,9 @@ from weights_pipeline.cli import common
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from weights_pipeline.books.book import Book
     from weights_pipeline.core.policy import Policy
     from weights_pipeline.operations.ensemble_updates import EnsembleUpdate
-    from weights_pipeline.settings import Settings
+    from weights_pipeline.workspace import BookSetup
 
 _REGIMES = ("bull", "bear", "range", "neutral", "all")
 _TOP = 3
@@ -45,39 +44,34 @@ def _update(options: argparse.Namespace) -> int:
     """Make the weight sets of a book now, store them beside those of its rebalances, and write them as JSON."""
     from weights_pipeline.cli import render
     from weights_pipeline.files import write_text
-    from weights_pipeline.ledger import LedgerError, load_sources
     from weights_pipeline.operations.ensemble_updates import NothingStoredError, make_update, store_update
     from weights_pipeline.store.duckdb_store import StoreLockedError
     from weights_pipeline.tables.contract import StoreError
 
     # The one look at the clock; everything below is told the time.
     now = dt.datetime.now(dt.UTC)
-    settings = common.settings()
-    book = common.book_named(settings, options.book)
-    policy = _policy(settings, book, options)
-    try:
-        source = load_sources(settings.data / "ledgers", [book])[book.ledger]
-    except LedgerError as error:
-        common.stop(str(error), common.INVALID)
+    workspace = common.workspace()
+    setup = common.setup_named(workspace, options.book)
+    policy = _policy(setup, options)
     sets = _REGIMES if options.regime == "all" else (options.regime,)
-    store, kept, output = common.store(settings), list[str](), options.output
+    kept, output = list[str](), options.output
     try:
-        update = make_update(book, policy, source, store, sets=sets, day=options.as_of)
+        update = make_update(setup, policy, sets=sets, day=options.as_of)
         if not options.dry_run:
-            kept = store_update(update, store, recorded_at=now)
-            output = output or settings.home / book.name / "weights.json"
+            kept = store_update(update, setup.store, recorded_at=now)
+            output = output or workspace.settings.home / setup.name / "weights.json"
         document = update.document(now, dry_run=options.dry_run)
         if output:
             write_text(output, json.dumps(document, indent=2, allow_nan=False) + "\n")
     except NothingStoredError as error:
         common.stop(str(error), common.NOTHING)
     except (ValueError, OSError, StoreError, StoreLockedError) as error:
-        common.stop(f"{book.name}: {error}", common.FAILED)
+        common.stop(f"{setup.name}: {error}", common.FAILED)
     if options.json:
         common.print_json(document)
         return 0
     render.say(
-        f"{book.name}: weight sets by {policy.method.kind} over {policy.longest_lookback.label}, on data to "
+        f"{setup.name}: weight sets by {policy.method.kind} over {policy.longest_lookback.label}, on data to "
         f"{update.as_of:%Y-%m-%d}; the market regime is {update.current_regime}."
     )
     render.table(_lines(update), ["Regime", "Sessions", "Active", "Largest weights"])
@@ -95,22 +89,17 @@ def _update(options: argparse.Namespace) -> int:
     return 0
 
 
-def _policy(settings: Settings, book: Book, options: argparse.Namespace) -> Policy:
+def _policy(setup: BookSetup, options: argparse.Namespace) -> Policy:
     """Policy to make the sets by; ends the command where the book has no sets, or the method does not suit it."""
-    from weights_pipeline.books.load import load_starter_metrics
-    from weights_pipeline.books.reading import BookError
     from weights_pipeline.operations.ensemble_updates import policy_with
 
-    if book.ensemble is None:
-        message = f"book {book.name} keeps one weight set whatever the market; expected a book with the key ensemble"
+    if setup.book.ensemble is None:
+        message = f"book {setup.name} keeps one weight set whatever the market; expected a book with the key ensemble"
         common.stop(message, common.INVALID)
     try:
-        policy = book.policy(load_starter_metrics(book, settings.data))
-        return policy_with(policy, options.method, options.lookback_days)
-    except BookError as error:
-        common.stop(str(error), common.INVALID)
+        return policy_with(setup.policy, options.method, options.lookback_days)
     except ValueError as error:
-        common.stop(f"book {book.name}: {error}", common.INVALID)
+        common.stop(f"book {setup.name}: {error}", common.INVALID)
 
 
 def _lines(update: EnsembleUpdate) -> list[list[str]]:

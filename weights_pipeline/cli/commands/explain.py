@@ -37,7 +37,7 @@ def _explain(options: argparse.Namespace) -> int:
     from weights_pipeline.cli import render
     from weights_pipeline.store.queries import NothingInForceError, weights_in_force
 
-    store = common.store(common.settings())
+    store = common.workspace().store
     with store.view():
         try:
             found = weights_in_force(store, options.book, options.as_of)[0]

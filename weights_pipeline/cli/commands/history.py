@@ -51,7 +51,7 @@ def _history(options: argparse.Namespace) -> int:
     from weights_pipeline.cli import render
     from weights_pipeline.versions.history import NoVersionError, books_with_history, list_versions
 
-    store = common.store(common.settings())
+    store = common.workspace().store
     try:
         with store.view():
             found = {
@@ -75,7 +75,7 @@ def _as_of(options: argparse.Namespace) -> int:
 
     # The one look at the clock; everything below is told the time.
     known = options.known or dt.datetime.now(dt.UTC)
-    store = common.store(common.settings())
+    store = common.workspace().store
     found, missing = list["KnownWeights"](), ""
     try:
         with store.view():
@@ -103,7 +103,7 @@ def _diff(options: argparse.Namespace) -> int:
     from weights_pipeline.core.versions import changed_contents, changed_keys, diff, intact
     from weights_pipeline.versions.history import NoVersionError, read_documents, read_version
 
-    store = common.store(common.settings())
+    store = common.workspace().store
     try:
         with store.view():
             old, new = (read_version(store, options.book, number) for number in (options.old, options.new))
@@ -161,7 +161,7 @@ def _reproduce(options: argparse.Namespace) -> int:
     from weights_pipeline.versions.recompute import reproduce
 
     try:
-        found = reproduce(common.store(common.settings()), options.book, options.version)
+        found = reproduce(common.workspace().store, options.book, options.version)
     except NoVersionError as error:
         common.stop(str(error), common.NOTHING)
     except (StoreError, ValueError) as error:

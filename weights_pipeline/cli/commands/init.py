@@ -24,36 +24,32 @@ def add(commands: common.Commands) -> None:
 
 def _init(options: argparse.Namespace) -> int:
     """Open a book: record its base weights as version 1, and publish them."""
-    from weights_pipeline.books.load import load_starter_metrics
-    from weights_pipeline.books.reading import BookError
     from weights_pipeline.cli import render
-    from weights_pipeline.ledger import LedgerError, load_sources
+    from weights_pipeline.ledger import LedgerError
     from weights_pipeline.live import LiveError
     from weights_pipeline.operations.rebalance import OpenedError, open_history
     from weights_pipeline.versions.publication import live_weights, publish_live
 
     now = dt.datetime.now(dt.UTC)
-    settings = common.settings()
-    book, store = common.book_named(settings, options.book), common.store(settings)
-    effective = options.effective or now.astimezone(ZoneInfo(book.timezone)).date()
+    workspace = common.workspace()
+    setup, live = common.setup_named(workspace, options.book), workspace.settings.live
+    effective = options.effective or now.astimezone(ZoneInfo(setup.book.timezone)).date()
     try:
-        source = load_sources(settings.data / "ledgers", [book])[book.ledger]
-        starter = load_starter_metrics(book, settings.data)
-        open_history(store, book, starter, source, effective, now=now, comment=options.comment)
-    except (BookError, LedgerError, OpenedError) as error:
+        open_history(setup, effective, now=now, comment=options.comment)
+    except (LedgerError, OpenedError) as error:
         common.stop(str(error), common.INVALID)
-    document = live_weights(store, book, now)
+    document = live_weights(setup, now)
     try:
-        publish_live(document, settings.live)
+        publish_live(document, live)
     except (LiveError, OSError, ValueError) as error:
         common.stop(
-            f"{book.name}: version 1 is recorded and could not be published: {error}. Dagster's job {book.name}_live "
+            f"{setup.name}: version 1 is recorded and could not be published: {error}. Dagster's job {setup.name}_live "
             f"publishes it",
             common.FAILED,
         )
     if options.json:
-        common.print_json(document.content() | {"published": list(settings.live)})
+        common.print_json(document.content() | {"published": list(live)})
     else:
-        render.opened(book.name, document.effective_from, document.final)
-        render.say(f"Version {document.version} ({document.reason}) is published to {', '.join(settings.live)}.")
+        render.opened(setup.name, document.effective_from, document.final)
+        render.say(f"Version {document.version} ({document.reason}) is published to {', '.join(live)}.")
     return 0

@@ -37,11 +37,10 @@ def add(commands: common.Commands) -> None:
 
 def _rebalance(options: argparse.Namespace) -> int:
     """Rebalance a book on its newest period that has ended, on measured metrics or on those of a file."""
-    from weights_pipeline.books.load import load_starter_metrics
     from weights_pipeline.books.reading import BookError, read_json
     from weights_pipeline.core.allocator.overlay import StaleScalarError
     from weights_pipeline.core.versions import canonical
-    from weights_pipeline.ledger import LedgerError, load_sources
+    from weights_pipeline.ledger import LedgerError
     from weights_pipeline.operations.rebalance import (
         NotDueError,
         NotReadyError,
@@ -50,25 +49,23 @@ def _rebalance(options: argparse.Namespace) -> int:
         plan,
         require_ready,
     )
-    from weights_pipeline.tables import catalog
 
     now = dt.datetime.now(dt.UTC)
-    settings = common.settings()
-    book, store = common.book_named(settings, options.book), common.store(settings)
+    workspace = common.workspace()
+    setup = common.setup_named(workspace, options.book)
+    book = setup.book
     content, figures = None, dict[str, Any]()
     try:
-        source = load_sources(settings.data / "ledgers", [book])[book.ledger]
         if options.metrics:
             content = read_json(options.metrics, "metrics")
             figures |= metrics_by_hand(content, book, options.metrics)
-        stored = store.partitions(book.name, catalog.REALIZED_WEIGHTS.name)
-        periods = due(book, source, stored, now, options.partition)
+        periods = due(setup, now, options.partition)
     except (BookError, LedgerError, NotDueError) as error:
         common.stop(str(error), common.INVALID)
     absent = sorted(set(book.strategies) - set(figures)) if figures else []
     if options.dry_run:
         try:
-            found = plan(book, load_starter_metrics(book, settings.data), source, store, periods, figures)
+            found = plan(setup, periods, figures)
         except NotReadyError as error:
             common.stop(str(error), common.NOTHING)
         except (BookError, StaleScalarError, ValueError) as error:
@@ -83,7 +80,7 @@ def _rebalance(options: argparse.Namespace) -> int:
     from weights_pipeline.cli.commands.show import print_weights
 
     try:
-        require_ready(book, source, store, periods, trial=False)
+        require_ready(setup, periods, trial=False)
     except NotReadyError as error:
         common.stop(str(error), common.NOTHING)
     if absent:
@@ -91,9 +88,9 @@ def _rebalance(options: argparse.Namespace) -> int:
         sys.stderr.write(f"weights: {_absent(options.metrics, absent)}\n")
     key = periods[-1].key
     manual = canonical(content) if figures else ""
-    report = run_book(settings, book.name, key, key, as_json=options.json, comment=options.reason, manual=manual)
+    report = run_book(workspace, book.name, key, key, as_json=options.json, comment=options.reason, manual=manual)
     if report.success and not options.json:
-        print_weights(settings, book.name, None, as_json=False)
+        print_weights(setup.store, book.name, None, as_json=False)
     return 0 if report.success else common.FAILED
 
 

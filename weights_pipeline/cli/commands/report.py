@@ -26,22 +26,18 @@ def _report(options: argparse.Namespace) -> int:
     from weights_pipeline.cli import render
     from weights_pipeline.core.waterfall import ReplayError
     from weights_pipeline.files import write_text
-    from weights_pipeline.ledger import LedgerError, load_sources
     from weights_pipeline.report.gather import gather
     from weights_pipeline.report.render import render as page
     from weights_pipeline.store.queries import NothingInForceError
 
-    settings = common.settings()
-    books = common.books(settings)
+    workspace = common.workspace()
+    books = common.setups(workspace)
     if options.book is not None:
-        common.book_named(settings, options.book)
+        common.book_named(workspace, options.book)
     chosen = list(books) if options.all else [options.book or next(iter(books))]
-    file = options.out or settings.home / "reports" / ("all.html" if options.all else f"{chosen[0]}.html")
+    file = options.out or workspace.settings.home / "reports" / ("all.html" if options.all else f"{chosen[0]}.html")
     try:
-        sources = load_sources(settings.data / "ledgers", books.values())
-        found = gather(settings, common.store(settings), books, sources, [chosen], options.as_of)[0]
-    except LedgerError as error:
-        common.stop(str(error), common.INVALID)
+        found = gather(workspace, [chosen], options.as_of)[0]
     except (FileNotFoundError, NothingInForceError) as error:
         common.stop(str(error), common.NOTHING)
     except ReplayError as error:

@@ -32,18 +32,17 @@ def _restate(options: argparse.Namespace) -> int:
     from weights_pipeline.books.reading import BookError
     from weights_pipeline.cli import render
     from weights_pipeline.core.allocator.overlay import StaleScalarError
-    from weights_pipeline.ledger import LedgerError, load_sources
+    from weights_pipeline.ledger import LedgerError
     from weights_pipeline.operations.restatement import NotReadError, restate
 
     now = dt.datetime.now(dt.UTC)
-    settings = common.settings()
-    books = [common.book_named(settings, options.book)] if options.book else [*common.books(settings).values()]
-    store, found, never = common.store(settings), list["Restatement"](), ""
+    workspace = common.workspace()
+    setups = [common.setup_named(workspace, options.book)] if options.book else [*common.setups(workspace).values()]
+    found, never = list["Restatement"](), ""
     try:
-        for source in load_sources(settings.data / "ledgers", books).values():
-            readers = [book for book in books if book.ledger == source.name]
+        for ledger in sorted({setup.source.name for setup in setups}):
             try:
-                found.append(restate(source, readers, settings.data, store, now))
+                found.append(restate(workspace, ledger, [s.name for s in setups if s.source.name == ledger], now))
             except NotReadError as error:
                 never = str(error)
     except (BookError, LedgerError) as error:

@@ -13,7 +13,7 @@ from weights_pipeline.cli import common
 
 if TYPE_CHECKING:
     from weights_pipeline.orchestration.runs import RunReport
-    from weights_pipeline.settings import Settings
+    from weights_pipeline.workspace import Workspace
 
 
 def add(commands: common.Commands) -> None:
@@ -30,12 +30,12 @@ def _run(options: argparse.Namespace) -> int:
     if options.partition and (options.first or options.last):
         common.stop("--partition names one month, --from and --to a range: give one or the other", common.INVALID)
     first, last = options.partition or options.first, options.partition or options.last
-    report = run_book(common.settings(), options.book, first, last, as_json=options.json)
+    report = run_book(common.workspace(), options.book, first, last, as_json=options.json)
     return 0 if report.success else common.FAILED
 
 
 def run_book(
-    settings: Settings,
+    workspace: Workspace,
     book: str,
     first: str | None,
     last: str | None,
@@ -54,9 +54,9 @@ def run_book(
         from weights_pipeline.orchestration.runs import RangeError, materialise
         from weights_pipeline.settings import SettingsError
 
-        os.environ.setdefault("DAGSTER_HOME", str(settings.home))
+        os.environ.setdefault("DAGSTER_HOME", str(workspace.settings.home))
         try:
-            report = materialise(settings, book, first, last, comment=comment, manual=manual, on_progress=progress)
+            report = materialise(workspace, book, first, last, comment=comment, manual=manual, on_progress=progress)
         except (BookError, LedgerError, RangeError, SettingsError) as error:
             common.stop(str(error), common.INVALID)
     if as_json:

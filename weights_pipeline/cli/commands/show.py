@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 from weights_pipeline.cli import common
 
 if TYPE_CHECKING:
-    from weights_pipeline.settings import Settings
     from weights_pipeline.store.base import Store
     from weights_pipeline.versions.history import KnownWeights
 
@@ -28,15 +27,14 @@ def add(commands: common.Commands) -> None:
 
 def _show(options: argparse.Namespace) -> int:
     """Show the weights in force, how they came about, and how fast they move."""
-    return print_weights(common.settings(), options.book, options.as_of, as_json=options.json)
+    return print_weights(common.workspace().store, options.book, options.as_of, as_json=options.json)
 
 
-def print_weights(settings: Settings, book: str | None, on: dt.date | None, *, as_json: bool) -> int:
+def print_weights(store: Store, book: str | None, on: dt.date | None, *, as_json: bool) -> int:
     """Print the weights in force on a day, of one book or of all."""
     from weights_pipeline.cli import render
     from weights_pipeline.store.queries import NothingInForceError, weights_in_force
 
-    store = common.store(settings)
     try:
         found = weights_in_force(store, book, on)
     except FileNotFoundError as error:

@@ -37,7 +37,7 @@ def _sql(options: argparse.Namespace) -> int:
     if options.json and options.csv:
         common.stop("--json and --csv are two forms of one answer: give one or the other", common.INVALID)
     try:
-        found = sql(common.store(common.settings()), options.query)
+        found = sql(common.workspace().store, options.query)
     except FileNotFoundError as error:
         common.stop(str(error), common.NOTHING)
     except QueryError as error:

@@ -13,7 +13,6 @@ from typing import Any
 import dagster as dg
 import pandas as pd
 
-from weights_pipeline.books.book import Book
 from weights_pipeline.charts import regime as regime_charts
 from weights_pipeline.charts import weights as weight_charts
 from weights_pipeline.core.allocator.regime import REGIMES
@@ -28,10 +27,8 @@ from weights_pipeline.core.chain import (
     scalar_table,
     state_table,
 )
-from weights_pipeline.core.policy import Policy
 from weights_pipeline.core.waterfall import waterfalls
 from weights_pipeline.files import write_artefacts
-from weights_pipeline.ledger import LedgerSource
 from weights_pipeline.ledger.periods import only_windows, window_dates
 from weights_pipeline.orchestration.assets.common import (
     book_asset,
@@ -44,18 +41,20 @@ from weights_pipeline.orchestration.assets.common import (
 from weights_pipeline.orchestration.io_manager import markdown_text
 from weights_pipeline.orchestration.partitions import daily_months, ledger_history, months_so_far, own_history
 from weights_pipeline.tables import catalog
+from weights_pipeline.workspace import BookSetup
 
 _COMPARED = ("cagr", "sharpe", "max_drawdown", "worst_month", "share_scaled", "transitions_per_year")
 """What the audit plots of the scaled and the unscaled portfolio; the last two there is of the scaled one alone."""
 
 
-def allocator_assets(book: Book, source: LedgerSource, policy: Policy, artefacts: Path) -> list[dg.AssetsDefinition]:
+def allocator_assets(setup: BookSetup, artefacts: Path) -> list[dg.AssetsDefinition]:
     """Assets from realised weights to final weights of one book; files beside them go to a folder of ``artefacts``."""
+    book, source, policy = setup.book, setup.source, setup.policy
     ins = {name: dg.AssetIn([book.name, name]) for name in ("target_weights", "realized_weights")}
     if policy.overlay is not None:
-        ins |= _so_far(book, source, "risk_scalar")
+        ins |= _so_far(setup, "risk_scalar")
 
-    @book_asset(book, source, catalog.FINAL_WEIGHTS, ins=ins)
+    @book_asset(setup, catalog.FINAL_WEIGHTS, ins=ins)
     def final_weights(context: dg.AssetExecutionContext, **tables: pd.DataFrame) -> pd.DataFrame:
         windows = run_windows(context)
         realized, targets = tables["realized_weights"], tables["target_weights"]
@@ -75,23 +74,23 @@ def allocator_assets(book: Book, source: LedgerSource, policy: Policy, artefacts
 
     if policy.overlay is None:
         return [final_weights]
-    overlay = [*_overlay_assets(book, source, policy.overlay), *_report_assets(book, source, policy, artefacts)]
+    overlay = [*_overlay_assets(setup, policy.overlay), *_report_assets(setup, artefacts)]
     return [*overlay, final_weights]
 
 
-def daily_assets(book: Book, source: LedgerSource, policy: Policy) -> list[dg.AssetsDefinition]:
+def daily_assets(setup: BookSetup) -> list[dg.AssetsDefinition]:
     """Weights scaled anew for every session, of a book that says so; in months of their own, the open one included."""
+    book, source, policy = setup.book, setup.source, setup.policy
     if policy.overlay is None or policy.overlay.apply != "daily":
         return []
     overlay = policy.overlay
     months = daily_months(book, source)
 
     @book_asset(
-        book,
-        source,
+        setup,
         catalog.DAILY_WEIGHTS,
         months,
-        ins=_returns_so_far(book, source)
+        ins=_returns_so_far(setup)
         | {"realized_weights": dg.AssetIn([book.name, "realized_weights"], partition_mapping=months_so_far(source))},
     )
     def daily_weights(
@@ -110,23 +109,23 @@ def daily_assets(book: Book, source: LedgerSource, policy: Policy) -> list[dg.As
     return [daily_weights]
 
 
-def _so_far(book: Book, source: LedgerSource, *names: str) -> dict[str, dg.AssetIn]:
-    return {name: dg.AssetIn([book.name, name], partition_mapping=own_history(book, source)) for name in names}
+def _so_far(setup: BookSetup, *names: str) -> dict[str, dg.AssetIn]:
+    mapping = own_history(setup.book, setup.source)
+    return {name: dg.AssetIn([setup.name, name], partition_mapping=mapping) for name in names}
 
 
-def _returns_so_far(book: Book, source: LedgerSource) -> dict[str, dg.AssetIn]:
-    mapping = ledger_history(source, book)
-    return {"strategy_returns": dg.AssetIn([source.schema_name, "strategy_returns"], partition_mapping=mapping)}
+def _returns_so_far(setup: BookSetup) -> dict[str, dg.AssetIn]:
+    key, mapping = [setup.source.schema_name, "strategy_returns"], ledger_history(setup.source, setup.book)
+    return {"strategy_returns": dg.AssetIn(key, partition_mapping=mapping)}
 
 
-def _overlay_assets(book: Book, source: LedgerSource, overlay: AllocatorParameters) -> list[dg.AssetsDefinition]:
+def _overlay_assets(setup: BookSetup, overlay: AllocatorParameters) -> list[dg.AssetsDefinition]:
     """State, regime and scalar."""
 
     @book_asset(
-        book,
-        source,
+        setup,
         catalog.ALLOCATOR_STATE,
-        ins=_returns_so_far(book, source) | _so_far(book, source, "realized_weights"),
+        ins=_returns_so_far(setup) | _so_far(setup, "realized_weights"),
     )
     def allocator_state(
         context: dg.AssetExecutionContext, strategy_returns: pd.DataFrame, realized_weights: pd.DataFrame
@@ -142,7 +141,7 @@ def _overlay_assets(book: Book, source: LedgerSource, overlay: AllocatorParamete
             chart=lambda rows: regime_charts.state(table, rows["session"].iloc[-1]),
         )
 
-    @book_asset(book, source, catalog.RISK_REGIME, ins=_so_far(book, source, "allocator_state"))
+    @book_asset(setup, catalog.RISK_REGIME, ins=_so_far(setup, "allocator_state"))
     def risk_regime(context: dg.AssetExecutionContext, allocator_state: pd.DataFrame) -> pd.DataFrame:
         windows = run_windows(context)
         table = regime_table(allocator_state, overlay.thresholds)
@@ -155,7 +154,7 @@ def _overlay_assets(book: Book, source: LedgerSource, overlay: AllocatorParamete
             chart=lambda rows: regime_charts.risk(table, rows["session"].iloc[-1], state=allocator_state),
         )
 
-    @book_asset(book, source, catalog.RISK_SCALAR, ins=_so_far(book, source, "risk_regime"))
+    @book_asset(setup, catalog.RISK_SCALAR, ins=_so_far(setup, "risk_regime"))
     def risk_scalar(context: dg.AssetExecutionContext, risk_regime: pd.DataFrame) -> pd.DataFrame:
         windows = run_windows(context)
         table = scalar_table(risk_regime, overlay)
@@ -171,15 +170,15 @@ def _overlay_assets(book: Book, source: LedgerSource, overlay: AllocatorParamete
     return [allocator_state, risk_regime, risk_scalar]
 
 
-def _report_assets(book: Book, source: LedgerSource, policy: Policy, artefacts: Path) -> list[dg.AssetsDefinition]:
+def _report_assets(setup: BookSetup, artefacts: Path) -> list[dg.AssetsDefinition]:
     """What there is to say of the allocator up to each rebalance: documents, and whether it helped."""
+    book, source, policy = setup.book, setup.source, setup.policy
     overlay = policy.overlay or AllocatorParameters()
 
     @book_asset(
-        book,
-        source,
+        setup,
         catalog.ALLOCATOR_SUMMARY,
-        ins=_so_far(book, source, "realized_weights", "allocator_state", "risk_regime", "risk_scalar"),
+        ins=_so_far(setup, "realized_weights", "allocator_state", "risk_regime", "risk_scalar"),
     )
     def allocator_summary(context: dg.AssetExecutionContext, **tables: pd.DataFrame) -> pd.DataFrame:
         windows = run_windows(context)
@@ -211,10 +210,9 @@ def _report_assets(book: Book, source: LedgerSource, policy: Policy, artefacts: 
         )
 
     @book_asset(
-        book,
-        source,
+        setup,
         catalog.ALLOCATOR_AUDIT,
-        ins=_returns_so_far(book, source) | _so_far(book, source, "realized_weights", "risk_scalar", "risk_regime"),
+        ins=_returns_so_far(setup) | _so_far(setup, "realized_weights", "risk_scalar", "risk_regime"),
     )
     def allocator_audit(context: dg.AssetExecutionContext, **tables: pd.DataFrame) -> pd.DataFrame:
         windows = run_windows(context)

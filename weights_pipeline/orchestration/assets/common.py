@@ -13,7 +13,6 @@ import dagster as dg
 import numpy as np
 import pandas as pd
 
-from weights_pipeline.books.book import Book
 from weights_pipeline.charts import style
 from weights_pipeline.ledger import LedgerSource, calendar_sessions
 from weights_pipeline.ledger.periods import window_dates
@@ -24,6 +23,7 @@ from weights_pipeline.orchestration.partitions import SINGLE_RUN, book_partition
 from weights_pipeline.tables.catalog import DERIVED_FROM
 from weights_pipeline.tables.contract import Window
 from weights_pipeline.tables.definition import Table, Type
+from weights_pipeline.workspace import BookSetup
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -65,13 +65,13 @@ def table_metadata(table: Table, source: LedgerSource) -> dict[str, Any]:
 
 
 def book_asset(
-    book: Book,
-    source: LedgerSource,
+    setup: BookSetup,
     table: Table,
     partitions_def: dg.PartitionsDefinition[Any] | None = None,
     **options: Any,
 ) -> Callable[[Callable[..., pd.DataFrame]], dg.AssetsDefinition]:
     """Asset of one table of a book: key, group, owner, partitions (the book's unless others are given) and pool."""
+    book, source = setup.book, setup.source
     decorate: Callable[[Callable[..., pd.DataFrame]], dg.AssetsDefinition] = dg.asset(
         name=table.name,
         key_prefix=book.name,

@@ -4,32 +4,29 @@ Here belongs loading, one call that adds them, and metadata.
 """
 
 from collections.abc import Mapping
-from pathlib import Path
 
 import dagster as dg
 import pandas as pd
 
-from weights_pipeline.books.book import Book
 from weights_pipeline.core.ensembles import all_weight_sets
-from weights_pipeline.core.policy import Policy
 from weights_pipeline.core.versions import Stamp, metrics_read, set_metrics_read, version_rows
-from weights_pipeline.ledger import LedgerSource
 from weights_pipeline.orchestration.asset_checks import STORE_POOL
 from weights_pipeline.orchestration.assets.common import column_schema, run_windows
 from weights_pipeline.orchestration.freshness import book_freshness
 from weights_pipeline.orchestration.io_manager import run_instant
 from weights_pipeline.orchestration.partitions import SINGLE_RUN, book_partitions
-from weights_pipeline.store.base import Store
 from weights_pipeline.tables import catalog
 from weights_pipeline.versions.history import add_versions
 from weights_pipeline.versions.inputs import code_version, inputs_of
+from weights_pipeline.workspace import BookSetup
 
 COMMENT_TAG = "weights/comment"
 """Tag of a run that says why it took place, for the history."""
 
 
-def history_assets(book: Book, source: LedgerSource, policy: Policy, root: Path) -> list[dg.AssetsDefinition]:
+def history_assets(setup: BookSetup) -> list[dg.AssetsDefinition]:
     """The history of one book; it comes after its final weights, in the same partitions."""
+    book, source, store, policy = setup.book, setup.source, setup.store, setup.policy
     partitions = book_partitions(book, source)
     table = catalog.WEIGHT_HISTORY
     inputs = ["final_weights", "realized_weights", "target_weights" if policy.ensemble else "metrics"]
@@ -48,15 +45,13 @@ def history_assets(book: Book, source: LedgerSource, policy: Policy, root: Path)
         freshness_policy=book_freshness(book, source, table),
         ins={name: dg.AssetIn([book.name, name]) for name in inputs},
         pool=STORE_POOL,
-        required_resource_keys={"store"},
     )
     def weight_history(context: dg.AssetExecutionContext, **tables: pd.DataFrame) -> None:
-        store: Store = context.resources.store
         windows, final = run_windows(context), tables["final_weights"]
         as_of = [pd.Timestamp(date) for date in sorted(final["as_of"].unique())]
         rebalances = {window.key: date for window, date in zip(windows, as_of, strict=True)}
         with store.view():
-            made = inputs_of(book, policy.starter, source, root, store, rebalances)
+            made = inputs_of(setup, rebalances)
             if policy.ensemble:
                 sets = [store.read(book.name, t) for t in (catalog.ENSEMBLE_WEIGHTS, catalog.ENSEMBLE_UPDATES)]
                 read = set_metrics_read(tables["target_weights"], all_weight_sets(*sets))

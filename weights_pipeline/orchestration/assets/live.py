@@ -7,16 +7,16 @@ from collections.abc import Sequence
 
 import dagster as dg
 
-from weights_pipeline.books.book import Book
-from weights_pipeline.ledger import LedgerSource
 from weights_pipeline.orchestration.asset_checks import STORE_POOL
 from weights_pipeline.orchestration.freshness import live_freshness
 from weights_pipeline.orchestration.io_manager import run_instant
 from weights_pipeline.versions.publication import live_weights, publish_live
+from weights_pipeline.workspace import BookSetup
 
 
-def live_asset(book: Book, source: LedgerSource, targets: Sequence[str]) -> dg.AssetsDefinition:
+def live_asset(setup: BookSetup, targets: Sequence[str]) -> dg.AssetsDefinition:
     """Live weights of one book; unpartitioned, as there is one set in force at a time."""
+    book = setup.book
 
     @dg.asset(
         name="live_weights",
@@ -27,13 +27,12 @@ def live_asset(book: Book, source: LedgerSource, targets: Sequence[str]) -> dg.A
         kinds={"json"},
         tags={"account": book.account},
         deps=[dg.AssetKey([book.name, "weight_history"])],
-        freshness_policy=live_freshness(book, source),
+        freshness_policy=live_freshness(book, setup.source),
         pool=STORE_POOL,
-        required_resource_keys={"store"},
     )
     def live(context: dg.AssetExecutionContext) -> None:
         now = run_instant(context.instance, context.run.run_id)
-        document = live_weights(context.resources.store, book, now)
+        document = live_weights(setup, now)
         published = publish_live(document, targets)
         context.log.info(f"version {document.version} of {book.name} is published")
         context.add_output_metadata(

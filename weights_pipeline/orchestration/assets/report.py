@@ -4,17 +4,13 @@ Here belongs the asset: one call that says everything, one that makes each page,
 ``report``.
 """
 
-from collections.abc import Mapping
-
 import dagster as dg
 
-from weights_pipeline.books.book import Book
 from weights_pipeline.files import write_text
-from weights_pipeline.ledger import LedgerSource
 from weights_pipeline.orchestration.asset_checks import STORE_POOL
 from weights_pipeline.report.gather import gather
-from weights_pipeline.settings import Settings
 from weights_pipeline.store.queries import books_in_store
+from weights_pipeline.workspace import Workspace
 
 NAME = "report"
 """Key prefix, group and job of the asset."""
@@ -22,10 +18,10 @@ NAME = "report"
 _READS = ("final_weights", "weight_history", "live_weights")
 
 
-def report_asset(
-    settings: Settings, books: Mapping[str, Book], sources: Mapping[str, LedgerSource]
-) -> dg.AssetsDefinition:
+def report_asset(workspace: Workspace) -> dg.AssetsDefinition:
     """Report of all books; unpartitioned, as it is of the newest weights of each."""
+    books, store = workspace.books, workspace.store
+    folder = workspace.settings.home / "reports"
 
     @dg.asset(
         name="weights_report",
@@ -36,27 +32,25 @@ def report_asset(
         kinds={"html"},
         deps=[dg.AssetKey([book, table]) for book in books for table in _READS],
         pool=STORE_POOL,
-        required_resource_keys={"store"},
     )
     def weights_report(context: dg.AssetExecutionContext) -> None:
         # Templates are compiled by whoever writes a page, not by every step.
         from weights_pipeline.report.render import render
 
-        store = context.resources.store
         stored = books_in_store(store)
         there = [name for name in books if name in stored]
         if not there:
             raise dg.Failure(f"No book has weights in {store.location}. Materialise one first.")
-        found = gather(settings, store, books, sources, [*([name] for name in there), list(books)])
+        found = gather(workspace, [*([name] for name in there), list(books)])
         sizes = {}
         for name, report in zip([*there, "index"], found, strict=True):
-            file, page = settings.home / "reports" / f"{name}.html", render(report)
+            file, page = folder / f"{name}.html", render(report)
             write_text(file, page)
             sizes[str(file)] = len(page.encode())
         newest = found[-1]
         context.add_output_metadata(
             {
-                "path": dg.MetadataValue.path(settings.home / "reports" / "index.html"),
+                "path": dg.MetadataValue.path(folder / "index.html"),
                 "summary": newest.sentence,
                 "comparison": newest.comparison.sentence() if newest.comparison else "no session in common",
                 "bytes": sum(sizes.values()),

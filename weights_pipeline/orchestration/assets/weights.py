@@ -11,7 +11,6 @@ import dagster as dg
 import pandas as pd
 from pydantic import Field
 
-from weights_pipeline.books.book import Book
 from weights_pipeline.charts import metrics as metrics_charts
 from weights_pipeline.charts import weights as weight_charts
 from weights_pipeline.core.chain import last_sessions, metric_rows, realized_table, target_table
@@ -35,6 +34,7 @@ from weights_pipeline.orchestration.io_manager import PRECEDING_ONLY
 from weights_pipeline.orchestration.partitions import PREVIOUS, ledger_history, ledger_window, own_history, own_past
 from weights_pipeline.tables import catalog
 from weights_pipeline.tables.contract import Window
+from weights_pipeline.workspace import BookSetup
 
 
 class MetricsConfig(dg.Config):
@@ -47,14 +47,14 @@ class MetricsConfig(dg.Config):
     )
 
 
-def weight_assets(book: Book, source: LedgerSource, policy: Policy) -> list[dg.AssetsDefinition | dg.AssetSpec]:
+def weight_assets(setup: BookSetup) -> list[dg.AssetsDefinition | dg.AssetSpec]:
     """Assets from strategy returns to realised weights of one book."""
+    book, source, policy = setup.book, setup.source, setup.policy
     # The risk regime that chooses a window is a recursion from the first session on.
     reach = ledger_history(source, book) if policy.adaptive else ledger_window(policy.longest_lookback, source, book)
 
     @book_asset(
-        book,
-        source,
+        setup,
         catalog.METRICS,
         ins={"strategy_returns": dg.AssetIn([source.schema_name, "strategy_returns"], partition_mapping=reach)},
     )
@@ -90,7 +90,7 @@ def weight_assets(book: Book, source: LedgerSource, policy: Policy) -> list[dg.A
         [book.name, "realized_weights"], partition_mapping=before, metadata=PRECEDING_ONLY
     )
 
-    @book_asset(book, source, catalog.REALIZED_WEIGHTS, ins=ins)
+    @book_asset(setup, catalog.REALIZED_WEIGHTS, ins=ins)
     def realized_weights(context: dg.AssetExecutionContext, **tables: pd.DataFrame) -> pd.DataFrame:
         windows = run_windows(context)
         returns = known(tables["strategy_returns"], windows) if "strategy_returns" in tables else None
@@ -108,17 +108,18 @@ def weight_assets(book: Book, source: LedgerSource, policy: Policy) -> list[dg.A
         )
 
     targets = _ensemble_assets if policy.ensemble else _plain_assets
-    return [metrics, *targets(book, source, policy), realized_weights]
+    return [metrics, *targets(setup), realized_weights]
 
 
-def _plain_assets(book: Book, source: LedgerSource, policy: Policy) -> list[dg.AssetsDefinition | dg.AssetSpec]:
+def _plain_assets(setup: BookSetup) -> list[dg.AssetsDefinition | dg.AssetSpec]:
     """Target weights of a book with one weight set."""
+    book, source, policy = setup.book, setup.source, setup.policy
     ins = {"metrics": dg.AssetIn([book.name, "metrics"])}
     if policy.method.optimises:
         reach = ledger_window(policy.longest_lookback, source, book)
         ins["strategy_returns"] = dg.AssetIn([source.schema_name, "strategy_returns"], partition_mapping=reach)
 
-    @book_asset(book, source, catalog.TARGET_WEIGHTS, ins=ins)
+    @book_asset(setup, catalog.TARGET_WEIGHTS, ins=ins)
     def target_weights(context: dg.AssetExecutionContext, **tables: pd.DataFrame) -> pd.DataFrame:
         windows = run_windows(context)
         history = _seen(tables["strategy_returns"], windows, source) if "strategy_returns" in tables else None
@@ -128,8 +129,9 @@ def _plain_assets(book: Book, source: LedgerSource, policy: Policy) -> list[dg.A
     return [target_weights]
 
 
-def _ensemble_assets(book: Book, source: LedgerSource, policy: Policy) -> list[dg.AssetsDefinition | dg.AssetSpec]:
+def _ensemble_assets(setup: BookSetup) -> list[dg.AssetsDefinition | dg.AssetSpec]:
     """Weight sets of a book with one per market regime, and the targets read from them."""
+    book, source, policy = setup.book, setup.source, setup.policy
     updates = dg.AssetSpec(
         [book.name, catalog.ENSEMBLE_UPDATES.name],
         description=catalog.ENSEMBLE_UPDATES.description,
@@ -142,8 +144,7 @@ def _ensemble_assets(book: Book, source: LedgerSource, policy: Policy) -> list[d
         return {name: dg.AssetIn([source.schema_name, name], partition_mapping=ledger_window(lookback, source, book))}
 
     @book_asset(
-        book,
-        source,
+        setup,
         catalog.ENSEMBLE_WEIGHTS,
         ins=ledger_in("strategy_returns", policy.longest_lookback)
         | ledger_in("market_regime", policy.longest_lookback),
@@ -162,8 +163,7 @@ def _ensemble_assets(book: Book, source: LedgerSource, policy: Policy) -> list[d
     recent = Lookback(amount=MAX_REGIME_AGE + 2, unit="sessions")
 
     @book_asset(
-        book,
-        source,
+        setup,
         catalog.TARGET_WEIGHTS,
         ins={
             "ensemble_weights": dg.AssetIn(

@@ -28,7 +28,6 @@ from weights_pipeline.alerts.outbox import FIRST_PAUSE, GIVEN_UP, KEPT, LONGEST,
 from weights_pipeline.books.cadence import Monthly, Weekly
 from weights_pipeline.cli.app import main
 from weights_pipeline.core.verify import Finding
-from weights_pipeline.ledger import load_ledger_source
 from weights_pipeline.live import UnreachableError, publish
 from weights_pipeline.orchestration import sensors
 from weights_pipeline.orchestration.asset_checks import as_result
@@ -37,6 +36,7 @@ from weights_pipeline.orchestration.sensors import Position, newest_end, run_ale
 from weights_pipeline.settings import Settings, SettingsError
 from weights_pipeline.store.duckdb_store import DuckDBStore
 from weights_pipeline.versions.publication import live_weights
+from weights_pipeline.workspace import Workspace
 
 NOW = dt.datetime(2026, 3, 2, 12, tzinfo=dt.UTC)
 MINUTE, HOUR = dt.timedelta(minutes=1), dt.timedelta(hours=1)
@@ -555,7 +555,7 @@ def test_a_run_that_never_ends_is_told_once():
 def armed(small_data, tmp_path, monkeypatch) -> Iterator:
     """The sensors over a temporary home, by name, and a function that ticks one as the daemon does."""
     settings = Settings(data=small_data, home=tmp_path / "home", ui=UI)
-    found = {each.name: each for each in sensors.alert_sensors(settings, {}, {})}
+    found = {each.name: each for each in sensors.alert_sensors(Workspace(settings))}
     monkeypatch.setattr(sensors, "SETTLED", dt.timedelta())
 
     def tick(instance, cursor):
@@ -610,7 +610,7 @@ def test_a_cursor_that_is_none_begins_anew_and_an_old_outbox_does_not_count(arme
 
 
 def test_the_sensors_run_without_being_switched_on(finished):
-    found = build_definitions(finished.settings).sensors
+    found = build_definitions(finished.workspace).sensors
     running = {each.name for each in found if each.default_status == dg.DefaultSensorStatus.RUNNING}
     assert {"alerts_of_runs", "alerts_of_time"} <= running
 
@@ -650,27 +650,34 @@ def link(schema: str, table: str) -> str:
 
 
 @pytest.fixture
-def open_source(finished):
-    """The ledger as one that goes on."""
-    source = load_ledger_source(finished.settings.data / "ledgers" / "sample.yaml")
-    return source.model_copy(update={"last_month": None})
+def going(finished):
+    """The book on a ledger that goes on."""
+    return ending(finished.setup, None)
 
 
-def missed(shelf, book, source, now):
-    return [each.partition for each in deadlines.missed_rebalances(shelf, book, source, now, link)]
+def ending(setup, month):
+    return replace(setup, source=setup.source.model_copy(update={"last_month": month}))
 
 
-def test_a_monthly_rebalance_is_missed_an_hour_after_it_was_due(finished, open_source):
+def with_cadence(setup, cadence):
+    return replace(setup, book=setup.book.model_copy(update={"cadence": cadence}))
+
+
+def missed(shelf, setup, now):
+    return [each.partition for each in deadlines.missed_rebalances(replace(setup, store=shelf), now, link)]
+
+
+def test_a_monthly_rebalance_is_missed_an_hour_after_it_was_due(finished, going):
     # 1 September 2013 is a Sunday, the 2nd a holiday: the book rebalances all the same.
     due, before = dt.datetime(2013, 9, 1, 6, 30, tzinfo=NEW_YORK), ["2013-06-01", "2013-07-01"]
-    assert missed(Shelf(*before), finished.book, open_source, due + HOUR - MINUTE) == []
-    assert missed(Shelf(*before), finished.book, open_source, due + HOUR) == ["2013-08-01"]
-    assert missed(Shelf(*before, "2013-08-01"), finished.book, open_source, due + HOUR) == []
-    assert missed(Shelf("2013-06-01"), finished.book, open_source, due + HOUR) == ["2013-07-01", "2013-08-01"]
+    assert missed(Shelf(*before), going, due + HOUR - MINUTE) == []
+    assert missed(Shelf(*before), going, due + HOUR) == ["2013-08-01"]
+    assert missed(Shelf(*before, "2013-08-01"), going, due + HOUR) == []
+    assert missed(Shelf("2013-06-01"), going, due + HOUR) == ["2013-07-01", "2013-08-01"]
     # A desk that opened meanwhile owes only what ends after its first day.
-    assert missed(Shelf(since="2013-08-15"), finished.book, open_source, due + HOUR) == ["2013-08-01"]
-    finite = open_source.model_copy(update={"last_month": "2013-08"})
-    assert missed(Shelf(*before), finished.book, finite, due + HOUR) == []
+    assert missed(Shelf(since="2013-08-15"), going, due + HOUR) == ["2013-08-01"]
+    finite = ending(going, "2013-08")
+    assert missed(Shelf(*before), finite, due + HOUR) == []
 
 
 @pytest.mark.parametrize(
@@ -678,87 +685,82 @@ def test_a_monthly_rebalance_is_missed_an_hour_after_it_was_due(finished, open_s
     [("2013-03-03", 23), ("2013-03-10", 22), ("2013-10-27", 22), ("2013-11-03", 23)],
     ids=["winter", "clocks went forward that day", "summer", "clocks went back that day"],
 )
-def test_a_weekly_rebalance_is_due_by_the_clock_of_its_zone(finished, open_source, sunday, utc):
+def test_a_weekly_rebalance_is_due_by_the_clock_of_its_zone(finished, going, sunday, utc):
     weekly = Weekly(kind="weekly", weekday="sunday", time=dt.time(18))
-    book = finished.book.model_copy(update={"cadence": weekly})
+    setup = with_cadence(going, weekly)
     day = dt.date.fromisoformat(sunday)
     key, before = f"{day - dt.timedelta(days=7)}", f"{day - dt.timedelta(days=14)}"
     due = dt.datetime(day.year, day.month, day.day, utc, tzinfo=dt.UTC)
-    assert missed(Shelf(before), book, open_source, due + HOUR - MINUTE) == []
-    assert missed(Shelf(before), book, open_source, due + HOUR) == [key]
+    assert missed(Shelf(before), setup, due + HOUR - MINUTE) == []
+    assert missed(Shelf(before), setup, due + HOUR) == [key]
 
 
-def test_a_rebalance_in_the_middle_of_the_month_is_due_then(finished, open_source):
-    book = finished.book.model_copy(update={"cadence": Monthly(day=15, time=dt.time(6, 30))})
+def test_a_rebalance_in_the_middle_of_the_month_is_due_then(finished, going):
+    setup = with_cadence(going, Monthly(day=15, time=dt.time(6, 30)))
     due = dt.datetime(2013, 9, 15, 6, 30, tzinfo=NEW_YORK)
-    assert missed(Shelf("2013-06-01", "2013-07-01"), book, open_source, due) == []
-    assert missed(Shelf("2013-06-01", "2013-07-01"), book, open_source, due + HOUR) == ["2013-08-01"]
+    assert missed(Shelf("2013-06-01", "2013-07-01"), setup, due) == []
+    assert missed(Shelf("2013-06-01", "2013-07-01"), setup, due + HOUR) == ["2013-08-01"]
 
 
-def unfit(finished, source, folder, now):
-    found = deadlines.unfit_live(finished.store, finished.book, source, (str(folder), "dynamodb://t"), now, link)
+def unfit(setup, folder, now):
+    found = deadlines.unfit_live(setup, (str(folder), "dynamodb://t"), now, link)
     return [(each.title, each.value) for each in found]
 
 
-def test_live_weights_are_stale_after_their_last_instant_and_not_before(finished, open_source, tmp_path):
-    document = live_weights(finished.store, finished.book, dt.datetime.now(dt.UTC))
+def test_live_weights_are_stale_after_their_last_instant_and_not_before(finished, going, tmp_path):
+    document = live_weights(finished.setup, dt.datetime.now(dt.UTC))
     publish(document, tmp_path)
     last = document.stale_after
-    assert unfit(finished, open_source, tmp_path, last) == []
+    assert unfit(going, tmp_path, last) == []
     version = f"version {document.version}"
-    assert unfit(finished, open_source, tmp_path, last + MINUTE) == [("live weights are stale", version)]
-    finite = open_source.model_copy(update={"last_month": "2013-06"})
-    assert unfit(finished, finite, tmp_path, last + MINUTE) == []
+    assert unfit(going, tmp_path, last + MINUTE) == [("live weights are stale", version)]
+    finite = ending(going, "2013-06")
+    assert unfit(finite, tmp_path, last + MINUTE) == []
 
 
-def test_weights_in_force_that_are_not_published_are_told_after_their_hour(finished, open_source, tmp_path):
-    document = live_weights(finished.store, finished.book, dt.datetime.now(dt.UTC))
+def test_weights_in_force_that_are_not_published_are_told_after_their_hour(finished, going, tmp_path):
+    document = live_weights(finished.setup, dt.datetime.now(dt.UTC))
     by = document.recorded_at + deadlines.GRACE
     title = "weights in force are not published"
-    assert unfit(finished, open_source, tmp_path, by - MINUTE) == []
-    assert unfit(finished, open_source, tmp_path, by) == [(title, "nothing")]
+    assert unfit(going, tmp_path, by - MINUTE) == []
+    assert unfit(going, tmp_path, by) == [(title, "nothing")]
     publish(replace(document, version=document.version - 1, max_age=10**6), tmp_path)
-    assert unfit(finished, open_source, tmp_path, by - MINUTE) == []
-    assert unfit(finished, open_source, tmp_path, by) == [(title, f"version {document.version - 1}")]
+    assert unfit(going, tmp_path, by - MINUTE) == []
+    assert unfit(going, tmp_path, by) == [(title, f"version {document.version - 1}")]
     (tmp_path / f"{finished.book.name}.json").write_text("{")
-    assert [title for title, _ in unfit(finished, open_source, tmp_path, by)] == ["live weights are corrupt"]
+    assert [title for title, _ in unfit(going, tmp_path, by)] == ["live weights are corrupt"]
 
 
-def test_a_deadline_is_told_once_for_as_long_as_it_is_missed(finished, open_source):
+def test_a_deadline_is_told_once_for_as_long_as_it_is_missed(finished, going):
     now, position, told = dt.datetime(2013, 9, 1, 12, tzinfo=dt.UTC), Position(), []
     for hours in range(3):
-        found, position, _ = time_alerts(
-            finished.store, finished.book, open_source, finished.settings, position, now + hours * HOUR
-        )
+        found, position, _ = time_alerts(going, finished.settings, position, now + hours * HOUR)
         told.append([each.event for each in found])
     assert told == [[("missed", "2013-07-01"), ("missed", "2013-08-01"), ("stale", *told[0][2][1:])], [], []]
 
 
-def test_what_cannot_be_found_out_holds_up_nothing_else(finished, open_source, monkeypatch):
+def test_what_cannot_be_found_out_holds_up_nothing_else(finished, going, monkeypatch):
     def unreachable(*_):
         raise UnreachableError("no answer")
 
     monkeypatch.setattr(sensors, "unfit_live", unreachable)
     now = dt.datetime(2013, 9, 1, 12, tzinfo=dt.UTC)
-    found, reached, unknown = time_alerts(
-        finished.store, finished.book, open_source, finished.settings, Position(), now
-    )
+    found, reached, unknown = time_alerts(going, finished.settings, Position(), now)
     assert [each.event for each in found] == [("missed", "2013-07-01"), ("missed", "2013-08-01")]
     assert unknown == ["live: UnreachableError: no answer"]
     assert list(reached.regimes) == ["calmar_core risk"]
 
 
-def test_nothing_is_owed_before_there_is_a_store_or_a_version_in_force(finished, open_source, tmp_path):
+def test_nothing_is_owed_before_there_is_a_store_or_a_version_in_force(finished, going, tmp_path):
     empty = DuckDBStore(tmp_path / "none.duckdb", lock_timeout=1)
-    found, _, unknown = time_alerts(empty, finished.book, open_source, finished.settings, Position(), NOW)
+    found, _, unknown = time_alerts(replace(going, store=empty), finished.settings, Position(), NOW)
     assert (found, unknown) == ([], [])
     before = dt.datetime(2012, 1, 15, tzinfo=dt.UTC)
-    assert unfit(finished, open_source, tmp_path, before) == []
+    assert unfit(going, tmp_path, before) == []
 
 
 def test_a_regime_is_told_once_when_it_is_another_one(finished, monkeypatch):
-    book, ensemble = finished.book, finished.book.model_copy(update={"ensemble": "market_regime"})
-    source = load_ledger_source(finished.settings.data / "ledgers" / "sample.yaml")
+    ensemble = finished.book.model_copy(update={"ensemble": "market_regime"})
     frames = {
         "risk_regime": ["NORMAL", "NORMAL", "STRESS", "STRESS", "NORMAL"],
         "market_regime": ["bull", "bull", "bull", "bear", "bear"],
@@ -768,11 +770,12 @@ def test_a_regime_is_told_once_when_it_is_another_one(finished, monkeypatch):
     told, position = [], Position()
     for days in range(1, 6):
         store = Weather({name: regimes[:days] for name, regimes in frames.items()})
-        found, position, _ = time_alerts(store, ensemble, source, finished.settings, position, NOW)
+        setup = replace(finished.setup, book=ensemble, store=store)
+        found, position, _ = time_alerts(setup, finished.settings, position, NOW)
         told.append([(each.severity.value, each.title) for each in found])
     notices = ["risk regime is STRESS", "market regime is bear", "risk regime is NORMAL"]
     assert told == [[], [], [("NOTICE", notices[0])], [("NOTICE", notices[1])], [("NOTICE", notices[2])]]
-    assert deadlines.regimes(finished.store, book, source).keys() == {"risk"}
+    assert deadlines.regimes(finished.setup).keys() == {"risk"}
 
 
 # --- The command, and the setting

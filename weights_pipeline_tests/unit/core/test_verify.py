@@ -7,14 +7,14 @@ import pandas as pd
 import pytest
 
 from benchmarks.support.data import BOOK, DATA
-from weights_pipeline.books.load import load_books
 from weights_pipeline.checks.checklist import book_checks, ledger_checks
 from weights_pipeline.core import verify
 from weights_pipeline.core.realized.adjust import carried, step
 from weights_pipeline.core.targets.methods.base import Limits
-from weights_pipeline.ledger import load_ledger_source
 from weights_pipeline.orchestration.asset_checks import as_result
+from weights_pipeline.settings import Settings
 from weights_pipeline.tables import catalog
+from weights_pipeline.workspace import Workspace
 
 
 class Tampered:
@@ -124,14 +124,13 @@ BREAKS = [
 ]
 
 
-def all_checks(data):
-    book = load_books(data / "books")[BOOK]
-    source = load_ledger_source(data / "ledgers" / "sample.yaml")
-    return [*ledger_checks(source, [book]), *book_checks(book, source, data)]
+def all_checks(settings):
+    setup = Workspace(settings).setup(BOOK)
+    return [*ledger_checks(setup.source, [setup.book]), *book_checks(setup)]
 
 
 def find(finished, table, name):
-    (check,) = [c for c in all_checks(finished.settings.data) if c.table.name == table and c.name == name]
+    (check,) = [c for c in all_checks(finished.settings) if c.table.name == table and c.name == name]
     return check
 
 
@@ -149,7 +148,7 @@ def test_a_broken_rule_is_found(finished, table, name, broken, change):
 
 def test_every_check_of_the_list_is_broken_above():
     broken = {(table, name) for table, name, *_ in BREAKS}
-    declared = {(c.table.name, c.name) for c in all_checks(DATA)}
+    declared = {(c.table.name, c.name) for c in all_checks(Settings(data=DATA, home=DATA))}
     elsewhere = {
         ("realized_weights", "no_gap"),
         ("weight_history", "no_version_gap"),
@@ -187,7 +186,7 @@ def test_a_store_without_tables_is_not_as_written():
 
 
 def test_errors_pass_on_the_sound_history(finished):
-    checks = all_checks(finished.settings.data)
+    checks = all_checks(finished.settings)
     failed = [c.name for c in checks if c.error and not c.run(finished.store).passed]
     assert failed == []
 

@@ -19,6 +19,7 @@ from weights_pipeline.orchestration.definitions import build_definitions
 from weights_pipeline.orchestration.freshness import book_freshness, ledger_freshness, live_freshness
 from weights_pipeline.settings import Settings
 from weights_pipeline.tables import catalog
+from weights_pipeline.workspace import Workspace
 
 NEW_YORK = ZoneInfo("America/New_York")
 MONTHS = ["2012-01-01", "2012-02-01", "2012-03-01", "2012-04-01", "2012-05-01"]
@@ -53,12 +54,12 @@ def data(ended, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def history(ended, tmp_path_factory):
-    return build_definitions(Settings(data=ended, home=tmp_path_factory.mktemp("home")))
+    return build_definitions(Workspace(Settings(data=ended, home=tmp_path_factory.mktemp("home"))))
 
 
 @pytest.fixture(scope="module")
 def definitions(data, tmp_path_factory):
-    return build_definitions(Settings(data=data, home=tmp_path_factory.mktemp("home")))
+    return build_definitions(Workspace(Settings(data=data, home=tmp_path_factory.mktemp("home"))))
 
 
 class Day:

@@ -9,6 +9,7 @@ from benchmarks.support.data import BOOK, DATA, LEDGER
 from weights_pipeline.orchestration.definitions import build_definitions
 from weights_pipeline.settings import Settings, SettingsError
 from weights_pipeline.tables.catalog import DERIVED_FROM, TABLES
+from weights_pipeline.workspace import Workspace
 
 LEDGER_NAMES = {"trade_ledger", "open_lots", "rejected_lots", "ledger_files", "strategy_returns", "market_regime"}
 OVERLAY = {"allocator_state", "risk_regime", "risk_scalar", "allocator_summary", "allocator_audit"}
@@ -29,7 +30,7 @@ CHAIN = [
 
 @pytest.fixture(scope="module")
 def definitions(tmp_path_factory):
-    return build_definitions(Settings(data=DATA, home=tmp_path_factory.mktemp("home")))
+    return build_definitions(Workspace(Settings(data=DATA, home=tmp_path_factory.mktemp("home"))))
 
 
 def specs(definitions):

@@ -9,6 +9,7 @@ import pytest
 from benchmarks.support.data import edit_yaml
 from weights_pipeline.orchestration.definitions import build_definitions
 from weights_pipeline.settings import Settings
+from weights_pipeline.workspace import Workspace
 
 NEW_YORK = ZoneInfo("America/New_York")
 
@@ -19,7 +20,7 @@ def definitions(own_data, tmp_path):
     source = own_data / "ledgers" / "sample.yaml"
     text = "\n".join(line for line in source.read_text().splitlines() if not line.startswith("last_month"))
     source.write_text(text + "\n")
-    return build_definitions(Settings(data=own_data, home=tmp_path / "home"))
+    return build_definitions(Workspace(Settings(data=own_data, home=tmp_path / "home")))
 
 
 def tick(definitions, name, when):
@@ -87,7 +88,7 @@ def test_ledger_is_read_before_any_book_rebalances(definitions):
 
 
 def test_finished_history_is_skipped_with_a_reason(own_data, tmp_path):
-    definitions = build_definitions(Settings(data=own_data, home=tmp_path / "home"))
+    definitions = build_definitions(Workspace(Settings(data=own_data, home=tmp_path / "home")))
     result = tick(definitions, "sample_ledger_refresh", dt.datetime(2026, 3, 1, 5, 30, tzinfo=NEW_YORK))
     assert not result.run_requests
     assert "finished history" in result.skip_message
@@ -95,6 +96,6 @@ def test_finished_history_is_skipped_with_a_reason(own_data, tmp_path):
 
 def test_every_book_and_the_ledger_have_a_schedule(own_data, tmp_path):
     edit_yaml(own_data / "books" / "calmar_core.yaml", cadence={"kind": "monthly", "day": 5, "time": "07:15"})
-    definitions = build_definitions(Settings(data=own_data, home=tmp_path / "home"))
+    definitions = build_definitions(Workspace(Settings(data=own_data, home=tmp_path / "home")))
     schedule = definitions.resolve_schedule_def("calmar_core_rebalance")
     assert schedule.cron_schedule == "15 7 5 * *"

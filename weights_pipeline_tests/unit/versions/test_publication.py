@@ -32,7 +32,7 @@ def test_a_run_of_the_book_publishes_its_newest_weights_to_the_bit(finished, doc
     assert document.effective_from == newest["effective_from"].iloc[0].date()
     assert (document.regime, document.scalar) == (newest["regime"].iloc[0], newest["scalar"].iloc[0])
     assert (document.max_age, document.gross) == (finished.book.max_age, finished.book.gross)
-    assert live_weights(finished.store, finished.book, now()) == document
+    assert live_weights(finished.setup, now()) == document
 
 
 def test_a_reader_follows_them_until_they_are_stale(finished, document):
@@ -55,7 +55,7 @@ def test_weights_whose_day_has_not_come_wait_and_nothing_older_replaces_newer(fi
         return rows.assign(effective_from=rows["effective_from"].mask(newest, pd.Timestamp("2999-01-02")))
 
     own.store.update(BOOK, catalog.WEIGHT_HISTORY, postponed, run_id="test", recorded_at=now())
-    waiting = live_weights(own.store, own.book, now())
+    waiting = live_weights(own.setup, now())
     assert waiting.version == document.version - 1
     assert publish_live(waiting, own.settings.live) == {own.settings.live[0]: True}
     assert publish_live(waiting, own.settings.live) == {own.settings.live[0]: False}
@@ -66,7 +66,7 @@ def test_weights_whose_day_has_not_come_wait_and_nothing_older_replaces_newer(fi
 
 def test_a_book_without_versions_publishes_nothing(finished):
     with pytest.raises(NoVersionError):
-        live_weights(finished.store, finished.book, dt.datetime(2012, 1, 1, tzinfo=dt.UTC))
+        live_weights(finished.setup, dt.datetime(2012, 1, 1, tzinfo=dt.UTC))
 
 
 def test_a_version_whose_weights_the_store_has_lost_is_not_published(finished, small_data, desk, document):
@@ -76,4 +76,4 @@ def test_a_version_whose_weights_the_store_has_lost_is_not_published(finished, s
     with pytest.raises(
         NoVersionError, match=rf"of which version {document.version} is.*run --book {BOOK} --from 2013-06"
     ):
-        live_weights(own.store, own.book, now())
+        live_weights(own.setup, now())

@@ -1,0 +1,144 @@
+"""The workspace: everything one set of settings leads to, loaded and validated once.
+
+Scope: the objects that travel together through the package, in place of loose parameters. Not here: how any of them
+is read or computed (``books``, ``ledger``, ``store``).
+
+Nothing is loaded before it is asked for, and then once: a command that reads only published weights loads neither
+pandas nor a ledger.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from weights_pipeline.settings import Settings
+
+if TYPE_CHECKING:
+    from weights_pipeline.books.book import Book
+    from weights_pipeline.books.comparisons import Comparison
+    from weights_pipeline.core.metrics.starter import StarterMetrics
+    from weights_pipeline.core.policy import Policy
+    from weights_pipeline.ledger import LedgerSource
+    from weights_pipeline.store.base import Store
+
+
+@dataclass(frozen=True, eq=False)
+class BookSetup:
+    """One book with all that it reads.
+
+    Attributes
+    ----------
+    book
+        The book.
+    source
+        The ledger it reads.
+    starter
+        Its starter metrics by strategy; empty where it has none.
+    root
+        Data folder, which the files that the ledger names are relative to.
+    store
+        Where its tables and those of the ledger are.
+    """
+
+    book: Book
+    source: LedgerSource
+    starter: Mapping[str, StarterMetrics]
+    root: Path
+    store: Store
+
+    @property
+    def name(self) -> str:
+        """Name of the book, under which its tables are kept."""
+        return self.book.name
+
+    @cached_property
+    def policy(self) -> Policy:
+        """What the book means to the formulas, starter metrics included."""
+        return self.book.policy(self.starter)
+
+
+@dataclass(frozen=True, eq=False)
+class Workspace:
+    """Books, ledgers and store of one set of settings.
+
+    Each property raises when it is first used and what it loads is not valid: BookError or LedgerError, with the file,
+    the key and what was expected.
+    """
+
+    settings: Settings
+
+    @property
+    def root(self) -> Path:
+        """The data folder."""
+        return self.settings.data
+
+    @cached_property
+    def books(self) -> Mapping[str, Book]:
+        """Books by name, with what the stage overrides."""
+        from weights_pipeline.books.load import load_books
+
+        return load_books(self.root / "books", self.settings.stage)
+
+    @cached_property
+    def sources(self) -> Mapping[str, LedgerSource]:
+        """Ledgers that the books read, by name."""
+        from weights_pipeline.ledger import load_sources
+
+        return load_sources(self.root / "ledgers", self.books.values())
+
+    @cached_property
+    def store(self) -> Store:
+        """The store; it need not exist yet, and nothing is connected to before it is used."""
+        from weights_pipeline.store import open_store
+
+        return open_store(self.settings)
+
+    @cached_property
+    def setups(self) -> Mapping[str, BookSetup]:
+        """Every book with all that it reads, by name."""
+        from weights_pipeline.books.load import load_starter_metrics
+
+        return {
+            name: BookSetup(
+                book=book,
+                source=self.sources[book.ledger],
+                starter=load_starter_metrics(book, self.root),
+                root=self.root,
+                store=self.store,
+            )
+            for name, book in self.books.items()
+        }
+
+    @cached_property
+    def readers(self) -> Mapping[str, tuple[Book, ...]]:
+        """Books that read each ledger, by its name."""
+        found: dict[str, tuple[Book, ...]] = dict.fromkeys(self.sources, ())
+        for book in self.books.values():
+            found[book.ledger] += (book,)
+        return found
+
+    @cached_property
+    def comparisons(self) -> Mapping[str, Comparison]:
+        """Comparisons of methods, by name."""
+        from weights_pipeline.books.comparisons import load_comparisons
+
+        taken = [source.schema_name for source in self.sources.values()]
+        return load_comparisons(self.root / "comparisons", self.books, taken)
+
+    def setup(self, name: str) -> BookSetup:
+        """The book of a name, with all that it reads.
+
+        Raises
+        ------
+        weights_pipeline.books.reading.BookError
+            There is none of that name.
+        """
+        from weights_pipeline.books.reading import BookError
+
+        if name not in self.books:
+            raise BookError(f"unknown book {name!r}; there are {', '.join(self.books)}")
+        return self.setups[name]
