@@ -29,9 +29,9 @@ from typing import Any
 
 import pandas as pd
 
+from weights_pipeline.aws import S3Objects
 from weights_pipeline.store.base import Store
 from weights_pipeline.store.duckdb_store import DuckDBStore
-from weights_pipeline.store.s3_objects import S3Objects
 from weights_pipeline.store.s3_store import S3Store
 from weights_pipeline.tables.catalog import TABLES
 from weights_pipeline.tables.contract import Window

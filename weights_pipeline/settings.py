@@ -17,7 +17,9 @@ POSTGRES = ("WEIGHTS_PG_HOST", "WEIGHTS_PG_PORT", "WEIGHTS_PG_DB", "WEIGHTS_PG_U
 """Variables that Dagster reads itself, by its own configuration, at every stage but ``dev``."""
 
 _STORE = re.compile(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[A-Za-z0-9][A-Za-z0-9._=-]*)*/?")
-_SSE = re.compile(r"|AES256|aws:kms(:[A-Za-z0-9:/_-]+)?")
+ENCRYPTION = re.compile(r"AES256|aws:kms(:[A-Za-z0-9:/_-]+)?")
+"""Encryption that can be asked of S3."""
+
 _UI = re.compile(r"https?://[A-Za-z0-9.\[\]:-]+(/[A-Za-z0-9._~/-]*)?")
 
 
@@ -127,7 +129,7 @@ class Settings:
                 f"WEIGHTS_STORE: expected s3://BUCKET/PREFIX, of letters, digits and . _ = - in each part, or nothing "
                 f"for a DuckDB file in {home}, got {without_secrets(store)!r}. Credentials go into AWS_* variables."
             )
-        if not _SSE.fullmatch(sse):
+        if sse and not ENCRYPTION.fullmatch(sse):
             raise SettingsError(f"WEIGHTS_S3_SSE: expected AES256, aws:kms or aws:kms:KEY, got {sse!r}")
         if sse and not store:
             raise SettingsError(

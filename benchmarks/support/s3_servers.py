@@ -16,7 +16,7 @@ from pathlib import Path
 import werkzeug.serving
 from moto.server import DomainDispatcherApplication, create_backend_app
 
-from weights_pipeline.store.s3_objects import S3Objects
+from weights_pipeline.aws import S3Objects
 from weights_pipeline.store.s3_store import S3Store
 
 BUCKET = "desk-weights"

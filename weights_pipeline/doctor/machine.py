@@ -23,7 +23,7 @@ from zoneinfo import ZoneInfo
 from weights_pipeline.doctor.patient import ROOT, Answer, Patient, State, amount, time_in
 
 if TYPE_CHECKING:
-    from weights_pipeline.store.s3_objects import S3Objects
+    from weights_pipeline.aws import S3Objects
 
 _FEW, _MANY = 100_000_000, 1_000_000_000
 """Bytes free that are too few, and that are enough, however small the store is."""

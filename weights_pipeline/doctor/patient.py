@@ -19,7 +19,7 @@ from weights_pipeline.workspace import Workspace
 if TYPE_CHECKING:
     import dagster as dg
 
-    from weights_pipeline.store.s3_objects import S3Objects
+    from weights_pipeline.aws import S3Objects
 
 State = Literal["ok", "warn", "fail"]
 
@@ -98,7 +98,7 @@ class Patient:
     @cached_property
     def objects(self) -> S3Objects:
         """Objects of the store's bucket, asked once: who examines had rather know at once."""
-        from weights_pipeline.store.s3_objects import S3Objects
+        from weights_pipeline.aws import S3Objects
 
         return S3Objects(self.settings.store.removeprefix("s3://").partition("/")[0], attempts=1)
 

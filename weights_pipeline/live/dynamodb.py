@@ -10,7 +10,8 @@ from functools import cached_property
 from typing import Any
 from urllib.parse import urlsplit
 
-from weights_pipeline.live import aws
+from weights_pipeline import aws
+from weights_pipeline.live import reach
 from weights_pipeline.live.document import (
     LiveError,
     LiveWeights,
@@ -22,6 +23,7 @@ from weights_pipeline.live.document import (
 from weights_pipeline.settings import without_secrets
 
 _BOOK = "{book}"
+_FAILED = "ConditionalCheckFailed"
 
 
 class Table:
@@ -75,24 +77,32 @@ class Table:
         LiveError
             Another book, or something else, has the keys already, or the current item contradicts itself.
         """
-        for _ in range(aws.ATTEMPTS):
-            try:
-                with aws.requests(self.table):
-                    self.client.transact_write_items(TransactItems=self._writes(document))
-            except aws.RefusedError as refused:
-                current, history = _reasons(refused)
-                if current.get("Code") == "ConditionalCheckFailed":
-                    self._require_same(document, current.get("Item", {}))
-                    return False
-                if history.get("Code") == "ConditionalCheckFailed":
-                    raise OlderVersionError(
-                        f"{self.table}: the history has another version recorded at {timestamp(document.recorded_at)}"
-                    ) from refused
-                if "TransactionConflict" not in (current.get("Code"), history.get("Code")):
-                    raise
-            else:
+        for _ in range(reach.ATTEMPTS):
+            with reach.reached():
+                refused = self._write(document)
+            if refused is None:
                 return True
-        raise UnreachableError(f"{self.table}: others wrote to it {aws.ATTEMPTS} times meanwhile")
+            current, history = refused
+            if current.get("Code") == _FAILED:
+                self._require_same(document, current.get("Item", {}))
+                return False
+            if history.get("Code") == _FAILED:
+                raise OlderVersionError(
+                    f"{self.table}: the history has another version recorded at {timestamp(document.recorded_at)}"
+                )
+        raise UnreachableError(f"{self.table}: others wrote to it {reach.ATTEMPTS} times meanwhile")
+
+    def _write(self, document: LiveWeights) -> tuple[dict[str, Any], dict[str, Any]] | None:
+        """Write a document; where a condition failed or others wrote meanwhile, why each of the two items was not."""
+        try:
+            with aws.requests(self.table, self.client):
+                self.client.transact_write_items(TransactItems=self._writes(document))
+        except aws.RefusedError as refused:
+            reasons = refused.response.get("CancellationReasons", [])
+            if len(reasons) != 2 or {_FAILED, "TransactionConflict"}.isdisjoint(each.get("Code") for each in reasons):
+                raise
+            return reasons[0], reasons[1]
+        return None
 
     def _require_same(self, document: LiveWeights, item: dict[str, Any]) -> None:
         """Say why an item was not replaced, unless it holds the document already."""
@@ -138,9 +148,3 @@ class Table:
             "ConditionExpression": "attribute_not_exists(PK)",
         }
         return [{"Put": current}, {"Put": history}]
-
-
-def _reasons(refused: aws.RefusedError) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Why a transaction was refused: one reason for each of its two writes."""
-    reasons = refused.response.get("CancellationReasons", [])
-    return (reasons[0], reasons[1]) if len(reasons) == 2 else ({}, {})

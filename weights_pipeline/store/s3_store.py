@@ -1,7 +1,7 @@
 """The store in S3: one immutable Parquet object per partition, one manifest per table that says which are current.
 
 Here belongs what is particular to objects: their names, their integrity, replacing a manifest, asking them in SQL.
-Talking to the server is in ``s3_objects``.
+Talking to the server is in ``weights_pipeline.aws``.
 
 Under the prefix of the store lie ::
 
@@ -37,9 +37,9 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from weights_pipeline.aws import S3Objects
 from weights_pipeline.store.duckdb_store import MANIFEST, MANIFEST_DDL, NOTHING_YET, create_table, quoted
 from weights_pipeline.store.manifest import FORMAT, Manifest, schema_version, sealed, unsealed
-from weights_pipeline.store.s3_objects import S3Objects
 from weights_pipeline.tables.contract import (
     PartitionRecord,
     Window,
@@ -120,7 +120,7 @@ class S3Store:
     bucket, prefix
         Where; the prefix has no slash at either end, and is empty for the whole bucket.
     sse
-        See :class:`~weights_pipeline.store.s3_objects.S3Objects`.
+        See :class:`~weights_pipeline.aws.S3Objects`.
     lock_timeout
         Seconds for which a write begins again because others keep writing the same table.
     """

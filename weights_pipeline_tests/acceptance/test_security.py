@@ -28,6 +28,8 @@ from packaging.specifiers import SpecifierSet
 from pydantic import ValidationError
 
 from benchmarks.support.data import BOOK, DATA
+from weights_pipeline import aws
+from weights_pipeline.aws import S3Objects
 from weights_pipeline.books import book as books
 from weights_pipeline.books.book import Book
 from weights_pipeline.books.comparisons import Comparison, load_comparisons
@@ -43,9 +45,7 @@ from weights_pipeline.live.places import sink, source
 from weights_pipeline.orchestration.asset_checks import as_result
 from weights_pipeline.orchestration.assets.common import table_figures
 from weights_pipeline.settings import Settings, SettingsError, without_secrets
-from weights_pipeline.store import s3_objects
 from weights_pipeline.store.duckdb_store import DuckDBStore
-from weights_pipeline.store.s3_objects import S3Objects
 from weights_pipeline.store.s3_store import S3Store
 from weights_pipeline.tables import catalog
 from weights_pipeline.tables.contract import Window, prepare, to_frame
@@ -615,7 +615,9 @@ def test_nothing_is_unpickled_evaluated_or_handed_to_a_shell():
 
 def test_yaml_is_only_read_by_safe_loaders():
     loaded = [(name, node) for name, node in nodes(ast.Call) if ast.unparse(node.func) == "yaml.load"]
-    assert [(name, ast.unparse(node.keywords[0].value)) for name, node in loaded] == [("books.py", "_UniqueKeyLoader")]
+    assert [(name, ast.unparse(node.keywords[0].value)) for name, node in loaded] == [
+        ("books/reading.py", "_UniqueKeyLoader")
+    ]
     assert issubclass(books._UniqueKeyLoader, yaml.SafeLoader)
 
 
@@ -704,7 +706,8 @@ def test_the_look_for_unquoted_sql_finds_it(statement, found):
 def test_the_environment_is_read_at_the_edge_alone():
     reads = {name for name, node in nodes(ast.Attribute) if ast.unparse(node) in ("os.environ", "os.getenv")}
     # Sensors look up whom to alert when they do: these URLs hold secrets, which settings do not.
-    assert {name for name in reads if not name.startswith("cli/")} <= {"definitions.py", "runs.py", "sensors.py"}
+    edges = {f"orchestration/{name}.py" for name in ("definitions", "runs", "sensors")}
+    assert {name for name in reads if not name.startswith("cli/")} <= edges
 
 
 # --------------------------------------------------------------------------- secrets
@@ -734,7 +737,7 @@ def canaries(monkeypatch, caplog):
     }
     for name, value in values.items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setattr(s3_objects, "ATTEMPTS", 1)
+    monkeypatch.setattr(aws, "ATTEMPTS", 1)
     yield values
     assert CANARY not in caplog.text
 

@@ -28,6 +28,7 @@ ROOMS = (
     "settings",
     "files",
     "tables",
+    "aws",
     "books",
     "live",
     "charts",
@@ -48,8 +49,8 @@ ROOMS = (
 ONLY_IN = {
     "dagster": {"orchestration", "doctor"},
     "duckdb": {"store", "ledger", "live", "doctor"},
-    "boto3": {"store", "ledger", "live"},
-    "botocore": {"store", "ledger", "live"},
+    "boto3": {"aws"},
+    "botocore": {"aws"},
     "s3fs": {"store", "ledger", "live"},
 }
 """Rooms that alone may import a library; the doctor looks into what it examines."""

@@ -687,7 +687,7 @@ def url(bucket):
 def test_publishing_to_s3_and_reading_from_it(bucket):
     assert publish(document(7), url(bucket))
     key = f"{bucket.prefix}/calmar_core.json"
-    stored = bucket.client.get_object(Bucket=BUCKET, Key=key)
+    stored = bucket.objects.client.get_object(Bucket=BUCKET, Key=key)
     assert stored["Body"].read() == document(7).to_json()
     assert stored["ContentType"] == "application/json"
     desk = reader(url(bucket))
@@ -698,11 +698,11 @@ def test_publishing_to_s3_and_reading_from_it(bucket):
     assert bucket.publish(document(8))
     assert desk.refresh()
     assert desk.current(NOW).allocations == document(8).final
-    bucket.client.put_object(Bucket=BUCKET, Key=key, Body=b"half a docu")
+    bucket.objects.client.put_object(Bucket=BUCKET, Key=key, Body=b"half a docu")
     desk.refresh()
     assert (desk.current(NOW).version, "newest content not used" in desk.current(NOW).reason) == (8, True)
     assert bucket.publish(document(9)), "what is corrupt is replaced"
-    bucket.client.delete_object(Bucket=BUCKET, Key=key)
+    bucket.objects.client.delete_object(Bucket=BUCKET, Key=key)
     assert desk.refresh()
     assert f"nothing is published in s3://{BUCKET}/{key}" in desk.current(NOW).reason
 
@@ -710,7 +710,7 @@ def test_publishing_to_s3_and_reading_from_it(bucket):
 def test_an_unchanged_object_is_polled_without_its_body(bucket):
     bucket.publish(document(7))
     desk, answers = reader(url(bucket)), []
-    desk._source.client.meta.events.register(
+    desk._source.objects.client.meta.events.register(
         "before-parse.s3.GetObject",
         lambda response_dict, **_: answers.append((response_dict["status_code"], response_dict["headers"])),
     )
@@ -733,7 +733,7 @@ def test_a_publisher_that_comes_between_reading_and_writing_is_not_overwritten(b
         if between:
             assert publish(between.pop(), url(bucket))
 
-    bucket.client.meta.events.register("before-call.s3.PutObject", other)
+    bucket.objects.client.meta.events.register("before-call.s3.PutObject", other)
     if rival < 7:
         assert bucket.publish(document(7))
     else:
@@ -743,13 +743,13 @@ def test_a_publisher_that_comes_between_reading_and_writing_is_not_overwritten(b
 
 
 def test_a_publisher_that_never_comes_first_gives_up(bucket, monkeypatch):
-    monkeypatch.setattr("weights_pipeline.live.aws.ATTEMPTS", 3)
+    monkeypatch.setattr("weights_pipeline.live.reach.ATTEMPTS", 3)
     versions = iter(range(1, 100))
 
     def other(**_):
         publish(document(next(versions)), url(bucket))
 
-    bucket.client.meta.events.register("before-call.s3.PutObject", other)
+    bucket.objects.client.meta.events.register("before-call.s3.PutObject", other)
     with pytest.raises(UnreachableError, match="others replaced it 3 times meanwhile"):
         bucket.publish(document(100))
 
@@ -761,9 +761,9 @@ def test_an_object_deleted_between_reading_and_writing_is_written_anew(bucket):
     def delete(**_):
         if there:
             there.pop()
-            bucket.client.delete_object(Bucket=BUCKET, Key=key)
+            bucket.objects.client.delete_object(Bucket=BUCKET, Key=key)
 
-    bucket.client.meta.events.register("before-call.s3.PutObject", delete)
+    bucket.objects.client.meta.events.register("before-call.s3.PutObject", delete)
     assert bucket.publish(document(7))
     assert LiveWeights.from_json(bucket.poll("calmar_core", None)[0]).version == 7
 
@@ -771,8 +771,8 @@ def test_an_object_deleted_between_reading_and_writing_is_written_anew(bucket):
 def test_s3_out_of_reach_keeps_the_last_good_weights_while_they_are_fresh(bucket):
     bucket.publish(document(7))
     desk = reader(url(bucket))
-    here = desk._source.client
-    desk._source.client = boto3.client(
+    here = vars(desk._source.objects)["client"]
+    vars(desk._source.objects)["client"] = boto3.client(
         "s3", endpoint_url="http://127.0.0.1:1", config=Config(retries={"total_max_attempts": 1})
     )
     assert not desk.refresh()
@@ -780,15 +780,15 @@ def test_s3_out_of_reach_keeps_the_last_good_weights_while_they_are_fresh(bucket
     assert (answer.source, answer.version) == ("live", 7)
     assert "EndpointConnectionError" in answer.reason
     assert desk.current(document().stale_after + dt.timedelta(days=1)).source == "base"
-    desk._source.client = here
+    vars(desk._source.objects)["client"] = here
     assert not desk.refresh()
     assert desk.current(NOW).reason == document().in_force.reason
 
 
 def test_a_bucket_that_is_not_there_is_out_of_reach_and_nothing_is_withdrawn(aws):
-    with pytest.raises(UnreachableError, match="NoSuchBucket"):
+    with pytest.raises(UnreachableError, match="the bucket does not exist"):
         publish(document(), "s3://no-such-bucket/live")
-    assert "NoSuchBucket" in reader("s3://no-such-bucket/live").current(NOW).reason
+    assert "the bucket does not exist" in reader("s3://no-such-bucket/live").current(NOW).reason
 
 
 @pytest.mark.parametrize(
@@ -797,13 +797,13 @@ def test_a_bucket_that_is_not_there_is_out_of_reach_and_nothing_is_withdrawn(aws
 )
 def test_encryption_is_asked_of_s3(bucket, encryption, stored):
     publish(document(), f"{url(bucket)}?encryption={encryption}")
-    head = bucket.client.head_object(Bucket=BUCKET, Key=f"{bucket.prefix}/calmar_core.json")
+    head = bucket.objects.client.head_object(Bucket=BUCKET, Key=f"{bucket.prefix}/calmar_core.json")
     assert (head["ServerSideEncryption"], head.get("SSEKMSKeyId")) == stored
 
 
 def test_no_region_is_out_of_reach(aws, monkeypatch):
     monkeypatch.delenv("AWS_DEFAULT_REGION")
-    with pytest.raises(UnreachableError, match="dynamodb: NoRegionError"):
+    with pytest.raises(UnreachableError, match=r"dynamodb: .* \(NoRegionError\)"):
         publish(document(), "dynamodb://weights")
 
 

@@ -13,11 +13,11 @@ import pytest
 
 from benchmarks.support.data import BOOK, DATA, LEDGER
 from benchmarks.support.s3_servers import BUCKET, HAS_S3RVER, at_random, moto, s3rver
+from weights_pipeline.aws import S3Objects
 from weights_pipeline.settings import Settings, SettingsError
 from weights_pipeline.store import open_store
 from weights_pipeline.store.duckdb_store import DuckDBStore
 from weights_pipeline.store.queries import partition_of, sql, weights_in_force
-from weights_pipeline.store.s3_objects import S3Objects
 from weights_pipeline.store.s3_store import S3Store
 from weights_pipeline.tables.contract import Window
 from weights_pipeline.tables.errors import DamagedError, StoreError, StoreLockedError
@@ -32,7 +32,7 @@ def server(monkeypatch):
     server = moto()
     server.environment(monkeypatch)
     monkeypatch.setattr("botocore.retries.standard.ExponentialBackoff.delay_amount", lambda *_: 0)
-    monkeypatch.setattr("weights_pipeline.store.s3_objects.random.uniform", lambda *_: 0)
+    monkeypatch.setattr("weights_pipeline.aws.random.uniform", lambda *_: 0)
     yield server
     server.fault = None
 
@@ -190,7 +190,7 @@ def test_a_process_killed_inside_a_range_leaves_the_old_rows(server, store):
     code = textwrap.dedent(
         """
         import os, pickle, signal, sys
-        from weights_pipeline.store.s3_objects import S3Objects
+        from weights_pipeline.aws import S3Objects
         from weights_pipeline.store.s3_store import S3Store
         store = S3Store("desk-weights", sys.argv[1])
         assert store.location and "boto3" not in sys.modules
