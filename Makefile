@@ -57,7 +57,7 @@ audit: $(STAMP)  ## known vulnerabilities of all pins; needs a network, and says
 	@$(BIN)/python .ci/audit.py
 
 licences: $(STAMP) ## write docs/licences.md again
-	@$(BIN)/uv pip install -q --python $(BIN)/python -c constraints.txt -e '.[dev,deploy]'
+	@$(BIN)/uv pip install -q --python $(BIN)/python -c constraints.txt -e '.[dev,deploy,skfolio]'
 	@$(BIN)/python .ci/licences.py
 
 reliability: $(STAMP) ## two hundred kills, faults, full disks and damaged files on both stores

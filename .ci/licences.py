@@ -56,9 +56,11 @@ _WORDS = (
 def main() -> int:
     """Write the page; 1 where a package is not installed or states no licence."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    extras = project["optional-dependencies"]
     parts = [
         ("What the package needs", project["dependencies"]),
-        ("What a deployed stage needs besides (extra `deploy`)", project["optional-dependencies"].get("deploy", [])),
+        ("What a deployed stage needs besides (extra `deploy`)", extras["deploy"]),
+        ("What the method `skfolio` needs besides (extra `skfolio`)", extras["skfolio"]),
     ]
     direct = [Requirement(line) for _, lines in parts for line in lines]
     try:

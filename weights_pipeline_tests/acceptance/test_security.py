@@ -873,9 +873,10 @@ def test_everything_that_is_started_says_where_it_listens_and_nothing_listens_ev
 
 
 def declared() -> list[Requirement]:
-    """What the package needs at run time, on one machine and beyond."""
+    """What the package needs at run time, on one machine and beyond, and what a book may ask for besides."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    return [Requirement(line) for line in [*project["dependencies"], *project["optional-dependencies"]["deploy"]]]
+    extras = project["optional-dependencies"]
+    return [Requirement(line) for line in [*project["dependencies"], *extras["deploy"], *extras["skfolio"]]]
 
 
 def test_every_package_that_is_needed_at_run_time_is_listed_with_its_versions_and_licence():

@@ -15,13 +15,6 @@ from weights_pipeline.core.targets.methods.composite import Composite
 from weights_pipeline.core.targets.methods.equal import Equal
 from weights_pipeline.core.targets.methods.fixed import Decision, Fixed
 from weights_pipeline.core.targets.methods.minmax_tilt import MinmaxTilt, SharpeTilt
-from weights_pipeline.core.targets.methods.optimised import (
-    MaxHybrid,
-    MaximumDiversification,
-    MeanVariance,
-    MinimumVariance,
-    RiskParity,
-)
 from weights_pipeline.core.targets.methods.power_tilt import CalmarTilt, PowerTilt
 from weights_pipeline.core.targets.methods.proportional_share import CalmarWeighted, ProportionalSharpe
 from weights_pipeline.core.targets.methods.softmax_sharpe import SoftmaxSharpe
@@ -38,13 +31,6 @@ SHARES = (SoftmaxSharpe(), ProportionalSharpe(), CalmarWeighted())
 COMPOSITE = Composite(weights={"sharpe": 0.5, "calmar": 0.3, "max_drawdown": 0.2}, lookback="90d")
 READING: tuple[Method, ...] = (*POWER, *MINMAX, *SHARES, COMPOSITE)
 EVERY: tuple[Method, ...] = (*READING, Equal(), Fixed())
-OPTIMISED: tuple[Method, ...] = (
-    MinimumVariance(),
-    RiskParity(),
-    MaximumDiversification(),
-    MeanVariance(risk_aversion=2.0),
-    MaxHybrid(),
-)
 METRICS_READ = sorted({name for method in READING for name in method.reads})
 
 

@@ -188,10 +188,14 @@ def _method(book: Book) -> str:
 
 
 def _figure(value: Any) -> str:
-    if isinstance(value, dict):
-        return ", ".join(f"{name} {figure:g}" for name, figure in value.items())
-    # An estimator is told by its kind.
-    return f"{value:g}" if isinstance(value, float) else str(getattr(value, "kind", value))
+    if isinstance(value, Mapping):
+        inner = ", ".join(f"{name} {_figure(figure)}" for name, figure in value.items() if name != "kind")
+        if "kind" not in value:
+            return inner
+        return f"{value['kind']} ({inner})" if inner else str(value["kind"])
+    if isinstance(value, list):
+        return ", ".join(map(_figure, value))
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _limits_in_words(book: Book) -> str:

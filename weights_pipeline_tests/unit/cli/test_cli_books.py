@@ -1,9 +1,11 @@
 """The command ``weights books``: the list, a book in words or all that is wrong with it, the schema."""
 
 import json
+import re
 import shutil
 
 import pytest
+import yaml
 
 from benchmarks.support.data import DATA, edit_yaml
 from weights_pipeline.books.book import Book
@@ -153,6 +155,26 @@ def test_words_follow_the_policy(data, changes, sentence):
     result = Result("books", "validate", str(file))
     assert result.exit_code == 0, result.errors
     assert sentence in result.output
+
+
+def test_the_page_on_books_spells_two_optimisers_of_skfolio(data):
+    pytest.importorskip("skfolio", reason="an extra: pip install -e '.[skfolio]'")
+    page = (DATA.parent / "docs" / "books.md").read_text(encoding="utf-8")
+    methods = [yaml.safe_load(text) for text in re.findall(r"(?ms)^```yaml\n(method:.*?)^```$", page)]
+    file = data / "books" / "sharpe_weekly.yaml"
+    told = []
+    for method in methods:
+        edit_yaml(file, **method)
+        result = Result("books", "validate", str(file))
+        assert result.exit_code == 0, result.errors
+        told.append(result.output)
+    assert "optimiser MeanRisk (objective_function maximize_ratio, risk_measure cvar, cvar_beta 0.95, " in told[0]
+    assert "prior_estimator EmpiricalPrior (mu_estimator ShrunkMu))" in told[0]
+    assert "optimiser HierarchicalRiskParity (" in told[1]
+    edit_yaml(file, method={"kind": "skfolio", "optimiser": {"kind": "MeanRisk", "alpha": 1}})
+    result = Result("books", "validate", str(file))
+    assert result.exit_code == 2
+    assert "method.skfolio: optimiser.alpha: MeanRisk does not have it; it has " in result.errors
 
 
 def test_everything_wrong_is_reported_at_once(data):

@@ -375,3 +375,20 @@ def test_a_grid_may_change_the_cadence_and_make_keys_that_are_not_there(folder):
     rows = json.loads(simulate(folder, *given, "--json").output)["grid"]
     # A month of Tokyo ends before New York's last session of it has closed.
     assert len({row["performance"]["traded"]["cagr"] for row in rows}) == 4
+
+
+def test_a_grid_may_go_over_the_parameters_of_an_optimiser(folder):
+    pytest.importorskip("skfolio", reason="an extra: pip install -e '.[skfolio]'")
+    method = {"kind": "skfolio", "lookback": "90d", "optimiser": {"kind": "HierarchicalRiskParity"}}
+    edit_yaml(folder / "trial.yaml", method=method, limits={"of": "weight", "floor": 0.1, "cap": 0.5})
+    given = ("--grid", "method.optimiser.risk_measure=variance,cvar", "--output", folder / "weights.csv", "--json")
+    rows = json.loads(simulate(folder, *given).output)["grid"]
+    assert len({row["performance"]["traded"]["cagr"] for row in rows}) == 2
+    simulate(folder, "--output", folder / "weights.csv")
+    weights = pd.read_csv(folder / "weights.csv", parse_dates=["as_of"])
+    early = weights["as_of"] < "2020-06-01"
+    # The third strategy starts at the end of May. Until then it keeps its base weight, and the others share the rest.
+    assert (weights.loc[early & (weights["strategy"] == "gamma"), "target"] == 0.2).all()
+    np.testing.assert_allclose(weights.groupby("as_of")["target"].sum(), 1, rtol=1e-12)
+    assert weights["target"].between(0.1, 0.5).all()
+    assert weights["target"].nunique() > 20

@@ -6,15 +6,10 @@ from weights_pipeline.core.targets.methods.composite import Composite
 from weights_pipeline.core.targets.methods.equal import Equal
 from weights_pipeline.core.targets.methods.fixed import Fixed
 from weights_pipeline.core.targets.methods.minmax_tilt import MinmaxTilt, SharpeTilt
-from weights_pipeline.core.targets.methods.optimised import (
-    MaxHybrid,
-    MaximumDiversification,
-    MeanVariance,
-    MinimumVariance,
-    RiskParity,
-)
+from weights_pipeline.core.targets.methods.optimised import MaxHybrid
 from weights_pipeline.core.targets.methods.power_tilt import CalmarTilt, PowerTilt
 from weights_pipeline.core.targets.methods.proportional_share import CalmarWeighted, ProportionalSharpe
+from weights_pipeline.core.targets.methods.skfolio import Skfolio
 from weights_pipeline.core.targets.methods.softmax_sharpe import SoftmaxSharpe
 
 METHODS: tuple[type, ...] = (
@@ -29,9 +24,6 @@ METHODS: tuple[type, ...] = (
     Equal,
     Fixed,
     MaxHybrid,
-    MinimumVariance,
-    RiskParity,
-    MaximumDiversification,
-    MeanVariance,
+    Skfolio,
 )
 """Every method a book can name by its ``kind``."""

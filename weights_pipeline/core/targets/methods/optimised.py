@@ -1,7 +1,7 @@
 """Optimised allocations as methods: weights chosen on the returns of a window, not on a metric of each strategy.
 
-Here belongs the way from a date's sample to multipliers, and the names that a book knows the objectives by. Here do not
-belong the objectives (``optimise``, one file each).
+Scope: the way from a date's sample to multipliers, and the method whose objective is our own. Not here: that objective
+(``optimise``), the optimisers of a library (``skfolio``).
 """
 
 from __future__ import annotations
@@ -20,13 +20,7 @@ from weights_pipeline.core.targets.methods.base import (
     Limits,
     Multipliers,
 )
-from weights_pipeline.core.targets.optimise import (
-    hybrid,
-    maximum_diversification,
-    mean_variance,
-    minimum_variance,
-    risk_parity,
-)
+from weights_pipeline.core.targets.optimise import hybrid
 from weights_pipeline.core.targets.optimise.problem import NoSolutionError, Optimum, Problem
 
 
@@ -99,7 +93,9 @@ class Optimised:
             returns, periods = section.sample.observed(chosen, active_days_only=self.days == "active")
             lower, upper = limits.bounds(section.base, section.gross)
             gross = section.gross - held
+            names = tuple(section.strategies[i] for i in chosen)
             problem = Problem(
+                strategies=names,
                 returns=returns,
                 lower=lower[chosen],
                 upper=upper[chosen],
@@ -111,7 +107,6 @@ class Optimised:
                 found = cast(Objective, self).solve(problem)
             except NoSolutionError as error:
                 day = f"{section.as_of:%Y-%m-%d}: " if section.as_of is not None else ""
-                names = [section.strategies[i] for i in chosen]
                 raise NoSolutionError(f"{day}{error} (strategies {', '.join(names)})") from error
             score[chosen] = found.weights
             value[chosen] = found.weights / section.base[chosen]
@@ -130,12 +125,13 @@ class Optimised:
 
 def _spelled(found: Optimum) -> str:
     """Objective, its parts and the constraints that bind, in words."""
+    title = found.title if found.objective is None else f"{found.title} {found.objective:.6g}"
     parts = ", ".join(f"{name} {value:.6g}" for name, value in found.parts.items())
     distances = ", ".join(
         f"{name} binds" if name in found.binding else f"{distance:.3g} to {name}"
         for name, distance in found.distances.items()
     )
-    return f"objective {found.objective:.6g} ({parts}); limits: {distances or 'none'}"
+    return f"{title} ({parts}); limits: {distances or 'none'}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -151,27 +147,3 @@ class MaxHybrid(Optimised, hybrid.HybridObjective):
     def solve(self, problem: Problem) -> Optimum:
         """See :func:`~weights_pipeline.core.targets.optimise.hybrid.solve`."""
         return hybrid.solve(problem, self)
-
-
-@dataclass(frozen=True, kw_only=True)
-class MinimumVariance(Optimised, minimum_variance.MinimumVariance):
-    """Least variance."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class RiskParity(Optimised, risk_parity.RiskParity):
-    """Equal contributions to risk."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class MaximumDiversification(Optimised, maximum_diversification.MaximumDiversification):
-    """Most volatility of the parts for that of the whole."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class MeanVariance(Optimised, mean_variance.MeanVariance):
-    """Expected return less a multiple of the variance."""
-
-    def __post_init__(self) -> None:
-        Optimised.__post_init__(self)
-        mean_variance.MeanVariance.__post_init__(self)

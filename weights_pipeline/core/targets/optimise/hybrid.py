@@ -203,25 +203,18 @@ def _capped(problem: Problem, window: _Window) -> Floats:
 
 
 def _optimum(problem: Problem, objective: HybridObjective, window: _Window, weights: Floats, dropped: Bools) -> Optimum:
-    portfolio = problem.returns @ weights
-    equity = np.cumprod(np.append(1.0, 1.0 + portfolio))
-    deviation = float(portfolio.std(ddof=1))
-    if deviation**2 <= float(window.ridge @ weights**2):
+    if float((problem.returns @ weights).std(ddof=1)) ** 2 <= float(window.ridge @ weights**2):
         raise NoSolutionError("returns: there are weights that gain without volatility, so the Sharpe has no maximum")
-    sharpe = float(portfolio.mean()) / deviation
-    cagr = math.expm1(float(np.log1p(portfolio).mean()) * problem.periods)
-    drawdown, gross = float((1 - equity / np.maximum.accumulate(equity)).max()), math.fsum(weights)
+    parts = problem.figures(weights)
+    share = objective.sharpe_share
     return Optimum(
         weights=weights,
-        objective=objective.sharpe_share * sharpe + (1 - objective.sharpe_share) * cagr / objective.cagr_scale,
-        parts={
-            "sharpe": sharpe,
-            "cagr": cagr,
-            "volatility": deviation * math.sqrt(problem.periods),
-            "max_drawdown": drawdown,
-            "gross": gross,
+        objective=share * parts["sharpe"] + (1 - share) * parts["cagr"] / objective.cagr_scale,
+        parts=parts,
+        distances={
+            "gross": problem.gross - parts["gross"],
+            "max_drawdown": objective.max_drawdown - parts["max_drawdown"],
         },
-        distances={"gross": problem.gross - gross, "max_drawdown": objective.max_drawdown - drawdown},
         dropped=tuple(np.flatnonzero(dropped).tolist()),
     )
 

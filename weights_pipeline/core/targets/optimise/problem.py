@@ -1,10 +1,12 @@
 """What every objective is given, and what it answers with.
 
-Here belongs the statement of the problem. Here do not belong objectives (one file each) nor the solver (``program``).
+Scope: the statement of the problem, and what weights come to in its sample. Not here: objectives (``hybrid``, and those
+of a library) nor the solver (``program``).
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -37,6 +39,8 @@ class Problem:
         which earns nothing.
     periods
         Observations a year: 252 where they are calendar sessions, fewer where idle ones were left out.
+    strategies
+        Names of the columns; read by an objective whose parameters name strategies.
     """
 
     returns: Floats
@@ -45,6 +49,7 @@ class Problem:
     gross: float
     slack: float
     periods: float
+    strategies: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.returns.ndim != 2 or not np.isfinite(self.returns).all():
@@ -66,6 +71,33 @@ class Problem:
                 f"{self.gross - self.slack:.6g} to {self.gross:.6g}"
             )
 
+    def figures(self, weights: Floats) -> dict[str, float]:
+        r"""What weights come to over the observations, cash earning nothing.
+
+        Parameters
+        ----------
+        weights
+            Shape (n,).
+
+        Returns
+        -------
+        dict
+            ``sharpe`` per observation at a risk-free rate of 0 (ddof 1), ``cagr`` and ``volatility`` per year,
+            ``max_drawdown``, a positive fraction anchored at 1.0 before the first observation, and ``gross``, the sum.
+            Without volatility there is no ``sharpe``; where an observation loses all, ``cagr`` is -1.
+        """
+        portfolio = self.returns @ weights
+        equity = np.cumprod(np.append(1.0, 1.0 + portfolio))
+        deviation = float(portfolio.std(ddof=1))
+        sharpe = {"sharpe": float(portfolio.mean()) / deviation} if deviation > 0 else {}
+        ruined = portfolio.min() <= -1
+        return sharpe | {
+            "cagr": -1.0 if ruined else math.expm1(float(np.log1p(portfolio).mean()) * self.periods),
+            "volatility": deviation * math.sqrt(self.periods),
+            "max_drawdown": float((1 - equity / np.maximum.accumulate(equity)).max()),
+            "gross": math.fsum(weights),
+        }
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Optimum:
@@ -75,22 +107,26 @@ class Optimum:
     ----------
     weights
         Shape (n,), inside the limits, adding up to gross less at most the slack.
-    objective
-        Value of the objective at the weights, before its sign is turned for a solver; more is better.
     parts
-        What the objective is made of, by name, such as ``sharpe`` and ``cagr``.
+        What the weights come to, by name, such as ``sharpe`` and ``cagr``.
     distances
         How far each constraint of the book as a whole is from binding, by name (``gross``, ``max_drawdown``), in the
         units of the constraint. Limits on single weights are in the weights themselves.
     dropped
         Positions of the strategies whose weight was too small to keep, and is 0.
+    objective
+        Value of the objective at the weights, before its sign is turned for a solver; more is better. None where the
+        weights follow from a rule.
+    title
+        What the value is of, or who chose the weights.
     """
 
     weights: Floats
-    objective: float
     parts: Mapping[str, float]
     distances: Mapping[str, float]
     dropped: tuple[int, ...] = ()
+    objective: float | None = None
+    title: str = "objective"
 
     @property
     def binding(self) -> tuple[str, ...]:

@@ -1,0 +1,438 @@
+"""Optimisers of skfolio: its own answers inside a book's limits, names and values refused, failures that stop a run."""
+
+import json
+import math
+import subprocess
+import sys
+import warnings
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import TypeAdapter, ValidationError
+
+from weights_pipeline.core.targets.methods.base import CrossSection, Limits, target_weights
+from weights_pipeline.core.targets.methods.skfolio import Skfolio, _chosen
+from weights_pipeline.core.targets.optimise import skfolio_estimators
+from weights_pipeline.core.targets.optimise.problem import NoSolutionError, Problem
+from weights_pipeline.core.targets.samples import Sample
+
+pytest.importorskip("skfolio", reason="an extra: pip install -e '.[skfolio]'")
+
+from skfolio import ExtraRiskMeasure, RiskMeasure
+from skfolio import optimization as so
+from skfolio.cluster import HierarchicalClustering, LinkageMethod
+from skfolio.distance import KendallDistance
+from skfolio.model_selection import WalkForward
+from skfolio.moments import EWCovariance, LedoitWolf, ShrunkMu
+from skfolio.prior import EmpiricalPrior
+
+NAMES = ("a", "b", "c", "d", "e")
+
+
+def drawn(n=5, sessions=252, seed=7):
+    """Returns with fat tails and a common factor; strategies are the calmer the later they come."""
+    rng = np.random.default_rng(seed)
+    noise = rng.standard_t(5, (sessions, n)) + 0.5 * rng.standard_t(5, (sessions, 1))
+    return 0.0004 + noise * np.linspace(0.008, 0.003, n)
+
+
+def uncorrelated(*volatilities):
+    """Strategies without mean and without correlation in the sample."""
+    days = np.arange(2 ** len(volatilities))
+    return np.column_stack([np.where(days >> at & 1, 1, -1) * each for at, each in enumerate(volatilities)])
+
+
+def problem(returns, lower=0.0, upper=1.0, gross=1.0, slack=0.0):
+    n = returns.shape[1]
+    low, high = (np.broadcast_to(np.asarray(limit, dtype=float), n).copy() for limit in (lower, upper))
+    return Problem(returns=returns, lower=low, upper=high, gross=gross, slack=slack, periods=252, strategies=NAMES[:n])
+
+
+def solved(optimiser, returns, **limits):
+    named = {"kind": optimiser} if isinstance(optimiser, str) else optimiser
+    return Skfolio(optimiser=named).solve(problem(returns, **limits))
+
+
+def fitted(estimator, returns, **parameters):
+    names = list(NAMES[: returns.shape[1]])
+    return estimator.set_params(**parameters).fit(pd.DataFrame(returns, columns=names)).weights_
+
+
+# --- the answers of skfolio ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("optimiser", "expected"),
+    [
+        ("MeanRisk", [16 / 21, 4 / 21, 1 / 21]),
+        ("RiskBudgeting", [4 / 7, 2 / 7, 1 / 7]),
+        ("MaximumDiversification", [4 / 7, 2 / 7, 1 / 7]),
+        ("InverseVolatility", [4 / 7, 2 / 7, 1 / 7]),
+        ("EqualWeighted", [1 / 3, 1 / 3, 1 / 3]),
+    ],
+)
+def test_golden_strategies_without_correlation(optimiser, expected):
+    found = solved(optimiser, uncorrelated(0.01, 0.02, 0.04))
+    np.testing.assert_allclose(found.weights, expected, atol=1e-4)
+    assert (found.title, found.objective, found.binding) == (optimiser, None, ("gross",))
+
+
+GROUPS = {"a": ["wild"], "b": ["wild"], "c": ["calm"], "d": ["calm"], "e": ["calm"]}
+BUDGETS = {"a": 2, "b": 1, "c": 1, "d": 1, "e": 1}
+SPELLED = [
+    (
+        {
+            "kind": "MeanRisk",
+            "objective_function": "maximize_ratio",
+            "risk_measure": "cvar",
+            "cvar_beta": 0.9,
+            "prior_estimator": {
+                "kind": "EmpiricalPrior",
+                "mu_estimator": {"kind": "ShrunkMu", "covariance_estimator": {"kind": "LedoitWolf"}},
+            },
+        },
+        so.MeanRisk(
+            objective_function=so.ObjectiveFunction.MAXIMIZE_RATIO,
+            risk_measure=RiskMeasure.CVAR,
+            cvar_beta=0.9,
+            prior_estimator=EmpiricalPrior(mu_estimator=ShrunkMu(covariance_estimator=LedoitWolf())),
+        ),
+    ),
+    ({"kind": "MeanRisk", "risk_measure": "cdar"}, so.MeanRisk(risk_measure=RiskMeasure.CDAR)),
+    ({"kind": "MeanRisk", "risk_measure": "edar"}, so.MeanRisk(risk_measure=RiskMeasure.EDAR)),
+    (
+        {"kind": "MeanRisk", "groups": GROUPS, "linear_constraints": ["wild <= 0.1", "c >= 0.3 * calm"]},
+        so.MeanRisk(groups=GROUPS, linear_constraints=["wild <= 0.1", "c >= 0.3 * calm"]),
+    ),
+    ({"kind": "RiskBudgeting", "risk_budget": BUDGETS}, so.RiskBudgeting(risk_budget=BUDGETS)),
+    (
+        {
+            "kind": "MaximumDiversification",
+            "prior_estimator": {
+                "kind": "EmpiricalPrior",
+                "covariance_estimator": {"kind": "EWCovariance", "half_life": 60},
+            },
+        },
+        so.MaximumDiversification(prior_estimator=EmpiricalPrior(covariance_estimator=EWCovariance(half_life=60))),
+    ),
+    (
+        {
+            "kind": "HierarchicalRiskParity",
+            "risk_measure": "value_at_risk",
+            "distance_estimator": {"kind": "KendallDistance", "absolute": True},
+        },
+        so.HierarchicalRiskParity(
+            risk_measure=ExtraRiskMeasure.VALUE_AT_RISK, distance_estimator=KendallDistance(absolute=True)
+        ),
+    ),
+    (
+        {
+            "kind": "HierarchicalEqualRiskContribution",
+            "risk_measure": "cdar",
+            "hierarchical_clustering_estimator": {"kind": "HierarchicalClustering", "linkage_method": "single"},
+        },
+        so.HierarchicalEqualRiskContribution(
+            risk_measure=RiskMeasure.CDAR,
+            hierarchical_clustering_estimator=HierarchicalClustering(linkage_method=LinkageMethod.SINGLE),
+        ),
+    ),
+    ({"kind": "SchurComplementary", "gamma": 0.3}, so.SchurComplementary(gamma=0.3)),
+    (
+        {
+            "kind": "NestedClustersOptimization",
+            "inner_estimator": {"kind": "MeanRisk", "max_weights": 0.7},
+            "outer_estimator": {"kind": "EqualWeighted"},
+            "cv": "ignore",
+        },
+        so.NestedClustersOptimization(
+            inner_estimator=so.MeanRisk(max_weights=0.7), outer_estimator=so.EqualWeighted(), cv="ignore"
+        ),
+    ),
+    (
+        {
+            "kind": "StackingOptimization",
+            "estimators": [["hrp", {"kind": "HierarchicalRiskParity"}], ["equal", {"kind": "EqualWeighted"}]],
+            "final_estimator": {"kind": "MeanRisk", "risk_measure": "cvar"},
+            "cv": {"kind": "WalkForward", "test_size": 50, "train_size": 100},
+        },
+        so.StackingOptimization(
+            estimators=[("hrp", so.HierarchicalRiskParity()), ("equal", so.EqualWeighted())],
+            final_estimator=so.MeanRisk(risk_measure=RiskMeasure.CVAR),
+            cv=WalkForward(test_size=50, train_size=100),
+        ),
+    ),
+]
+
+
+@pytest.mark.parametrize(("named", "estimator"), SPELLED, ids=[f"{n['kind']}{i}" for i, (n, _) in enumerate(SPELLED)])
+def test_weights_are_those_of_the_estimator_that_a_book_spells(named, estimator):
+    returns = drawn()
+    found = solved(named, returns)
+    np.testing.assert_allclose(found.weights, fitted(estimator, returns), atol=1e-6)
+    assert math.fsum(found.weights) == pytest.approx(1, abs=1e-14)
+
+
+def test_limits_and_gross_of_the_book_are_those_of_the_optimiser():
+    returns, lower, upper = drawn(), np.array([0.2, 0.0, 0.1, 0.0, 0.0]), np.array([1.0, 1.0, 0.5, 0.8, 0.7])
+    found = solved("MeanRisk", returns, lower=lower, upper=upper, gross=2.3)
+    other = fitted(so.MeanRisk(), returns, min_weights=lower, max_weights=upper, budget=2.3)
+    np.testing.assert_allclose(found.weights, other, atol=1e-6)
+    assert found.weights[-1] == 0.7
+    # What has no budget answers in shares of it.
+    for optimiser in (so.RiskBudgeting(), so.HierarchicalRiskParity(), so.HierarchicalEqualRiskContribution()):
+        found = solved(type(optimiser).__name__, returns, lower=lower, upper=upper, gross=2.3)
+        other = fitted(optimiser, returns, min_weights=lower / 2.3, max_weights=np.minimum(upper / 2.3, 1))
+        np.testing.assert_allclose(found.weights, 2.3 * other, atol=1e-5)
+
+
+def test_weights_of_an_optimiser_without_limits_are_scaled_and_clipped_to_them():
+    found = solved("InverseVolatility", uncorrelated(0.01, 0.02, 0.04), lower=[0, 0, 0.2], upper=0.5)
+    # 4 to 2 to 1, of which the first is at its upper limit and the last at its lower one.
+    np.testing.assert_allclose(found.weights, [0.5, 0.3, 0.2], rtol=1e-14)
+    assert found.weights[[0, 2]].tolist() == [0.5, 0.2]
+
+
+# --- limits, gross and cash ---------------------------------------------------------------------------------
+
+
+@given(data=st.data(), optimiser=st.sampled_from(["HierarchicalRiskParity", "InverseVolatility", "RiskBudgeting"]))
+@settings(max_examples=30, deadline=None)
+def test_limits_are_kept_to_the_last_bit_and_gross_to_rounding(data, optimiser):
+    n = data.draw(st.integers(1, 5))
+    shares = data.draw(st.lists(st.floats(0.05, 1), min_size=n, max_size=n).map(np.array))
+    gross, tight = data.draw(st.floats(0.1, 3)), data.draw(st.sampled_from([0.0, 0.3, 0.9, 1.0]))
+    middle = gross * shares / shares.sum()
+    lower, upper = middle * tight, middle * (2 - tight)
+    found = solved(optimiser, drawn(n), lower=lower, upper=np.maximum(upper, lower), gross=gross)
+    assert ((found.weights >= lower) & (found.weights <= np.maximum(upper, lower))).all()
+    assert math.fsum(found.weights) == pytest.approx(gross, rel=1e-12)
+
+
+CASH = [
+    ({"kind": "MeanRisk", "objective_function": "maximize_utility", "risk_aversion": 50}, True),
+    ({"kind": "MeanRisk", "objective_function": "maximize_return", "max_cvar": 0.004}, True),
+    ({"kind": "MeanRisk", "risk_measure": "cvar", "min_return": 0.0002}, True),
+    ({"kind": "MeanRisk", "risk_measure": "cvar"}, False),
+    (
+        {"kind": "MeanRisk", "objective_function": "maximize_ratio", "risk_measure": "standard_deviation"},
+        False,
+    ),
+    ({"kind": "MaximumDiversification"}, False),
+    ({"kind": "HierarchicalRiskParity"}, False),
+]
+
+
+@pytest.mark.parametrize(("named", "keeps"), CASH, ids=[f"{n['kind']}{i}" for i, (n, _) in enumerate(CASH)])
+def test_cash_is_kept_by_objectives_that_know_what_it_costs(named, keeps):
+    found = solved(named, drawn(), gross=2.0, slack=2.0)
+    total = math.fsum(found.weights)
+    if keeps:
+        assert 0.05 < total < 1.9
+        assert found.distances["gross"] == pytest.approx(2 - total)
+        assert found.binding == ()
+    else:
+        assert total == pytest.approx(2, abs=1e-14)
+
+
+def test_without_room_for_gross_all_is_at_its_limit():
+    found = solved("HierarchicalRiskParity", drawn(), upper=0.15, slack=1.0)
+    assert found.weights.tolist() == [0.15] * 5
+    assert found.distances == {"gross": 0.25}
+
+
+@pytest.mark.parametrize("optimiser", ["MeanRisk", "HierarchicalRiskParity"])
+def test_a_strategy_that_has_not_moved_stays_at_its_lower_limit(optimiser):
+    returns = drawn()
+    returns[:, 1] = 0.0
+    others = [0, 2, 3, 4]
+    found = solved(optimiser, returns, lower=[0, 0.1, 0, 0, 0])
+    assert found.weights[1] == 0.1
+    alone = Skfolio(optimiser={"kind": optimiser}).solve(problem(returns[:, others], gross=0.9))
+    np.testing.assert_allclose(found.weights[others], alone.weights, rtol=1e-9)
+    # It takes what the others may not have.
+    found = solved(optimiser, returns, upper=[0.2, 1, 0.2, 0.2, 0.2])
+    np.testing.assert_allclose(found.weights, 0.2, rtol=1e-12)
+    with pytest.raises(NoSolutionError, match="no strategy that may be held has moved"):
+        solved(optimiser, np.zeros((20, 2)))
+    with pytest.raises(NoSolutionError, match="leave nothing for those that have"):
+        solved(optimiser, returns, lower=[0, 1, 0, 0, 0])
+
+
+@pytest.mark.parametrize(
+    "optimiser",
+    [
+        "MeanRisk",
+        "RiskBudgeting",
+        "HierarchicalRiskParity",
+        "HierarchicalEqualRiskContribution",
+        "NestedClustersOptimization",
+    ],
+)
+def test_one_strategy_gets_all_there_is(optimiser):
+    assert solved(optimiser, drawn(1), gross=0.7).weights == pytest.approx([0.7], rel=1e-14)
+
+
+# --- failures -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({"min_return": 0.5}, "MeanRisk of skfolio failed: "),
+        ({"linear_constraints": ["z <= 0.1"]}, "does not stand by its weights: .*z"),
+        ({"solver_params": {"max_iter": 3}}, "failed: |does not stand by its weights: "),
+        ({"min_return": [0.0001, 0.0002]}, r"gave weights of shape \(2, 5\), expected \(5,\)"),
+        ({"solver": "NONE"}, "MeanRisk of skfolio failed: The solver NONE is not installed"),
+    ],
+)
+def test_what_skfolio_cannot_answer_stops_with_the_date_and_the_strategies(parameters, message):
+    returns = drawn()
+    section = CrossSection(
+        strategies=NAMES,
+        base=np.full(5, 0.2),
+        gross=1.0,
+        values={"sharpe": np.ones(5)},
+        reasons={"sharpe": np.zeros(5, dtype=np.int8)},
+        as_of=pd.Timestamp("2021-02-23"),
+        sample=Sample(returns=returns, active=~np.isnan(returns)),
+    )
+    named = Skfolio(optimiser={"kind": "MeanRisk", **parameters})
+    with pytest.raises(NoSolutionError, match=rf"2021-02-23: .*(?:{message}).*\(strategies a, b, c, d, e\)"):
+        target_weights(named, section, Limits(of="weight", floor=0.0, cap=1.0))
+    named = Skfolio(optimiser={"kind": "RiskBudgeting", "risk_budget": {"a": 1, "zz": 2}})
+    with pytest.raises(ValueError, match=r"method.optimiser.risk_budget: strategies \['zz'\] are not in the book"):
+        target_weights(named, section, Limits(of="weight", floor=0.0, cap=1.0))
+
+
+class Stub:
+    """An optimiser that gives what it is told to, and warns where it is told to."""
+
+    def __init__(self, weights, warning=None):
+        self.weights_, self.warning = np.array(weights), warning
+
+    def get_params(self, deep):
+        return {"min_weights", "budget"}
+
+    def set_params(self, **parameters):
+        self.parameters = parameters
+
+    def fit(self, returns):
+        if self.warning:
+            warnings.warn(self.warning, stacklevel=1)
+
+
+@pytest.mark.parametrize(
+    ("weights", "message"),
+    [
+        ([0.7, 0.3], "do not keep the limits.*: a 0.7, b 0.3, in all 1"),
+        ([0.6, 0.3], "do not keep the limits.*: a 0.6, b 0.3, in all 0.9"),
+        ([0.4, 0.6], "do not keep the limits"),
+        ([np.nan, 0.5], "do not keep the limits"),
+    ],
+)
+def test_weights_that_do_not_keep_limits_or_gross_are_refused(weights, message):
+    given = {"lower": np.array([0.5, 0.0]), "upper": np.array([0.6, 0.5]), "least": 1.0, "most": 1.0}
+    returns = pd.DataFrame(drawn(2), columns=["a", "b"])
+    with pytest.raises(NoSolutionError, match=message):
+        _chosen(Stub(weights), returns, **given)
+    # A solver comes close, and is put on the limit after this.
+    assert _chosen(Stub([0.6 + 1e-7, 0.4 - 1e-7]), returns, **given)[0] == 0.6 + 1e-7
+    with pytest.raises(NoSolutionError, match="does not stand by its weights: may be inaccurate"):
+        _chosen(Stub([0.6, 0.4], "may be inaccurate"), returns, **given)
+
+
+# --- names --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("optimiser", "message"),
+    [
+        ({}, "optimiser.kind: expected one of .*HierarchicalRiskParity, .*MeanRisk, .*, got None"),
+        ({"kind": "Random"}, "optimiser.kind: expected one of .*, got 'Random'"),
+        ({"kind": "LedoitWolf"}, "optimiser.kind: expected one of .*, got 'LedoitWolf'"),
+        ({"kind": "MeanRisk", "alpha": 1}, "optimiser.alpha: MeanRisk does not have it; it has .*risk_measure"),
+        ({"kind": "EqualWeighted", "alpha": 1}, "optimiser.alpha: EqualWeighted does not have it; it has none"),
+        ({"kind": "MeanRisk", "risk_measure": "sd"}, "risk_measure: expected one of variance, .*, got 'sd'"),
+        ({"kind": "MeanRisk", "risk_aversion": "much"}, "risk_aversion: expected a number, got 'much'"),
+        ({"kind": "MeanRisk", "risk_aversion": True}, "risk_aversion: expected a number, got True"),
+        ({"kind": "MeanRisk", "risk_aversion": math.inf}, "risk_aversion: expected a finite number, got inf"),
+        ({"kind": "MeanRisk", "risk_aversion": {"kind": "OAS"}}, "risk_aversion: expected a number, got {"),
+        ({"kind": "MeanRisk", "groups": {"a": [pd.Timestamp(0)]}}, "groups.a.0: expected a number, a text, a list"),
+        ({"kind": "MeanRisk", "max_weights": 0.5}, "max_weights: the book's limits say it; leave it out"),
+        ({"kind": "MeanRisk", "budget": 2}, "budget: the book's gross says it; leave it out"),
+        ({"kind": "MeanRisk", "fallback": "previous_weights"}, "fallback: an optimiser that fails stops the run"),
+        (
+            {"kind": "MeanRisk", "prior_estimator": "EmpiricalPrior"},
+            "prior_estimator: expected a mapping with a kind, one of .*EmpiricalPrior.* or null, got 'EmpiricalPrior'",
+        ),
+        (
+            {
+                "kind": "MeanRisk",
+                "prior_estimator": {"kind": "EmpiricalPrior", "covariance_estimator": {"kind": "os.system"}},
+            },
+            "prior_estimator.covariance_estimator.kind: expected one of .*LedoitWolf.*, got 'os.system'",
+        ),
+        ({"kind": "StackingOptimization"}, "optimiser.estimators: StackingOptimization cannot do without it"),
+        (
+            {"kind": "StackingOptimization", "estimators": [["a", {"kind": "MeanRisk", "n_jobs": 2}]]},
+            "optimiser.estimators.0.1.n_jobs: everything is computed in one process; leave it out",
+        ),
+        (
+            {"kind": "MeanRisk", "mu_uncertainty_set_estimator": {"kind": "BootstrapMuUncertaintySet"}},
+            "mu_uncertainty_set_estimator.seed: expected a whole number, so that the same returns give the same",
+        ),
+    ],
+    ids=str,
+)
+def test_what_there_is_not_is_refused_with_the_key_and_what_there_is(optimiser, message):
+    with pytest.raises(ValidationError, match=message):
+        TypeAdapter(Skfolio).validate_python({"kind": "skfolio", "optimiser": optimiser})
+
+
+def test_every_class_that_may_be_named_tells_its_parameters_and_their_types():
+    known = skfolio_estimators._known()
+    assert {"MeanRisk", "LedoitWolf", "EmpiricalPrior", "KendallDistance", "WalkForward"} <= set(known)
+    for estimator in known.values():
+        for name, (_, allowed) in skfolio_estimators._parameters(estimator).items():
+            assert allowed, (estimator, name)
+    # None but those of skfolio, and no enumeration.
+    assert {each.__module__.split(".")[0] for each in known.values()} == {"skfolio"}
+    assert "RiskMeasure" not in known
+    assert "ObjectiveFunction" not in known
+
+
+def test_a_method_from_plain_data_is_the_same_again_from_its_own():
+    adapter = TypeAdapter(Skfolio)
+    for optimiser, _ in SPELLED:
+        method = adapter.validate_python({"kind": "skfolio", "lookback": "60s", "optimiser": optimiser})
+        assert adapter.validate_python(json.loads(adapter.dump_json(method))) == method
+
+
+def test_where_skfolio_is_not_installed_the_error_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "skfolio", None)
+    monkeypatch.setitem(sys.modules, "skfolio.optimization", None)
+    with pytest.raises(ValidationError, match=r"needs the extra \[skfolio\], which is not installed"):
+        TypeAdapter(Skfolio).validate_python({"kind": "skfolio", "optimiser": {"kind": "MeanRisk"}})
+
+
+def test_the_same_bits_twice_and_in_another_process():
+    script = (
+        "import sys\n"
+        "import numpy as np\n"
+        "from weights_pipeline.core.targets.methods.skfolio import Skfolio\n"
+        "from weights_pipeline.core.targets.optimise.problem import Problem\n"
+        "returns = np.frombuffer(bytes.fromhex(sys.stdin.read())).reshape(-1, 5)\n"
+        "given = Problem(returns=returns, lower=np.zeros(5), upper=np.ones(5), gross=1.0, slack=0.0, periods=252,\n"
+        "                strategies=tuple('abcde'))\n"
+        "for kind in ('MeanRisk', 'HierarchicalRiskParity'):\n"
+        "    print(Skfolio(optimiser={'kind': kind}).solve(given).weights.tobytes().hex())\n"
+    )
+    returns = drawn()
+    run = subprocess.run(
+        [sys.executable, "-c", script], input=returns.tobytes().hex(), capture_output=True, text=True, check=True
+    )
+    expected = [solved(kind, returns).weights for kind in ("MeanRisk", "HierarchicalRiskParity")]
+    assert run.stdout.splitlines() == [weights.tobytes().hex() for weights in expected]
