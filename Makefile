@@ -12,8 +12,11 @@ export WEIGHTS_STAGE := $(stage)
 export WEIGHTS_HOME ?= $(CURDIR)/.home$(if $(filter-out dev,$(stage)),/$(stage))
 export WEIGHTS_DATA ?= $(CURDIR)/data
 export DAGSTER_HOME := $(WEIGHTS_HOME)
+# Where it is set, every process compiles everything that it imports: half of the time of all that starts processes.
+export PYTHONDONTWRITEBYTECODE :=
+PYTEST := $(BIN)/pytest -n 2 --dist loadgroup -q
 
-.PHONY: demo ui test lint unit mutants audit licences reliability bench sample screenshots lock clean help \
+.PHONY: demo ui test tests lint unit integration acceptance mutants audit licences reliability bench sample screenshots lock clean help \
   weights-init weights-show weights-rebalance weights-history
 
 help:            ## list the targets
@@ -38,15 +41,25 @@ weights-rebalance: $(STAMP)  ## rebalance on the last period that has ended; boo
 weights-history: $(STAMP)    ## versions, the newest first; book=, stage=, limit=
 	@$(BIN)/weights history --book $(book) --limit $(limit)
 
-test: lint unit  ## lint, types and the test suite
+test: $(TESTED)  ## lint, types and all tests
+	@$(MAKE) --no-print-directory -j 2 lint tests
 
 lint: $(STAMP)   ## ruff and mypy
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-unit: $(TESTED)  ## the test suite
-	$(BIN)/pytest -n 2 --dist loadgroup -q
+tests: $(TESTED) ## all tests: unit, integration and acceptance
+	$(PYTEST)
+
+unit: $(SAMPLE)  ## tests of single rooms: no run, no server, no browser; a minute
+	$(PYTEST) weights_pipeline_tests/unit
+
+integration: $(TESTED) ## tests of rooms together: real runs, stores, the command line
+	$(PYTEST) weights_pipeline_tests/integration
+
+acceptance: $(TESTED) ## tests of the whole: browser, deployment, faults, security, every page of the docs
+	$(PYTEST) weights_pipeline_tests/acceptance
 
 mutants: $(STAMP) ## mutation tests of weighting and metrics, most of an hour; see docs/mutants.md
 	@$(BIN)/uv pip install -q --python $(BIN)/python -c constraints.txt 'mutmut>=3.8,<4'

@@ -9,6 +9,7 @@ import yaml
 
 DATA = Path(__file__).resolve().parents[2] / "data"
 BOOK, LEDGER = "calmar_core", "sample_ledger"
+WEEKLY_BOOKS = ("sharpe_weekly", "ensemble_regime")
 
 
 def edit_rows(file: Path, change: Callable[[dict[str, str]], dict[str, str] | None]) -> None:

@@ -8,7 +8,7 @@ import duckdb
 import pandas as pd
 import pytest
 
-from benchmarks.support.data import LEDGER
+from benchmarks.support.data import LEDGER, WEEKLY_BOOKS
 from weights_pipeline.books.load import load_book
 from weights_pipeline.core.ensembles import WEIGHT_SETS, all_weight_sets, ensemble_targets
 from weights_pipeline.files import write_text
@@ -17,7 +17,6 @@ from weights_pipeline.operations.ensemble_updates import make_update, policy_wit
 from weights_pipeline.tables import catalog
 from weights_pipeline.tables.contract import GateError
 from weights_pipeline_tests.support.commands import Result
-from weights_pipeline_tests.support.desk import WEEKLY_BOOKS
 
 BOOK = WEEKLY_BOOKS[1]
 NOW = dt.datetime(2026, 1, 2, 3, 4, tzinfo=dt.UTC)

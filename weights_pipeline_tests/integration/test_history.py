@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from benchmarks.support.data import BOOK, DATA, LEDGER, edit_rows, edit_yaml
+from benchmarks.support.data import BOOK, DATA, LEDGER, WEEKLY_BOOKS, edit_rows, edit_yaml
 from weights_pipeline.cli.commands import history as commands
 from weights_pipeline.core.chain import returns_table
 from weights_pipeline.core.returns.capital import AverageLotValue, AveragePositionValue
@@ -32,7 +32,7 @@ from weights_pipeline.versions.history import NoVersionError, add_versions, list
 from weights_pipeline.versions.inputs import inputs_of, parameters_of, policy_of
 from weights_pipeline.versions.recompute import LedgerView, reproduce
 from weights_pipeline.workspace import Workspace
-from weights_pipeline_tests.support.desk import WEEKLY_BOOKS, Desk
+from weights_pipeline_tests.support.desk import Desk
 from weights_pipeline_tests.support.small_table import WINDOWS, frame, month, small_table
 
 FIRST_CORRECTED = "2012-10-01"

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 import yaml
 
-from benchmarks.support.data import DATA, LEDGER, cut_ledger, edit_yaml, open_ended
+from benchmarks.support.data import DATA, LEDGER, WEEKLY_BOOKS, cut_ledger, edit_yaml, open_ended
 from weights_pipeline.books.load import load_book, load_books
 from weights_pipeline.ledger import LedgerError, calendar_sessions, load_ledger_source, session_closes
 from weights_pipeline.orchestration.definitions import build_definitions
@@ -19,7 +19,6 @@ from weights_pipeline.orchestration.runs import RangeError
 from weights_pipeline.settings import Settings
 from weights_pipeline.tables import catalog
 from weights_pipeline.workspace import Workspace
-from weights_pipeline_tests.support.desk import WEEKLY_BOOKS
 
 SHARPE, ENSEMBLE = WEEKLY_BOOKS
 BOTH = pytest.mark.parametrize("book", WEEKLY_BOOKS)

@@ -15,7 +15,6 @@ from weights_pipeline.store.duckdb_store import DuckDBStore
 from weights_pipeline.tables import catalog
 from weights_pipeline.workspace import BookSetup, Workspace
 
-WEEKLY_BOOKS = ("sharpe_weekly", "ensemble_regime")
 BOOK_TABLES = [
     (BOOK, table)
     for table in (

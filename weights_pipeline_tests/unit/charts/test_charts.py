@@ -17,13 +17,10 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 from PIL import Image
 
-from benchmarks.support.data import BOOK
 from weights_pipeline.charts import metrics, parts, regime, style, weights
 from weights_pipeline.core.allocator.regime import REGIMES
 from weights_pipeline.orchestration.assets.common import CHARTED, CHARTED_WHOLE, per_partition
-from weights_pipeline.tables import catalog
 from weights_pipeline.tables.contract import Window
-from weights_pipeline_tests.support.desk import DRAWN
 
 AS_OF = pd.Timestamp("2024-01-31")
 
@@ -352,38 +349,3 @@ def test_a_chart_that_cannot_be_drawn_is_a_warning(caplog):
     told = Told(2, chart=lambda rows: plain(rows) if len(rows) > 1 else 1 / 0)
     assert told.having("chart") == []
     assert "no chart of 2024-01-02: ZeroDivisionError" in caplog.text
-
-
-def test_materialisations_carry_charts_and_few_figures(finished):
-    newest = {}
-    for table, keys in {
-        catalog.METRICS: {"best_metric", "median_metric", "worst_metric", "measured_strategies"},
-        catalog.TARGET_WEIGHTS: {"max_target", "at_cap", "at_floor", "distance_from_base"},
-        catalog.REALIZED_WEIGHTS: {
-            *("gross", "max_weight", "effective_strategies", "turnover", "distance_to_target", "at_cap", "at_floor")
-        },
-        catalog.FINAL_WEIGHTS: {"gross", "max_weight", "scalar"},
-        catalog.ALLOCATOR_STATE: {"equity", "drawdown", "volatility_20d", "correlation_20d"},
-        catalog.RISK_REGIME: {"regime_level", "highest_regime_level", "sessions_in_regime", "transitions"},
-        catalog.RISK_SCALAR: {"scalar", "target_scalar", "lowest_scalar"},
-        catalog.ALLOCATOR_SUMMARY: set(),
-    }.items():
-        records = finished.instance.get_event_records(
-            dg.EventRecordsFilter(dg.DagsterEventType.ASSET_MATERIALIZATION, asset_key=dg.AssetKey([BOOK, table.name]))
-        )
-        metadata = {r.asset_materialization.partition: r.asset_materialization.metadata for r in records}
-        assert sorted(key for key in metadata if "chart" in metadata[key]) == sorted(metadata)[-DRAWN:]
-        newest[table.name] = metadata["2013-06-01"]
-        image = picture(newest[table.name]["chart"].md_str)
-        assert image.size[0] == 520
-        assert len(newest[table.name]["chart"].md_str) < 30_000
-        numbers = {
-            name
-            for name, value in newest[table.name].items()
-            if isinstance(value, dg.FloatMetadataValue | dg.IntMetadataValue) and not name.startswith("dagster/")
-        }
-        assert numbers == keys
-    assert [name for name, metadata in newest.items() if "history" in metadata] == ["metrics", "realized_weights"]
-    stored = finished.store.read(BOOK, catalog.REALIZED_WEIGHTS, ["2013-06-01"])
-    shown = style.markdown(weights.realized(stored), "chart of 2013-06-01")
-    assert newest["realized_weights"]["chart"].md_str == shown

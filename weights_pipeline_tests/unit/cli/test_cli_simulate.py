@@ -1,4 +1,4 @@
-"""The command ``weights simulate``: the bits of the chain without Dagster, what it reads, what it refuses, grids."""
+"""The command ``weights simulate``: what it reads, what it computes, what it refuses, grids."""
 
 import datetime as dt
 import json
@@ -8,16 +8,14 @@ import pandas as pd
 import pytest
 import yaml
 
-from benchmarks.support.data import DATA, LEDGER, edit_yaml
+from benchmarks.support.data import DATA, WEEKLY_BOOKS, edit_yaml
 from weights_pipeline.books.load import load_book
 from weights_pipeline.core.allocator.overlay import performance
 from weights_pipeline.ledger import LedgerError, calendar_sessions, load_ledger_source, read_returns_file
 from weights_pipeline.ledger.periods import periods, rebalances
 from weights_pipeline.orchestration.io_manager import partition_window
 from weights_pipeline.orchestration.partitions import book_partitions
-from weights_pipeline.tables import catalog
 from weights_pipeline_tests.support.commands import Result
-from weights_pipeline_tests.support.desk import WEEKLY_BOOKS
 
 SHARPE, ENSEMBLE = WEEKLY_BOOKS
 NAMES = ["alpha", "beta", "gamma"]
@@ -78,37 +76,6 @@ def test_a_period_is_over_with_its_last_session(name, newest, last):
     assert str(as_of[-1].date()) == last
     assert len(windows) == len(as_of)
     assert windows[-1].first <= as_of[-1].date() < windows[-1].after
-
-
-# --- the bits of the chain ----------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("name", ["calmar_core", SHARPE, ENSEMBLE])
-def test_simulated_weights_are_the_stored_ones_bit_for_bit(finished, finished_weekly, monkeypatch, tmp_path, name):
-    desk = finished_weekly if name in WEEKLY_BOOKS else finished
-    monkeypatch.setenv("WEIGHTS_DATA", str(desk.settings.data))
-    returns, output = tmp_path / "returns.parquet", tmp_path / "weights.parquet"
-    desk.store.read(LEDGER, catalog.STRATEGY_RETURNS).to_parquet(returns)
-    arguments = ["simulate", "--book", str(desk.settings.data / "books" / f"{name}.yaml"), "--returns", str(returns)]
-    if name == ENSEMBLE:
-        arguments += ["--benchmark", str(desk.settings.data / "sample" / "benchmark.csv")]
-    result = Result(*arguments, "--output", str(output))
-    assert result.exit_code == 0, result.errors
-    stored = desk.store.read(name, catalog.FINAL_WEIGHTS)
-    simulated = pd.read_parquet(output)
-    known = simulated[simulated["as_of"].isin(stored["as_of"])].reset_index(drop=True)
-    columns = ["as_of", "effective_from", "strategy", "realized", "scalar", "regime", "final", "next_rebalance"]
-    assert len(stored) > 200
-    pd.testing.assert_frame_equal(known[columns], stored[columns], check_exact=True, check_dtype=False)
-    newest = simulated[simulated["as_of"] == simulated["as_of"].max()]
-    assert f"in force from {newest['effective_from'].iloc[0].date()}" in result.output
-    assert f"Simulated {simulated['as_of'].nunique()} rebalances" in result.output
-
-    csv = tmp_path / "returns.csv"
-    pd.read_parquet(returns).to_csv(csv, index=False)
-    arguments[4] = str(csv)
-    again = Result(*arguments)
-    assert again.output == result.output
 
 
 # --- a small book and its returns ---------------------------------------------------------------------------

@@ -8,13 +8,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmarks.support.data import BOOK, DATA, LEDGER, edit_yaml
+from benchmarks.support.data import BOOK, DATA
 from weights_pipeline.books.load import load_books
 from weights_pipeline.core import chain
 from weights_pipeline.core.metrics.table import metrics_table
 from weights_pipeline.core.returns.capital import AveragePositionValue
 from weights_pipeline.core.returns.history import ReturnHistory
-from weights_pipeline.ledger import LedgerError, load_ledger_source, read_prices
 from weights_pipeline.tables import catalog
 
 POLICY = load_books(DATA / "books")[BOOK].policy()
@@ -139,40 +138,3 @@ def test_returns_delivered_in_place_of_a_ledger():
         ReturnHistory.from_long(table, sessions=sessions), sessions[-1:], POLICY.longest_lookback, strategies=["alpha"]
     ).set_index("metric")
     assert measured.loc["n_sessions_12m", "value"] == 5
-
-
-def test_prices_mark_open_lots_to_market(own_data, desk):
-    source = own_data / "ledgers" / "sample.yaml"
-    fills = pd.concat([pd.read_csv(f) for f in sorted((own_data / "sample" / "fills").glob("*.csv"))])
-    days = pd.bdate_range("2012-01-01", "2013-06-28").strftime("%Y-%m-%d")
-    walk = np.random.default_rng(2).normal(0, 0.01, (len(days), fills["symbol"].nunique())).cumsum(axis=0)
-    level = fills.groupby("symbol")["price"].mean()
-    prices = pd.DataFrame(level.to_numpy() * np.exp(walk), index=days, columns=level.index)
-    long = prices.rename_axis("date").reset_index().melt("date", var_name="symbol", value_name="close")
-    long.to_csv(own_data / "sample" / "prices.csv", index=False)
-    booked = desk(own_data)
-    booked.job(LEDGER, "2012-01-01", "2012-03-01")
-    edit_yaml(source, prices="sample/prices.csv")
-    marked = desk(own_data)
-    marked.job(LEDGER, "2012-01-01", "2012-03-01")
-    with_marks, without = (
-        d.store.read(LEDGER, catalog.STRATEGY_RETURNS).set_index(["session", "strategy"])["pnl"]
-        for d in (marked, booked)
-    )
-    from_fills = set(fills["strategy"])
-    names = with_marks.index.get_level_values("strategy")
-    change = (with_marks - without).abs()
-    assert change[names.isin(from_fills)].max() > 1
-    # Lots given as closed stay booked on exit; only the order of summation differs.
-    assert change[~names.isin(from_fills)].max() < 1e-9
-
-
-def test_prices_are_validated(own_data):
-    file = own_data / "ledgers" / "sample.yaml"
-    edit_yaml(file, prices="sample/prices.csv")
-    (own_data / "sample" / "prices.csv").write_text("date,symbol,close\n2012-01-03,KO,70\n2012-01-03,KO,71\n")
-    with pytest.raises(LedgerError, match="2012-01-03 KO twice"):
-        read_prices(load_ledger_source(file), own_data)
-    edit_yaml(file, fills=None)
-    with pytest.raises(LedgerError, match="expected fills beside prices"):
-        load_ledger_source(file)

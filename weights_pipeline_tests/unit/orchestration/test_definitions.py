@@ -88,29 +88,6 @@ def test_column_lineage_names_columns_that_exist():
                 assert name in TABLES[source].column_names()
 
 
-def test_newest_partition_carries_figures_preview_and_column_lineage(finished):
-    event = finished.instance.get_latest_materialization_event(dg.AssetKey([BOOK, "realized_weights"]))
-    metadata = event.asset_materialization.metadata
-    assert event.asset_materialization.partition == "2013-06-01"
-    assert metadata["dagster/row_count"].value == 16
-    for name in ("gross", "turnover", "max_weight", "effective_strategies"):
-        assert isinstance(metadata[name].value, float)
-    assert "trend_long" in metadata["preview"].md_str
-    deps = metadata["dagster/column_lineage"].value.deps_by_column["realized"]
-    assert deps == [dg.TableColumnDep(dg.AssetKey([BOOK, "target_weights"]), "target")]
-    assert metadata["dagster/table_name"].value == "calmar_core.realized_weights"
-
-
-def test_figures_belong_to_their_own_partition(finished):
-    records = finished.instance.get_event_records(
-        dg.EventRecordsFilter(dg.DagsterEventType.ASSET_MATERIALIZATION, asset_key=dg.AssetKey([BOOK, "risk_scalar"]))
-    )
-    rows = {r.asset_materialization.partition: r.asset_materialization.metadata for r in records}
-    assert rows["2012-01-01"]["dagster/row_count"].value == 0
-    assert rows["2013-03-01"]["dagster/row_count"].value == 20
-    assert 0.25 <= rows["2013-03-01"]["scalar"].value <= 1
-
-
 @pytest.mark.parametrize(
     ("environment", "message"),
     [

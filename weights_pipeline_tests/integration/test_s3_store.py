@@ -21,9 +21,9 @@ from weights_pipeline.store.queries import partition_of, sql, weights_in_force
 from weights_pipeline.store.s3_store import S3Store
 from weights_pipeline.tables.contract import Window
 from weights_pipeline.tables.errors import DamagedError, StoreError, StoreLockedError
+from weights_pipeline_tests.integration.test_store_conformance import EVERY_TYPE, NOW, every_type, state, write
 from weights_pipeline_tests.support.desk import BOOK_TABLES, LEDGER_TABLES, Desk
 from weights_pipeline_tests.support.small_table import LOG, MONTHS, WINDOWS, frame, month, month_rows, small_table
-from weights_pipeline_tests.unit.store.test_store_conformance import EVERY_TYPE, NOW, every_type, state, write
 
 
 @pytest.fixture

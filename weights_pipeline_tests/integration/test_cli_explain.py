@@ -6,9 +6,9 @@ import math
 import duckdb
 import pytest
 
+from benchmarks.support.data import WEEKLY_BOOKS
 from weights_pipeline.tables import catalog
 from weights_pipeline_tests.support.commands import Result
-from weights_pipeline_tests.support.desk import WEEKLY_BOOKS
 
 SHARPE, ENSEMBLE = WEEKLY_BOOKS
 

@@ -14,7 +14,7 @@ from weights_pipeline.doctor.orchestration import turns
 from weights_pipeline.orchestration.asset_checks import STORE_POOL
 from weights_pipeline.orchestration.run_slots import alive, free_dead_runs, holder
 
-ROOT = Path(__file__).resolve().parents[3]
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @dg.asset(pool=STORE_POOL)

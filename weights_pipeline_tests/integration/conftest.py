@@ -1,0 +1,3 @@
+"""Fixtures of tests of several rooms together: desks, empty and with finished histories."""
+
+from weights_pipeline_tests.support.finished import desk, finished, finished_weekly  # noqa: F401
