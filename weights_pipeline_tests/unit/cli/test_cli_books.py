@@ -157,6 +157,7 @@ def test_words_follow_the_policy(data, changes, sentence):
     assert sentence in result.output
 
 
+@pytest.mark.xdist_group("skfolio")
 def test_the_page_on_books_spells_two_optimisers_of_skfolio(data):
     pytest.importorskip("skfolio", reason="an extra: pip install -e '.[skfolio]'")
     page = (DATA.parent / "docs" / "books.md").read_text(encoding="utf-8")

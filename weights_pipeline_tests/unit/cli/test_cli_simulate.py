@@ -344,6 +344,7 @@ def test_a_grid_may_change_the_cadence_and_make_keys_that_are_not_there(folder):
     assert len({row["performance"]["traded"]["cagr"] for row in rows}) == 4
 
 
+@pytest.mark.xdist_group("skfolio")
 def test_a_grid_may_go_over_the_parameters_of_an_optimiser(folder):
     pytest.importorskip("skfolio", reason="an extra: pip install -e '.[skfolio]'")
     method = {"kind": "skfolio", "lookback": "90d", "optimiser": {"kind": "HierarchicalRiskParity"}}

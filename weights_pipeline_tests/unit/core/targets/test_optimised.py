@@ -18,22 +18,31 @@ from weights_pipeline.core.targets.methods.skfolio import Skfolio
 from weights_pipeline.core.targets.optimise.problem import NoSolutionError
 from weights_pipeline.core.targets.samples import Sample, samples
 
-pytest.importorskip("skfolio", reason="an extra: pip install -e '.[skfolio]'")
-
 NAMES = ("a", "b", "c", "d")
 SESSIONS = pd.bdate_range("2020-01-01", periods=300).as_unit("us")
 WEIGHTS = Limits(of="weight", floor=0.0, cap=1.0, gross="at_most")
 FULL = Limits(of="weight", floor=0.0, cap=1.0)
 SKFOLIO = {
-    "hrp": Skfolio(optimiser={"kind": "HierarchicalRiskParity"}),
-    "cvar": Skfolio(optimiser={"kind": "MeanRisk", "risk_measure": "cvar"}),
-    "utility": Skfolio(optimiser={"kind": "MeanRisk", "objective_function": "maximize_utility", "risk_aversion": 5}),
+    "hrp": {"kind": "HierarchicalRiskParity"},
+    "cvar": {"kind": "MeanRisk", "risk_measure": "cvar"},
+    "utility": {"kind": "MeanRisk", "objective_function": "maximize_utility", "risk_aversion": 5},
 }
-EVERY = {"max_hybrid": MaxHybrid(), **SKFOLIO}
+EVERY = ("max_hybrid", *SKFOLIO)
 
 
-def each(methods):
-    return pytest.mark.parametrize("method", methods.values(), ids=methods)
+@pytest.fixture
+def method(request):
+    if request.param == "max_hybrid":
+        return MaxHybrid()
+    pytest.importorskip("skfolio", reason="an extra: pip install -e '.[skfolio]'")
+    return Skfolio(optimiser=SKFOLIO[request.param])
+
+
+def each(names):
+    marked = [
+        pytest.param(name, marks=pytest.mark.xdist_group("skfolio")) if name in SKFOLIO else name for name in names
+    ]
+    return pytest.mark.parametrize("method", marked, indirect=True)
 
 
 def drawn(sessions=300, names=NAMES, seed=7):

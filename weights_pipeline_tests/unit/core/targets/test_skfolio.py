@@ -1,10 +1,12 @@
 """Optimisers of skfolio: its own answers inside a book's limits, names and values refused, failures that stop a run."""
 
+import importlib
 import json
 import math
 import subprocess
 import sys
 import warnings
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -19,17 +21,17 @@ from weights_pipeline.core.targets.optimise import skfolio_estimators
 from weights_pipeline.core.targets.optimise.problem import NoSolutionError, Problem
 from weights_pipeline.core.targets.samples import Sample
 
-pytest.importorskip("skfolio", reason="an extra: pip install -e '.[skfolio]'")
-
-from skfolio import ExtraRiskMeasure, RiskMeasure
-from skfolio import optimization as so
-from skfolio.cluster import HierarchicalClustering, LinkageMethod
-from skfolio.distance import KendallDistance
-from skfolio.model_selection import WalkForward
-from skfolio.moments import EWCovariance, LedoitWolf, ShrunkMu
-from skfolio.prior import EmpiricalPrior
+pytestmark = [pytest.mark.xdist_group("skfolio"), pytest.mark.usefixtures("sk")]
 
 NAMES = ("a", "b", "c", "d", "e")
+
+
+@pytest.fixture(scope="module")
+def sk():
+    """Names of skfolio, which only who runs these tests waits for."""
+    skfolio = pytest.importorskip("skfolio", reason="an extra: pip install -e '.[skfolio]'")
+    parts = [importlib.import_module(f"skfolio.{name}") for name in skfolio_estimators.MODULES]
+    return SimpleNamespace(**{name: value for part in (skfolio, *parts) for name, value in vars(part).items()})
 
 
 def drawn(n=5, sessions=252, seed=7):
@@ -94,20 +96,20 @@ SPELLED = [
                 "mu_estimator": {"kind": "ShrunkMu", "covariance_estimator": {"kind": "LedoitWolf"}},
             },
         },
-        so.MeanRisk(
-            objective_function=so.ObjectiveFunction.MAXIMIZE_RATIO,
-            risk_measure=RiskMeasure.CVAR,
+        lambda sk: sk.MeanRisk(
+            objective_function=sk.ObjectiveFunction.MAXIMIZE_RATIO,
+            risk_measure=sk.RiskMeasure.CVAR,
             cvar_beta=0.9,
-            prior_estimator=EmpiricalPrior(mu_estimator=ShrunkMu(covariance_estimator=LedoitWolf())),
+            prior_estimator=sk.EmpiricalPrior(mu_estimator=sk.ShrunkMu(covariance_estimator=sk.LedoitWolf())),
         ),
     ),
-    ({"kind": "MeanRisk", "risk_measure": "cdar"}, so.MeanRisk(risk_measure=RiskMeasure.CDAR)),
-    ({"kind": "MeanRisk", "risk_measure": "edar"}, so.MeanRisk(risk_measure=RiskMeasure.EDAR)),
+    ({"kind": "MeanRisk", "risk_measure": "cdar"}, lambda sk: sk.MeanRisk(risk_measure=sk.RiskMeasure.CDAR)),
+    ({"kind": "MeanRisk", "risk_measure": "edar"}, lambda sk: sk.MeanRisk(risk_measure=sk.RiskMeasure.EDAR)),
     (
         {"kind": "MeanRisk", "groups": GROUPS, "linear_constraints": ["wild <= 0.1", "c >= 0.3 * calm"]},
-        so.MeanRisk(groups=GROUPS, linear_constraints=["wild <= 0.1", "c >= 0.3 * calm"]),
+        lambda sk: sk.MeanRisk(groups=GROUPS, linear_constraints=["wild <= 0.1", "c >= 0.3 * calm"]),
     ),
-    ({"kind": "RiskBudgeting", "risk_budget": BUDGETS}, so.RiskBudgeting(risk_budget=BUDGETS)),
+    ({"kind": "RiskBudgeting", "risk_budget": BUDGETS}, lambda sk: sk.RiskBudgeting(risk_budget=BUDGETS)),
     (
         {
             "kind": "MaximumDiversification",
@@ -116,7 +118,9 @@ SPELLED = [
                 "covariance_estimator": {"kind": "EWCovariance", "half_life": 60},
             },
         },
-        so.MaximumDiversification(prior_estimator=EmpiricalPrior(covariance_estimator=EWCovariance(half_life=60))),
+        lambda sk: sk.MaximumDiversification(
+            prior_estimator=sk.EmpiricalPrior(covariance_estimator=sk.EWCovariance(half_life=60))
+        ),
     ),
     (
         {
@@ -124,8 +128,8 @@ SPELLED = [
             "risk_measure": "value_at_risk",
             "distance_estimator": {"kind": "KendallDistance", "absolute": True},
         },
-        so.HierarchicalRiskParity(
-            risk_measure=ExtraRiskMeasure.VALUE_AT_RISK, distance_estimator=KendallDistance(absolute=True)
+        lambda sk: sk.HierarchicalRiskParity(
+            risk_measure=sk.ExtraRiskMeasure.VALUE_AT_RISK, distance_estimator=sk.KendallDistance(absolute=True)
         ),
     ),
     (
@@ -134,12 +138,12 @@ SPELLED = [
             "risk_measure": "cdar",
             "hierarchical_clustering_estimator": {"kind": "HierarchicalClustering", "linkage_method": "single"},
         },
-        so.HierarchicalEqualRiskContribution(
-            risk_measure=RiskMeasure.CDAR,
-            hierarchical_clustering_estimator=HierarchicalClustering(linkage_method=LinkageMethod.SINGLE),
+        lambda sk: sk.HierarchicalEqualRiskContribution(
+            risk_measure=sk.RiskMeasure.CDAR,
+            hierarchical_clustering_estimator=sk.HierarchicalClustering(linkage_method=sk.LinkageMethod.SINGLE),
         ),
     ),
-    ({"kind": "SchurComplementary", "gamma": 0.3}, so.SchurComplementary(gamma=0.3)),
+    ({"kind": "SchurComplementary", "gamma": 0.3}, lambda sk: sk.SchurComplementary(gamma=0.3)),
     (
         {
             "kind": "NestedClustersOptimization",
@@ -147,8 +151,8 @@ SPELLED = [
             "outer_estimator": {"kind": "EqualWeighted"},
             "cv": "ignore",
         },
-        so.NestedClustersOptimization(
-            inner_estimator=so.MeanRisk(max_weights=0.7), outer_estimator=so.EqualWeighted(), cv="ignore"
+        lambda sk: sk.NestedClustersOptimization(
+            inner_estimator=sk.MeanRisk(max_weights=0.7), outer_estimator=sk.EqualWeighted(), cv="ignore"
         ),
     ),
     (
@@ -158,31 +162,31 @@ SPELLED = [
             "final_estimator": {"kind": "MeanRisk", "risk_measure": "cvar"},
             "cv": {"kind": "WalkForward", "test_size": 50, "train_size": 100},
         },
-        so.StackingOptimization(
-            estimators=[("hrp", so.HierarchicalRiskParity()), ("equal", so.EqualWeighted())],
-            final_estimator=so.MeanRisk(risk_measure=RiskMeasure.CVAR),
-            cv=WalkForward(test_size=50, train_size=100),
+        lambda sk: sk.StackingOptimization(
+            estimators=[("hrp", sk.HierarchicalRiskParity()), ("equal", sk.EqualWeighted())],
+            final_estimator=sk.MeanRisk(risk_measure=sk.RiskMeasure.CVAR),
+            cv=sk.WalkForward(test_size=50, train_size=100),
         ),
     ),
 ]
 
 
 @pytest.mark.parametrize(("named", "estimator"), SPELLED, ids=[f"{n['kind']}{i}" for i, (n, _) in enumerate(SPELLED)])
-def test_weights_are_those_of_the_estimator_that_a_book_spells(named, estimator):
+def test_weights_are_those_of_the_estimator_that_a_book_spells(sk, named, estimator):
     returns = drawn()
     found = solved(named, returns)
-    np.testing.assert_allclose(found.weights, fitted(estimator, returns), atol=1e-6)
+    np.testing.assert_allclose(found.weights, fitted(estimator(sk), returns), atol=1e-6)
     assert math.fsum(found.weights) == pytest.approx(1, abs=1e-14)
 
 
-def test_limits_and_gross_of_the_book_are_those_of_the_optimiser():
+def test_limits_and_gross_of_the_book_are_those_of_the_optimiser(sk):
     returns, lower, upper = drawn(), np.array([0.2, 0.0, 0.1, 0.0, 0.0]), np.array([1.0, 1.0, 0.5, 0.8, 0.7])
     found = solved("MeanRisk", returns, lower=lower, upper=upper, gross=2.3)
-    other = fitted(so.MeanRisk(), returns, min_weights=lower, max_weights=upper, budget=2.3)
+    other = fitted(sk.MeanRisk(), returns, min_weights=lower, max_weights=upper, budget=2.3)
     np.testing.assert_allclose(found.weights, other, atol=1e-6)
     assert found.weights[-1] == 0.7
     # What has no budget answers in shares of it.
-    for optimiser in (so.RiskBudgeting(), so.HierarchicalRiskParity(), so.HierarchicalEqualRiskContribution()):
+    for optimiser in (sk.RiskBudgeting(), sk.HierarchicalRiskParity(), sk.HierarchicalEqualRiskContribution()):
         found = solved(type(optimiser).__name__, returns, lower=lower, upper=upper, gross=2.3)
         other = fitted(optimiser, returns, min_weights=lower / 2.3, max_weights=np.minimum(upper / 2.3, 1))
         np.testing.assert_allclose(found.weights, 2.3 * other, atol=1e-5)
