@@ -38,7 +38,7 @@ from benchmarks import disturbed
 from benchmarks.disturbed import Child, FaultyServer, Place, Step, faulty_server, undisturbed, write_all
 from benchmarks.support.data import BOOK, beginning, edit_rows
 from weights_pipeline.store.base import Store
-from weights_pipeline.store.integrity import altered_partitions
+from weights_pipeline.store.integrity import compared
 from weights_pipeline.tables import catalog
 from weights_pipeline.tables.contract import PartitionRecord, Window
 from weights_pipeline.tables.definition import Column, Table, Type
@@ -78,7 +78,7 @@ def contents(store: Store, tables: Collection[tuple[str, Table]]) -> Contents:
     found: Contents = {}
     with store.view():
         for schema, table in tables:
-            altered = altered_partitions(store, schema, table)
+            altered = compared(store, schema, table).altered
             assert not altered, f"{schema}.{table.name}: {altered} are not what the manifest says"
             records = store.partitions(schema, table.name)
             found |= {(schema, table.name, key): record.content_hash for key, record in records.items()}

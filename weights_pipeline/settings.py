@@ -91,6 +91,11 @@ class Settings:
         return self.home / "artefacts"
 
     @property
+    def verified(self) -> Path:
+        """Folder of what runs have verified, a file for each ledger and book."""
+        return self.home / "verified"
+
+    @property
     def alerts(self) -> Path:
         """Folder of the alerts that wait, and of what was delivered."""
         return self.home / "alerts"

@@ -15,7 +15,7 @@ from operator import or_
 from typing import TYPE_CHECKING, Annotated, Literal
 from zoneinfo import ZoneInfo
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field, FiniteFloat, model_validator
 
 from weights_pipeline.books.cadence import Cadence
 from weights_pipeline.books.reading import Model
@@ -49,6 +49,7 @@ _OF_REPORTS = {"all", "index", "report"}
 
 Rate = Annotated[float, Field(gt=0, le=1)]
 Turnover = Annotated[float, Field(gt=0)]
+Threshold = Annotated[FiniteFloat, Field(ge=0)]
 
 
 class Adjustment(Model):
@@ -111,6 +112,9 @@ class Book(Model):
     overlay: AllocatorParameters | None = Field(description="The allocator; null for a book without one.")
     starter_metrics: str | None = Field(default=None, description="JSON file, relative to the data folder.")
     max_turnover: float = Field(default=0.1, gt=0, description="One-way turnover of a rebalance that draws a warning.")
+    checks: dict[str, Threshold] = Field(
+        default={}, description="Thresholds of checks by name, in place of their defaults; see docs/operate.md."
+    )
     max_age: int = Field(gt=0, description="Days after which published weights are stale.")
 
     @model_validator(mode="after")

@@ -14,7 +14,7 @@ from weights_pipeline.cli.common import visible
 from weights_pipeline.core.realized.speed import adjustment_speed
 
 if TYPE_CHECKING:
-    from weights_pipeline.checks.checklist import Check
+    from weights_pipeline.checks import Check
     from weights_pipeline.core.verify import Finding
     from weights_pipeline.orchestration.runs import RunReport
     from weights_pipeline.store.queries import WeightSet

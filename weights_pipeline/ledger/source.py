@@ -20,7 +20,7 @@ from pydantic import (
     model_validator,
 )
 
-from weights_pipeline.books.book import Book, Name, TimeZone
+from weights_pipeline.books.book import Book, Name, Threshold, TimeZone
 from weights_pipeline.books.reading import BookError, read_yaml, validated
 from weights_pipeline.core.returns.capital import AverageLotValue, AveragePositionValue
 from weights_pipeline.ledger.calendars import require_calendar
@@ -88,6 +88,8 @@ class LedgerSource(_Model):
         What daily profit is divided by.
     benchmark
         Price series for market regimes.
+    checks
+        Thresholds of checks by name, in place of their defaults.
     prices
         File of closing prices (``date``, ``symbol``, ``close``). With it, lots from fills are marked to market while
         they are open; without, their profit is booked on exit, which understates drawdowns.
@@ -107,6 +109,7 @@ class LedgerSource(_Model):
     )
     benchmark: Benchmark | None = None
     prices: RelativePath | None = None
+    checks: dict[str, Threshold] = {}
 
     @property
     def schema_name(self) -> str:

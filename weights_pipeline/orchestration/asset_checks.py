@@ -6,7 +6,7 @@ Here belongs the one factory that turns a declared check into an asset check. Th
 
 import dagster as dg
 
-from weights_pipeline.checks.checklist import Check
+from weights_pipeline.checks import Check
 from weights_pipeline.core.verify import Finding
 from weights_pipeline.orchestration.io_manager import markdown_table
 from weights_pipeline.store.base import Store

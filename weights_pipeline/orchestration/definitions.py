@@ -14,7 +14,7 @@ from dagster._core.definitions.partitions.partitioned_schedule import Unresolved
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
 from weights_pipeline.books.comparisons import Comparison, compared_policies
-from weights_pipeline.checks.checklist import Check, book_checks, comparison_checks, ledger_checks
+from weights_pipeline.checks import Check, book_checks, comparison_checks, ledger_checks
 from weights_pipeline.ledger import LedgerSource
 from weights_pipeline.orchestration.asset_checks import asset_check
 from weights_pipeline.orchestration.assets.allocator import allocator_assets, daily_assets

@@ -18,6 +18,7 @@ import dagster as dg
 from weights_pipeline.alerts import Alert, Outbox, Severity
 from weights_pipeline.alerts.deadlines import missed_rebalances, regime_change, regimes, unfit_live
 from weights_pipeline.alerts.delivery import deliver, receivers
+from weights_pipeline.checks import told_of
 from weights_pipeline.settings import Settings
 from weights_pipeline.store import open_store
 from weights_pipeline.workspace import BookSetup, Workspace
@@ -44,22 +45,6 @@ _GOING_ON = [
     dg.DagsterRunStatus.CANCELING,
 ]
 _TOLD_OF_A_RUN = {dg.DagsterEventType.ASSET_CHECK_EVALUATION, dg.DagsterEventType.STEP_FAILURE}
-_TITLES = {"at_bound": "weights at a limit", "enough_data": "no strategy is measured"}
-_ADVICE = {
-    "at_bound": "Look whether the metric is right; if it is, the limits of the book decide this weight.",
-    "enough_data": "See whether the ledger was read and holds lots of the lookback; until then base weights count.",
-    "hard_limits": "Do not trade on these weights before the cause is known.",
-    "no_late_lots": "Run `weights restate` to see what has changed, then materialise from the first month named on.",
-    "no_gap": "Materialise the missing partitions in order.",
-    "no_look_ahead": "Do not trade on these weights: they depend on data after their date.",
-    "rejection_share": "Look at rejected_lots for the reason of each row, and correct the source.",
-    "strategies_known": "Add the strategy to a book, or correct its name in the ledger.",
-    "extreme_values": "Look at the lots behind it: seldom skill, often a wrong scale.",
-    "turnover": "Look at what has moved: `weights explain`.",
-    "up_to_date": "Add the missing days to the benchmark.",
-}
-
-
 _OF_RUNS = {
     "failed": (
         "run of {} failed",
@@ -332,17 +317,17 @@ def _check_alert(evaluation: dg.AssetCheckEvaluation, run: dg.DagsterRun, ui: st
     schema, table, check = evaluation.asset_key.path[0], evaluation.asset_key.path[-1], evaluation.check_name
     error = evaluation.severity == dg.AssetCheckSeverity.ERROR
     partition, names = evaluation.partition or _partition(run), evaluation.metadata.get("names")
-    look = "Look at the offending rows in the user interface" + (", before anything is traded." if error else ".")
+    told = told_of(table, check, error=error)
     return Alert(
         severity=Severity.ERROR if error else Severity.WARN,
         book=schema,
         event=("check", table, check, partition, run.run_id),
-        title=f"{_TITLES[check]} ({table})" if check in _TITLES else f"check {check} of {table} failed",
+        title=told.title,
         value=_figure(evaluation, "value"),
         limit=_figure(evaluation, "limit"),
         detail=evaluation.description or "",
         names=tuple(str(name) for name in names.value) if names and isinstance(names.value, list) else (),
-        advice=_ADVICE.get(check, look),
+        advice=told.advice,
         partition=partition,
         run_id=run.run_id,
         link=_link(ui, "assets", *evaluation.asset_key.path, view="checks", checkDetail=check),

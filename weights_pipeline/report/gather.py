@@ -18,7 +18,7 @@ import pandas as pd
 from pandas.api.typing import NaTType
 
 from weights_pipeline.books.book import Book
-from weights_pipeline.checks.checklist import Check, book_checks, ledger_checks
+from weights_pipeline.checks import Check, book_checks, ledger_checks
 from weights_pipeline.core.allocator.scalar import WHOLE_BOOK
 from weights_pipeline.core.returns.daily import wide
 from weights_pipeline.core.study.book_comparison import BookComparison, Contender, compare

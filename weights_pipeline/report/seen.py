@@ -7,62 +7,42 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
 from typing import cast
 
 import pandas as pd
 
-from weights_pipeline.checks.checklist import Check
+from weights_pipeline.checks import Check
 from weights_pipeline.core.verify import Finding
-from weights_pipeline.store.base import Store
+from weights_pipeline.store.base import Reader
+from weights_pipeline.store.once import ReadOnce
 from weights_pipeline.tables import catalog
 from weights_pipeline.tables.contract import PartitionRecord
 from weights_pipeline.tables.definition import Table
 
 
-class SeenStore:
+class SeenStore(ReadOnce):
     """A store as far as it reached on a day; the whole of it where no day is given.
 
     Weights count from the day on which they come into force, everything else of a book up to the rebalance they are of,
     and sessions up to the day.
     """
 
-    def __init__(self, store: Store, day: dt.date | None) -> None:
-        self._store = store
+    def __init__(self, store: Reader, day: dt.date | None) -> None:
+        super().__init__(store)
         self._day = None if day is None else pd.Timestamp(day)
-        self._read: dict[tuple[str, str], pd.DataFrame] = {}
-
-    @property
-    def location(self) -> str:
-        """Where the store is."""
-        return self._store.location
-
-    def view(self) -> AbstractContextManager[None]:
-        """Let all reads inside see one state; see :class:`~weights_pipeline.store.base.Store`."""
-        return self._store.view()
-
-    def tables(self) -> list[tuple[str, str]]:
-        """Schema and name of every table there is."""
-        return self._store.tables()
 
     def read(
         self, schema: str, table: Table, keys: Sequence[str] | None = None, *, columns: Sequence[str] | None = None
     ) -> pd.DataFrame:
         """Rows that there were on the day, ordered by the table's key."""
-        if self._day is None and (keys is not None or columns is not None):
-            return self._store.read(schema, table, keys, columns=columns)
-        if keys is not None:
-            rows = self._cut(schema, table, self._store.read(schema, table, keys))
-        else:
-            place = (schema, table.name)
-            if place not in self._read:
-                self._read[place] = self._cut(schema, table, self._store.read(schema, table))
-            rows = self._read[place]
+        if self._day is None:
+            return super().read(schema, table, keys, columns=columns)
+        rows = self._cut(schema, table, super().read(schema, table, keys))
         return rows if columns is None else rows[list(columns)]
 
     def partitions(self, schema: str, table_name: str) -> dict[str, PartitionRecord]:
         """What was written under each partition key that had ended by the newest rebalance of the day."""
-        records = self._store.partitions(schema, table_name)
+        records = super().partitions(schema, table_name)
         if self._day is None:
             return records
         newest = self._newest(schema)
@@ -74,7 +54,7 @@ class SeenStore:
 
     def outcome(self, check: Check) -> Finding:
         """Finding of a check on these rows; checks do nothing but read."""
-        return check.run(cast(Store, self))
+        return check.run(self)
 
     def _cut(self, schema: str, table: Table, rows: pd.DataFrame) -> pd.DataFrame:
         if self._day is None or (table.time_column is None and "effective_from" not in rows):

@@ -19,17 +19,60 @@ if TYPE_CHECKING:
     from weights_pipeline.tables.definition import Table
 
 
-class Store(Protocol):
-    """Partitioned tables, one schema per ledger and book.
-
-    All stores give the same frames, the same content hashes and the same errors for the same writes. Any number of
-    processes may use one store at once: a write happens as a whole or not at all, and a reader never sees part of one.
-    """
+class Reader(Protocol):
+    """What questions to a store need of it: rows as they are, or as they were on a day."""
 
     @property
     def location(self) -> str:
         """Where the store is, for a message to a person."""
         ...
+
+    def read(
+        self,
+        schema: str,
+        table: Table,
+        keys: Sequence[str] | None = None,
+        *,
+        columns: Sequence[str] | None = None,
+    ) -> pd.DataFrame:
+        """Rows of the given partitions (all of them when None), ordered by the table's key.
+
+        A table or partition that does not exist yields no rows: whether that is an error is the caller's question,
+        answered from :meth:`partitions`. A nullable column that the definition has gained since the rows were written
+        reads as null.
+
+        Raises
+        ------
+        weights_pipeline.tables.errors.ContractError
+            A column is asked for that the definition does not have.
+        """
+        ...
+
+    def partitions(self, schema: str, table_name: str) -> dict[str, PartitionRecord]:
+        """What was written under each partition key of a table, by which run, and when; ordered by key."""
+        ...
+
+    def tables(self) -> list[tuple[str, str]]:
+        """Schema and name of every table there is, ordered.
+
+        Raises
+        ------
+        FileNotFoundError
+            Nothing has been materialised into this store yet.
+        """
+        ...
+
+    def view(self) -> AbstractContextManager[None]:
+        """Let all reads of this thread inside see one state of each table, and pay for opening the store once."""
+        ...
+
+
+class Store(Reader, Protocol):
+    """Partitioned tables, one schema per ledger and book.
+
+    All stores give the same frames, the same content hashes and the same errors for the same writes. Any number of
+    processes may use one store at once: a write happens as a whole or not at all, and a reader never sees part of one.
+    """
 
     def write(
         self,
@@ -96,27 +139,6 @@ class Store(Protocol):
         """
         ...
 
-    def read(
-        self,
-        schema: str,
-        table: Table,
-        keys: Sequence[str] | None = None,
-        *,
-        columns: Sequence[str] | None = None,
-    ) -> pd.DataFrame:
-        """Rows of the given partitions (all of them when None), ordered by the table's key.
-
-        A table or partition that does not exist yields no rows: whether that is an error is the caller's question,
-        answered from :meth:`partitions`. A nullable column that the definition has gained since the rows were written
-        reads as null.
-
-        Raises
-        ------
-        weights_pipeline.tables.errors.ContractError
-            A column is asked for that the definition does not have.
-        """
-        ...
-
     def read_known(self, schema: str, table: Table, contents: Mapping[str, str]) -> pd.DataFrame:
         """Rows that partitions of a kept table once had, also where others have taken their place since.
 
@@ -137,24 +159,6 @@ class Store(Protocol):
         weights_pipeline.tables.errors.DamagedError
             A content is nowhere any more, or not what was written.
         """
-        ...
-
-    def partitions(self, schema: str, table_name: str) -> dict[str, PartitionRecord]:
-        """What was written under each partition key of a table, by which run, and when; ordered by key."""
-        ...
-
-    def tables(self) -> list[tuple[str, str]]:
-        """Schema and name of every table there is, ordered.
-
-        Raises
-        ------
-        FileNotFoundError
-            Nothing has been materialised into this store yet.
-        """
-        ...
-
-    def view(self) -> AbstractContextManager[None]:
-        """Let all reads of this thread inside see one state of each table, and pay for opening the store once."""
         ...
 
     def reading(self, tables: Collection[tuple[str, str]] | None = None) -> AbstractContextManager[DuckDBPyConnection]:

@@ -69,6 +69,7 @@ _NO_BEARING: dict[str, Any] = {
     "account": "any",
     "starter_metrics": None,
     "max_turnover": 1.0,
+    "checks": {},
     "max_age": 1,
 }
 _EXCLUDED: dict[str, Any] = {**dict.fromkeys(_NO_BEARING, True), "overlay": {"audit": True}}

@@ -22,7 +22,7 @@ from benchmarks.reliability import (
 )
 from benchmarks.support.s3_servers import BUCKET, moto
 from weights_pipeline.store.duckdb_store import DuckDBStore
-from weights_pipeline.store.integrity import altered_partitions
+from weights_pipeline.store.integrity import compared
 from weights_pipeline.tables.definition import Column, Type
 from weights_pipeline.tables.errors import DamagedError
 from weights_pipeline_tests.support.small_table import LOG, MONTHS, month_rows, small_table
@@ -108,10 +108,10 @@ def test_rows_that_somebody_changed_by_hand_are_noticed(tmp_path):
     place = Place(tmp_path / "weights.duckdb")
     write_all(place, [months(1.0)])
     store = DuckDBStore(place.file)
-    assert altered_partitions(store, "book", KEPT) == []
-    assert altered_partitions(store, "book", LOG) == []
+    assert compared(store, "book", KEPT).altered == []
+    assert compared(store, "book", LOG).altered == []
     added = small_table(columns=(*KEPT.columns, Column("note", Type.TEXT, "later", nullable=True)))
-    assert altered_partitions(store, "book", added) == []
+    assert compared(store, "book", added).altered == []
     for change in (
         "UPDATE book.small SET value = 1.5 WHERE partition_key = '2020-02-01' AND name = 'a'",
         "DELETE FROM book.small WHERE partition_key = '2020-02-01' AND name = 'a'",
@@ -121,7 +121,7 @@ def test_rows_that_somebody_changed_by_hand_are_noticed(tmp_path):
         write_all(place, [months(1.0)])
         with duckdb.connect(str(place.file)) as connection:
             connection.execute(change).fetchall()
-        assert altered_partitions(store, "book", KEPT) == ["2020-02-01"], change
+        assert compared(store, "book", KEPT).altered == ["2020-02-01"], change
         with pytest.raises(AssertionError, match="not what the manifest says"):
             contents(store, [("book", KEPT)])
 

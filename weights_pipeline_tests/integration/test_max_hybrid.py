@@ -12,7 +12,7 @@ from benchmarks.support.data import DATA, LEDGER, edit_yaml
 from weights_pipeline.books.comparisons import compared_policies, load_comparisons
 from weights_pipeline.books.load import load_books
 from weights_pipeline.books.reading import BookError
-from weights_pipeline.checks.checklist import book_checks, comparison_checks
+from weights_pipeline.checks import book_checks, comparison_checks
 from weights_pipeline.core.returns.history import ReturnHistory
 from weights_pipeline.core.study.simulate import simulate
 from weights_pipeline.core.waterfall import waterfalls

@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 
 from benchmarks.support.data import BOOK, LEDGER
-from weights_pipeline.checks.checklist import book_checks, ledger_checks
+from weights_pipeline.checks import book_checks, ledger_checks
 from weights_pipeline.cli import main
 from weights_pipeline.core.allocator.overlay import performance
 from weights_pipeline.core.study.book_comparison import FEE, Contender, compare

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from benchmarks.support.data import BOOK, DATA
-from weights_pipeline.checks.checklist import book_checks, ledger_checks
+from weights_pipeline.checks import book_checks, ledger_checks
 from weights_pipeline.core import verify
 from weights_pipeline.core.realized.adjust import carried, step
 from weights_pipeline.core.targets.methods.base import Limits

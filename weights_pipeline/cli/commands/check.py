@@ -14,12 +14,14 @@ def add(commands: common.Commands) -> None:
     """Declare the command."""
     check = common.command(commands, "check", _check)
     check.add_argument("--book", help="book; all of them when left out")
+    check.add_argument("--full", action="store_true", help="verify again what a run has verified and nothing changed")
 
 
 def _check(options: argparse.Namespace) -> int:
     """Run every check on what is stored; exit 1 when one of severity ERROR fails."""
-    from weights_pipeline.checks.checklist import book_checks, ledger_checks
+    from weights_pipeline.checks import Verified, book_checks, ledger_checks
     from weights_pipeline.cli import render
+    from weights_pipeline.store.once import ReadOnce
     from weights_pipeline.store.queries import books_in_store
 
     workspace = common.workspace()
@@ -35,13 +37,18 @@ def _check(options: argparse.Namespace) -> int:
     if not chosen or any(setup.name not in stored for setup in chosen):
         message = f"{options.book or 'no book'} has no weights in {store.location}. Run `weights run` first."
         common.stop(message, common.NOTHING)
-    checks = []
-    for source in {setup.source.name: setup.source for setup in chosen}.values():
-        checks += ledger_checks(source, workspace.readers[source.name])
-    for setup in chosen:
-        checks += book_checks(setup)
+    lists = [
+        ledger_checks(source, workspace.readers[source.name])
+        for source in {setup.source.name: setup.source for setup in chosen}.values()
+    ]
+    lists += [book_checks(setup) for setup in chosen]
     with store.view():
-        outcomes = [(check, check.run(store)) for check in checks]
+        # Of one ledger or book at a time, so that its tables are in memory once and not for longer.
+        outcomes = []
+        for checks in lists:
+            verified = Verified(None if options.full else workspace.settings.verified / f"{checks[0].schema}.json")
+            once = ReadOnce(store)
+            outcomes += [(check, check.run(once, verified)) for check in checks]
     if options.json:
         common.print_json([render.outcome_as_dict(*outcome) for outcome in outcomes])
     else:

@@ -1,0 +1,329 @@
+"""Checks of a book's tables, from its metrics to its history of weights.
+
+Scope: declarations. Not here: what they compute (``core.verify``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import pandas as pd
+
+from weights_pipeline.books.cadence import Monthly
+from weights_pipeline.checks.declaration import Check, CheckList
+from weights_pipeline.checks.look_ahead import reproduced
+from weights_pipeline.checks.verified import Verified
+from weights_pipeline.checks.written import RESTORE, stored_as_written
+from weights_pipeline.core import verify
+from weights_pipeline.core.allocator.scalar import AllocatorParameters
+from weights_pipeline.core.policy import Policy
+from weights_pipeline.core.verify import Finding
+from weights_pipeline.core.versions import unbroken
+from weights_pipeline.store.base import Reader
+from weights_pipeline.tables import catalog
+from weights_pipeline.tables.definition import Table
+from weights_pipeline.workspace import BookSetup
+
+WARM_UP_SESSIONS = 59
+FULL_LOOKBACK = 0.9
+"""Share of a lookback's sessions from which on a strategy can be measured on it, whatever the holidays."""
+
+_DO_NOT_TRADE = "Do not trade on these weights before the cause is known."
+
+
+@dataclass(frozen=True)
+class BookRows:
+    """Rows of one book, and of the ledger that it reads."""
+
+    setup: BookSetup
+    store: Reader
+    verified: Verified
+
+    @property
+    def schema(self) -> str:
+        """Schema of the book's tables."""
+        return self.setup.name
+
+    @property
+    def policy(self) -> Policy:
+        """What the book means to the formulas."""
+        return self.setup.policy
+
+    @property
+    def overlay(self) -> AllocatorParameters:
+        """Parameters of the allocator, of a book that has one."""
+        if self.policy.overlay is None:
+            raise ValueError(f"book {self.schema} has no allocator")
+        return self.policy.overlay
+
+    def read(self, table: Table, columns: Sequence[str] | None = None) -> pd.DataFrame:
+        """Rows of a table of the book."""
+        return self.store.read(self.schema, table, columns=columns)
+
+    def returns(self, columns: Sequence[str] | None = None) -> pd.DataFrame:
+        """Daily returns of the ledger."""
+        return self.store.read(self.setup.source.schema_name, catalog.STRATEGY_RETURNS, columns=columns)
+
+
+BOOK = CheckList[BookRows]("book")
+
+
+def book_checks(setup: BookSetup) -> list[Check]:
+    """Checks of one book's tables.
+
+    Raises
+    ------
+    weights_pipeline.books.reading.BookError
+        The book sets the threshold of a check that has none.
+    """
+    return BOOK.of(partial(BookRows, setup), setup.book.checks, f"book {setup.name}: checks")
+
+
+def _measures(of: BookRows) -> bool:
+    return bool(of.policy.method.reads)
+
+
+def _scales(of: BookRows) -> bool:
+    return of.policy.overlay is not None
+
+
+def _keeps_sets(of: BookRows) -> bool:
+    return of.policy.ensemble
+
+
+@BOOK.check(
+    catalog.METRICS,
+    blocking=True,
+    when=_measures,
+    title="no strategy is measured",
+    advice="See whether the ledger was read and holds lots of the lookback; until then base weights count.",
+)
+def enough_data(of: BookRows) -> Finding:
+    """At least one strategy is measured on every date on which one could be."""
+    full = {each.label: int(FULL_LOOKBACK * each.expected_sessions) for each in of.policy.lookbacks.values()}
+    return verify.enough_data(of.read(catalog.METRICS), of.policy.method.reads, full)
+
+
+@BOOK.check(
+    catalog.METRICS,
+    error=False,
+    limit=25.0,
+    when=_measures,
+    advice="Look at the lots behind it: seldom skill, often a wrong scale.",
+)
+def extreme_values(of: BookRows, limit: float) -> Finding:
+    """What the method reads stays within ±{limit:g}."""
+    return verify.extreme_values(of.read(catalog.METRICS), of.policy.method.reads, limit)
+
+
+@BOOK.check(
+    catalog.ENSEMBLE_WEIGHTS,
+    name="hard_limits",
+    blocking=True,
+    when=_keeps_sets,
+    advice=_DO_NOT_TRADE,
+)
+def limits_of_sets(of: BookRows) -> Finding:
+    """Every weight set keeps gross, caps and floors."""
+    return verify.hard_limits(of.read(catalog.ENSEMBLE_WEIGHTS), "target", by=("as_of", "weight_set"))
+
+
+@BOOK.check(
+    catalog.TARGET_WEIGHTS,
+    error=False,
+    when=_keeps_sets,
+)
+def set_of_current_regime(of: BookRows) -> Finding:
+    """The newest rebalance reads the weight set of the current market regime."""
+    return verify.reads_current_set(of.read(catalog.TARGET_WEIGHTS))
+
+
+@BOOK.check(
+    catalog.TARGET_WEIGHTS,
+    name="hard_limits",
+    blocking=True,
+    advice=_DO_NOT_TRADE,
+)
+def limits_of_targets(of: BookRows) -> Finding:
+    """Targets keep gross, caps and floors."""
+    return verify.hard_limits(of.read(catalog.TARGET_WEIGHTS), "target")
+
+
+@BOOK.check(
+    catalog.TARGET_WEIGHTS,
+    error=False,
+    title="weights at a limit",
+    advice="Look whether the metric is right; if it is, the limits of the book decide this weight.",
+)
+def at_bound(of: BookRows) -> Finding:
+    """No strategy of the newest rebalance sits at its cap or floor."""
+    return verify.at_bound(of.read(catalog.TARGET_WEIGHTS))
+
+
+@BOOK.check(
+    catalog.REALIZED_WEIGHTS,
+    name="hard_limits",
+    blocking=True,
+    advice=_DO_NOT_TRADE,
+)
+def limits_of_realized(of: BookRows) -> Finding:
+    """Realised weights keep gross, caps and floors."""
+    return verify.hard_limits(of.read(catalog.REALIZED_WEIGHTS), "realized")
+
+
+@BOOK.check(
+    catalog.REALIZED_WEIGHTS,
+    blocking=True,
+    advice=_DO_NOT_TRADE,
+)
+def recurrence(of: BookRows) -> Finding:
+    """W = w_old + λ(target − w_old) holds over the whole history."""
+    return verify.recurrence(of.read(catalog.REALIZED_WEIGHTS))
+
+
+@BOOK.check(
+    catalog.REALIZED_WEIGHTS,
+    blocking=True,
+    advice="Materialise the missing partitions in order.",
+)
+def no_gap(of: BookRows) -> Finding:
+    """Partitions form one unbroken run."""
+    keys = sorted(of.store.partitions(of.schema, catalog.REALIZED_WEIGHTS.name))
+    every = "MS" if isinstance(of.setup.book.cadence, Monthly) else "7D"
+    expected = pd.date_range(keys[0], keys[-1], freq=every).strftime("%Y-%m-%d").tolist() if keys else []
+    return verify.no_gap(keys, expected)
+
+
+@BOOK.check(
+    catalog.REALIZED_WEIGHTS,
+    error=False,
+    limit=lambda of: of.setup.book.max_turnover,
+    advice="Look at what has moved: `weights explain`.",
+)
+def turnover(of: BookRows, limit: float) -> Finding:
+    """One-way turnover of a rebalance stays within {limit:.0%}."""
+    return verify.turnover(of.read(catalog.REALIZED_WEIGHTS), limit)
+
+
+@BOOK.check(
+    catalog.ALLOCATOR_STATE,
+    blocking=True,
+    when=_scales,
+)
+def alignment(of: BookRows) -> Finding:
+    """The state speaks of the portfolio that was held, unscaled."""
+    return verify.aligned_state(of.read(catalog.ALLOCATOR_STATE), of.read(catalog.REALIZED_WEIGHTS), of.returns())
+
+
+@BOOK.check(
+    catalog.ALLOCATOR_STATE,
+    error=False,
+    limit=0.05,
+    when=_scales,
+)
+def coverage(of: BookRows, limit: float) -> Finding:
+    """At most {limit:.0%} of the sessions beyond warm-up have no state."""
+    weights, state = of.read(catalog.REALIZED_WEIGHTS), of.read(catalog.ALLOCATOR_STATE, ["session"])
+    sessions = pd.DatetimeIndex(of.returns(["session"])["session"].unique()).sort_values()
+    held = (sessions >= weights["effective_from"].min()) & (sessions <= weights["as_of"].max())
+    return verify.state_coverage(sessions[held], state, WARM_UP_SESSIONS, limit)
+
+
+@BOOK.check(
+    catalog.RISK_REGIME,
+    blocking=True,
+    when=_scales,
+)
+def sticky_regimes(of: BookRows) -> Finding:
+    """No regime is left for a calmer one before its minimum stay."""
+    return verify.sticky_regimes(of.read(catalog.RISK_REGIME), of.overlay.thresholds)
+
+
+@BOOK.check(catalog.RISK_SCALAR, blocking=True, when=_scales)
+def bounds(of: BookRows) -> Finding:
+    """Every scalar lies inside the profile's floor and cap."""
+    return verify.scalar_bounds(of.read(catalog.RISK_SCALAR), of.overlay.resolved_profile())
+
+
+@BOOK.check(catalog.RISK_SCALAR, blocking=True, when=_scales)
+def recursion(of: BookRows) -> Finding:
+    """Scalars are the smoothed targets of the stored regimes."""
+    return verify.scalar_recursion(of.read(catalog.RISK_SCALAR), of.overlay.profiles())
+
+
+@BOOK.check(catalog.RISK_SCALAR, when=_scales)
+def smoothness(of: BookRows) -> Finding:
+    """No scalar moves further in a session than its smoothing allows."""
+    return verify.smooth_scalars(of.read(catalog.RISK_SCALAR), of.overlay.resolved_profile())
+
+
+@BOOK.check(
+    catalog.RISK_SCALAR,
+    blocking=True,
+    when=_scales,
+)
+def no_null_propagation(of: BookRows) -> Finding:
+    """Every session with a state has a regime and a scalar, and nothing required is null."""
+    return verify.same_sessions(
+        of.read(catalog.ALLOCATOR_STATE), of.read(catalog.RISK_REGIME), of.read(catalog.RISK_SCALAR)
+    )
+
+
+@BOOK.check(
+    catalog.RISK_SCALAR,
+    error=False,
+    when=_scales,
+)
+def ordered_by_regime(of: BookRows) -> Finding:
+    """The mean scalar of a worse regime is not above that of a calmer one."""
+    return verify.ordered_scalars(of.read(catalog.RISK_SCALAR))
+
+
+@BOOK.check(
+    catalog.ALLOCATOR_AUDIT,
+    error=False,
+    advice="The overlay has cost more than it saved, by a gate of the book: a question of policy, not a fault.",
+    when=_scales,
+)
+def audit(of: BookRows) -> Finding:
+    """Scaled against unscaled over the whole history, within the book's gates."""
+    return verify.audit_gates(of.read(catalog.ALLOCATOR_AUDIT), of.overlay.audit)
+
+
+@BOOK.check(
+    catalog.FINAL_WEIGHTS,
+    blocking=True,
+    advice=_DO_NOT_TRADE,
+)
+def final_is_realized_times_scalar(of: BookRows) -> Finding:
+    """Final weights are the realised ones, scaled where the overlay is enabled."""
+    return verify.overlay_applied(
+        of.read(catalog.FINAL_WEIGHTS),
+        of.read(catalog.REALIZED_WEIGHTS),
+        of.read(catalog.RISK_SCALAR),
+        of.policy.overlay,
+    )
+
+
+@BOOK.check(
+    catalog.FINAL_WEIGHTS,
+    needs_all=True,
+    advice="Do not trade on these weights: they depend on data after their date.",
+)
+def no_look_ahead(of: BookRows) -> Finding:
+    """Recomputed from a ledger cut at their date, sampled past weights come out the same, bit for bit."""
+    return reproduced(of.setup, of.store, of.verified)
+
+
+@BOOK.check(
+    catalog.WEIGHT_HISTORY,
+    advice="Materialise the missing partitions in order.",
+)
+def no_version_gap(of: BookRows) -> Finding:
+    """Versions are numbered without a gap, and every stored rebalance has one of its weights, bit for bit."""
+    return unbroken(of.read(catalog.WEIGHT_HISTORY), of.read(catalog.FINAL_WEIGHTS))
+
+
+BOOK.check(catalog.WEIGHT_HISTORY, needs_all=True, advice=RESTORE)(stored_as_written)

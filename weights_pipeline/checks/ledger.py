@@ -1,0 +1,123 @@
+"""Checks of a ledger's tables: every row accounted for, none booked twice, strategies known, nothing altered.
+
+Scope: declarations. Not here: what they compute (``core.verify``), nor the rules a row has to keep (``ledger``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import pandas as pd
+
+from weights_pipeline.books.book import Book
+from weights_pipeline.checks.declaration import Check, CheckList, Declaration
+from weights_pipeline.checks.verified import Verified
+from weights_pipeline.checks.written import RESTORE, stored_as_written
+from weights_pipeline.core import verify
+from weights_pipeline.core.ensembles import MAX_REGIME_AGE
+from weights_pipeline.core.verify import Finding
+from weights_pipeline.ledger import LedgerSource
+from weights_pipeline.store.base import Reader
+from weights_pipeline.tables import catalog
+from weights_pipeline.tables.definition import Table
+
+
+@dataclass(frozen=True)
+class LedgerRows:
+    """Rows of one ledger, and the books that read it."""
+
+    source: LedgerSource
+    books: tuple[Book, ...]
+    store: Reader
+    verified: Verified
+
+    @property
+    def schema(self) -> str:
+        """Schema of the ledger's tables."""
+        return self.source.schema_name
+
+    def read(self, table: Table, columns: Sequence[str] | None = None) -> pd.DataFrame:
+        """Rows of a table."""
+        return self.store.read(self.schema, table, columns=columns)
+
+
+LEDGER = CheckList[LedgerRows]("ledger")
+
+
+def ledger_checks(source: LedgerSource, books: Iterable[Book]) -> list[Check]:
+    """Checks of one ledger's tables, against the strategies that its books name.
+
+    Raises
+    ------
+    weights_pipeline.books.reading.BookError
+        The ledger sets the threshold of a check that has none.
+    """
+    return LEDGER.of(partial(LedgerRows, source, tuple(books)), source.checks, f"ledger {source.name}: checks")
+
+
+@LEDGER.check(
+    catalog.REJECTED_LOTS,
+    blocking=True,
+)
+def every_row_accounted_for(of: LedgerRows) -> Finding:
+    """In every source file accepted + rejected = read, and every rejected row is in quarantine."""
+    return verify.accounting(of.read(catalog.LEDGER_FILES), of.read(catalog.REJECTED_LOTS))
+
+
+@LEDGER.check(
+    catalog.REJECTED_LOTS,
+    error=False,
+    limit=0.01,
+    advice="Look at rejected_lots for the reason of each row, and correct the source.",
+)
+def rejection_share(of: LedgerRows, limit: float) -> Finding:
+    """At most {limit:.0%} of the rows are rejected for a defect."""
+    return verify.rejection_share(of.read(catalog.LEDGER_FILES), limit)
+
+
+@LEDGER.check(catalog.TRADE_LEDGER, blocking=True)
+def lots_unique(of: LedgerRows) -> Finding:
+    """No lot is booked twice over the whole ledger."""
+    return verify.unique_lots(of.read(catalog.TRADE_LEDGER, ["session", "strategy", "lot_id"]))
+
+
+@LEDGER.check(
+    catalog.STRATEGY_RETURNS,
+    error=False,
+    advice="Add the strategy to a book, or correct its name in the ledger.",
+)
+def strategies_known(of: LedgerRows) -> Finding:
+    """Ledger and books name the same strategies."""
+    returns = of.read(catalog.STRATEGY_RETURNS, ["strategy"])
+    booked = {strategy for book in of.books for strategy in book.strategies}
+    return verify.known_strategies(sorted(returns["strategy"].unique()), sorted(booked))
+
+
+LEDGER.check(catalog.STRATEGY_RETURNS, needs_all=True, advice=RESTORE)(stored_as_written)
+
+
+@LEDGER.check(
+    catalog.MARKET_REGIME,
+    error=False,
+    limit=MAX_REGIME_AGE,
+    when=lambda of: of.source.benchmark is not None,
+    advice="Add the missing days to the benchmark.",
+)
+def up_to_date(of: LedgerRows, limit: float) -> Finding:
+    """The benchmark is at most {limit:g} sessions behind the ledger."""
+    market, returns = (
+        of.read(table, ["session"])["session"] for table in (catalog.MARKET_REGIME, catalog.STRATEGY_RETURNS)
+    )
+    return verify.not_behind(market, returns, int(limit))
+
+
+LATE_LOTS = Declaration(
+    name="no_late_lots",
+    table=catalog.TRADE_LEDGER,
+    description="No month written earlier differs from what the source files say now.",
+    error=False,
+    advice="Run `weights restate` to see what has changed, then materialise from the first month named on.",
+)
+"""It compares with the source files (``core.verify.unchanged_months``), so whoever reads them runs it."""

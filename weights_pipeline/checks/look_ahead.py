@@ -1,0 +1,128 @@
+"""Look-ahead: past weights, recomputed from a ledger cut at their date.
+
+Scope: which dates are sampled, what was known on them, and whether that has changed since they were last recomputed.
+Not here: the recomputation (``versions.recompute``).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import replace
+from typing import Any
+
+import pandas as pd
+
+from weights_pipeline.checks.verified import Verified
+from weights_pipeline.checks.written import altered
+from weights_pipeline.core import verify
+from weights_pipeline.core.metrics.table import MANUAL
+from weights_pipeline.core.targets.market_regime import market_regimes
+from weights_pipeline.core.verify import Finding
+from weights_pipeline.core.versions import canonical, digest
+from weights_pipeline.ledger import CapitalFile, calendar_sessions, read_benchmark, read_capital, read_prices
+from weights_pipeline.store.base import Reader
+from weights_pipeline.tables import catalog
+from weights_pipeline.versions.inputs import LEDGER, code_version, parameters_of
+from weights_pipeline.versions.recompute import LedgerView, Taken, recomputed
+from weights_pipeline.workspace import BookSetup
+
+_BOOK = (
+    catalog.REALIZED_WEIGHTS,
+    catalog.ENSEMBLE_WEIGHTS,
+    catalog.ENSEMBLE_UPDATES,
+    catalog.METRICS,
+    catalog.FINAL_WEIGHTS,
+)
+"""Tables of a book that a recomputation takes from, or is compared with."""
+
+
+def reproduced(setup: BookSetup, store: Reader, verified: Verified) -> Finding:
+    """Recompute sampled dates from what was known on them: the same chain, on a ledger cut there.
+
+    A date that came out the same before is not recomputed while nothing that it depends on has changed: not what is
+    recorded of the stored rows, nor, as the rows themselves tell, what is stored.
+    """
+    final = store.read(setup.name, catalog.FINAL_WEIGHTS)
+    dates = pd.DatetimeIndex(final["as_of"].unique()).sort_values()
+    sampled = dates[[len(dates) // 3, 2 * len(dates) // 3, len(dates) - 1]].unique() if len(dates) else dates
+    contents = _contents(setup, store, dates)
+    names = {as_of: f"{setup.name}/no_look_ahead/{as_of:%Y-%m-%d}" for as_of in sampled}
+    known = [as_of for as_of in sampled if as_of in contents and verified.before(names[as_of]) == contents[as_of]]
+    if known and any(len(altered(store, schema, verified)[0]) for schema in (setup.name, setup.source.schema_name)):
+        known = []
+    stored = final[final["as_of"].isin(sampled)]
+    parts = [final[final["as_of"].isin(known)], *_recomputed(setup, store, sampled.difference(known))]
+    finding = verify.reproduced(pd.concat(parts), stored)
+    if finding.passed:
+        for as_of in sampled:
+            if as_of in contents:
+                verified.passed(names[as_of], contents[as_of])
+    return finding
+
+
+def _recomputed(setup: BookSetup, store: Reader, dates: pd.DatetimeIndex) -> list[pd.DataFrame]:
+    """Final weights of some dates, each from what was known on it."""
+    if dates.empty:
+        return []
+    source, policy, root = setup.source, setup.policy, setup.root
+    realized, sets, updates, metrics, _ = (store.read(setup.name, table) for table in _BOOK)
+    lots, open_lots, given = (store.read(source.schema_name, table) for table in LEDGER[:-1])
+    ledger = LedgerView(
+        lots=lots,
+        open_lots=open_lots,
+        given=given,
+        capital=read_capital(source, root),
+        prices=read_prices(source, root),
+        calendar=source.calendar,
+        begin=pd.Timestamp(f"{source.first_month}-01"),
+        market=pd.Series(dtype="str"),
+    )
+    by_hand = metrics[metrics["source"] == MANUAL]
+    again = []
+    for as_of in dates:
+        known = ledger.cut(as_of)
+        if policy.ensemble:
+            known = replace(known, market=_market(setup, as_of))
+        past = realized[realized["as_of"] < as_of]
+        taken = Taken(past=past, sets=sets[sets["as_of"] < as_of], updates=updates, given=by_hand)
+        again.append(recomputed(as_of, known, taken, policy))
+    return again
+
+
+def _market(setup: BookSetup, as_of: pd.Timestamp) -> pd.Series:
+    """Market regimes from the benchmark up to a date."""
+    prices = read_benchmark(setup.source, setup.root)
+    closed = calendar_sessions(setup.source.calendar, prices.index[0].date(), as_of.date())
+    regimes: pd.Series = market_regimes(prices[prices.index.isin(closed)])["regime"]
+    return regimes
+
+
+def _contents(setup: BookSetup, store: Reader, dates: pd.DatetimeIndex) -> dict[pd.Timestamp, str]:
+    """Digest of everything that the recomputation of each date depends on, by what is recorded of the stored rows."""
+    recorded = {table: store.partitions(setup.name, table.name) for table in _BOOK}
+    keys = sorted(recorded[catalog.FINAL_WEIGHTS])
+    if len(keys) != len(dates):
+        # Some rows are of no partition, or some partition has no rows: nothing is known then.
+        return {}
+    schema = setup.source.schema_name
+    ledger = {table: store.partitions(schema, table.name) for table in LEDGER[:-1]}
+    files = _file_digests(setup)
+    contents = {}
+    for key, as_of in zip(keys, dates, strict=True):
+        parts: dict[str, Any] = {"code": code_version(), "parameters": parameters_of(setup, as_of), "files": files}
+        for table, records in recorded.items():
+            parts[f"{setup.name}/{table.name}"] = {k: r.content_hash for k, r in records.items() if k <= key}
+        for table, records in ledger.items():
+            month = f"{as_of:%Y-%m}"
+            parts[f"{schema}/{table.name}"] = {k: r.content_hash for k, r in records.items() if k[:7] <= month}
+        contents[as_of] = digest(canonical(parts))
+    return contents
+
+
+def _file_digests(setup: BookSetup) -> dict[str, str]:
+    """SHA-256 of the files that a recomputation reads besides the store."""
+    source = setup.source
+    capital = source.capital.file if isinstance(source.capital, CapitalFile) else None
+    benchmark = source.benchmark.file if source.benchmark and setup.policy.ensemble else None
+    named = [name for name in (capital, source.prices, benchmark) if name is not None]
+    return {name: hashlib.sha256((setup.root / name).read_bytes()).hexdigest() for name in named}

@@ -1,0 +1,61 @@
+"""A store of which every table is read once: what many questions in a row share.
+
+Scope: keeping what was read for as long as the object lives. Not here: how rows are kept, nor which of them count.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+
+import pandas as pd
+
+from weights_pipeline.store.base import Reader
+from weights_pipeline.tables.contract import PartitionRecord
+from weights_pipeline.tables.definition import PARTITION_COLUMN, Table
+
+
+class ReadOnce:
+    """A store as it is while one view of it is open; see :class:`~weights_pipeline.store.base.Reader`.
+
+    Whole tables are kept, with their partition column, and handed out column by column. Whoever reads must not change
+    the frames.
+    """
+
+    def __init__(self, store: Reader) -> None:
+        self._store = store
+        self._read: dict[tuple[str, str], pd.DataFrame] = {}
+        self._records: dict[tuple[str, str], dict[str, PartitionRecord]] = {}
+
+    @property
+    def location(self) -> str:
+        """Where the store is."""
+        return self._store.location
+
+    def view(self) -> AbstractContextManager[None]:
+        """Let all reads inside see one state."""
+        return self._store.view()
+
+    def tables(self) -> list[tuple[str, str]]:
+        """Schema and name of every table there is."""
+        return self._store.tables()
+
+    def read(
+        self, schema: str, table: Table, keys: Sequence[str] | None = None, *, columns: Sequence[str] | None = None
+    ) -> pd.DataFrame:
+        """Rows of a table, ordered by its key."""
+        place = (schema, table.name)
+        if place not in self._read:
+            partition = [] if table.time_column is None else [PARTITION_COLUMN]
+            self._read[place] = self._store.read(schema, table, columns=[*partition, *table.column_names()])
+        rows = self._read[place]
+        if keys is not None:
+            rows = rows[rows[PARTITION_COLUMN].isin(list(keys))].reset_index(drop=True)
+        return rows[table.column_names() if columns is None else list(columns)]
+
+    def partitions(self, schema: str, table_name: str) -> dict[str, PartitionRecord]:
+        """What was written under each partition key of a table."""
+        place = (schema, table_name)
+        if place not in self._records:
+            self._records[place] = self._store.partitions(schema, table_name)
+        return self._records[place]
