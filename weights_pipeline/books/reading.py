@@ -17,6 +17,9 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 LARGEST_FILE = 500_000
 """Bytes that a file of settings may have; with its aliases written out it may stand for as many characters."""
 
+_DEEPEST = 100
+"""Levels of mappings and lists inside each other that a YAML file may have."""
+
 
 class BookError(ValueError):
     """A book, or a file it names, is not valid. The message names the file, the key and what was expected."""
@@ -35,9 +38,9 @@ def read_yaml(file: Path) -> Any:
     moment: deep ones, and those of more than :data:`LARGEST_FILE` characters, each alias counted as what it repeats.
     """
     try:
-        return yaml.load(_read_text(file), Loader=_UniqueKeyLoader)  # noqa: S506 - a SafeLoader
-    except RecursionError:
-        raise BookError(f"{file}: not readable as YAML: too many levels") from None
+        text = _read_text(file)
+        _require_shallow(text)
+        return yaml.load(text, Loader=_UniqueKeyLoader)  # noqa: S506 - a SafeLoader
     except (OSError, ValueError, yaml.YAMLError) as error:
         raise BookError(f"{file}: not readable as YAML: {error}") from error
     except (KeyError, AttributeError, TypeError) as error:
@@ -96,8 +99,17 @@ def inside(root: Path, relative: str, key: str) -> Path:
     return path
 
 
-class _UniqueKeyLoader(yaml.SafeLoader):
-    """SafeLoader that refuses duplicate keys, and aliases that write out to more than anybody means."""
+def _require_shallow(text: str) -> None:
+    """Refuse YAML of more levels than anybody means: composing it would take all of the stack."""
+    depth = 0
+    for event in yaml.parse(text, Loader=yaml.CSafeLoader):
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > _DEEPEST:
+            raise ValueError("too many levels")
+
+
+class _UniqueKeyLoader(yaml.CSafeLoader):
+    """Safe loader, parsing in C, that refuses duplicate keys, and aliases that write out to more than anybody means."""
 
     def get_single_node(self) -> yaml.Node | None:
         node: yaml.Node | None = super().get_single_node()
