@@ -17,7 +17,7 @@ from playwright.sync_api import BrowserContext, Page, expect, sync_playwright
 from weights_pipeline.store.duckdb_store import DuckDBStore
 
 ROOT = Path(__file__).resolve().parents[2]
-LOCATION = "/locations/weights_pipeline.orchestration.definitions"
+LOCATION = "/locations/weights_pipeline.definitions"
 START, ELEMENT, RUN = 180.0, 30_000.0, 240_000.0
 """How long a start (seconds), an element and a run (milliseconds) may take on a slow machine; none takes that long."""
 
