@@ -9,9 +9,19 @@ import pytest
 
 from benchmarks.support.data import LEDGER, WEEKLY_BOOKS
 from weights_pipeline.tables import catalog
+from weights_pipeline_tests.support.by_library import assert_stored, tables_of
 from weights_pipeline_tests.support.commands import Result
 
 SHARPE, ENSEMBLE = WEEKLY_BOOKS
+
+
+def test_every_table_of_a_monthly_book_is_what_the_library_makes_of_the_files(finished):
+    made = tables_of(finished.settings.data)
+    assert set(made) == {
+        *("trade_ledger", "strategy_returns", "target_weights", "realized_weights", "final_weights"),
+        *("allocator_state", "risk_regime", "risk_scalar"),
+    }
+    assert_stored(finished.store, made)
 
 
 @pytest.mark.parametrize("name", ["calmar_core", SHARPE, ENSEMBLE])

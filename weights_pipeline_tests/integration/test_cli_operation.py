@@ -298,7 +298,7 @@ def test_version_and_run_record_say_what_was_given_and_why(by_hand):
 
 def test_run_again_without_a_file_returns_to_measured_metrics_and_every_version_is_reproduced(by_hand, finished):
     assert reproduce(by_hand.store, BOOK, 19).finding.passed
-    by_hand.job(BOOK, NEWEST)
+    by_hand.job(BOOK, NEWEST, checks=False)
     assert by_hand.hashes() == finished.hashes()
     rows = versions(by_hand)
     newest = rows[rows["version"] == 20]

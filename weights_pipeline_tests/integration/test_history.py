@@ -32,6 +32,7 @@ from weights_pipeline.versions.history import NoVersionError, add_versions, list
 from weights_pipeline.versions.inputs import inputs_of, parameters_of, policy_of
 from weights_pipeline.versions.recompute import LedgerView, reproduce
 from weights_pipeline.workspace import Workspace
+from weights_pipeline_tests.support.by_library import assert_stored, tables_of
 from weights_pipeline_tests.support.desk import Desk
 from weights_pipeline_tests.support.small_table import WINDOWS, frame, month, small_table
 
@@ -150,6 +151,10 @@ def test_a_correction_adds_versions_from_its_month_on_and_keeps_the_old(finished
     assert {line.changed for line in list_versions(corrected.store, BOOK, 8)} == {"ledger, metrics, earlier weights"}
     final = corrected.store.read(BOOK, catalog.FINAL_WEIGHTS)
     assert unbroken(after, final).passed
+
+
+def test_a_correction_gives_what_a_first_run_on_the_corrected_ledger_would_have_given(corrected):
+    assert_stored(corrected.store, tables_of(corrected.settings.data))
 
 
 def test_what_was_believed_before_a_correction_stays_known(finished, corrected):

@@ -1,6 +1,5 @@
 """Real materialisations: ranges, single months, re-runs, gaps, corrections, the future."""
 
-import datetime as dt
 import signal
 import subprocess
 import sys
@@ -9,11 +8,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from benchmarks.support.data import BOOK, LEDGER, cut_ledger, edit_rows, edit_yaml, open_ended
-from weights_pipeline.orchestration.definitions import build_definitions
+from benchmarks.support.data import BOOK, LEDGER, edit_rows, edit_yaml, open_ended
+from weights_pipeline.checks.checklist import book_checks
 from weights_pipeline.orchestration.runs import RangeError
 from weights_pipeline.tables import catalog
-from weights_pipeline_tests.support.desk import BOOK_TABLES
+from weights_pipeline_tests.support.by_library import assert_stored, tables_of
+from weights_pipeline_tests.support.desk import BOOK_TABLES, clock_at
 
 
 def test_every_partition_of_every_table_is_there(finished):
@@ -36,20 +36,12 @@ def test_stored_hash_is_that_of_the_stored_rows(finished):
         }
 
 
-def test_month_by_month_and_again_gives_the_bytes_of_one_range(finished, small_data, desk):
-    other = desk(small_data)
-    other.fill("2012-01", "2012-02")
-    other.fill("2012-03")
-    other.fill("2012-02", "2012-04")
-    assert other.hashes() == finished.hashes(until="2012-04-01")
-
-
-def test_gap_in_the_recursion_is_an_error_that_names_the_partition(small_data, desk):
-    other = desk(small_data)
-    other.done("2012-01")
-    report = other.run("2012-03")
-    assert not report.success
-    assert any("2012-02-01" in error and "missing" in error for error in report.errors), report.errors
+def test_gap_in_the_recursion_is_an_error_that_names_the_partition(finished, small_data, desk):
+    other = desk(small_data, like=finished)
+    other.forget(BOOK, since="2012-02-01")
+    result = other.try_job(BOOK, "2012-03-01", checks=False)
+    errors = other.errors(result)
+    assert any("2012-02-01" in error and "missing" in error for error in errors), errors
     assert "2012-03-01" not in other.store.partitions(BOOK, "realized_weights")
 
 
@@ -59,37 +51,17 @@ def test_recursion_refuses_to_start_in_the_middle(finished, small_data, desk):
         connection.execute(
             "DELETE FROM store.partitions WHERE table_name = 'realized_weights' AND partition_key = '2012-03-01'"
         ).fetchall()
-    report = other.run("2012-04")
-    assert not report.success
-    assert any("realized_weights" in error and "2012-03-01 missing" in error for error in report.errors), report.errors
+    errors = other.errors(other.try_job(BOOK, "2012-04-01", checks=False))
+    assert any("realized_weights" in error and "2012-03-01 missing" in error for error in errors), errors
 
 
-@pytest.mark.parametrize("end", ["2012-04-01", "2012-12-01"])
-def test_weights_do_not_change_when_the_future_is_taken_away(finished, own_data, desk, end):
-    last = f"{pd.Timestamp(end) - pd.offsets.MonthBegin():%Y-%m-%d}"
-    cut_ledger(own_data, end)
-    blind = desk(own_data)
-    blind.fill("2012-01", last[:7])
-    assert blind.hashes() == finished.hashes(until=last)
+def evaluations(result):
+    return {found.check_name: found for found in result.get_asset_check_evaluations()}
 
 
-def test_weights_do_not_change_when_the_future_is_perturbed(finished, own_data, desk):
-    def worse(row):
-        if row["closed_at"][:10] >= "2012-09-01" and row["pnl"]:
-            row["pnl"] = str(float(row["pnl"]) - 5000)
-        return row
-
-    for file in (own_data / "sample" / "lots").glob("*.csv"):
-        edit_rows(file, worse)
-    other = desk(own_data)
-    other.fill("2012-01", "2012-09")
-    assert other.hashes(until="2012-08-01") == finished.hashes(until="2012-08-01")
-    ours, theirs = (d.store.read(BOOK, catalog.REALIZED_WEIGHTS, ["2012-09-01"])["realized"] for d in (other, finished))
-    assert not np.array_equal(ours, theirs)
-
-
-def test_correction_is_reported_as_late_and_rerun_gives_what_a_first_run_would(finished, own_data, desk):
+def test_a_correction_of_an_earlier_month_is_reported_as_late(finished, own_data, desk):
     corrected = desk(own_data, like=finished)
+    lots = own_data / "sample" / "lots" / "2012_2015.csv"
     changed = []
 
     def double_one(row):
@@ -98,22 +70,10 @@ def test_correction_is_reported_as_late_and_rerun_gives_what_a_first_run_would(f
             row["pnl"] = str(float(row["pnl"]) + 40_000)
         return row
 
-    for file in sorted((own_data / "sample" / "lots").glob("*.csv")):
-        edit_rows(file, double_one)
-    before = corrected.hashes()
-    report = corrected.done("2013-06")
-    late = [c for c in report.checks if c.name == "no_late_lots"]
-    assert len(late) == 1
-    assert not late[0].passed
-    assert "2012-10-01" in late[0].summary
-    corrected.done("2012-10", "2013-06")
-    fresh = desk(own_data)
-    fresh.fill("2012-01", "2012-11")
-    after = fresh.hashes()
-    assert corrected.hashes(until="2012-11-01") == after
-    differing = {key for key, value in after.items() if before[key] != value}
-    assert min(key for *_, key in differing) == "2012-10-01"
-    assert (BOOK, "realized_weights", "2012-11-01") in differing
+    edit_rows(lots, double_one)
+    late = evaluations(corrected.try_job(LEDGER, "2013-06-01"))["no_late_lots"]
+    assert not late.passed
+    assert "2012-10-01" in late.description
 
 
 def test_a_lot_moved_to_another_month_does_not_stay_in_both(finished, own_data, desk):
@@ -128,17 +88,11 @@ def test_a_lot_moved_to_another_month_does_not_stay_in_both(finished, own_data, 
 
     for file in (own_data / "sample" / "lots").glob("*.csv"):
         edit_rows(file, later)
-    report = moved.run("2013-05", "2013-06")
-    duplicates = [c for c in report.checks if c.name == "lots_unique"]
-    assert not duplicates[0].passed
-    assert not report.success
-    moved.fill("2013-03", "2013-06")
-    fresh = desk(own_data, like=finished)
-    fresh.forget(LEDGER)
-    fresh.forget(BOOK, since="2013-03-01")
-    fresh.job(LEDGER, "2012-01-01", "2013-06-01")
-    fresh.job(BOOK, "2013-03-01", "2013-06-01", checks=False)
-    assert moved.hashes() == fresh.hashes()
+    result = moved.try_job(LEDGER, "2013-05-01", "2013-06-01")
+    assert not evaluations(result)["lots_unique"].passed
+    assert not result.success
+    moved.job(LEDGER, "2013-03-01", "2013-06-01")
+    assert_stored(moved.store, tables_of(own_data), [LEDGER])
 
 
 def test_strategies_may_join_and_leave_a_book(finished, own_data, desk):
@@ -148,15 +102,16 @@ def test_strategies_may_join_and_leave_a_book(finished, own_data, desk):
     strategies["newcomer"] = weight
     overlay = {"enabled": True, "profile": "low", "lag": 1}
     edit_yaml(own_data / "books" / f"{BOOK}.yaml", strategies=strategies, starter_metrics=None, overlay=overlay)
-    report = changing.done("2012-07", "2013-06")
+    changing.forget(BOOK, since="2012-07-01")
+    changing.job(BOOK, "2012-07-01", "2012-08-01", checks=False)
     weights = changing.store.read(BOOK, catalog.REALIZED_WEIGHTS)
     july = weights[weights["as_of"] == "2012-07-31"].set_index("strategy")
     assert july.loc["newcomer", "entered"]
     assert july["entered"].sum() == 1
     assert "rsi2" not in july.index
     assert july["realized"].sum() == pytest.approx(1, abs=1e-12)
-    recurrence = [c for c in report.checks if c.name == "recurrence"]
-    assert recurrence[0].passed
+    recurrence = next(check for check in book_checks(changing.setup) if check.name == "recurrence")
+    assert recurrence.run(changing.store).passed
 
 
 def test_scalar_follows_the_portfolio_and_is_applied_with_a_lag(finished):
@@ -169,18 +124,6 @@ def test_scalar_follows_the_portfolio_and_is_applied_with_a_lag(finished):
     assert (known["scalar_session"] == known["as_of"]).all()
     assert np.array_equal(known["scalar"], scalars[known["scalar_session"]])
     assert np.array_equal(known["final"], known["realized"] * known["scalar"])
-
-
-def test_overlay_that_is_off_is_computed_and_not_applied(finished, own_data, desk):
-    book = own_data / "books" / f"{BOOK}.yaml"
-    edit_yaml(book, overlay={"enabled": False, "profile": "low", "lag": 1})
-    off = desk(own_data, like=finished)
-    off.forget(BOOK)
-    off.job(BOOK, "2012-01-01", "2012-09-01", checks=False)
-    final = off.store.read(BOOK, catalog.FINAL_WEIGHTS)
-    assert np.array_equal(final["final"], final["realized"])
-    assert (final["scaled"] != final["realized"]).any()
-    assert not final["applied"].any()
 
 
 @pytest.mark.parametrize(
@@ -210,44 +153,34 @@ def test_a_gate_stops_weights_that_break_a_cap_before_they_are_written(finished,
         return table
 
     monkeypatch.setattr(module, "realized_table", breaks)
-    report = other.run("2012-02")
-    assert not report.success
-    assert any("above its cap" in error for error in report.errors), report.errors
+    errors = other.errors(other.try_job(BOOK, "2012-02-01", checks=False))
+    assert any("above its cap" in error for error in errors), errors
     assert other.hashes() == before
 
 
-def test_open_month_grows_and_does_not_count_until_it_has_ended(finished, own_data, desk, instance, monkeypatch):
+def test_open_month_grows_and_does_not_count_until_it_has_ended(finished, own_data, desk):
     """The ledger is read in the middle of May, again in June; a book may only compute on May after the latter."""
     open_ended(own_data)
     own = desk(own_data, like=finished)
-    own.forget(LEDGER)
+    own.forget(LEDGER, since="2013-05-01")
     own.forget(BOOK, since="2013-05-01")
-    store, definitions = own.store, build_definitions(own.workspace)
-
-    def run(job, first, last, now):
-        moment = dt.datetime.fromisoformat(now).replace(tzinfo=dt.UTC)
-        for module in ("weights_pipeline.orchestration.io_manager", "weights_pipeline.orchestration.assets.ledger"):
-            monkeypatch.setattr(f"{module}.run_instant", lambda *_: moment)
-        tags = {"dagster/asset_partition_range_start": first, "dagster/asset_partition_range_end": last}
-        return definitions.resolve_job_def(job).execute_in_process(instance=instance, tags=tags, raise_on_error=False)
-
-    assert run("sample_ledger", "2012-01-01", "2013-05-01", "2013-05-15T12:00").success
-    returns = store.read(LEDGER, catalog.STRATEGY_RETURNS)
+    store = own.store
+    with clock_at("2013-05-15T12:00+00:00"):
+        own.job(LEDGER, "2013-05-01")
+    returns = store.read(LEDGER, catalog.STRATEGY_RETURNS, ["2013-05-01"])
     assert returns["session"].max() == pd.Timestamp("2013-05-14")
     open_lots = store.read(LEDGER, catalog.OPEN_LOTS)
     assert open_lots["snapshot"].max() == pd.Timestamp("2013-05-14")
-    assert run("sample_ledger", "2013-05-01", "2013-06-01", "2013-06-01T09:30").success
+    with clock_at("2013-06-01T09:30+00:00"):
+        own.job(LEDGER, "2013-05-01", "2013-06-01")
     assert store.read(LEDGER, catalog.STRATEGY_RETURNS)["session"].max() == pd.Timestamp("2013-05-31")
-    before = store.read(LEDGER, catalog.STRATEGY_RETURNS, ["2013-05-01"])
-    pd.testing.assert_frame_equal(
-        before[before["session"] <= "2013-05-14"].reset_index(drop=True),
-        returns[returns["session"] >= "2013-05-01"].reset_index(drop=True),
-    )
-    assert run(BOOK, "2013-05-01", "2013-05-01", "2013-06-01T10:30").success
-    refused = run(BOOK, "2013-06-01", "2013-06-01", "2013-07-01T10:30")
-    assert not refused.success
-    errors = [e.step_failure_data.error.to_string() for e in refused.all_events if e.is_step_failure]
-    assert any("2013-06-01 was written before the sessions needed of it were over" in error for error in errors)
+    whole = store.read(LEDGER, catalog.STRATEGY_RETURNS, ["2013-05-01"])
+    pd.testing.assert_frame_equal(whole[whole["session"] <= "2013-05-14"].reset_index(drop=True), returns)
+    with clock_at("2013-06-01T10:30+00:00"):
+        own.job(BOOK, "2013-05-01", checks=False)
+    with clock_at("2013-07-01T10:30+00:00"):
+        errors = own.errors(own.try_job(BOOK, "2013-06-01", checks=False))
+    assert any("2013-06-01 was written before the sessions needed of it were over" in error for error in errors), errors
 
 
 KILLED = """
@@ -257,15 +190,11 @@ import dagster as dg
 from weights_pipeline.orchestration.runs import materialise
 from weights_pipeline.settings import Settings
 from weights_pipeline.store import duckdb_store
+from weights_pipeline.workspace import Workspace
 
-data, home, fatal, inside = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]), sys.argv[4] == "inside"
+data, home, fatal = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
 writes = 0
-insert, write = duckdb_store._insert, duckdb_store.DuckDBStore.write
-
-def dying_insert(*args):
-    insert(*args)
-    if writes == fatal and inside:
-        os.kill(os.getpid(), signal.SIGKILL)
+write = duckdb_store.DuckDBStore.write
 
 def dying_write(*args, **kwargs):
     global writes
@@ -275,20 +204,23 @@ def dying_write(*args, **kwargs):
         os.kill(os.getpid(), signal.SIGKILL)
     return records
 
-duckdb_store._insert, duckdb_store.DuckDBStore.write = dying_insert, dying_write
+duckdb_store.DuckDBStore.write = dying_write
 with dg.DagsterInstance.ephemeral() as instance:
-    materialise(Workspace(Settings(data=data, home=home)), "calmar_core", "2012-01", "2012-03", instance=instance)
+    materialise(Workspace(Settings(data=data, home=home)), "calmar_core", "2012-01", "2012-02", instance=instance)
 """
 
 
-@pytest.mark.parametrize(("fatal", "where"), [(2, "inside"), (11, "after")])
-def test_killed_in_the_middle_and_run_again_gives_an_undisturbed_history(finished, small_data, desk, fatal, where):
+def test_killed_in_the_middle_and_run_again_by_month_and_by_range_gives_the_bytes_of_one_range(
+    finished, small_data, desk
+):
     other = desk(small_data)
-    arguments = [str(small_data), str(other.settings.home), str(fatal), where]
+    arguments = [str(small_data), str(other.settings.home), "11"]
     died = subprocess.run([sys.executable, "-c", KILLED, *arguments], capture_output=True, check=False)
     assert died.returncode == -signal.SIGKILL, died.stderr.decode()[-2000:]
-    partial = other.hashes()
-    whole = finished.hashes(until="2012-03-01")
-    assert partial.items() < whole.items()
-    other.fill("2012-01", "2012-03")
+    partial, whole = other.hashes(), finished.hashes(until="2012-03-01")
+    assert {} != partial.items() < whole.items()
+    other.fill("2012-01")
+    other.fill("2012-02")
+    # What is stored of the range itself is no part of what it continues from.
+    other.fill("2012-02", "2012-03")
     assert other.hashes() == whole

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 import yaml
 
-from benchmarks.support.data import DATA, LEDGER, WEEKLY_BOOKS, cut_ledger, edit_yaml, open_ended
+from benchmarks.support.data import DATA, LEDGER, WEEKLY_BOOKS, edit_yaml, open_ended
 from weights_pipeline.books.load import load_book, load_books
 from weights_pipeline.ledger import LedgerError, calendar_sessions, load_ledger_source, session_closes
 from weights_pipeline.orchestration.definitions import build_definitions
@@ -19,6 +19,7 @@ from weights_pipeline.orchestration.runs import RangeError
 from weights_pipeline.settings import Settings
 from weights_pipeline.tables import catalog
 from weights_pipeline.workspace import Workspace
+from weights_pipeline_tests.support.desk import clock_at
 
 SHARPE, ENSEMBLE = WEEKLY_BOOKS
 BOTH = pytest.mark.parametrize("book", WEEKLY_BOOKS)
@@ -57,39 +58,16 @@ def test_a_week_sees_the_sessions_that_had_closed_by_its_end(finished_weekly, bo
 
 
 @BOTH
-def test_weeks_one_by_one_and_again_give_the_bytes_of_one_range(finished_weekly, weekly_data, desk, book):
+def test_a_week_alone_and_again_in_a_range_gives_the_bytes_of_one_range(finished_weekly, weekly_data, desk, book):
     other = desk(weekly_data, like=finished_weekly)
-    keys = sorted(finished_weekly.store.partitions(book, "final_weights"))[-5:]
-    other.forget(book, since=keys[0])
-    other.job(book, keys[0], keys[1], checks=False)
-    other.job(book, keys[2], checks=False)
-    other.job(book, keys[1], keys[-1], checks=False)
+    first, last = sorted(finished_weekly.store.partitions(book, "final_weights"))[-2:]
+    other.forget(book, since=first)
+    other.job(book, first, checks=False)
+    other.job(book, first, last, checks=False)
     assert other.hashes(book=book) == finished_weekly.hashes(book=book)
 
 
-def test_taking_the_future_away_changes_no_week(finished_weekly, weekly_data, tmp_path, desk):
-    data = shutil.copytree(weekly_data, tmp_path / "blind")
-    # The week ends in the night after a Sunday in the middle of June.
-    cut_ledger(data, "2012-06-16")
-    open_ended(data)
-    blind = desk(data, like=finished_weekly)
-    blind.forget(LEDGER)
-    blind.forget(ENSEMBLE, since="2012-05-28")
-    blind.job(LEDGER, "2012-01-01", "2012-06-01")
-    blind.job(ENSEMBLE, "2012-05-28", "2012-06-11", checks=False)
-    assert blind.hashes(book=ENSEMBLE) == finished_weekly.hashes(until="2012-06-11", book=ENSEMBLE)
-
-
-def run_at(settings, instance, monkeypatch, job, first, last, now):
-    moment = dt.datetime.fromisoformat(now).astimezone(dt.UTC)
-    for module in ("weights_pipeline.orchestration.io_manager", "weights_pipeline.orchestration.assets.ledger"):
-        monkeypatch.setattr(f"{module}.run_instant", lambda *_: moment)
-    tags = {"dagster/asset_partition_range_start": first, "dagster/asset_partition_range_end": last}
-    definitions = build_definitions(Workspace(settings))
-    return definitions.resolve_job_def(job).execute_in_process(instance=instance, tags=tags, raise_on_error=False)
-
-
-def test_a_week_in_an_open_month(finished_weekly, weekly_data, tmp_path, desk, instance, monkeypatch):
+def test_a_week_in_an_open_month(finished_weekly, weekly_data, tmp_path, desk):
     """The ledger is read on Friday at noon and on Sunday morning; the week may only be computed after the latter."""
     book, week, end = SHARPE, "2012-05-06", "2012-05-13T18:00-04:00"
     data = shutil.copytree(weekly_data, tmp_path / "open")
@@ -97,20 +75,25 @@ def test_a_week_in_an_open_month(finished_weekly, weekly_data, tmp_path, desk, i
     own = desk(data, like=finished_weekly)
     own.forget(LEDGER, since="2012-05-01")
     own.forget(book, since=week)
-    store = own.store
-
-    def run(job, since, until, now):
-        return run_at(own.settings, instance, monkeypatch, job, since, until, now)
-
-    assert run("sample_ledger", "2012-04-01", "2012-05-01", "2012-05-11T12:00-04:00").success
-    refused = run(book, week, week, end)
-    errors = [e.step_failure_data.error.to_string() for e in refused.all_events if e.is_step_failure]
-    assert any("2012-05-01 was written before the sessions needed of it were over" in error for error in errors)
-    assert week not in store.partitions(book, "final_weights")
-    assert run("sample_ledger", "2012-05-01", "2012-05-01", "2012-05-13T05:30-04:00").success
-    assert store.read(LEDGER, catalog.STRATEGY_RETURNS)["session"].max() == pd.Timestamp("2012-05-11")
-    assert run(book, week, week, end).success
+    with clock_at("2012-05-11T12:00-04:00"):
+        own.job(LEDGER, "2012-05-01")
+    with clock_at(end):
+        errors = own.errors(own.try_job(book, week, checks=False))
+    assert any("2012-05-01 was written before the sessions needed of it were over" in error for error in errors), errors
+    assert week not in own.store.partitions(book, "final_weights")
+    with clock_at("2012-05-13T05:30-04:00"):
+        own.job(LEDGER, "2012-05-01")
+    assert own.store.read(LEDGER, catalog.STRATEGY_RETURNS)["session"].max() == pd.Timestamp("2012-05-11")
+    with clock_at(end):
+        own.job(book, week, checks=False)
     assert own.hashes(book=book) == finished_weekly.hashes(until=week, book=book)
+
+
+def test_overlay_that_is_off_is_computed_and_not_applied(finished_weekly):
+    final = finished_weekly.store.read(SHARPE, catalog.FINAL_WEIGHTS)
+    assert np.array_equal(final["final"], final["realized"])
+    assert (final["scaled"] != final["realized"]).any()
+    assert not final["applied"].any()
 
 
 def tick(definitions, name, when):
@@ -217,8 +200,9 @@ def test_a_book_may_read_a_ledger_of_its_own(weekly_data, tmp_path, desk):
     (data / "ledgers" / "second.yaml").write_text(yaml.safe_dump(other))
     edit_yaml(data / "books" / f"{SHARPE}.yaml", ledger="second")
     both = desk(data)
-    both.done("2012-01-01", book=SHARPE)
-    both.done("2012-01-02", book=ENSEMBLE)
+    for schema, key, book in (("second_ledger", "2012-01-01", SHARPE), (LEDGER, "2012-01-02", ENSEMBLE)):
+        both.job(schema, "2012-01-01")
+        both.job(book, key, checks=False)
     lots = {schema: both.store.read(schema, catalog.TRADE_LEDGER) for schema in ("second_ledger", LEDGER)}
     assert set(lots["second_ledger"]["source"]) == {"lots"}
     assert set(lots[LEDGER]["source"]) == {"lots", "fills"}

@@ -1,11 +1,12 @@
 """From the files of a data folder to the tables of a book by the library alone: no store, no orchestrator."""
 
 import datetime as dt
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
 
-from benchmarks.support.data import BOOK, beginning, edit_rows, edit_yaml
+from benchmarks.support.data import BOOK, LEDGER, beginning, edit_rows, edit_yaml
 from weights_pipeline.books.load import load_book, load_starter_metrics
 from weights_pipeline.core.chain import last_sessions
 from weights_pipeline.core.returns.history import ReturnHistory
@@ -13,6 +14,7 @@ from weights_pipeline.core.study.simulate import simulate
 from weights_pipeline.ledger import calendar_sessions, load_ledger_source, read_ledger
 from weights_pipeline.ledger.periods import ended_periods, horizon, ledger_months, window_dates
 from weights_pipeline.ledger.tables import intake_rows, return_rows
+from weights_pipeline.store.base import Store
 from weights_pipeline.tables import catalog
 
 LATE = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
@@ -55,3 +57,24 @@ def tables_of(data: Path, now: dt.datetime = LATE) -> dict[str, pd.DataFrame]:
     history = ReturnHistory.from_long(returns, sessions=calendar[calendar <= newest])
     made = simulate(history, as_of, calendar, book.policy(load_starter_metrics(book, data)))
     return {"trade_ledger": lots, "strategy_returns": returns, **made.tables()}
+
+
+def assert_stored(store: Store, made: dict[str, pd.DataFrame], owners: Sequence[str] = (LEDGER, BOOK)) -> None:
+    """A store holds the tables made, of a ledger, a book or both, to the last bit."""
+    compared = []
+    for name, table in made.items():
+        definition = catalog.TABLES[name]
+        for owner in owners:
+            if (owner, name) in store.tables():
+                stored = store.read(owner, definition)
+                columns = [column for column in stored if column in table]
+                order = list(definition.key)
+                pd.testing.assert_frame_equal(
+                    *(each[columns].sort_values(order, ignore_index=True) for each in (stored, table)),
+                    check_exact=True,
+                    check_dtype=False,
+                    obj=f"{owner}.{name}",
+                )
+                assert len(columns) > len(definition.columns) / 2
+                compared.append(name)
+    assert len(compared) >= 2 * len(owners)

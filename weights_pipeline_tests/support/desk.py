@@ -1,5 +1,6 @@
 """A desk of tests: one data folder, one store, one Dagster instance, and the runs that fill the store."""
 
+import datetime as dt
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -34,6 +35,7 @@ LEDGER_TABLES = [
     for table in (catalog.TRADE_LEDGER, catalog.OPEN_LOTS, catalog.STRATEGY_RETURNS, catalog.MARKET_REGIME)
 ]
 HISTORY = (catalog.WEIGHT_HISTORY, catalog.WEIGHT_DOCUMENTS)
+QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 DRAWN = 1
 """Partitions of the finished desk that have charts."""
 
@@ -46,6 +48,16 @@ def drawing(newest: int) -> Iterator[None]:
             patch.setattr(f"weights_pipeline.orchestration.assets.common.{name}", newest)
         if not newest:
             patch.setattr("weights_pipeline.orchestration.assets.common._drawn", lambda *_: {})
+        yield
+
+
+@contextmanager
+def clock_at(instant: str) -> Iterator[None]:
+    """Let runs begin at an instant, such as ``2013-05-15T12:00+00:00``."""
+    moment = dt.datetime.fromisoformat(instant)
+    with pytest.MonkeyPatch.context() as patch:
+        for module in ("io_manager", "assets.ledger"):
+            patch.setattr(f"weights_pipeline.orchestration.{module}.run_instant", lambda *_: moment)
         yield
 
 
@@ -73,7 +85,13 @@ class Desk:
         self.job(book, f"{first}-01", f"{last or first}-01", checks=False)
 
     def job(self, name: str, first: str | None = None, last: str | None = None, *, checks: bool = True) -> None:
-        """Run one job: a ledger's or book's own over partitions, or one without partitions."""
+        """Run one job to its end: a ledger's or book's own over partitions, or one without partitions."""
+        assert self.try_job(name, first, last, checks=checks).success
+
+    def try_job(
+        self, name: str, first: str | None = None, last: str | None = None, *, checks: bool = True
+    ) -> dg.ExecuteInProcessResult:
+        """Run one job, whatever comes of it."""
         edges = {"start": first, "end": last or first}
         tags = {f"dagster/asset_partition_range_{edge}": key for edge, key in edges.items() if key}
         job = build_definitions(self.workspace).resolve_job_def(name)
@@ -81,7 +99,12 @@ class Desk:
             keys = set(job.asset_layer.executable_asset_keys)
             job = job.get_subset(asset_selection=keys, asset_check_selection=set())
         with drawing(self.draws):
-            assert job.execute_in_process(instance=self.instance, tags=tags).success
+            return job.execute_in_process(instance=self.instance, tags=tags, run_config=QUIET, raise_on_error=False)
+
+    @staticmethod
+    def errors(result: dg.ExecuteInProcessResult) -> list[str]:
+        """What steps have failed with."""
+        return [event.step_failure_data.error.to_string() for event in result.all_events if event.is_step_failure]
 
     def forget(self, schema: str, since: str = "") -> None:
         """Drop what the store holds of a book or ledger: all of it, or its history and partitions from a key on."""
