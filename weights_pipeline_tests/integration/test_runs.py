@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from benchmarks.support.data import BOOK, LEDGER, edit_rows, edit_yaml, open_ended
-from weights_pipeline.checks.checklist import book_checks
+from weights_pipeline.checks import book_checks
 from weights_pipeline.orchestration.runs import RangeError
 from weights_pipeline.tables import catalog
 from weights_pipeline_tests.support.by_library import assert_stored, tables_of
