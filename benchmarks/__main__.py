@@ -1,8 +1,9 @@
-"""Run every benchmark and print its table: medians, ratios, peak memory."""
+"""Run benchmarks and print a table of each: medians and ratios, their commit, and how busy the machine was."""
 
 import argparse
 import json
 import resource
+from dataclasses import asdict
 
 from rich.console import Console
 from rich.table import Table
@@ -16,10 +17,12 @@ from benchmarks import (
     bench_optimise,
     bench_simulate,
 )
+from benchmarks.support import circumstances
 
 SUITES = {
     "chain": bench_chain.run,
     "metrics": bench_metrics.run,
+    "metrics_table": bench_metrics.run_tables,
     "ledger": bench_ledger.run,
     "allocator": bench_allocator.run,
     "simulate": bench_simulate.run,
@@ -28,17 +31,20 @@ SUITES = {
 }
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+def main(arguments: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(prog="benchmarks", description=__doc__)
     parser.add_argument("suites", nargs="*", choices=[*SUITES, []], help="which ones; all when left out")
-    parser.add_argument("--quick", action="store_true", help="small sizes, to see that they run")
+    parser.add_argument("--quick", action="store_true", help="the smallest sizes once, to see that they run")
     parser.add_argument("--json", action="store_true", help="print JSON")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
+    before = circumstances.now()
     results = {name: SUITES[name](quick=options.quick) for name in options.suites or SUITES}
     if options.json:
-        print(json.dumps(results, indent=2, default=str))
+        measured = asdict(before) | {"busy": before.busy, "quick": options.quick}
+        print(json.dumps({"measured": measured, "results": results}, indent=2, default=str))
         return
     console = Console(width=170)
+    console.print(f"{'quick run, not to be quoted; ' * options.quick}{before}", highlight=False, soft_wrap=True)
     for name, rows in results.items():
         table = Table(title=name, title_justify="left")
         for column in rows[0]:

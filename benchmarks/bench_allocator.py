@@ -1,9 +1,5 @@
-"""Time from portfolio returns to risk scalars, against the same definitions written down in pandas.
+"""Time from portfolio returns to risk scalars, against the same definitions written down in pandas."""
 
-Run ``python benchmarks/bench_allocator.py`` (``--quick`` for the smallest size and few repeats).
-"""
-
-import argparse
 from collections.abc import Callable
 from statistics import median
 from time import perf_counter
@@ -129,22 +125,3 @@ def run(quick: bool = False) -> list[dict[str, object]]:
                 }
             )
     return rows
-
-
-def main() -> None:
-    """Print the table."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="smallest size, few repeats")
-    rows = run(parser.parse_args().quick)
-    print(f"{'sessions':>8} {'strategies':>10} {'gaps':>5} {'ours':>10} {'pandas':>10}  faster per session")
-    for row in rows:
-        per_session = row["pandas"] / row["pandas_on"] / (row["ours"] / row["sessions"])  # type: ignore[operator]
-        note = "" if row["pandas_on"] == row["sessions"] else f"  (pandas once, on {row['pandas_on']:,} sessions)"
-        print(
-            f"{row['sessions']:>8,} {row['strategies']:>10} {row['gaps']:>5.0%} {row['ours']:>8.4f} s "
-            f"{row['pandas']:>8.3f} s  {per_session:,.0f}x{note}"
-        )
-
-
-if __name__ == "__main__":
-    main()

@@ -48,10 +48,10 @@ def floor(definitions: dg.Definitions) -> dg.Definitions:
     )
 
 
-def seconds(definitions: dg.Definitions, home: Path, first: str, last: str) -> float:
-    """Wall time of the ledger job and the book job over a range, on an instance on disk."""
+def seconds(definitions: dg.Definitions, home: Path, first: str, last: str, quick: bool) -> float:
+    """Wall time of the ledger job and the book job over a range, on an instance on disk; in memory where it is quick."""
     home.mkdir()
-    with dg.DagsterInstance.local_temp(str(home)) as instance:
+    with dg.DagsterInstance.ephemeral() if quick else dg.DagsterInstance.local_temp(str(home)) as instance:
         started = time.perf_counter()
         for name in (LEDGER, BOOK):
             result = definitions.resolve_job_def(name).execute_in_process(
@@ -65,7 +65,7 @@ def seconds(definitions: dg.Definitions, home: Path, first: str, last: str) -> f
 
 def run(quick: bool = False) -> list[dict[str, object]]:
     """Rows of results: medians of the real run, of the floor, and their ratio pair by pair."""
-    first, last = "2012-01-01", "2013-12-01" if quick else "2022-12-01"
+    first, last = "2012-01-01", "2012-01-01" if quick else "2022-12-01"
     rounds = 1 if quick else 3
     real, bare = [], []
     with tempfile.TemporaryDirectory() as folder:
@@ -73,8 +73,8 @@ def run(quick: bool = False) -> list[dict[str, object]]:
             home = Path(folder) / str(turn)
             home.mkdir()
             definitions = build_definitions(Workspace(Settings(data=DATA, home=home / "real")))
-            bare.append(seconds(floor(definitions), home / "floor", first, last))
-            real.append(seconds(definitions, home / "real", first, last))
+            bare.append(seconds(floor(definitions), home / "floor", first, last, quick))
+            real.append(seconds(definitions, home / "real", first, last, quick))
     ratios = [r / b for r, b in zip(real, bare, strict=True)]
     return [
         {
@@ -82,10 +82,6 @@ def run(quick: bool = False) -> list[dict[str, object]]:
             "ours_s": statistics.median(real),
             "floor_s": statistics.median(bare),
             "ratio": statistics.median(ratios),
-            "aim": "≤ 1.5",
+            "aim": "≤ 1.25",
         }
     ]
-
-
-if __name__ == "__main__":
-    print(run())

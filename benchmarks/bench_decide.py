@@ -75,7 +75,3 @@ def run(quick: bool = False) -> list[dict[str, object]]:
         for strategies in (9, 100)
         for what, case in cases(strategies).items()
     ]
-
-
-if __name__ == "__main__":
-    print(*run(), sep="\n")

@@ -1,7 +1,5 @@
 """Time rolling Calmar(252), Sharpe(90) and maximum drawdown(252) against empyrical-reloaded and pandas.
 
-    python benchmarks/bench_metrics.py [--quick]
-
 Medians of wall-clock seconds on one core, and the largest error of each library on a sample of windows
 measured with plain loops and correctly rounded sums. Errors are relative to the reference, or to 0.01 where
 that is larger. One session of the first strategy is an outlier of +900%, so that what a library carries over
@@ -10,7 +8,6 @@ from it shows.
 
 from __future__ import annotations
 
-import argparse
 import math
 import statistics
 import time
@@ -167,14 +164,14 @@ def effort(library: str, strategies: int, quick: bool) -> tuple[int, int]:
     """Return how many strategies to run a library on (its seconds are scaled up from there) and how often."""
     if library == "ours":
         return strategies, 3 if quick else 15
-    columns = {"empyrical": 20 if quick else 1_000, "pandas": 4 if quick else 10}[library]
+    columns = {"empyrical": 2 if quick else 1_000, "pandas": 1 if quick else 10}[library]
     return min(strategies, columns), 1 if quick or strategies > 100 else 3
 
 
 def run(quick: bool = False) -> list[dict[str, object]]:
     """Return one row per size, library and measure: seconds, ratio to ours, error, and how it was timed."""
     results: list[dict[str, object]] = []
-    for strategies, sessions in SIZES:
+    for strategies, sessions in SIZES[: 1 if quick else None]:
         returns = market(strategies, sessions)
         ours: list[float] = []
         for library in ("ours", "empyrical", "pandas"):
@@ -208,7 +205,7 @@ def run(quick: bool = False) -> list[dict[str, object]]:
 def run_tables(quick: bool = False) -> list[dict[str, object]]:
     """Return the seconds of the table of all 12-month metrics, by size."""
     results: list[dict[str, object]] = []
-    for strategies, sessions, as_of in TABLES:
+    for strategies, sessions, as_of in TABLES[: 2 if quick else None]:
         lots = np.random.default_rng(3).poisson(0.3, (sessions, strategies))
         history = ReturnHistory(
             sessions=pd.bdate_range("2004-01-01", periods=sessions),
@@ -223,28 +220,3 @@ def run_tables(quick: bool = False) -> list[dict[str, object]]:
         seconds = timed(table, 3 if quick else 9)
         results.append({"strategies": strategies, "sessions": sessions, "as_of": as_of, "seconds": seconds})
     return results
-
-
-def main() -> None:
-    """Print the tables."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="fewer repeats, peers on fewer strategies")
-    quick = parser.parse_args().quick
-    print(f"{'size':>14}  {'measure':<12}{'library':<10}{'seconds':>10}{'x ours':>9}{'max error':>11}  timed")
-    for row in run(quick):
-        size = f"{row['strategies']:,} x {row['sessions']:,}"
-        how = f"median of {row['repeats']}" if row["repeats"] != 1 else "once"
-        if row["columns_run"] != row["strategies"]:
-            how += f", on {row['columns_run']} strategies, scaled"
-        print(
-            f"{size:>14}  {row['measure']:<12}{row['library']:<10}{row['seconds']:>10.4f}"
-            f"{row['times_ours']:>9.1f}{row['max_relative_error']:>11.1e}  {how}"
-        )
-    print("\nmetrics_table, all 12-month metrics")
-    for row in run_tables(quick):
-        size = f"{row['strategies']:,} x {row['sessions']:,}"
-        print(f"{size:>14}  {row['as_of']:>4} as-of sessions{row['seconds']:>10.4f}")
-
-
-if __name__ == "__main__":
-    main()

@@ -153,8 +153,3 @@ def run(quick: bool = False) -> list[dict[str, object]]:
         np.testing.assert_allclose(one.weights, same.weights, rtol=0, atol=1e-6)
     report(f"{count} windows, warm", (WINDOW, 9), times[0], "ours, each cold", times[1])
     return results
-
-
-if __name__ == "__main__":
-    for line in run():
-        print(line)

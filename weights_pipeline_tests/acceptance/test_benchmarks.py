@@ -1,0 +1,59 @@
+"""Benchmarks: each runs, on its smallest sizes, and says of which commit and on how busy a machine its figures are."""
+
+import json
+import math
+import shutil
+import subprocess
+
+import pytest
+
+from benchmarks import __main__ as benchmarks
+from benchmarks.support import circumstances
+
+
+@pytest.mark.parametrize("suite", benchmarks.SUITES)
+def test_a_quick_run_gives_rows_of_figures(suite):
+    rows = benchmarks.SUITES[suite](quick=True)
+    assert len({tuple(row) for row in rows}) == 1
+    for row in rows:
+        figures = [value for value in row.values() if isinstance(value, float)]
+        assert figures
+        assert all(math.isfinite(figure) and figure > -1e-6 for figure in figures), row
+
+
+@pytest.mark.parametrize(("load", "said"), [(0.1, "the machine was idle"), (7.0, "the machine was busy")])
+def test_figures_carry_their_commit_and_how_busy_the_machine_was(monkeypatch, capsys, load, said):
+    monkeypatch.setitem(benchmarks.SUITES, "decide", lambda quick: [{"median_us": 1.25, "quick": quick}])
+    monkeypatch.setattr(circumstances.os, "getloadavg", lambda: (load, 0.0, 0.0))
+    monkeypatch.setattr(circumstances, "commit_of", lambda _: "0123abcd changed")
+    benchmarks.main(["--quick", "decide"])
+    printed = capsys.readouterr().out
+    assert "quick run, not to be quoted; commit 0123abcd changed; " in printed
+    assert f"load {load:.2f} before the run: {said}" in printed
+    benchmarks.main(["--json", "decide"])
+    found = json.loads(capsys.readouterr().out)
+    assert found["measured"]["commit"] == "0123abcd changed"
+    assert found["measured"]["busy"] == (load > 1)
+    assert found["results"] == {"decide": [{"median_us": 1.25, "quick": False}]}
+
+
+def test_a_commit_is_that_of_the_checkout_and_of_nothing_around_it(tmp_path):
+    assert circumstances.commit_of(tmp_path) == "unknown"
+    if shutil.which("git") is None:
+        pytest.skip("git is not installed")
+
+    def git(*arguments):
+        own = ["-c", "user.name=desk", "-c", "user.email=desk@example.com", "-c", "commit.gpgsign=false"]
+        return subprocess.run(
+            ["git", *own, *arguments], cwd=tmp_path, check=True, capture_output=True, text=True
+        ).stdout
+
+    git("init")
+    (tmp_path / "file").write_text("one")
+    (tmp_path / "unpacked").mkdir()
+    git("add", "file")
+    git("commit", "-m", "first")
+    assert circumstances.commit_of(tmp_path) == git("rev-parse", "HEAD").strip()
+    (tmp_path / "file").write_text("two")
+    assert circumstances.commit_of(tmp_path) == git("rev-parse", "HEAD").strip() + " changed"
+    assert circumstances.commit_of(tmp_path / "unpacked") == "unknown"
