@@ -49,7 +49,7 @@ def floor(definitions: dg.Definitions) -> dg.Definitions:
 
 
 def seconds(definitions: dg.Definitions, home: Path, first: str, last: str, quick: bool) -> float:
-    """Wall time of the ledger job and the book job over a range, on an instance on disk; in memory where it is quick."""
+    """Wall time of the ledger job and the book job over a range, on an instance on disk; in memory if quick."""
     home.mkdir()
     with dg.DagsterInstance.ephemeral() if quick else dg.DagsterInstance.local_temp(str(home)) as instance:
         started = time.perf_counter()
