@@ -23,6 +23,7 @@ from dagster._core.storage.runs import SqliteRunStorage
 
 from weights_pipeline.orchestration.assets.history import COMMENT_TAG
 from weights_pipeline.orchestration.definitions import build_definitions
+from weights_pipeline.orchestration.event_log import kept_open
 from weights_pipeline.orchestration.run_slots import alive, free_dead_runs, holder
 from weights_pipeline.settings import Settings, SettingsError
 from weights_pipeline.workspace import Workspace
@@ -219,7 +220,7 @@ def _instance(settings: Settings, given: dg.DagsterInstance | None) -> Iterator[
     if here and not (settings.home / name.name).exists():
         shutil.copy(here[0], settings.home)
     try:
-        found = dg.DagsterInstance.get()
+        found = kept_open(dg.DagsterInstance.get())
     except Exception as error:
         if not settings.deployed:
             raise

@@ -1,0 +1,96 @@
+"""The event log of one machine: Dagster's own on SQLite, over connections that are kept open.
+
+Scope: how the databases are opened. Not here: what is in them, which is Dagster's own and read by Dagster's own class
+as well.
+
+Dagster opens a database anew for every event that it stores: an engine without a single compiled statement, a
+connection whose end writes back the journal, and questions to the schema. That was most of what a run cost.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Self
+
+import dagster as dg
+import sqlalchemy
+from dagster._core.storage.event_log.sqlite.sqlite_event_log import INDEX_SHARD_NAME, SqliteEventLogStorage
+from dagster._core.storage.sqlite import SQLITE_BUSY_TIMEOUT_SECONDS
+from dagster._serdes import ConfigurableClassData
+
+_MOST_OPEN = 8
+"""Databases that are kept open: a run has one of its own."""
+
+
+class EventLog(SqliteEventLogStorage):
+    """Event log in the databases of a Dagster home; any number of processes may use them at once."""
+
+    def __init__(self, base_dir: str, inst_data: ConfigurableClassData | None = None) -> None:
+        self._engines: dict[str, sqlalchemy.Engine] = {}
+        self._tables: set[str] = set()
+        self._has_index_columns = False
+        super().__init__(base_dir, inst_data)
+
+    @classmethod
+    def from_config_value(cls, inst_data: ConfigurableClassData | None, config_value: Any) -> Self:
+        """Open the log in the folder that ``base_dir`` names."""
+        return cls(config_value["base_dir"], inst_data)
+
+    def has_table(self, table_name: str) -> bool:
+        """Whether a table exists; one that does stays."""
+        if table_name not in self._tables and super().has_table(table_name):
+            self._tables.add(table_name)
+        return table_name in self._tables
+
+    def _has_asset_key_index_cols_on_connection(self, conn: sqlalchemy.Connection) -> bool:
+        self._has_index_columns = self._has_index_columns or super()._has_asset_key_index_cols_on_connection(conn)
+        return self._has_index_columns
+
+    @contextmanager
+    def _connect(self, shard: str) -> Iterator[sqlalchemy.Connection]:
+        with self._db_lock:
+            if shard not in self._engines:
+                if len(self._engines) == _MOST_OPEN:
+                    oldest = next(name for name in self._engines if name != INDEX_SHARD_NAME)
+                    self._engines.pop(oldest).dispose()
+                self._engines[shard] = sqlalchemy.create_engine(
+                    self.conn_string_for_shard(shard),
+                    # One connection for all threads, of which the lock lets one at a time have it.
+                    poolclass=sqlalchemy.StaticPool,
+                    connect_args={"timeout": SQLITE_BUSY_TIMEOUT_SECONDS, "check_same_thread": False},
+                )
+            if shard not in self._initialized_dbs:
+                self._initdb(self._engines[shard])
+                self._initialized_dbs.add(shard)
+            with self._engines[shard].begin() as connection:
+                yield connection
+
+    def wipe(self) -> None:
+        """Delete everything."""
+        self._close()
+        super().wipe()
+
+    def dispose(self) -> None:
+        """Close the databases."""
+        super().dispose()
+        self._close()
+
+    def _close(self) -> None:
+        with self._db_lock:
+            for engine in self._engines.values():
+                engine.dispose()
+            self._engines.clear()
+
+
+def kept_open(instance: dg.DagsterInstance) -> dg.DagsterInstance:
+    """An instance that records in the same places, its event log kept open; itself where its log is none on SQLite."""
+    if type(instance.event_log_storage) is not SqliteEventLogStorage:
+        return instance
+    ref = instance.get_ref()
+    own = ConfigurableClassData(
+        __name__, EventLog.__name__, ref.event_storage_data.config_yaml if ref.event_storage_data else ""
+    )
+    instance.dispose()
+    # The log is opened by itself only where no one class stands for all storages.
+    return dg.DagsterInstance.from_ref(ref._replace(storage_data=None, event_storage_data=own))
