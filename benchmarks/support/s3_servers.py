@@ -16,6 +16,7 @@ from pathlib import Path
 import werkzeug.serving
 from moto.server import DomainDispatcherApplication, create_backend_app
 
+from benchmarks.support.processes import Together, free_port
 from weights_pipeline.aws import S3Objects
 from weights_pipeline.store.s3_store import S3Store
 
@@ -154,19 +155,13 @@ def moto():
 @functools.cache
 def s3rver():
     """An s3rver of this process; it ends with it."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    folder = tempfile.mkdtemp(prefix="s3rver")
+    port, folder = free_port(), tempfile.mkdtemp(prefix="s3rver")
     command = [str(NODE), "node_modules/s3rver/bin/s3rver.js", "-d", folder, "-a", "127.0.0.1", "-p", str(port), "-s"]
-    # A parent that is killed cannot end its child; a shell whose input has ended can.
-    shell = ["sh", "-c", '"$@" & read _; kill $!', "sh", *command]
-    process = subprocess.Popen(shell, cwd=S3RVER, stdin=subprocess.PIPE)
+    server = Server(f"http://127.0.0.1:{port}", "S3RVER")
+    server.running = Together(command, folders=[folder], cwd=S3RVER, stdin=subprocess.DEVNULL)
     for _ in range(100):
         with socket.socket() as probe:
             if probe.connect_ex(("127.0.0.1", port)) == 0:
                 break
         time.sleep(0.1)
-    server = Server(f"http://127.0.0.1:{port}", "S3RVER")
-    server.process = process
     return server

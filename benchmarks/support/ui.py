@@ -4,7 +4,6 @@ import http.client
 import os
 import re
 import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -14,6 +13,7 @@ from pathlib import Path
 
 from playwright.sync_api import BrowserContext, Page, expect, sync_playwright
 
+from benchmarks.support.processes import Together, free_port
 from weights_pipeline.store.duckdb_store import DuckDBStore
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -29,6 +29,13 @@ run_coordinator:
   config:
     dequeue_interval_seconds: 1
 """
+# The daemon looks for backfills twice a minute, which is no setting. Python runs this when a process begins.
+_EAGER = """
+import sys
+if "dagster._daemon" in sys.orig_argv:
+    import dagster._daemon.controller
+    dagster._daemon.controller.DEFAULT_DAEMON_INTERVAL_SECONDS = 1
+"""
 _SWITCHES = [
     "--no-sandbox",
     "--disable-gpu",
@@ -39,30 +46,29 @@ _SWITCHES = [
     "--disable-component-update",
     "--disable-sync",
 ]
-# A parent that is killed cannot end its children; a shell whose input has ended can. It also ends with what it started.
-_TOGETHER = '("$@"; kill -KILL 0) & read _; kill -KILL 0'
 
 
 class Served:
-    """``dagster dev`` in a process group of its own, on a free loopback port; ``log`` is what it has said."""
+    """``dagster dev`` and what it starts, on a free loopback port; ``log`` is what it has said."""
 
     def __init__(self, home: Path, data: Path) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = int(probe.getsockname()[1])
+        self.port = free_port()
         self.url, self.log = f"http://127.0.0.1:{self.port}", home / "dagster.log"
         kept = {k: v for k, v in os.environ.items() if not k.startswith(("WEIGHTS_", "DAGSTER_", "AWS_"))}
-        own = {"WEIGHTS_HOME": str(home), "DAGSTER_HOME": str(home), "WEIGHTS_DATA": str(data)}
+        startup = home / "startup"
+        startup.mkdir()
+        (startup / "sitecustomize.py").write_text(_EAGER)
+        paths = os.pathsep.join(filter(None, [str(startup), os.environ.get("PYTHONPATH", "")]))
+        own = {"WEIGHTS_HOME": str(home), "DAGSTER_HOME": str(home), "WEIGHTS_DATA": str(data), "PYTHONPATH": paths}
         dagster = [sys.executable, "-m", "dagster", "dev", "-w", "workspace.yaml", "-h", "127.0.0.1"]
         with self.log.open("w") as log:
-            self._process = subprocess.Popen(
-                ["sh", "-c", _TOGETHER, "sh", *dagster, "-p", str(self.port)],
+            self._running = Together(
+                [*dagster, "-p", str(self.port)],
                 cwd=ROOT,
                 env=kept | own,
-                stdin=subprocess.PIPE,
+                stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                start_new_session=True,
             )
 
     def ready(self) -> None:
@@ -75,15 +81,13 @@ class Served:
         """
         deadline = time.monotonic() + START
         while not self._answers():
-            if self._process.poll() is not None or time.monotonic() > deadline:
+            if self._running.process.poll() is not None or time.monotonic() > deadline:
                 raise RuntimeError(f"dagster dev does not answer on {self.url}:\n{self.log.read_text()[-3000:]}")
             time.sleep(0.2)
 
     def stop(self) -> None:
         """End it and everything it has started, at once: its home is thrown away."""
-        assert self._process.stdin is not None
-        self._process.stdin.close()
-        self._process.wait(30)
+        self._running.kill()
 
     def _answers(self) -> bool:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)

@@ -19,6 +19,7 @@ from urllib.parse import quote
 import pytest
 
 from benchmarks.support.data import DATA, LEDGER
+from benchmarks.support.processes import Together, free_port
 from benchmarks.support.s3_servers import BUCKET, moto
 from weights_pipeline.settings import Settings
 from weights_pipeline.store import open_store
@@ -28,23 +29,6 @@ START = DATA.parent / "deploy" / "start"
 # As awkward as passwords are: every character that means something in a URL, a shell or a format string.
 PASSWORD, KEY = "p@s/s:w%20r'd#1?", "wJalrXUtnFEMI+K7MDENG/bPxRfiCYEXAMPLE"
 HEARTBEATS = {"SCHEDULER", "SENSOR", "QUEUED_RUN_COORDINATOR", "BACKFILL", "MONITORING"}
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def members(session: int) -> dict[int, str]:
-    """Command lines of the processes of a session, by their numbers."""
-    found = {}
-    for folder in Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError):
-            state, *numbers = (folder / "stat").read_text().rpartition(")")[2].split()
-            if int(numbers[2]) == session and state != "Z":
-                found[int(folder.name)] = (folder / "cmdline").read_text().replace("\0", " ")
-    return found
 
 
 def until(condition, seconds=60.0):
@@ -88,35 +72,27 @@ class Deployment:
         with self.said.open("w") as stream:
             # Signals that are ignored here would be so in every child, and a shell cannot trap what was ignored when it
             # began: whoever starts tests in the background has interrupts ignored, and other tests may leave it so.
-            self.process = subprocess.Popen(
-                [START],
-                env=self.environment,
-                stdout=stream,
-                stderr=stream,
-                start_new_session=True,
-                preexec_fn=heed_signals,
+            self.running = Together(
+                [START], env=self.environment, stdout=stream, stderr=stream, preexec_fn=heed_signals
             )
+        self.process = self.running.process
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.stop()
+        try:
+            self.stop()
+            self.remained = self.running.members()
+        finally:
+            self.running.kill()
 
     def stop(self) -> int:
         if self.process.poll() is None:
             self.process.terminate()
-        try:
-            return self.process.wait(120)
-        except subprocess.TimeoutExpired:
-            for number in self.left():
-                os.kill(number, signal.SIGKILL)
-            raise
+        return self.process.wait(120)
 
     def ready(self) -> bool:
         assert self.process.poll() is None, self.said.read_text()
         return "ready: stage staging on http://127.0.0.1:" in self.said.read_text()
-
-    def left(self) -> dict[int, str]:
-        return members(self.process.pid)
 
     def ask(self, question: str, **variables: object) -> dict:
         connection = http.client.HTTPConnection("127.0.0.1", int(self.environment["WEIGHTS_UI_PORT"]), timeout=20)
@@ -163,15 +139,15 @@ def test_one_process_that_ends_takes_the_others_with_it(stand_ins, tmp_path):
     said = deployment.said.read_text()
     assert "daemon has ended; the end of" in said
     assert "no heart" in said
-    assert not deployment.left()
+    assert not deployment.remained
 
 
 def test_told_to_stop_it_stops_everything_the_stubborn_too(stand_ins, tmp_path):
     with Deployment(tmp_path / "home", WEIGHTS_BIN=stand_ins(), WEIGHTS_STOP_SECONDS="1") as deployment:
         until(deployment.ready)
-        assert len(deployment.left()) >= 4
+        assert len(deployment.running.members()) >= 4
         assert deployment.stop() == 0
-    assert not deployment.left()
+    assert not deployment.remained
     assert "KeyboardInterrupt" in (deployment.home / "log" / "code-server.log").read_text()
 
 
@@ -182,7 +158,7 @@ def test_what_never_gets_healthy_is_given_up_with_what_it_said(stand_ins, tmp_pa
         assert deployment.process.wait(30) == 1
     said = deployment.said.read_text()
     assert "webserver and daemon: not healthy after 1 s: daemon SCHEDULER: no heartbeat" in said
-    assert not deployment.left()
+    assert not deployment.remained
 
 
 @pytest.mark.parametrize(
@@ -236,7 +212,8 @@ def postgres() -> Iterator[dict[str, str]]:
     settings = ["listen_addresses=127.0.0.1", "unix_socket_directories=", "fsync=off"]
     serve = [Path(initdb).with_name("postgres"), *options, "-p", port, *(f"-c{each}" for each in settings)]
     with (folder / "log").open("w") as log:
-        server = subprocess.Popen(serve, stdout=log, stderr=log, cwd=folder, **owner)
+        running = Together(serve, folders=[folder], stdout=log, stderr=log, cwd=folder, **owner)
+    server = running.process
 
     def answers() -> bool:
         assert server.poll() is None, (folder / "log").read_text()
@@ -253,7 +230,7 @@ def postgres() -> Iterator[dict[str, str]]:
     finally:
         server.send_signal(signal.SIGINT)
         server.wait(30)
-        shutil.rmtree(folder)
+        running.kill()
 
 
 @pytest.fixture
@@ -315,10 +292,10 @@ def test_a_stage_from_nothing_to_a_stored_partition(small_data, postgres, s3, tm
             return run["runOrError"]["status"] in ("STARTED", "SUCCESS", "FAILURE")
 
         until(started, 120)
-        written = json.dumps(state) + "".join(deployment.left().values())
+        written = json.dumps(state) + "".join(deployment.running.members().values())
         # Told to stop while the run is under way, it lets the run come to its end.
         assert deployment.stop() == 0
-    assert not deployment.left()
+    assert not deployment.remained
     assert not listeners(*ports)
     status, events = recorded(postgres, run_id)
     logs = {log.name: log.read_text() for log in deployment.home.glob("log/*.log")}

@@ -80,7 +80,7 @@ def page(tab: Page) -> Iterator[Page]:
 def launched(tab: Page) -> tuple[str, str]:
     """Where the run of a month is shown, and the name of the backfill of a range of weights.
 
-    Both are launched before a page is looked at and are looked at last: Dagster takes up backfills twice a minute.
+    Both are launched before a page is looked at and are looked at last, while they run.
     """
     run = ui.launch_month(tab, f"{LEDGER}/market_regime", "2012-04-01")
     backfill = ui.launch_range(tab, BOOK, "[2012-02-01...2012-03-01]")
