@@ -47,15 +47,13 @@ def measured(rows: pd.DataFrame, names: Sequence[str]) -> Figure:
     from matplotlib.lines import Line2D
 
     with style.look():
-        split = rows.assign(name=rows["metric"].str.rsplit("_", n=1).str[0])
-        tables = [split[split["name"] == name].set_index("strategy") for name in names]
+        tables = [rows[rows["metric"] == name].set_index("strategy") for name in names]
         first = tables[0]["value"].rename("value").reset_index()
         order = first.sort_values(["value", "strategy"], ascending=[False, True])["strategy"].tolist()
         drawn, axes = parts.canvas(len(order), len(tables))
-        window = str(rows["metric"].iloc[0]).rsplit("_", 1)[-1]
         parts.heading(
             drawn,
-            f"Metrics over {window} as of {rows['as_of'].iloc[0]:%Y-%m-%d}",
+            f"Metrics over {rows['lookback'].iloc[0]} as of {rows['as_of'].iloc[0]:%Y-%m-%d}",
             f"{first['value'].notna().sum()} of {len(order)} strategies measured",
         )
         parts.names(axes[0], order)
@@ -89,12 +87,11 @@ def history(rows: pd.DataFrame, names: Sequence[str]) -> Figure:
     with style.look():
         drawn = style.figure(parts.WIDTH, 0.6 + 1.15 * len(names))
         axes = drawn.subplots(len(names), 1, squeeze=False)[:, 0]
-        name_of = rows["metric"].str.rsplit("_", n=1).str[0]
         dates = pd.DatetimeIndex(sorted(rows["as_of"].unique()))
         parts.heading(drawn, "Rolling metrics", f"over all strategies, {dates[0]:%Y-%m-%d} to {dates[-1]:%Y-%m-%d}")
         days = np.arange(len(dates))
         for ax, name in zip(axes, names, strict=True):
-            own = rows[name_of == name]
+            own = rows[rows["metric"] == name]
             spread = (
                 own.groupby("as_of")["value"].quantile(np.array([0.1, 0.25, 0.5, 0.75, 0.9])).unstack().reindex(dates)
             )

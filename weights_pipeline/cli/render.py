@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from weights_pipeline.cli.common import visible
+from weights_pipeline.core.metrics.label import of_label
 from weights_pipeline.core.realized.speed import adjustment_speed
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ _WIDEST_RULE = 32
 
 def weights(found: WeightSet) -> None:
     """Print one weight set with its reasons."""
-    metric = found.metric.rsplit("_", 1)[0].capitalize()
+    metric = of_label(found.metric)[0].capitalize()
     parts = ("base", "target", "realized", "final")
     rows = [
         [

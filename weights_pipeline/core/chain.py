@@ -24,6 +24,7 @@ from weights_pipeline.core.allocator.state import (
     reference_portfolio,
     sleeve_contributions,
 )
+from weights_pipeline.core.metrics.label import metric_label
 from weights_pipeline.core.metrics.lookback import Lookback
 from weights_pipeline.core.metrics.measures import REASONS
 from weights_pipeline.core.metrics.table import MetricGrid, metrics_grid
@@ -128,7 +129,7 @@ def metric_rows(history: ReturnHistory, as_of: pd.DatetimeIndex, policy: Policy)
         Rows of ``metrics``.
     """
     tables = [grid.table() for grid in metric_grids(history, as_of, policy)]
-    return pd.concat(tables).sort_values(["as_of", "strategy", "metric"], ignore_index=True)
+    return pd.concat(tables).sort_values(["as_of", "strategy", "metric", "lookback"], ignore_index=True)
 
 
 def metric_grids(
@@ -189,19 +190,17 @@ def cross_sections(metrics: pd.DataFrame, policy: Policy) -> tuple[pd.DatetimeIn
     ValueError
         A metric that the method reads is not in the table, or a date has more than one lookback.
     """
-    labelled = metrics["metric"].unique()
-    split = {name: name.rsplit("_", 1) for name in labelled}
-    if absent := sorted(set(policy.method.reads) - {name for name, _ in split.values()}):
-        raise ValueError(f"metrics {absent} are not in the table, which has {sorted(labelled)}")
-    label = metrics["metric"].map({name: parts[1] for name, parts in split.items()})
-    by_date = label.groupby(metrics["as_of"]).agg(["first", "nunique"])
+    there = set(metrics["metric"].unique())
+    if absent := sorted(set(policy.method.reads) - there):
+        raise ValueError(f"metrics {absent} are not in the table, which has {sorted(there)}")
+    by_date = metrics.groupby("as_of")["lookback"].agg(["first", "nunique"])
     if (several := by_date["nunique"] > 1).any():
         raise ValueError(f"metrics: expected one lookback a date, got several on {by_date.index[several][0]:%Y-%m-%d}")
     as_of = pd.DatetimeIndex(by_date.index).rename(None)
     shape = (len(as_of), len(policy.strategies))
     values, reasons = dict[str, Floats](), dict[str, Codes]()
     for name in policy.method.reads:
-        rows = metrics[metrics["metric"].isin([full for full, parts in split.items() if parts[0] == name])]
+        rows = metrics[metrics["metric"] == name]
         values[name], reasons[name] = np.full(shape, np.nan), np.full(shape, MISSING, dtype=np.int8)
         day = as_of.get_indexer(pd.DatetimeIndex(rows["as_of"]))
         place = pd.Index(policy.strategies).get_indexer(pd.Index(rows["strategy"]))
@@ -239,7 +238,7 @@ def target_table(metrics: pd.DataFrame, policy: Policy, history: ReturnHistory |
     Parameters
     ----------
     metrics
-        Rows of ``metrics``: as_of, strategy, metric, value, reason.
+        Rows of ``metrics``: as_of, strategy, metric, lookback, value, reason.
     policy
         The book's policy.
     history
@@ -263,7 +262,7 @@ def target_table(metrics: pd.DataFrame, policy: Policy, history: ReturnHistory |
     targets = [target_weights(policy.method, section, policy.limits) for section in sections]
     n = len(policy.strategies)
     table = targets_frame(targets, policy.strategies, policy.weights)
-    shown = [f"{policy.method.metric}_{label}" if policy.method.metric else "" for label in lookbacks]
+    shown = [metric_label(policy.method.metric, lookback) for lookback in lookbacks]
     return table.assign(as_of=as_of.repeat(n), metric=texts(shown, np.repeat(np.arange(len(as_of)), n)), weight_set="")
 
 

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from weights_pipeline.core.metrics.label import metric_label
 from weights_pipeline.core.metrics.table import MetricGrid, metrics_grid
 from weights_pipeline.core.policy import Policy
 from weights_pipeline.core.returns.columns import texts
@@ -107,7 +108,7 @@ def weight_sets(
         n = len(policy.strategies)
         table = targets_frame(targets, policy.strategies, policy.weights).assign(
             as_of=as_of.repeat(n),
-            metric=lookback.metric(policy.method.metric) if policy.method.metric else "",
+            metric=metric_label(policy.method.metric, lookback.label),
             weight_set=name,
             is_active=np.repeat(measured, n),
             sessions=np.repeat(counted[stop] - counted[start], n),
@@ -248,7 +249,7 @@ def _usable(sets: pd.DataFrame, policy: Policy) -> pd.DataFrame:
 
 def _json(grid: MetricGrid) -> list[str]:
     """What was read of each date and strategy, as JSON; null where it could not be measured."""
-    labels = [grid.lookback.metric(name) for name in grid.measured]
+    labels = [metric_label(name, grid.lookback.label) for name in grid.measured]
     values = np.stack([measured.value for measured in grid.measured.values()], axis=-1) if labels else None
     if values is None:
         return ["{}"] * (len(grid.as_of) * len(grid.strategies))

@@ -312,13 +312,11 @@ def enough_data(metrics: pd.DataFrame, reads: Collection[str], full: Mapping[str
     full
         Sessions that fill a lookback, by its label.
     """
-    parts = metrics["metric"].str.rsplit("_", n=1, expand=True)
-    rows = metrics.assign(name=parts[0], full=parts[1].map(full))
-    read = rows[rows["name"].isin(list(reads))]
-    counted = rows[rows["name"] == "n_sessions"]
+    read = metrics[metrics["metric"].isin(list(reads))]
+    counted = metrics[metrics["metric"] == "n_sessions"]
     whole = read["value"].notna().groupby([read["as_of"], read["strategy"]]).all()
     measured = whole.groupby("as_of").sum()
-    filled = (counted["value"] >= counted["full"]).groupby(counted["as_of"]).any().reindex(measured.index)
+    filled = (counted["value"] >= counted["lookback"].map(full)).groupby(counted["as_of"]).any().reindex(measured.index)
     empty = measured.index[(measured == 0) & (filled | (measured.cumsum() > 0))]
     count = int(measured.iloc[-1]) if len(measured) else 0
     return Finding(
@@ -326,16 +324,16 @@ def enough_data(metrics: pd.DataFrame, reads: Collection[str], full: Mapping[str
         value=float(measured.min()) if len(measured) else 0.0,
         limit=1.0,
         summary=f"{count} strategies measured on the newest date; {len(empty)} dates without any",
-        offending=read.loc[read["as_of"].isin(empty), ["as_of", "strategy", "metric", "reason"]],
+        offending=read.loc[read["as_of"].isin(empty), ["as_of", "strategy", "metric", "lookback", "reason"]],
     )
 
 
 def extreme_values(metrics: pd.DataFrame, reads: Collection[str], limit: float) -> Finding:
     """Values of the metrics that the method reads beyond ±limit: rarely skill, often a scale error in the ledger."""
-    rows = metrics[metrics["metric"].str.rsplit("_", n=1).str[0].isin(list(reads))]
+    rows = metrics[metrics["metric"].isin(list(reads))]
     size = rows["value"].abs()
     largest = float(size.max()) if size.notna().any() else 0.0
-    beyond = rows.loc[size > limit, ["as_of", "strategy", "metric", "value"]]
+    beyond = rows.loc[size > limit, ["as_of", "strategy", "metric", "lookback", "value"]]
     return Finding(
         passed=beyond.empty,
         value=largest,

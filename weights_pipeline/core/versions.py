@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from weights_pipeline.core.metrics.label import metric_label
 from weights_pipeline.core.metrics.table import MANUAL
 from weights_pipeline.core.verify import Finding
 
@@ -33,7 +34,7 @@ CONTENT = ("as_of", "effective_from", "strategy", *WEIGHTS, "metrics", "paramete
 """What sets one version apart from another of the same rebalance."""
 
 
-_METRIC_COLUMNS = ("as_of", "strategy", "metric", "value")
+_METRIC_COLUMNS = ("as_of", "strategy", "metric", "lookback", "value")
 
 CHANGES = ("ledger", "parameters", "metrics", "earlier weights", "code")
 """What may differ between two versions besides their weights."""
@@ -272,13 +273,13 @@ def metrics_read(metrics: pd.DataFrame, reads: Collection[str]) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        ``as_of``, ``strategy`` and ``metrics``: JSON by metric with its window, null where it could not be measured;
-        and the ``source`` manual where a person gave them.
+        ``as_of``, ``strategy`` and ``metrics``: JSON by label such as ``calmar_12m``, null where it could not be
+        measured; and the ``source`` manual where a person gave them.
     """
-    read = metrics[metrics["metric"].str.rsplit("_", n=1).str[0].isin(list(reads))]
+    read = metrics[metrics["metric"].isin(list(reads))]
     found: dict[tuple[pd.Timestamp, str], dict[str, float | str | None]] = {}
-    for as_of, strategy, metric, value in zip(*(read[name] for name in _METRIC_COLUMNS), strict=True):
-        found.setdefault((as_of, strategy), {})[metric] = None if value != value else value
+    for as_of, strategy, metric, lookback, value in zip(*(read[name] for name in _METRIC_COLUMNS), strict=True):
+        found.setdefault((as_of, strategy), {})[metric_label(metric, lookback)] = None if value != value else value
     given = read[read["source"] == MANUAL]
     for key in zip(given["as_of"], given["strategy"], strict=True):
         found[key]["source"] = MANUAL

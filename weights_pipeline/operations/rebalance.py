@@ -21,6 +21,7 @@ from weights_pipeline.books.book import Book
 from weights_pipeline.books.load import metrics_given
 from weights_pipeline.books.reading import BookError
 from weights_pipeline.core.chain import last_sessions, metric_rows
+from weights_pipeline.core.metrics.label import metric_label
 from weights_pipeline.core.metrics.lookback import Lookback
 from weights_pipeline.core.metrics.starter import StarterMetrics
 from weights_pipeline.core.metrics.table import BY_HAND, given_by_hand
@@ -374,4 +375,4 @@ def _starter_figures(given: StarterMetrics | None, as_of: pd.Timestamp) -> str:
     if given is None or as_of < pd.Timestamp(given.known_from or as_of):
         return "{}"
     figures = (given.twelve_month_return, given.twelve_month_max_drawdown, given.calmar_ratio)
-    return canonical({_YEAR.metric(name): value for name, value in zip(BY_HAND, figures, strict=True)})
+    return canonical({metric_label(name, _YEAR.label): value for name, value in zip(BY_HAND, figures, strict=True)})

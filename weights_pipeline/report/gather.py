@@ -20,6 +20,7 @@ from pandas.api.typing import NaTType
 from weights_pipeline.books.book import Book
 from weights_pipeline.checks import Check, book_checks, ledger_checks
 from weights_pipeline.core.allocator.scalar import WHOLE_BOOK
+from weights_pipeline.core.metrics.label import in_words
 from weights_pipeline.core.returns.daily import wide
 from weights_pipeline.core.study.book_comparison import BookComparison, Contender, compare
 from weights_pipeline.core.verify import Finding
@@ -381,14 +382,6 @@ def signed(value: float, digits: int = 2) -> str:
     return f"{value:.{digits}f}".replace("-", "\N{MINUS SIGN}")
 
 
-def named_metric(label: str) -> str:
-    """Metric and window as a person names them: ``calmar_12m`` is Calmar over 12 months."""
-    name, _, window = label.rpartition("_")
-    units = {"m": "months", "d": "days", "s": "sessions"}
-    shown = f"{window[:-1]} {units[window[-1]]}" if window[-1:] in units else window
-    return f"{name.replace('_', ' ').capitalize()} over {shown}" if name else label
-
-
 def rounded(formula: str) -> str:
     """A formula with its long numbers to four digits."""
     return re.sub(r"\d+\.\d{5,}", lambda found: f"{float(found[0]):.4g}", formula)
@@ -542,7 +535,7 @@ def _cause(target: Mapping[str, Any], old: Mapping[str, Any] | None) -> str:
     value, was = float(target["metric_value"]), float(old["metric_value"]) if old else math.nan
     if not target["metric"]:
         return f"{target['note']}, {rounded(target['formula'])}" if target["formula"] else str(target["note"])
-    name = named_metric(target["metric"])
+    name = in_words(target["metric"])
     if math.isnan(value):
         return f"{name} not measured ({target['reason'].replace('_', ' ')}), so its base weight counts"
     shown, before = signed(value), signed(was)

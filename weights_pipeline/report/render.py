@@ -18,9 +18,10 @@ from markupsafe import Markup, escape
 
 from weights_pipeline.charts import report as charts
 from weights_pipeline.core.allocator.overlay import STRESS_WINDOWS
+from weights_pipeline.core.metrics.label import in_words
 from weights_pipeline.core.study.book_comparison import DRAWS, FEE, LEVEL, SEED, BookComparison
 from weights_pipeline.core.waterfall import Step
-from weights_pipeline.report.gather import BookReport, Outcome, Report, day, named_metric, points, rounded
+from weights_pipeline.report.gather import BookReport, Outcome, Report, day, points, rounded
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -228,7 +229,7 @@ def _environment() -> jinja2.Environment:
         "breakable": breakable,
         "points": points,
         "day": day,
-        "metric": named_metric,
+        "metric": in_words,
         "offenders": offenders,
         "step": step_text,
         "audit": _audit,

@@ -194,6 +194,9 @@ class DuckDBStore:
         from weights_pipeline.tables.contract import no_rows, selection
 
         selection(table, columns)
+        if table.earlier is not None:
+            rows = table.earlier(self.read(schema, replace(table, earlier=None), keys))
+            return rows if columns is None else rows[list(columns)]
         if not self.path.exists():
             return no_rows(table, columns)
         with self.reading() as connection:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -55,7 +56,7 @@ def compared(store: Reader, schema: str, table: Table, seal: str = "") -> Compar
     form = arrow_schema(table)
     with store.view():
         records = store.partitions(schema, table.name)
-        rows = store.read(schema, table, columns=form.names)
+        rows = store.read(schema, replace(table, earlier=None), columns=form.names)
     stored = pa.Table.from_pandas(rows, schema=form, preserve_index=False)
     if table.time_column is None:
         keys = [""] if len(rows) or records else []

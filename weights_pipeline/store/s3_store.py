@@ -191,7 +191,10 @@ class S3Store:
         """Rows of the given partitions, each compared with its hash in the manifest."""
         place = self._place(schema, table.name)
         manifest = self._manifest(place)
-        return self._frame(place, manifest, table, manifest.contents(keys), columns)
+        if table.earlier is None:
+            return self._frame(place, manifest, table, manifest.contents(keys), columns)
+        rows = table.earlier(self._frame(place, manifest, table, manifest.contents(keys)))
+        return rows if columns is None else rows[list(columns)]
 
     def read_known(self, schema: str, table: Table, contents: Mapping[str, str]) -> pd.DataFrame:
         """Rows by the names of their contents: what was once stored stays, of any table."""

@@ -5,8 +5,14 @@ Here belong the definitions only; see ``tables`` for what a definition is.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+from weights_pipeline.core.metrics.label import of_label
 from weights_pipeline.core.verify import weight_violations
 from weights_pipeline.tables.definition import Column, Table, Type
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 TEXT, FLOAT, INTEGER, BOOLEAN, DATE, TIMESTAMP = (
     Type.TEXT,
@@ -150,19 +156,35 @@ MARKET_REGIME = Table(
     kept=True,
 )
 
+_LABELLED = ("metric", "lookback")
+_METRICS_KEY = ("as_of", "strategy", *_LABELLED)
+
+
+def _metric_and_lookback(rows: pd.DataFrame) -> pd.DataFrame:
+    """Take apart what was one column, ``calmar_12m``, where rows have no lookback yet."""
+    old = rows["lookback"].isna()
+    if not old.any():
+        return rows
+    parts = rows.loc[old, "metric"].map(of_label)
+    named = {name: rows[name].mask(old, parts.str[place]).astype("str") for place, name in enumerate(_LABELLED)}
+    return rows.assign(**named).sort_values(list(_METRICS_KEY), ignore_index=True)
+
+
 METRICS = Table(
     name="metrics",
     description="Metrics per strategy over the book's lookback, null with a reason where they cannot be measured.",
     columns=(
         _AS_OF,
         _STRATEGY,
-        Column("metric", TEXT, "Metric with its window, such as calmar_12m."),
+        Column("metric", TEXT, "Metric, such as calmar."),
+        Column("lookback", TEXT, "Its window, such as 12m; null in rows of earlier releases.", nullable=True),
         Column("value", FLOAT, "Fractions, ratios or counts; null where not measurable.", nullable=True),
         Column("reason", TEXT, "Why the value is null; empty when measured."),
         Column("source", TEXT, "live, build_up (live blended with starter metrics), starter, manual, or none."),
     ),
-    key=("as_of", "strategy", "metric"),
+    key=_METRICS_KEY,
     time_column="as_of",
+    earlier=_metric_and_lookback,
 )
 
 _BOUNDS = (

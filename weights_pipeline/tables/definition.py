@@ -60,6 +60,9 @@ class Table:
         Returns the rows that break a hard limit. Any such row refuses the whole write.
     kept
         Whether rows stay readable by their content hash once others have taken their place.
+    earlier
+        Brings rows that an earlier release has written to this definition, whenever they are read; they stay stored
+        as they are, with their content hash. Given rows with all columns, null where they lack one.
     """
 
     name: str
@@ -70,6 +73,7 @@ class Table:
     may_be_empty: bool = False
     gate: Callable[[pd.DataFrame], pd.DataFrame] | None = None
     kept: bool = False
+    earlier: Callable[[pd.DataFrame], pd.DataFrame] | None = None
 
     def column_names(self) -> list[str]:
         """Names in storage order."""

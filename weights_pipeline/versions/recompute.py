@@ -18,6 +18,7 @@ import pandas as pd
 
 from weights_pipeline.core import chain
 from weights_pipeline.core.ensembles import all_weight_sets, ensemble_targets, weight_sets
+from weights_pipeline.core.metrics.label import of_label
 from weights_pipeline.core.metrics.table import MANUAL, with_given
 from weights_pipeline.core.policy import Policy
 from weights_pipeline.core.returns.capital import CapitalPolicy
@@ -263,11 +264,11 @@ def _opened(policy: Policy) -> pd.DataFrame:
 def _given(version: pd.DataFrame) -> pd.DataFrame:
     """Rows of metrics that a version says were given by hand."""
     found = [
-        (as_of, strategy, metric, np.nan if value is None else value, "missing" if value is None else "", MANUAL)
+        (as_of, strategy, *of_label(label), np.nan if value is None else value, "missing" * (value is None), MANUAL)
         for as_of, strategy, read in version[["as_of", "strategy", "metrics"]].itertuples(index=False)
         for metrics in [json.loads(read)]
         if metrics.pop("source", "") == MANUAL
-        for metric, value in metrics.items()
+        for label, value in metrics.items()
     ]
     return pd.DataFrame(found, columns=catalog.METRICS.column_names())
 

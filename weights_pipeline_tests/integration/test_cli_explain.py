@@ -84,7 +84,7 @@ def test_sample_behind_the_metric_is_that_of_the_metrics_table(explain, finished
     newest = metrics[(metrics["as_of"] == metrics["as_of"].max()) & (metrics["strategy"] == "rsi2")]
     value = newest.set_index("metric")["value"]
     result = explain("calmar_core", "--strategy", "rsi2")
-    sessions, lots = int(value["n_sessions_12m"]), int(value["closed_lots_12m"])
+    sessions, lots = int(value["n_sessions"]), int(value["closed_lots"])
     assert f"Behind calmar_12m: {sessions} sessions, {lots} closed lots; source live." in result.output
     content = json.loads(explain("calmar_core", "--strategy", "rsi2", "--json").output)
     assert content["behind_the_metric"] == {"sessions": sessions, "closed_lots": lots, "source": "live"}
@@ -92,7 +92,7 @@ def test_sample_behind_the_metric_is_that_of_the_metrics_table(explain, finished
 
 def test_what_a_metric_was_made_of_is_named(explain, finished):
     metrics = finished.store.read("calmar_core", catalog.METRICS)
-    kinds = metrics[metrics["metric"] == "calmar_12m"].drop_duplicates("source")
+    kinds = metrics[metrics["metric"] == "calmar"].drop_duplicates("source")
     final = finished.store.read("calmar_core", catalog.FINAL_WEIGHTS)
     in_force = final.drop_duplicates("as_of").set_index("as_of")["effective_from"]
     assert len(kinds) >= 2

@@ -265,12 +265,12 @@ def test_metrics_by_hand_take_the_place_of_three_measured_ones(by_hand, finished
         d.store.read(BOOK, catalog.METRICS, [NEWEST]).set_index(["strategy", "metric"]) for d in (by_hand, finished)
     )
     given = found[found["source"] == "manual"]
-    assert {metric for _, metric in given.index} == {f"{name}_12m" for name in BY_HAND}
+    assert {metric for _, metric in given.index} == set(BY_HAND)
     assert len(given) == 3 * len(by_hand.book.strategies)
     assert given["value"].loc["trend_long"].to_dict() == {
-        "annual_return_12m": 0.30,
-        "calmar_12m": 3.02,
-        "max_drawdown_12m": 0.10,
+        "annual_return": 0.30,
+        "calmar": 3.02,
+        "max_drawdown": 0.10,
     }
     missing = given.loc["xs_momentum"]
     assert missing["value"].isna().all()

@@ -105,7 +105,7 @@ def test_a_first_run_gives_one_version_of_every_rebalance(finished):
     metrics = finished.store.read(BOOK, catalog.METRICS).set_index(["as_of", "strategy", "metric"])["value"]
     newest = rows[rows["version"] == 18].set_index("strategy")
     for strategy, read in newest["metrics"].map(json.loads).items():
-        expected = metrics[newest["as_of"].iloc[0], strategy, "calmar_12m"]
+        expected = metrics[newest["as_of"].iloc[0], strategy, "calmar"]
         assert read == {"calmar_12m": None if np.isnan(expected) else expected}
     assert rows["parameters_hash"].nunique() == 1
     assert rows["ledger_hash"].nunique() == 18

@@ -3,6 +3,7 @@
 import datetime as dt
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import duckdb
 import numpy as np
@@ -11,7 +12,9 @@ import pytest
 
 from benchmarks.support.s3_servers import HAS_S3RVER, moto, s3rver
 from weights_pipeline.store.duckdb_store import DuckDBStore
+from weights_pipeline.store.integrity import compared
 from weights_pipeline.store.queries import sql
+from weights_pipeline.tables import catalog
 from weights_pipeline.tables.contract import content_hashes, prepare, to_frame
 from weights_pipeline.tables.definition import Column, Table, Type
 from weights_pipeline.tables.errors import ContractError, DamagedError, GateError, QueryError, SchemaMigrationError
@@ -281,6 +284,44 @@ def test_ranges_at_once_end_as_if_one_came_after_the_other(store, request):
     # Each range is a block that later ones may have covered from one side or the other, never a comb.
     assert len(runs) == 9
     assert [a for a, b in zip(runs, [*runs[1:], -1], strict=True) if a != b] == list(dict.fromkeys(runs))
+
+
+def labelled(window, *labels):
+    rows = {"as_of": pd.Timestamp(window.key), "strategy": "a", "metric": list(labels), "value": 1.5}
+    return pd.DataFrame(rows).assign(reason="", source="live")
+
+
+def test_metrics_of_an_earlier_release_are_read_in_two_columns_and_stay_as_they_were_written(store):
+    """A release that kept metric and window in one column, and this one, on one store."""
+    metrics = catalog.METRICS
+    before = replace(
+        metrics,
+        columns=tuple(column for column in metrics.columns if column.name != "lookback"),
+        key=("as_of", "strategy", "metric"),
+        earlier=None,
+    )
+    labels = ("calmar_12m", "hit_rate_12m", "max_drawdown_12m")
+    written = {r.key: r for r in write(store, pd.concat(labelled(w, *labels) for w in WINDOWS), WINDOWS, before)}
+    now = [("calmar", "12m"), ("hit_rate", "12m"), ("max_drawdown", "12m")]
+
+    def read():
+        rows = store.read("book", metrics)
+        assert rows.columns.tolist() == metrics.column_names()
+        return rows[["metric", "lookback"]].apply(tuple, axis=1).tolist()
+
+    assert read() == now * 2
+    assert store.read("book", metrics, ["2020-02-01"], columns=["lookback"])["lookback"].tolist() == ["12m"] * 3
+    assert compared(store, "book", metrics).altered == []
+    newer = labelled(WINDOWS[1], "calmar").assign(lookback="90d")
+    write(store, newer, WINDOWS[1:], metrics)
+    assert read() == [*now, ("calmar", "90d")]
+    assert store.partitions("book", "metrics")["2020-01-01"] == written["2020-01-01"]
+    assert compared(store, "book", metrics).altered == []
+
+
+def test_metrics_are_written_with_their_lookback(store):
+    with pytest.raises(ContractError, match="1 nulls in column 'lookback', which may not be null"):
+        write(store, labelled(WINDOWS[0], "calmar").assign(lookback=None), WINDOWS[:1], catalog.METRICS)
 
 
 def test_a_nullable_column_is_added_and_reads_as_null_before(store):

@@ -52,7 +52,7 @@ def repeated(frame):
 
 
 def unmeasured(frame):
-    gone = (frame["metric"] == "calmar_12m") & (frame["as_of"] == frame["as_of"].max())
+    gone = (frame["metric"] == "calmar") & (frame["as_of"] == frame["as_of"].max())
     return frame.assign(value=frame["value"].mask(gone))
 
 
@@ -216,9 +216,9 @@ def metric_rows(*dates):
             {"as_of": pd.Timestamp(f"2012-{month:02d}-28"), "strategy": s, "metric": m, "value": v, "reason": "flat"}
             for month, (value, sessions) in enumerate(dates, start=1)
             for s in ("a", "b")
-            for m, v in (("calmar_12m", value), ("n_sessions_12m", sessions))
+            for m, v in (("calmar", value), ("n_sessions", sessions))
         ]
-    )
+    ).assign(lookback="12m")
 
 
 def test_warming_up_is_not_a_failure_but_a_measurement_that_ceases_is():

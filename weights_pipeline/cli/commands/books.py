@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from weights_pipeline.cli import common
+from weights_pipeline.core.metrics.label import metric_label
 
 if TYPE_CHECKING:
     from weights_pipeline.books.book import Book
@@ -100,7 +101,7 @@ def _schema(options: argparse.Namespace) -> int:
 
 def _summary(book: Book) -> dict[str, str]:
     policy = book.policy()
-    metric = f" on {policy.longest_lookback.metric(book.method.metric)}" if book.method.metric else ""
+    metric = f" on {metric_label(book.method.metric, policy.longest_lookback.label)}" if book.method.metric else ""
     return {
         "book": book.name,
         "cadence": f"{book.cadence.title}, {book.timezone}",

@@ -12,6 +12,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from weights_pipeline.cli import common
+from weights_pipeline.core.metrics.label import of_label
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -113,9 +114,9 @@ def _behind(store: Store, found: WeightSet, target: Mapping[str, Any]) -> dict[s
     if target["weight_set"]:
         return _behind_set(store, found.book, target)
     rows = _on(store, found.book, "metrics", found.as_of, strategy=target["strategy"])
-    label = found.metric.rsplit("_", 1)[-1]
-    by_name = {row["metric"].rsplit("_", 1)[0]: row for row in rows if row["metric"].endswith(f"_{label}")}
-    shown = by_name.get(found.metric.rsplit("_", 1)[0])
+    metric, lookback = of_label(found.metric)
+    by_name = {row["metric"]: row for row in rows if row["lookback"] == lookback}
+    shown = by_name.get(metric)
     return {
         "sessions": by_name["n_sessions"]["value"] if "n_sessions" in by_name else None,
         "closed_lots": by_name["closed_lots"]["value"] if "closed_lots" in by_name else None,

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from weights_pipeline.cli import common
+from weights_pipeline.core.metrics.label import of_label
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -101,7 +102,7 @@ def _absent(file: Path, absent: Sequence[str]) -> str:
 def _print(book: Book, found: Plan, file: Path | None, absent: Sequence[str]) -> None:
     from weights_pipeline.cli import render
 
-    metric = found.metric.rsplit("_", 1)[0].capitalize()
+    metric = of_label(found.metric)[0].capitalize()
     weights = ("base", "target", "previous", "realized", "held", "final")
     rows = [
         [

@@ -88,10 +88,6 @@ class Lookback:
         """Whether this is the 12-month lookback, whose full window needs no annualisation."""
         return (self.amount, self.unit) == (MONTHS_PER_YEAR, "months")
 
-    def metric(self, name: str) -> str:
-        """Return the output name of a metric over this lookback, e.g. ``calmar_12m``."""
-        return f"{name}_{self.label}"
-
     def starts(self, sessions: pd.DatetimeIndex, as_of: pd.DatetimeIndex) -> IntArray:
         """Return the index in `sessions` of the first session of each window (d − lookback, d].
 

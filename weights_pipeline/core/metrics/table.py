@@ -43,7 +43,7 @@ SOURCES = ("none", "live", "build_up", "starter", MANUAL)
 BY_HAND = ("annual_return", "max_drawdown", "calmar")
 """Metrics that a person may give in place of the measured ones."""
 
-_KEY = ["as_of", "strategy", "metric"]
+_KEY = ["as_of", "strategy", "metric", "lookback"]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -82,7 +82,8 @@ class MetricGrid:
             {
                 "as_of": self.as_of.take(day),
                 "strategy": texts(self.strategies, strategy),
-                "metric": texts([self.lookback.metric(name) for name in metrics], metric),
+                "metric": texts(metrics, metric),
+                "lookback": texts([self.lookback.label], np.zeros_like(metric)),
                 "value": stacked([self.measured[name].value for name in metrics]),
                 "reason": texts(REASONS, stacked([self.measured[name].reason for name in metrics])),
                 "source": texts(SOURCES, stacked([self.source[name] for name in metrics])),
@@ -186,9 +187,9 @@ def metrics_table(
     Returns
     -------
     DataFrame
-        Columns ``as_of``, ``strategy``, ``metric`` (e.g. ``calmar_12m``), ``value`` (NaN is null), ``reason``
-        (one of `REASONS`, "" when measured) and ``source`` (live, build_up, starter; none where null),
-        ordered by the first three.
+        Columns ``as_of``, ``strategy``, ``metric`` (e.g. ``calmar``), ``lookback`` (e.g. ``12m``), ``value`` (NaN is
+        null), ``reason`` (one of `REASONS`, "" when measured) and ``source`` (live, build_up, starter; none where
+        null), ordered by the first four.
     """
     return metrics_grid(history, as_of, lookback, parameters, **options).table()
 
@@ -214,8 +215,7 @@ def given_by_hand(measured: pd.DataFrame, figures: Mapping[str, StarterMetrics])
     ValueError
         Figures that were known only after the date.
     """
-    name = measured["metric"].str.rsplit("_", n=1).str[0]
-    rows = measured[name.isin(BY_HAND)].reset_index(drop=True)
+    rows = measured[measured["metric"].isin(BY_HAND)].reset_index(drop=True)
     for strategy, given in sorted(figures.items()):
         if given.known_from is not None and (rows["as_of"] < pd.Timestamp(given.known_from)).any():
             raise ValueError(
@@ -228,7 +228,7 @@ def given_by_hand(measured: pd.DataFrame, figures: Mapping[str, StarterMetrics])
             BY_HAND, (given.twelve_month_return, given.twelve_month_max_drawdown, given.calmar_ratio), strict=True
         )
     }
-    place = zip(rows["strategy"], name[name.isin(BY_HAND)], strict=True)
+    place = zip(rows["strategy"], rows["metric"], strict=True)
     value = pd.Series([stated.get(each, np.nan) for each in place], index=rows.index, dtype=np.float64)
     reason = texts(("", "missing"), value.isna().to_numpy().astype(np.int8))
     return rows.assign(value=value, reason=reason, source=MANUAL)

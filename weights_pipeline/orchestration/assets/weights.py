@@ -15,6 +15,7 @@ from weights_pipeline.charts import metrics as metrics_charts
 from weights_pipeline.charts import weights as weight_charts
 from weights_pipeline.core.chain import last_sessions, metric_rows, realized_table, target_table
 from weights_pipeline.core.ensembles import MAX_REGIME_AGE, all_weight_sets, ensemble_targets, weight_sets
+from weights_pipeline.core.metrics.label import metric_label
 from weights_pipeline.core.metrics.lookback import Lookback
 from weights_pipeline.core.metrics.table import MANUAL, given_by_hand, with_given
 from weights_pipeline.core.policy import Policy
@@ -203,10 +204,10 @@ def _shown(policy: Policy) -> list[str]:
 
 
 def _metric_figures(rows: pd.DataFrame, policy: Policy) -> Mapping[str, Any]:
-    names = rows["metric"].str.rsplit("_", n=1).str[0]
-    own = rows[names == _shown(policy)[0]]
+    own = rows[rows["metric"] == _shown(policy)[0]]
     measured = own["value"].dropna()
-    figures: dict[str, Any] = {"metric": own["metric"].iloc[0], "measured_strategies": len(measured)}
+    label = metric_label(*own[["metric", "lookback"]].iloc[0])
+    figures: dict[str, Any] = {"metric": label, "measured_strategies": len(measured)}
     if len(measured):
         figures |= {
             "best_metric": float(measured.max()),

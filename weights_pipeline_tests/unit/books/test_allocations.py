@@ -215,7 +215,8 @@ def targets(policy, dates):
         {
             "as_of": pd.DatetimeIndex(dates).repeat(len(names)),
             "strategy": names * len(dates),
-            "metric": "calmar_12m",
+            "metric": "calmar",
+            "lookback": "12m",
             "value": math.nan,
             "reason": "insufficient",
         }

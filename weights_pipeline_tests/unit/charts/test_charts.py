@@ -55,7 +55,8 @@ def measured(values, reasons=None, source="live", names=("calmar",)):
             {
                 "as_of": AS_OF,
                 "strategy": [f"s{at}" for at in range(len(values))],
-                "metric": f"{name}_12m",
+                "metric": name,
+                "lookback": "12m",
                 "value": values,
                 "reason": reasons or "",
                 "source": source,

@@ -137,4 +137,4 @@ def test_returns_delivered_in_place_of_a_ledger():
     measured = metrics_table(
         ReturnHistory.from_long(table, sessions=sessions), sessions[-1:], POLICY.longest_lookback, strategies=["alpha"]
     ).set_index("metric")
-    assert measured.loc["n_sessions_12m", "value"] == 5
+    assert measured.loc["n_sessions", "value"] == 5

@@ -238,12 +238,13 @@ def test_missing_numbers_and_rebalances_without_a_version_are_found():
 
 def test_metrics_that_the_method_read_with_nulls():
     rows = [
-        ("b", "sharpe_60d", 1.5),
-        ("a", "sharpe_60d", np.nan),
-        ("a", "max_drawdown_60d", 0.1),
-        ("a", "hit_rate_60d", 1),
+        ("b", "sharpe", 1.5),
+        ("a", "sharpe", np.nan),
+        ("a", "max_drawdown", 0.1),
+        ("a", "hit_rate", 1),
     ]
-    metrics = pd.DataFrame(rows, columns=["strategy", "metric", "value"]).assign(as_of=START, source="live")
+    metrics = pd.DataFrame(rows, columns=["strategy", "metric", "value"])
+    metrics = metrics.assign(lookback="60d", as_of=START, source="live")
     read = metrics_read(metrics, ("sharpe", "max_drawdown")).set_index("strategy")["metrics"]
     assert read.to_dict() == {"a": '{"max_drawdown_60d":0.1,"sharpe_60d":null}', "b": '{"sharpe_60d":1.5}'}
 

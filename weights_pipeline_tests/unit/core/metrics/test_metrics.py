@@ -67,11 +67,12 @@ def long_frame(h):
 
 
 def last(h, lookback, parameters=LENIENT, strategy="s0", **options):
-    """Return metric name (without label) -> (value, reason, source) at the last session."""
+    """Return metric -> (value, reason, source) at the last session."""
     table = metrics_table(h, h.sessions[-1:], lookback, parameters, **options)
     table = table[table["strategy"] == strategy]
+    assert (table["lookback"] == lookback.label).all()
     return {
-        metric.removesuffix(f"_{lookback.label}"): (value, reason, source)
+        metric: (value, reason, source)
         for metric, value, reason, source in table[["metric", "value", "reason", "source"]].itertuples(index=False)
     }
 
@@ -85,7 +86,6 @@ def last(h, lookback, parameters=LENIENT, strategy="s0", **options):
 def test_a_lookback_reads_its_own_label(text, amount, unit):
     lookback = Lookback.parse(text)
     assert (lookback.amount, lookback.unit, lookback.label) == (amount, unit, text)
-    assert lookback.metric("calmar") == f"calmar_{text}"
 
 
 @pytest.mark.parametrize("text", ["", "12", "m", "0m", "-3d", "1.5m", "12M", "12 m", "12mm", "012m", "12w", "12m\n"])
@@ -369,7 +369,7 @@ def test_the_month_of_the_as_of_session_counts_from_its_first_session_on():
     h = history(market(60, 1))
     as_of = pd.DatetimeIndex(["2020-01-31", "2020-02-03", "2020-02-28", "2020-03-02"])
     table = metrics_table(h, as_of, YEAR)
-    assert table.loc[table["metric"] == "months_of_data_12m", "value"].tolist() == [1, 2, 2, 3]
+    assert table.loc[table["metric"] == "months_of_data", "value"].tolist() == [1, 2, 2, 3]
 
 
 def test_months_of_data_stop_at_the_lookback():
@@ -615,7 +615,7 @@ def test_rolling_functions_agree_with_the_table_and_with_empyrical():
         ("sharpe", rolling_sharpe(returns, 90)),
         ("calmar", rolling_calmar(returns, 90)),
     ):
-        np.testing.assert_array_equal(rolled[89:], table[f"{name}_90s"], err_msg=name)
+        np.testing.assert_array_equal(rolled[89:], table[name], err_msg=name)
         assert np.isnan(rolled[:89]).all()
     peer = empyrical.roll_sharpe_ratio(returns[:, 0], window=90, risk_free=0.045 / 252)
     np.testing.assert_allclose(rolling_sharpe(returns, 90)[89:, 0], peer, rtol=1e-9)
@@ -676,7 +676,7 @@ def test_starter_metrics_carry_a_strategy_through_its_first_year():
     source = table.pivot(index="as_of", columns="metric", values="source")
     plain = metrics_table(h, month_ends, YEAR, parameters)
 
-    affected = ["annual_return_12m", "calmar_12m", "max_drawdown_12m"]
+    affected = ["annual_return", "calmar", "max_drawdown"]
     rest = ~table["metric"].isin(affected)
     assert_frame_equal(table[rest], plain[rest], check_exact=True)
 
@@ -706,11 +706,11 @@ def test_starter_metrics_are_not_used_before_they_were_known():
     days = sessions[[20, 60, 61, 100]]
     known = dataclasses.replace(STARTER, known_from=days[2].date())
     table = metrics_table(unlike, days, YEAR, strategies=["new"], starter={"new": known})
-    calmar = table[table["metric"] == "calmar_12m"].set_index("as_of")
+    calmar = table[table["metric"] == "calmar"].set_index("as_of")
     assert calmar["source"].tolist() == ["none", "none", "starter", "starter"]
     assert calmar["value"].isna().tolist() == [True, True, False, False]
     ever = metrics_table(unlike, days, YEAR, strategies=["new"], starter={"new": STARTER})
-    assert (ever.loc[ever["metric"] == "calmar_12m", "source"] == "starter").all()
+    assert (ever.loc[ever["metric"] == "calmar", "source"] == "starter").all()
 
 
 def test_starter_metrics_belong_to_the_twelve_month_lookback():
@@ -796,11 +796,12 @@ def test_strategies_do_not_touch_each_other():
 def test_the_table_is_long_and_ordered():
     h = realistic(1)
     table = metrics_table(h, h.sessions[[400, 300]], QUARTER, strategies=["s2", "s0", "zz"])
-    assert list(table.columns) == ["as_of", "strategy", "metric", "value", "reason", "source"]
+    assert list(table.columns) == ["as_of", "strategy", "metric", "lookback", "value", "reason", "source"]
     assert table.dtypes.astype(str).to_dict() == {
         "as_of": str(h.sessions.dtype),
         "strategy": "str",
         "metric": "str",
+        "lookback": "str",
         "value": "float64",
         "reason": "str",
         "source": "str",
@@ -809,12 +810,13 @@ def test_the_table_is_long_and_ordered():
     keys = table[["as_of", "strategy", "metric"]]
     assert_frame_equal(keys, keys.sort_values(list(keys.columns), ignore_index=True))
     assert not keys.duplicated().any()
-    assert set(table["metric"]) == {f"{name}_90d" for name in METRICS}
+    assert set(table["metric"]) == set(METRICS)
+    assert set(table["lookback"]) == {"90d"}
     some = metrics_table(
         h, h.sessions[[400, 300]], QUARTER, strategies=["s2", "s0", "zz"], metrics=["sharpe", "calmar"]
     )
     assert_frame_equal(some, table[table["metric"].isin(set(some["metric"]))].reset_index(drop=True), check_exact=True)
-    assert set(some["metric"]) == {"sharpe_90d", "calmar_90d"}
+    assert set(some["metric"]) == {"sharpe", "calmar"}
 
 
 def test_an_as_of_day_that_is_no_session_is_refused():
@@ -830,7 +832,7 @@ def test_nothing_asked_is_nothing_answered():
         metrics_table(h, h.sessions[-1:], YEAR, strategies=[], starter={"s0": STARTER}),
     ):
         assert len(table) == 0
-        assert list(table.columns) == ["as_of", "strategy", "metric", "value", "reason", "source"]
+        assert list(table.columns) == ["as_of", "strategy", "metric", "lookback", "value", "reason", "source"]
 
 
 def test_an_empty_ledger_still_answers_for_the_strategies_asked():
@@ -861,12 +863,12 @@ def test_figures_given_by_hand_take_the_place_of_three_metrics_of_every_strategy
     table = metrics.with_given(measured, given_rows)
     keys = ["as_of", "strategy", "metric"]
     assert_frame_equal(table[keys], measured[keys])
-    own = table["metric"].isin(["annual_return_90d", "max_drawdown_90d", "calmar_90d"])
+    own = table["metric"].isin(["annual_return", "max_drawdown", "calmar"])
     assert_frame_equal(table[~own], measured[~own], check_exact=True)
     assert set(table.loc[own, "source"]) == {"manual"}
     by_strategy = {name: rows.set_index("metric") for name, rows in table[own].groupby("strategy")}
     # The ratio is taken as stated, not as return over drawdown.
-    expected = {"annual_return_90d": 0.20, "max_drawdown_90d": 0.15, "calmar_90d": 1.33}
+    expected = {"annual_return": 0.20, "max_drawdown": 0.15, "calmar": 1.33}
     assert by_strategy["s1"]["value"].to_dict() == expected
     assert set(by_strategy["s1"]["reason"]) == {""}
     assert by_strategy["s0"]["value"].isna().all()

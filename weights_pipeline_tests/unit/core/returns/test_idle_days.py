@@ -39,8 +39,7 @@ def measured(returns, active_days_only, active=None):
     )
     parameters = MetricParameters(risk_free=RISK_FREE, active_days_only=active_days_only)
     table = metrics_table(history, history.sessions[-1:], Lookback(len(values), "sessions"), parameters)
-    names = table["metric"].str.removesuffix(f"_{len(values)}s")
-    return dict(zip(names, zip(table["value"], table["reason"], strict=True), strict=True))
+    return dict(zip(table["metric"], zip(table["value"], table["reason"], strict=True), strict=True))
 
 
 @pytest.mark.parametrize("active_days_only", [False, True])
