@@ -13,19 +13,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from weights_pipeline.charts import parts, style
-from weights_pipeline.core.targets.methods.base import (
-    AT_CAP,
-    AT_FLOOR,
-    CAP,
-    EQUAL,
-    FIXED,
-    FLOOR,
-    MEASURED,
-    NULL,
-    OPTIMISED,
-    RULES,
-    SHARE,
-)
+from weights_pipeline.core.targets.rules import Rule
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -33,7 +21,7 @@ if TYPE_CHECKING:
 
 _FAR: Final = 2.0
 """Limits further out than so many times the largest mark stay off the chart: they would flatten everything else."""
-_ORDINARY: Final = [RULES[code] for code in (MEASURED, SHARE, EQUAL, FIXED, OPTIMISED)]
+_ORDINARY: Final = (Rule.MEASURED, Rule.SHARE, Rule.EQUAL, Rule.FIXED, Rule.OPTIMISED)
 """How most multipliers of a method come about, which goes without saying."""
 _DOT: Final[dict[str, Any]] = {"color": style.ORANGE, "markersize": 4, "mec": style.BLACK, "mew": 0.6, "zorder": 4}
 _LINE: Final[dict[str, Any]] = {"color": style.BLACK, "markersize": 9, "mew": 1.4, "zorder": 3}
@@ -143,9 +131,11 @@ def multipliers(rows: pd.DataFrame) -> Figure:
         rows = _ordered(rows, "multiplier", "metric_value", "target")
         drawn, (ax,) = parts.canvas(len(rows))
         value, note = rows["multiplier"].to_numpy(np.float64), rows["note"]
-        unmeasured = (rows["reason"].ne("") & note.str.startswith(RULES[NULL])).to_numpy()
-        at_cap = note.isin([RULES[AT_CAP], RULES[CAP]]).to_numpy()
-        at_floor = note.isin([RULES[AT_FLOOR], RULES[FLOOR]]).to_numpy()
+        rule = note.map(Rule.of)
+        unmeasured = (rows["reason"].ne("") & (rule == Rule.NULL)).to_numpy()
+        at_cap, at_floor = (
+            rule.isin(either).to_numpy() for either in ((Rule.AT_CAP, Rule.CAP), (Rule.AT_FLOOR, Rule.FLOOR))
+        )
         every = note.iloc[0] if note.nunique() == 1 else ""
         told = [f"by {metric}" for metric in rows["metric"].unique() if metric]
         told += [f"set {chosen}" for chosen in rows["weight_set"].unique() if chosen]
@@ -169,7 +159,7 @@ def multipliers(rows: pd.DataFrame) -> Figure:
         ax.locator_params("x", nbins=5)
         parts.names(ax, rows["strategy"])
         held = rows["bound"].map({"floor": "target at floor", "cap": "target at cap"}).fillna("")
-        said = note.where(~note.isin(_ORDINARY), held)
+        said = note.where(~rule.isin(_ORDINARY), held)
         parts.column(
             ax,
             [f"{m:.2f}× {why}".rstrip() if np.isfinite(m) else "no value" for m, why in zip(value, said, strict=True)],

@@ -23,6 +23,7 @@ from weights_pipeline.core.allocator.scalar import WHOLE_BOOK
 from weights_pipeline.core.metrics.label import in_words
 from weights_pipeline.core.returns.daily import wide
 from weights_pipeline.core.study.book_comparison import BookComparison, Contender, compare
+from weights_pipeline.core.targets.rules import Rule
 from weights_pipeline.core.verify import Finding
 from weights_pipeline.core.versions import OPENING, changed_keys, diff, intact, newest_versions
 from weights_pipeline.core.waterfall import Step, waterfalls
@@ -550,7 +551,7 @@ def _cause(target: Mapping[str, Any], old: Mapping[str, Any] | None) -> str:
 
 def _why(target: Mapping[str, Any], step: Mapping[str, Any], by_scalar: float) -> str:
     """How the weight followed from what was read: multiplier, bound, and what the risk scalar did."""
-    said = [_NOTES.get(target["note"], target["note"]) if target["metric"] else ""]
+    said = [Rule.of(target["note"]).said if target["metric"] else ""]
     if target["bound"]:
         said.append(f"target held at its {target['bound']}")
     if step["entered"]:
@@ -558,17 +559,6 @@ def _why(target: Mapping[str, Any], step: Mapping[str, Any], by_scalar: float) -
     if abs(by_scalar) >= SMALLEST:
         said.append(f"risk scalar {points(by_scalar)}")
     return "; ".join(each for each in said if each)
-
-
-_NOTES = {
-    "measured": "",
-    "share of the measured": "its share of what the measured strategies hold",
-    "clipped at cap": "multiplier at its cap",
-    "clipped at floor": "multiplier at its floor",
-    "floor: metric <= 0": "multiplier at its floor, as the metric is not above 0",
-    "cap: gain without drawdown": "multiplier at its cap, as there was a gain without drawdown",
-    "neutral: insufficient": "multiplier 1 for want of data",
-}
 
 
 def _version(book: str, newest: pd.Timestamp, before: pd.Timestamp | None, seen: SeenStore) -> Version | None:

@@ -37,7 +37,7 @@ from weights_pipeline.core.metrics.measures import METRICS, REASONS
 from weights_pipeline.core.metrics.table import SOURCES
 from weights_pipeline.core.returns import lots as lot_rules
 from weights_pipeline.core.targets.methods import METHODS
-from weights_pipeline.core.targets.methods.base import RULES
+from weights_pipeline.core.targets.rules import Rule
 from weights_pipeline.ledger import load_ledger_source
 from weights_pipeline.ledger.intake import read_ledger
 
@@ -516,7 +516,8 @@ def test_every_page_is_in_the_index_of_the_readme():
 
 
 def test_the_glossary_has_every_metric_reason_note_and_feature():
-    words = [*METRICS, *REASONS[1:], *RULES, *SOURCES, *REGIMES, *SIGNALS, *REQUIRED, *OPTIONAL, *PROFILES]
+    notes = [rule.note for rule in Rule]
+    words = [*METRICS, *REASONS[1:], *notes, *SOURCES, *REGIMES, *SIGNALS, *REQUIRED, *OPTIONAL, *PROFILES]
     assert [word for word in words if f"`{word}`" not in GLOSSARY] == []
 
 

@@ -18,50 +18,12 @@ import pandas as pd
 from weights_pipeline.core.metrics.measures import LESS_IS_BETTER, METRICS, REASONS
 from weights_pipeline.core.returns.columns import texts
 from weights_pipeline.core.targets.normalise import GROSS_TOLERANCE, Floats, capped, fit_within, proportional
+from weights_pipeline.core.targets.rules import Rule
 from weights_pipeline.core.targets.samples import Sample
 
 Codes = npt.NDArray[np.int8]
 
 MISSING = REASONS.index("missing")
-
-RULES = (
-    "measured",
-    "metric clipped",
-    "clipped at floor",
-    "clipped at cap",
-    "floor: metric <= 0",
-    "cap: gain without drawdown",
-    "share of the measured",
-    "uniform: none above zero",
-    "neutral: all equal",
-    "neutral: fewer than two measured",
-    "equal weight",
-    "fixed allocation",
-    "optimised",
-    "dropped: below the smallest weight",
-    "no base weight",
-    "neutral",
-)
-"""How a multiplier came about, by code; the last one is followed by the reason of the null."""
-
-(
-    MEASURED,
-    METRIC_CLIPPED,
-    AT_FLOOR,
-    AT_CAP,
-    FLOOR,
-    CAP,
-    SHARE,
-    UNIFORM,
-    ALL_EQUAL,
-    TOO_FEW,
-    EQUAL,
-    FIXED,
-    OPTIMISED,
-    DROPPED,
-    NO_BASE,
-    NULL,
-) = range(len(RULES))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -242,7 +204,7 @@ class Multipliers:
     value
         Multipliers to use, finite and non-negative.
     rule
-        How each came about: code into ``RULES``.
+        How each came about: code of a :class:`~weights_pipeline.core.targets.rules.Rule`.
     formula
         From score to raw multiplier, with the figures of this date.
     """
@@ -354,7 +316,8 @@ def targets_frame(targets: Sequence[Targets], strategies: Sequence[str], base: F
     target, lower, upper = stacked(lambda t: t.target), stacked(lambda t: t.lower), stacked(lambda t: t.upper)
     weight = np.tile(base, dates)
     bound = np.select([weight == 0, target >= upper, target <= lower], [0, 2, 1], default=0)
-    words = np.where(rule == NULL, len(RULES) + reason, rule)
+    notes = [*(each.note for each in Rule), *(f"{Rule.NULL.note}: {reason}" for reason in REASONS)]
+    words = np.where(rule == Rule.NULL, len(Rule) + reason, rule)
     return pd.DataFrame(
         {
             "strategy": texts(strategies, np.tile(np.arange(n), dates)),
@@ -365,7 +328,7 @@ def targets_frame(targets: Sequence[Targets], strategies: Sequence[str], base: F
             "formula": texts([t.tilt.formula for t in targets], np.repeat(np.arange(dates), n)),
             "raw_multiplier": stacked(lambda t: t.tilt.raw),
             "multiplier": stacked(lambda t: t.tilt.value),
-            "note": texts([*RULES, *(f"{RULES[NULL]}: {reason}" for reason in REASONS)], words),
+            "note": texts(notes, words),
             "scale": np.repeat([t.scale for t in targets], n),
             "target": target,
             "lower": lower,

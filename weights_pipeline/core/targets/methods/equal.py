@@ -10,7 +10,8 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
-from weights_pipeline.core.targets.methods.base import EQUAL, NO_BASE, CrossSection, Limits, Multipliers
+from weights_pipeline.core.targets.methods.base import CrossSection, Limits, Multipliers
+from weights_pipeline.core.targets.rules import Rule
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +53,6 @@ class Equal:
             score=nothing,
             raw=raw,
             value=np.where(funded, raw, 1.0),
-            rule=np.where(funded, EQUAL, NO_BASE).astype(np.int8),
+            rule=np.where(funded, Rule.EQUAL, Rule.NO_BASE).astype(np.int8),
             formula=f"{gross!r} / {count} / base",
         )

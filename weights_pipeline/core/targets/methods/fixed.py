@@ -14,8 +14,9 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
-from weights_pipeline.core.targets.methods.base import FIXED, NO_BASE, CrossSection, Limits, Multipliers
+from weights_pipeline.core.targets.methods.base import CrossSection, Limits, Multipliers
 from weights_pipeline.core.targets.normalise import GROSS_TOLERANCE
+from weights_pipeline.core.targets.rules import Rule
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,7 +143,7 @@ class Fixed:
             score=percent,
             raw=raw,
             value=np.where(funded, raw, 1.0),
-            rule=np.where(funded, FIXED, NO_BASE).astype(np.int8),
+            rule=np.where(funded, Rule.FIXED, Rule.NO_BASE).astype(np.int8),
             formula=f"allocation of {decision.label} / 100 / base",
         )
 

@@ -14,11 +14,6 @@ from typing import ClassVar, Literal
 import numpy as np
 
 from weights_pipeline.core.targets.methods.base import (
-    ALL_EQUAL,
-    MEASURED,
-    METRIC_CLIPPED,
-    NULL,
-    TOO_FEW,
     Codes,
     CrossSection,
     Limits,
@@ -26,6 +21,7 @@ from weights_pipeline.core.targets.methods.base import (
     require_metric,
 )
 from weights_pipeline.core.targets.normalise import Floats
+from weights_pipeline.core.targets.rules import Rule
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,21 +69,21 @@ class MinmaxMap:
         score = np.clip(x, -self.metric_clip, self.metric_clip)
         measured = score[~null]
         low, high = (float(measured.min()), float(measured.max())) if len(measured) else (0.0, 0.0)
-        neutral = TOO_FEW if len(measured) < 2 else ALL_EQUAL if low == high else None
+        neutral = Rule.TOO_FEW if len(measured) < 2 else Rule.ALL_EQUAL if low == high else None
         if neutral is None:
             # The end points are exact; rounding between them may not overshoot.
             raw = np.clip(self.lo + (self.hi - self.lo) * ((score - low) / (high - low)), self.lo, self.hi)
             formula = f"{self.lo!r} + {self.hi - self.lo!r} × (({name} - {low!r}) / {high - low!r})"
         else:
             raw, formula = np.where(null, np.nan, 1.0), "1.0"
-        rule = np.where(score != x, METRIC_CLIPPED, MEASURED) if neutral is None else np.full(len(x), neutral)
+        rule = np.where(score != x, Rule.METRIC_CLIPPED, Rule.MEASURED) if neutral is None else np.full(len(x), neutral)
         return Multipliers(
             metric=metric,
             reason=reason,
             score=score,
             raw=raw,
             value=np.where(null, 1.0, raw),
-            rule=np.where(null, NULL, rule).astype(np.int8),
+            rule=np.where(null, Rule.NULL, rule).astype(np.int8),
             formula=formula,
         )
 

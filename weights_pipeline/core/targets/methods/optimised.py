@@ -12,16 +12,13 @@ from typing import ClassVar, Literal, Protocol, cast
 import numpy as np
 
 from weights_pipeline.core.targets.methods.base import (
-    DROPPED,
-    NO_BASE,
-    NULL,
-    OPTIMISED,
     CrossSection,
     Limits,
     Multipliers,
 )
 from weights_pipeline.core.targets.optimise import hybrid
 from weights_pipeline.core.targets.optimise.problem import NoSolutionError, Optimum, Problem
+from weights_pipeline.core.targets.rules import Rule
 
 
 class Objective(Protocol):
@@ -86,7 +83,7 @@ class Optimised:
         reason, funded = section.read(self.reads), section.base > 0
         free = (reason == 0) & funded
         score, value = np.full(len(free), np.nan), np.ones(len(free))
-        rule = np.select([~funded, reason != 0], [NO_BASE, NULL], default=OPTIMISED)
+        rule = np.select([~funded, reason != 0], [Rule.NO_BASE, Rule.NULL], default=Rule.OPTIMISED)
         formula = ""
         if (chosen := np.flatnonzero(free)).size:
             held = float(section.base[~free].sum())
@@ -110,7 +107,7 @@ class Optimised:
                 raise NoSolutionError(f"{day}{error} (strategies {', '.join(names)})") from error
             score[chosen] = found.weights
             value[chosen] = found.weights / section.base[chosen]
-            rule[chosen[list(found.dropped)]] = DROPPED
+            rule[chosen[list(found.dropped)]] = Rule.DROPPED
             formula = _spelled(found)
         return Multipliers(
             metric=section.values["sharpe"],

@@ -14,17 +14,12 @@ import numpy as np
 
 from weights_pipeline.core.metrics.measures import REASONS
 from weights_pipeline.core.targets.methods.base import (
-    AT_CAP,
-    AT_FLOOR,
-    CAP,
-    FLOOR,
-    MEASURED,
-    NULL,
     CrossSection,
     Limits,
     Multipliers,
     require_metric,
 )
+from weights_pipeline.core.targets.rules import Rule
 
 NO_DRAWDOWN = REASONS.index("no_drawdown")
 """Reason of a ratio that is null because a gain came without any drawdown."""
@@ -101,7 +96,9 @@ class PowerTilt:
             score=x,
             raw=raw,
             value=np.select(cases, [limits.cap, 1.0, limits.floor, limits.floor, limits.cap], default=raw),
-            rule=np.select(cases, [CAP, NULL, FLOOR, AT_FLOOR, AT_CAP], default=MEASURED).astype(np.int8),
+            rule=np.select(
+                cases, [Rule.CAP, Rule.NULL, Rule.FLOOR, Rule.AT_FLOOR, Rule.AT_CAP], default=Rule.MEASURED
+            ).astype(np.int8),
             formula=f"({self.metric} / {anchor!r})^{self.alpha!r}",
         )
 

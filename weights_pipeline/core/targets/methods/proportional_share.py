@@ -14,16 +14,13 @@ from typing import ClassVar, Literal
 import numpy as np
 
 from weights_pipeline.core.targets.methods.base import (
-    NO_BASE,
-    NULL,
-    SHARE,
-    UNIFORM,
     CrossSection,
     Limits,
     Multipliers,
     shared_budget,
     shares_as_multipliers,
 )
+from weights_pipeline.core.targets.rules import Rule
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,7 +80,9 @@ class ProportionalShare:
             score=x,
             raw=raw,
             value=np.where(aside, 1.0, raw),
-            rule=np.select([null, aside], [NULL, NO_BASE], default=UNIFORM if uniform else SHARE).astype(np.int8),
+            rule=np.select(
+                [null, aside], [Rule.NULL, Rule.NO_BASE], default=Rule.UNIFORM if uniform else Rule.SHARE
+            ).astype(np.int8),
             formula=formula,
         )
 

@@ -14,15 +14,13 @@ from typing import ClassVar, Literal
 import numpy as np
 
 from weights_pipeline.core.targets.methods.base import (
-    NO_BASE,
-    NULL,
-    SHARE,
     CrossSection,
     Limits,
     Multipliers,
     shared_budget,
     shares_as_multipliers,
 )
+from weights_pipeline.core.targets.rules import Rule
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,6 +97,6 @@ class SoftmaxSharpe:
             score=score,
             raw=raw,
             value=np.where(aside, 1.0, raw),
-            rule=np.select([null, aside], [NULL, NO_BASE], default=SHARE).astype(np.int8),
+            rule=np.select([null, aside], [Rule.NULL, Rule.NO_BASE], default=Rule.SHARE).astype(np.int8),
             formula=formula,
         )

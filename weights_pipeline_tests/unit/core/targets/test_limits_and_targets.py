@@ -15,7 +15,6 @@ from hypothesis import strategies as st
 from weights_pipeline.core.metrics.measures import REASONS
 from weights_pipeline.core.realized.adjust import step
 from weights_pipeline.core.targets.methods.base import (
-    RULES,
     CrossSection,
     Limits,
     Method,
@@ -26,6 +25,7 @@ from weights_pipeline.core.targets.methods.equal import Equal
 from weights_pipeline.core.targets.methods.minmax_tilt import SharpeTilt
 from weights_pipeline.core.targets.methods.power_tilt import CalmarTilt
 from weights_pipeline.core.targets.methods.proportional_share import ProportionalSharpe
+from weights_pipeline.core.targets.rules import Rule
 from weights_pipeline_tests.support.method_cases import (
     COMPOSITE,
     EPS,
@@ -388,4 +388,8 @@ def test_limits_at_the_end_of_their_range_are_taken(build: Callable[[], Limits])
 
 
 def test_every_rule_is_in_words():
-    assert len(set(RULES)) == len(RULES) == 16
+    assert len({rule.note for rule in Rule}) == len(Rule) == 16
+    assert [Rule.of(rule.note) for rule in Rule] == list(Rule)
+    assert Rule.of("neutral: flat") is Rule.NULL
+    with pytest.raises(ValueError, match=r"note: expected one of measured, .* got 'measure'"):
+        Rule.of("measure")

@@ -21,9 +21,6 @@ from pydantic import Field, TypeAdapter, ValidationError
 from weights_pipeline.core.metrics.measures import LESS_IS_BETTER, REASONS
 from weights_pipeline.core.targets.methods import METHODS
 from weights_pipeline.core.targets.methods.base import (
-    NO_BASE,
-    NULL,
-    RULES,
     CrossSection,
     Limits,
     Method,
@@ -37,6 +34,7 @@ from weights_pipeline.core.targets.methods.minmax_tilt import MinmaxTilt, Sharpe
 from weights_pipeline.core.targets.methods.power_tilt import CalmarTilt, PowerTilt
 from weights_pipeline.core.targets.methods.proportional_share import CalmarWeighted, ProportionalSharpe
 from weights_pipeline.core.targets.methods.softmax_sharpe import SoftmaxSharpe
+from weights_pipeline.core.targets.rules import Rule
 from weights_pipeline_tests.support.method_cases import (
     COMPOSITE,
     EVERY,
@@ -83,7 +81,7 @@ def multipliers(method: Method, values: list[float], reason: str = "insufficient
 
 
 def rules(tilt: Multipliers) -> list[str]:
-    return [RULES[rule] for rule in tilt.rule]
+    return [Rule(rule).note for rule in tilt.rule]
 
 
 def weights(method: Method, cross: CrossSection, limits: Limits = WEIGHTS) -> list[float]:
@@ -466,7 +464,7 @@ def test_at_least_as_good_a_strategy_never_gets_less(method: Method, seed: int):
     given_to = tilt.value if method is COMPOSITE else tilt.value * cross.base
     # Weights pass through a division by base and a product with it: they agree to rounding.
     slack = 0.0 if method is COMPOSITE else 1e-15
-    counted = np.flatnonzero(~np.isin(tilt.rule, [NULL, NO_BASE]))
+    counted = np.flatnonzero(~np.isin(tilt.rule, [Rule.NULL, Rule.NO_BASE]))
     for i in counted:
         for j in counted:
             if dominates(cross, method.reads, i, j):
@@ -579,7 +577,7 @@ def test_multipliers_are_finite_and_say_which_are_null(method: Method, seed: int
     assert {tilt.reason.dtype.str, tilt.rule.dtype.str} == {"|i1"}
     assert tilt.reason.tolist() == cross.read(method.reads).tolist()
     assert not np.isinf(tilt.raw).any()
-    null = tilt.rule == NULL
+    null = tilt.rule == Rule.NULL
     assert (tilt.value[null] == 1.0).all()
     assert np.isnan(tilt.raw[null]).all()
     assert np.isnan(tilt.score[null]).all()
