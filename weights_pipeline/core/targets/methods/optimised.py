@@ -104,7 +104,8 @@ class Optimised:
                 found = cast(Objective, self).solve(problem)
             except NoSolutionError as error:
                 day = f"{section.as_of:%Y-%m-%d}: " if section.as_of is not None else ""
-                raise NoSolutionError(f"{day}{error} (strategies {', '.join(names)})") from error
+                # Of a chain of errors a run tells the first one, which does not know the date.
+                raise NoSolutionError(f"{day}{error} (strategies {', '.join(names)})") from None
             score[chosen] = found.weights
             value[chosen] = found.weights / section.base[chosen]
             rule[chosen[list(found.dropped)]] = Rule.DROPPED

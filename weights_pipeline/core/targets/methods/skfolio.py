@@ -30,6 +30,9 @@ NEAR = 1e-6
 ACCEPTED = 1e-4
 """Distance beyond a limit, relative to gross, that is put down to the tolerance of a solver."""
 
+CONSTRAINTS = ("max_", "min_return", "linear_constraints", "left_inequality", "threshold_", "cardinality")
+"""How parameters begin that ask for more than the book's limits."""
+
 ROUNDING = 1e-14
 """Error in a sum of weights, relative to gross, that is left as it is."""
 
@@ -89,6 +92,9 @@ class Skfolio(Optimised):
         that maximises return or utility, or least risk for a return that is asked for. Least risk as such would hold
         nothing but cash, and ratios are the same at any size: these are brought to gross, or to the most that the
         limits allow.
+
+        A single strategy that has to be brought there leaves nothing to choose, and many estimators nothing to compare:
+        skfolio is asked only whether it keeps the optimiser's own constraints, where there are any.
         """
         if len(problem.returns) < 2:
             raise NoSolutionError(f"returns: expected at least 2 observations, got {len(problem.returns)}")
@@ -104,14 +110,17 @@ class Skfolio(Optimised):
         least = min(max(problem.gross - problem.slack - rest, 0.0), most) if _knows_cash(estimator) else most
         names = [name for name, one in zip(problem.strategies, moved, strict=True) if one]
         weights = problem.lower.copy()
-        weights[moved] = _chosen(
-            estimator,
-            pd.DataFrame(problem.returns[:, moved], columns=names),
-            lower=lower,
-            upper=np.minimum(upper, most),
-            least=least,
-            most=most,
-        )
+        if len(names) == 1 and least == most and not any(key.startswith(CONSTRAINTS) for key in self.optimiser):
+            weights[moved] = most
+        else:
+            weights[moved] = _chosen(
+                estimator,
+                pd.DataFrame(problem.returns[:, moved], columns=names),
+                lower=lower,
+                upper=np.minimum(upper, most),
+                least=least,
+                most=most,
+            )
         weights = _settled(problem, weights, least + rest)
         distance = max(problem.gross - math.fsum(weights), 0.0)
         return Optimum(
@@ -163,9 +172,6 @@ def _chosen(
         )
     else:
         unit = most
-        if len(lower) == 1 and not isinstance(estimator, library().ConvexOptimization):
-            # There is nothing to cluster.
-            return np.array([most])
     if "min_weights" in takes:
         estimator.set_params(min_weights=lower / unit, max_weights=upper / unit)
     with warnings.catch_warnings(record=True) as doubts:

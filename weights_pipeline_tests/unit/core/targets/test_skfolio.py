@@ -265,18 +265,26 @@ def test_a_strategy_that_has_not_moved_stays_at_its_lower_limit(optimiser):
         solved(optimiser, returns, lower=[0, 1, 0, 0, 0])
 
 
+SHRUNK = {"kind": "EmpiricalPrior", "mu_estimator": {"kind": "ShrunkMu"}}
+
+
 @pytest.mark.parametrize(
-    "optimiser",
+    "named",
     [
-        "MeanRisk",
-        "RiskBudgeting",
-        "HierarchicalRiskParity",
-        "HierarchicalEqualRiskContribution",
-        "NestedClustersOptimization",
+        {"kind": "MeanRisk", "prior_estimator": SHRUNK},
+        {"kind": "HierarchicalEqualRiskContribution"},
+        {"kind": "NestedClustersOptimization"},
+        {"kind": "RiskBudgeting", "min_return": -0.01},
     ],
+    ids=str,
 )
-def test_one_strategy_gets_all_there_is(optimiser):
-    assert solved(optimiser, drawn(1), gross=0.7).weights == pytest.approx([0.7], rel=1e-14)
+def test_one_strategy_gets_all_there_is(named):
+    assert solved(named, drawn(1), gross=0.7).weights == pytest.approx([0.7], rel=1e-14)
+
+
+def test_one_strategy_has_to_keep_the_constraints_of_the_optimiser():
+    with pytest.raises(NoSolutionError, match="MeanRisk of skfolio failed"):
+        solved({"kind": "MeanRisk", "max_cvar": 0.001}, drawn(1))
 
 
 # --- failures -----------------------------------------------------------------------------------------------
@@ -304,8 +312,10 @@ def test_what_skfolio_cannot_answer_stops_with_the_date_and_the_strategies(param
         sample=Sample(returns=returns, active=~np.isnan(returns)),
     )
     named = Skfolio(optimiser={"kind": "MeanRisk", **parameters})
-    with pytest.raises(NoSolutionError, match=rf"2021-02-23: .*(?:{message}).*\(strategies a, b, c, d, e\)"):
+    with pytest.raises(NoSolutionError, match=rf"2021-02-23: .*(?:{message}).*\(strategies a, b, c, d, e\)") as raised:
         target_weights(named, section, Limits(of="weight", floor=0.0, cap=1.0))
+    # A run tells the first cause.
+    assert raised.value.__cause__ is None
     named = Skfolio(optimiser={"kind": "RiskBudgeting", "risk_budget": {"a": 1, "zz": 2}})
     with pytest.raises(ValueError, match=r"method.optimiser.risk_budget: strategies \['zz'\] are not in the book"):
         target_weights(named, section, Limits(of="weight", floor=0.0, cap=1.0))
