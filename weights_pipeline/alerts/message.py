@@ -15,6 +15,8 @@ from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any, Final
 
+from weights_pipeline.text import visible
+
 _NAMES_SHOWN: Final = 12
 _LONGEST_NAME: Final = 80
 _LONGEST_TEXT: Final = 600
@@ -166,8 +168,7 @@ def plain(text: str, longest: int = _LONGEST_TEXT) -> str:
     emphasis, tags, tables) become their full-width twins: unlike an escape these are read the same by every receiver,
     also by one that shows the text as it comes.
     """
-    visible = "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
-    inert = visible.translate(_ACTIVE).replace("://", "：//")
+    inert = visible(text).translate(_ACTIVE).replace("://", "：//")
     inert = re.sub(r"(?<![^\W_])_+|_+(?![^\W_])", lambda found: "＿" * len(found[0]), inert)
     return inert if len(inert) <= longest else inert[: longest - 1] + "…"
 

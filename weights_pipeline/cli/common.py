@@ -15,6 +15,8 @@ import sys
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from weights_pipeline.text import visible
+
 if TYPE_CHECKING:
     from weights_pipeline.books.book import Book
     from weights_pipeline.settings import Settings
@@ -23,6 +25,9 @@ if TYPE_CHECKING:
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]
 
 FAILED, INVALID, NOTHING = 1, 2, 3
+
+LAYOUT = "\t\n"
+"""What of a text may move the cursor."""
 
 
 def command(
@@ -120,12 +125,5 @@ def without_nan(content: Any) -> Any:
 
 def stop(message: str, code: int) -> NoReturn:
     """End the command with a message for a person and an exit code for a machine."""
-    sys.stderr.write(f"weights: {visible(message)}\n")
+    sys.stderr.write(f"weights: {visible(message, LAYOUT)}\n")
     sys.exit(code)
-
-
-def visible(text: str) -> str:
-    """Text with all that would steer a terminal, or turn a line round, spelled out; tabs and ends of lines stay."""
-    if text.isprintable():
-        return text
-    return "".join(c if c.isprintable() or c in "\t\n" else c.encode("unicode_escape").decode() for c in text)

@@ -10,9 +10,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from weights_pipeline.cli.common import visible
+from weights_pipeline.cli.common import LAYOUT
 from weights_pipeline.core.metrics.label import of_label
 from weights_pipeline.core.realized.speed import adjustment_speed
+from weights_pipeline.text import visible
 
 if TYPE_CHECKING:
     from weights_pipeline.checks import Check
@@ -64,13 +65,13 @@ def opened(book: str, effective_from: object, rows: Mapping[str, float]) -> None
 
 def say(line: str = "") -> None:
     """Print a line."""
-    sys.stdout.write(visible(line) + "\n")
+    sys.stdout.write(visible(line, LAYOUT) + "\n")
 
 
 def table(rows: list[list[str]], headings: list[str]) -> None:
     """Print aligned columns, numbers to the right. No library: importing one costs more than all else here."""
     # A name of two lines is still one cell.
-    rows = [[visible(cell).replace("\n", "\\n") for cell in row] for row in rows]
+    rows = [[visible(cell) for cell in row] for row in rows]
     columns = list(zip(headings, *rows, strict=True))
     widths = [max(map(len, column)) for column in columns]
     numeric = [all(cell[:1] in "-–0123456789" for cell in column[1:] if cell) for column in columns]

@@ -7,7 +7,6 @@ must exist. What a frame has to look like is in ``contract``, how it is kept in 
 from __future__ import annotations
 
 import datetime as dt
-import re
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any
@@ -30,6 +29,7 @@ from weights_pipeline.tables.catalog import TABLES
 from weights_pipeline.tables.contract import PartitionRecord, Window
 from weights_pipeline.tables.definition import PARTITION_COLUMN, Table
 from weights_pipeline.tables.errors import MissingPartitionError
+from weights_pipeline.text import markdown
 
 PRECEDING_ONLY = {"preceding_only": True}
 """Input metadata of a self-dependency: load what precedes the run's first partition, never the run's own range.
@@ -38,7 +38,6 @@ Inside a range Dagster maps the input to the whole range shifted by one, which w
 that this very run is about to replace.
 """
 
-_MARKUP = re.compile(r"[\\`*<>\[\]|~&]|(?<!\w)_|_(?!\w)")
 _NAMES_SHOWN = 6
 _ROWS_SHOWN = 20
 
@@ -120,7 +119,7 @@ def markdown_table(frame: pd.DataFrame) -> str:
     texts = [name for name in frame if frame[name].dtype.kind not in "biufM"]
     dates = [name for name in frame if frame[name].dtype.kind == "M" and _are_days(frame[name])]
     shown = frame.assign(
-        **{str(name): ["" if pd.isna(value) else markdown_text(value) for value in frame[name]] for name in texts}
+        **{str(name): ["" if pd.isna(value) else markdown(value) for value in frame[name]] for name in texts}
     ).assign(**{str(name): frame[name].dt.strftime("%Y-%m-%d").fillna("") for name in dates})
     # A strategy that is called 1e5 is not the number.
     return str(shown.to_markdown(index=False, disable_numparse=[frame.columns.get_loc(name) for name in texts]))
@@ -129,12 +128,6 @@ def markdown_table(frame: pd.DataFrame) -> str:
 def _are_days(times: pd.Series) -> bool:
     known = times.dropna()
     return bool((known == known.dt.normalize()).all())
-
-
-def markdown_text(text: object) -> str:
-    """Text for a cell of a Markdown table: no mark-up, no HTML, no picture, and no end of the cell or the row."""
-    visible = "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in str(text))
-    return _MARKUP.sub(r"\\\g<0>", visible)
 
 
 @lru_cache(maxsize=16384)

@@ -36,7 +36,6 @@ from weights_pipeline.books.comparisons import Comparison, load_comparisons
 from weights_pipeline.books.load import load_book, load_books, load_starter_metrics
 from weights_pipeline.books.reading import BookError, inside, read_json, read_yaml
 from weights_pipeline.cli import render
-from weights_pipeline.cli.common import visible
 from weights_pipeline.core.verify import Finding
 from weights_pipeline.ledger import LedgerError, LedgerSource, load_ledger_source, read_ledger
 from weights_pipeline.ledger.files import list_files, read_part
@@ -50,6 +49,7 @@ from weights_pipeline.store.s3_store import S3Store
 from weights_pipeline.tables import catalog
 from weights_pipeline.tables.contract import Window, prepare, to_frame
 from weights_pipeline.tables.errors import StoreError
+from weights_pipeline.text import visible
 from weights_pipeline_tests.support.commands import Result
 
 ROOT = DATA.parent
@@ -341,7 +341,8 @@ def test_what_a_ledger_says_does_not_steer_the_terminal(capsys):
     printed = capsys.readouterr().out
     assert len(printed.splitlines()) == len(HOSTILE_TEXTS) + 2
     assert all(c.isprintable() or c == "\n" for c in printed)
-    assert visible("Größe\t–\n∆ 1") == "Größe\t–\n∆ 1"
+    assert visible("Größe\t–\n∆ 1", "\t\n") == "Größe\t–\n∆ 1"
+    assert visible("Größe\t–\n∆ 1") == "Größe\\t–\\n∆ 1"
     assert visible("a\x1b[2J\u202e\x9b") == "a\\x1b[2J\\u202e\\x9b"
 
 

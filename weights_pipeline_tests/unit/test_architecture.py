@@ -28,6 +28,7 @@ ROOMS = (
     "core.study",
     "settings",
     "files",
+    "text",
     "tables",
     "aws",
     "books",

@@ -14,6 +14,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from weights_pipeline.cli import common
+from weights_pipeline.text import visible
 
 if TYPE_CHECKING:
     from weights_pipeline.doctor import Diagnosis
@@ -58,7 +59,7 @@ def _print(diagnosis: Diagnosis) -> None:
     lines += [(f"{'':{_LABEL}}→ ", diagnosis.todo)] * bool(diagnosis.todo)
     for first, text in lines:
         for line in textwrap.wrap(
-            common.visible(text),
+            visible(text, common.LAYOUT),
             width,
             initial_indent=first,
             subsequent_indent=" " * len(first),

@@ -38,9 +38,9 @@ from weights_pipeline.orchestration.assets.common import (
     sessions_of,
     total,
 )
-from weights_pipeline.orchestration.io_manager import markdown_text
 from weights_pipeline.orchestration.partitions import daily_months, ledger_history, months_so_far, own_history
 from weights_pipeline.tables import catalog
+from weights_pipeline.text import markdown
 from weights_pipeline.workspace import BookSetup
 
 _COMPARED = ("cagr", "sharpe", "max_drawdown", "worst_month", "share_scaled", "transitions_per_year")
@@ -292,9 +292,9 @@ def _markdown(rows: pd.DataFrame, realized: pd.DataFrame, targets: pd.DataFrame)
     for strategy, steps in on.items():
         shown = (
             " ".join([step.name] + [f"{step.value:.6g}"] * (step.value == step.value))
-            + (f" ({markdown_text(step.remark)})" if step.remark else "")
+            + (f" ({markdown(step.remark)})" if step.remark else "")
             for step in steps
             if step.value == step.value or step.remark
         )
-        lines.append(f"| {markdown_text(strategy)} | {' → '.join(shown)} |")
+        lines.append(f"| {markdown(strategy)} | {' → '.join(shown)} |")
     return "\n".join(lines)
