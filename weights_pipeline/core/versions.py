@@ -103,32 +103,6 @@ def newest_versions(history: pd.DataFrame) -> pd.DataFrame:
     return rows
 
 
-def in_force(history: pd.DataFrame, effective: pd.Timestamp, known: pd.Timestamp) -> pd.DataFrame:
-    """Weights in force on a day, as they were known at an instant.
-
-    Of each rebalance the newest version recorded by then counts; of these, the one that came into force last.
-
-    Parameters
-    ----------
-    history
-        Rows of ``weight_history``.
-    effective
-        The day, tz-naive.
-    known
-        The instant, tz-naive UTC.
-
-    Returns
-    -------
-    DataFrame
-        Rows of one version; none where nothing was in force, or known to be.
-    """
-    seen = newest_versions(history[history["recorded_at"] <= known])
-    begun = seen[seen["effective_from"] <= effective]
-    last = begun[begun["effective_from"] == begun["effective_from"].max()]
-    chosen: pd.DataFrame = last[last["version"] == last["version"].max()].reset_index(drop=True)
-    return chosen
-
-
 def known_before(history: pd.DataFrame, version: int) -> pd.DataFrame:
     """Earlier rebalances as they stood when a version was made: of each, the newest version with a smaller number."""
     own = history.loc[history["version"] == version, "rebalance"].iloc[0]

@@ -1,7 +1,8 @@
 """The history of weights in a store: adding versions, and asking for them in SQL.
 
-Here belongs how versions are kept and read. Which rows are a new version, and which one is in force, is in
-``core.versions``. It imports pandas only when versions are added, so that questions are answered at once.
+Scope: how versions are kept, and which one was in force. Not here: which rows are a new version (``core.versions``).
+
+Pandas is imported only when versions are added, so that questions are answered at once.
 """
 
 from __future__ import annotations
@@ -197,7 +198,9 @@ def list_versions(store: Store, book: str, limit: int | None = None) -> list[Ver
 
 
 def weights_known(store: Store, book: str, effective: dt.date, known: dt.datetime) -> KnownWeights:
-    """Weights in force on a day, as known at an instant; see :func:`~weights_pipeline.core.versions.in_force`.
+    """Weights in force on a day, as they were known at an instant.
+
+    Of each rebalance the newest version recorded by then counts; of these, the one that came into force last.
 
     Parameters
     ----------

@@ -20,7 +20,7 @@ from benchmarks.support.data import BOOK, DATA, LEDGER, WEEKLY_BOOKS, edit_rows,
 from weights_pipeline.cli.commands import history as commands
 from weights_pipeline.core.chain import returns_table
 from weights_pipeline.core.returns.capital import AverageLotValue, AveragePositionValue
-from weights_pipeline.core.versions import Stamp, additions, in_force, unbroken
+from weights_pipeline.core.versions import Stamp, additions, unbroken
 from weights_pipeline.ledger import calendar_sessions, read_capital
 from weights_pipeline.orchestration.definitions import build_definitions
 from weights_pipeline.settings import Settings
@@ -172,19 +172,6 @@ def test_what_was_believed_before_a_correction_stays_known(finished, corrected):
     assert [row.final for row in new.rows] == final[corrected]
     with pytest.raises(NoVersionError, match="no weights in force on 2013-03-15, as far as was known at"):
         weights_known(corrected.store, BOOK, on, then - dt.timedelta(microseconds=1))
-
-
-def test_questions_in_sql_have_the_answers_of_the_science(corrected):
-    history = history_of(corrected)
-    recorded = history["recorded_at"].drop_duplicates()
-    with corrected.store.view():
-        for known in [*recorded, *(recorded + pd.Timedelta(hours=1))]:
-            for effective in pd.date_range("2012-02-01", "2013-08-01", freq="37D"):
-                expected = in_force(history, effective, known)
-                instant = known.to_pydatetime().replace(tzinfo=dt.UTC)
-                found = weights_known(corrected.store, BOOK, effective.date(), instant)
-                assert found.version == expected["version"].iloc[0]
-                assert [row.final for row in found.rows] == expected["final"].tolist()
 
 
 @pytest.mark.parametrize("version", [1, 10, 18, 19, 27])

@@ -1,4 +1,4 @@
-"""Versions of weights: selection on two axes, what is new, differences, digests; on frames made by hand."""
+"""Versions of weights: what is new, differences, digests; on frames made by hand."""
 
 import json
 
@@ -6,18 +6,15 @@ import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import Phase, given, settings
-from hypothesis import strategies as st
 
 from weights_pipeline.core.versions import (
     CONTENT,
-    Stamp,
     additions,
     chain,
     changed_contents,
     changed_keys,
     diff,
     digest,
-    in_force,
     intact,
     known_before,
     link,
@@ -29,84 +26,18 @@ from weights_pipeline.core.versions import (
     unbroken,
     version_rows,
 )
-
-START = pd.Timestamp("2026-01-01")
-
-
-def month(number):
-    return f"{pd.Timestamp('2020-01-01') + pd.DateOffset(months=number):%Y-%m-%d}"
-
-
-def rebalance(number, weight=0.5, **changes):
-    """Two strategies on one date."""
-    as_of = pd.Timestamp(month(number + 1)) - pd.Timedelta(days=1)
-    rows = pd.DataFrame({"strategy": ["a", "b"], "base": 0.5, "previous": 0.5, "final": [weight, 1 - weight]})
-    rows = rows.assign(target=rows["final"], realized=rows["final"], metrics="{}", rebalance=month(number))
-    rows = rows.assign(as_of=as_of, effective_from=as_of + pd.Timedelta(days=1), ledger_hash="l", parameters_hash="p")
-    return rows.assign(state_hash="s").assign(**changes)
-
-
-def stamp(day=0, reason="manual", run_id="run", code_version="1", comment=""):
-    return Stamp(
-        run_id=run_id,
-        recorded_at=START + pd.Timedelta(days=day),
-        code_version=code_version,
-        comment=comment,
-        reason=reason,
-        first=month(0),
-    )
-
-
-NOTHING = rebalance(0).assign(version=1, recorded_at=START, run_id="", code_version="", comment="", reason="").iloc[:0]
-
-
-def history_of(*runs):
-    """History after runs, each a frame of rebalances and a stamp."""
-    history = NOTHING
-    for computed, run in runs:
-        added = additions(history, computed, run)
-        history = pd.concat([history, added], ignore_index=True) if len(history) else added
-    return history
-
-
-def numbers(rows):
-    return sorted(rows["version"].unique().tolist())
-
-
-FOUR = history_of(
-    (pd.concat([rebalance(0, 0.1), rebalance(1, 0.2)]), stamp(0, "backfill")),
-    (rebalance(2, 0.3), stamp(10, "scheduled")),
-    (rebalance(1, 0.4), stamp(20)),
+from weights_pipeline_tests.support.versions_by_hand import (
+    FOUR,
+    NOTHING,
+    START,
+    history_of,
+    made_of,
+    month,
+    numbers,
+    rebalance,
+    runs,
+    stamp,
 )
-"""January and February in one run, March, then February corrected: versions 1, 2, 3 and 4."""
-
-
-@pytest.mark.parametrize(
-    ("effective", "known", "version"),
-    [
-        ("2020-02-01", 99, 1),
-        ("2020-02-29", 99, 1),
-        ("2020-03-01", 99, 4),
-        ("2020-03-01", 19.9, 2),
-        ("2020-03-01", 20, 4),
-        ("2020-04-01", 9, 2),
-        ("2020-04-01", 10, 3),
-        ("2030-01-01", 99, 3),
-        ("2020-01-31", 99, None),
-        ("2020-03-01", -1, None),
-    ],
-)
-def test_in_force_on_a_day_as_known_at_an_instant(effective, known, version):
-    rows = in_force(FOUR, pd.Timestamp(effective), START + pd.Timedelta(days=known))
-    assert numbers(rows) == ([] if version is None else [version])
-    assert rows["strategy"].tolist() == ([] if version is None else ["a", "b"])
-
-
-def test_a_correction_counts_for_its_own_rebalance_alone():
-    late = history_of((rebalance(0, 0.1), stamp(0)), (rebalance(1, 0.2), stamp(1)), (rebalance(0, 0.9), stamp(2)))
-    everything = START + pd.Timedelta(days=9)
-    assert in_force(late, pd.Timestamp("2020-03-15"), everything)["final"].tolist() == [0.2, 0.8]
-    assert in_force(late, pd.Timestamp("2020-02-15"), everything)["final"].tolist() == pytest.approx([0.9, 0.1])
 
 
 def test_reasons_and_numbers_follow_the_rebalances():
@@ -154,33 +85,13 @@ def test_earlier_rebalances_as_they_stood_when_a_version_was_made():
     assert known_before(FOUR, 1).empty
 
 
-runs = st.lists(
-    st.tuples(
-        st.dictionaries(st.integers(0, 4), st.sampled_from([0.1, 0.2, 0.3]), min_size=1, max_size=3),
-        st.integers(0, 3),
-    ),
-    min_size=1,
-    max_size=6,
-)
-
-
 # Nothing is gained from a smaller example that takes minutes to find.
 @settings(max_examples=12, deadline=None, phases=[Phase.explicit, Phase.reuse, Phase.generate])
-@given(runs, st.integers(0, 12), st.integers(0, 6), st.randoms(use_true_random=False))
-def test_what_was_believed_never_changes(drawn, known, effective, shuffle):
-    """Append-only: later runs leave the answer about the past alone, and so does the order of rows."""
-    day, made = 0, []
-    for content, pause in drawn:
-        day += pause
-        made.append((pd.concat([rebalance(number, weight) for number, weight in content.items()]), stamp(day)))
-    instant, on = START + pd.Timedelta(days=known), pd.Timestamp(month(effective))
+@given(runs)
+def test_versions_are_numbered_without_a_gap_and_hold_the_newest_content(drawn):
+    made = made_of(drawn)
     whole = history_of(*made)
     assert numbers(whole) == list(range(1, whole["version"].max() + 1))
-    answer = in_force(whole, on, instant)
-    by_then = [run for run in made if run[1].recorded_at <= instant]
-    assert answer.to_dict("records") == in_force(history_of(*by_then), on, instant)[answer.columns].to_dict("records")
-    mixed = whole.sample(frac=1, random_state=shuffle.randrange(2**32))
-    pd.testing.assert_frame_equal(in_force(mixed, on, instant).sort_values("strategy", ignore_index=True), answer)
     assert additions(whole, *made[-1]).empty
     # Newest content by rebalance, as a dictionary would have it.
     newest = {month(number): weight for content, _ in drawn for number, weight in content.items()}
