@@ -191,12 +191,13 @@ class DuckDBStore:
         columns: Sequence[str] | None = None,
     ) -> pd.DataFrame:
         """Rows of the given partitions, in one query."""
-        from weights_pipeline.tables.contract import no_rows, selection
+        from weights_pipeline.tables.contract import arrow_schema, no_rows, selection
 
         selection(table, columns)
         if table.earlier is not None:
-            rows = table.earlier(self.read(schema, replace(table, earlier=None), keys))
-            return rows if columns is None else rows[list(columns)]
+            every = arrow_schema(table).names
+            rows = table.earlier(self.read(schema, replace(table, earlier=None), keys, columns=every))
+            return rows[table.column_names() if columns is None else list(columns)]
         if not self.path.exists():
             return no_rows(table, columns)
         with self.reading() as connection:

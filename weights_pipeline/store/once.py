@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
+from dataclasses import replace
 
 import pandas as pd
 
@@ -47,10 +48,13 @@ class ReadOnce:
         place = (schema, table.name)
         if place not in self._read:
             partition = [] if table.time_column is None else [PARTITION_COLUMN]
-            self._read[place] = self._store.read(schema, table, columns=[*partition, *table.column_names()])
+            stored = replace(table, earlier=None)
+            self._read[place] = self._store.read(schema, stored, columns=[*partition, *table.column_names()])
         rows = self._read[place]
         if keys is not None:
             rows = rows[rows[PARTITION_COLUMN].isin(list(keys))].reset_index(drop=True)
+        if table.earlier is not None:
+            rows = table.earlier(rows)
         return rows[table.column_names() if columns is None else list(columns)]
 
     def partitions(self, schema: str, table_name: str) -> dict[str, PartitionRecord]:

@@ -193,8 +193,8 @@ class S3Store:
         manifest = self._manifest(place)
         if table.earlier is None:
             return self._frame(place, manifest, table, manifest.contents(keys), columns)
-        rows = table.earlier(self._frame(place, manifest, table, manifest.contents(keys)))
-        return rows if columns is None else rows[list(columns)]
+        rows = table.earlier(self._frame(place, manifest, table, manifest.contents(keys), arrow_schema(table).names))
+        return rows[table.column_names() if columns is None else list(columns)]
 
     def read_known(self, schema: str, table: Table, contents: Mapping[str, str]) -> pd.DataFrame:
         """Rows by the names of their contents: what was once stored stays, of any table."""

@@ -13,6 +13,7 @@ import pytest
 from benchmarks.support.s3_servers import HAS_S3RVER, moto, s3rver
 from weights_pipeline.store.duckdb_store import DuckDBStore
 from weights_pipeline.store.integrity import compared
+from weights_pipeline.store.once import ReadOnce
 from weights_pipeline.store.queries import sql
 from weights_pipeline.tables import catalog
 from weights_pipeline.tables.contract import content_hashes, prepare, to_frame
@@ -310,8 +311,11 @@ def test_metrics_of_an_earlier_release_are_read_in_two_columns_and_stay_as_they_
         return rows[["metric", "lookback"]].apply(tuple, axis=1).tolist()
 
     assert read() == now * 2
-    assert store.read("book", metrics, ["2020-02-01"], columns=["lookback"])["lookback"].tolist() == ["12m"] * 3
-    assert compared(store, "book", metrics).altered == []
+    named = store.read("book", metrics, ["2020-02-01"], columns=["partition_key", "lookback"])
+    assert named.to_numpy().tolist() == [["2020-02-01", "12m"]] * 3
+    for reader in (store, once := ReadOnce(store)):
+        assert compared(reader, "book", metrics).altered == []
+    assert once.read("book", metrics, ["2020-02-01"]).equals(store.read("book", metrics, ["2020-02-01"]))
     newer = labelled(WINDOWS[1], "calmar").assign(lookback="90d")
     write(store, newer, WINDOWS[1:], metrics)
     assert read() == [*now, ("calmar", "90d")]
