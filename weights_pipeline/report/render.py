@@ -1,7 +1,7 @@
 """How a report becomes a page: one HTML file with everything in it, the same bytes for the same report.
 
-Here belong filters, figures in their places, and the template's environment, which escapes whatever is not markup made
-here. Here does not belong any figure or sentence (``gather``).
+Scope: filters, figures in their places, and the template's environment, which escapes whatever is not markup made here.
+Not here: any figure (``facts``) or sentence (``words``).
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ from weights_pipeline.core.allocator.overlay import STRESS_WINDOWS
 from weights_pipeline.core.metrics.label import in_words
 from weights_pipeline.core.study.book_comparison import DRAWS, FEE, LEVEL, SEED, BookComparison
 from weights_pipeline.core.waterfall import Step
-from weights_pipeline.report.gather import BookReport, Outcome, Report, day, points, rounded
+from weights_pipeline.report import words
+from weights_pipeline.report.facts import BookReport, Outcome, Report
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -99,11 +100,11 @@ def step_text(step: Step) -> str:
     if step.operation == "note":
         value = _NULL if math.isnan(step.value) else general(step.value)
         return f"{step.name} {value}" + (
-            f" ({rounded(step.remark)})" if step.remark and step.remark != "measured" else ""
+            f" ({words.rounded(step.remark)})" if step.remark and step.remark != "measured" else ""
         )
     by = " to ".join(general(each) for each in step.operands) if step.operation in ("times", "over", "clip") else ""
     remark = f" ({step.remark})" if step.remark else ""
-    return f"{step.name} {_SIGNS[step.operation]} {by} = {step.value:.6g}{rounded(remark)}".replace("  ", " ")
+    return f"{step.name} {_SIGNS[step.operation]} {by} = {step.value:.6g}{words.rounded(remark)}".replace("  ", " ")
 
 
 def _cell(value: object) -> str:
@@ -227,9 +228,17 @@ def _environment() -> jinja2.Environment:
         "general": general,
         "apart": charts.apart,
         "breakable": breakable,
-        "points": points,
-        "day": day,
         "metric": in_words,
+        "points": words.points,
+        "day": words.day,
+        "rounded": words.rounded,
+        "cause": words.cause,
+        "why": words.why,
+        "driver": words.driver,
+        "headline": words.headline,
+        "since": words.since,
+        "in_short": words.in_short,
+        "verdict": words.verdict,
         "offenders": offenders,
         "step": step_text,
         "audit": _audit,

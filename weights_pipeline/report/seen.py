@@ -1,6 +1,6 @@
 """What a report may see of a store: every table read once, and nothing that came later than a day.
 
-Here belongs the cut. What is made of the rows is in ``gather``.
+Scope: the cut. Not here: what is made of the rows (``facts``).
 """
 
 from __future__ import annotations

@@ -20,7 +20,8 @@ from weights_pipeline.core.allocator.overlay import performance
 from weights_pipeline.core.study.book_comparison import FEE, Contender, compare
 from weights_pipeline.core.study.sharpe_inference import probabilistic_sharpe, sharpe_estimate
 from weights_pipeline.orchestration.assets.report import report_asset
-from weights_pipeline.report.gather import Outcome, gather
+from weights_pipeline.report import words
+from weights_pipeline.report.facts import Outcome, gather
 from weights_pipeline.report.render import render
 from weights_pipeline.store.duckdb_store import DuckDBStore
 from weights_pipeline.store.queries import NothingInForceError
@@ -132,14 +133,14 @@ def test_changes_are_told_apart_by_tilt_and_scalar(report):
 
 
 def test_a_move_is_told_by_what_made_it(report):
-    told = {"base": 0.05, "target": 0.09, "final": 0.06, "before": 0.05, "cause": "Calmar rose"}
-    told |= {"metric": 2.0, "multiplier": 1.5, "multiplier_before": 1.2}
-    move = dataclasses.replace(report.books[0].moves[0], **told)
-    assert dataclasses.replace(move, by_tilt=0.012, by_scalar=-0.002).driver == "Calmar rose"
+    told = {"base": 0.05, "target": 0.09, "final": 0.06, "before": 0.05}
+    told |= {"metric": 2.0, "metric_before": 1.0, "multiplier": 1.5, "multiplier_before": 1.2}
+    move, rose = dataclasses.replace(report.books[0].moves[0], **told), "Calmar over 12 months rose from 1.00 to 2.00"
+    assert words.driver(dataclasses.replace(move, by_tilt=0.012, by_scalar=-0.002)) == rose
     held = dataclasses.replace(move, by_tilt=0.01, by_scalar=0.0, multiplier=1.2)
-    assert held.driver == "to a target of 9.00%, though Calmar rose"
+    assert words.driver(held) == f"to a target of 9.00%, though {rose}"
     cut = dataclasses.replace(move, final=0.04, by_tilt=0.002, by_scalar=-0.012)
-    assert cut.driver == "risk scalar −1.20, tilt +0.20"
+    assert words.driver(cut) == "risk scalar −1.20, tilt +0.20"
 
 
 def test_the_checks_are_those_of_the_command(finished, report):
@@ -149,8 +150,8 @@ def test_the_checks_are_those_of_the_command(finished, report):
     assert all(each.finding.passed for each in report.outcomes if each.check.error)
     warned = {each.check.name for each in report.outcomes if not each.finding.passed}
     assert warned
-    assert all(name in report.verdict for name in warned)
-    assert report.verdict in report.sentence
+    assert all(name in words.verdict(report) for name in warned)
+    assert words.verdict(report) in words.summary(report)
 
 
 def test_an_error_is_said_first_and_loudly(report):
@@ -164,7 +165,7 @@ def test_an_error_is_said_first_and_loudly(report):
     ]
     book = dataclasses.replace(report.books[0], outcomes=tuple(wrong))
     found = dataclasses.replace(report, books=(book,))
-    assert "errors from recurrence" in found.verdict
+    assert "errors from recurrence" in words.verdict(found)
     text = render(found)
     assert 'class="verdict ERROR"' in text
     assert "the first 5 of 9 rows" in text
@@ -232,7 +233,7 @@ def test_a_book_without_weights_is_named_among_all_and_refused_alone(finished, t
     settings = dataclasses.replace(finished.settings, data=data)
     found = reports(settings, [[BOOK, "young"]], PAST)[0]
     assert found.missing == ("young",)
-    assert "Nothing is stored yet of young." in found.sentence
+    assert "Nothing is stored yet of young." in words.summary(found)
     with pytest.raises(NothingInForceError, match="weights run --book young"):
         reports(settings, [["young"]])
 
@@ -261,7 +262,7 @@ def test_the_command_writes_the_page_again_to_the_byte(finished, page, tmp_path,
 
 def test_the_command_loads_no_orchestrator():
     statement = (
-        "import weights_pipeline.cli.commands.report, weights_pipeline.report.gather, weights_pipeline.report.render"
+        "import weights_pipeline.cli.commands.report, weights_pipeline.report.facts, weights_pipeline.report.render"
     )
     assert "dagster" not in loaded_by(statement)
 

@@ -26,8 +26,9 @@ def _report(options: argparse.Namespace) -> int:
     from weights_pipeline.cli import render
     from weights_pipeline.core.waterfall import ReplayError
     from weights_pipeline.files import write_text
-    from weights_pipeline.report.gather import gather
+    from weights_pipeline.report.facts import gather
     from weights_pipeline.report.render import render as page
+    from weights_pipeline.report.words import summary
     from weights_pipeline.store.queries import NothingInForceError
 
     workspace = common.workspace()
@@ -48,9 +49,9 @@ def _report(options: argparse.Namespace) -> int:
     except OSError as error:
         common.stop(f"cannot write {file}: {error}", common.FAILED)
     if options.json:
-        common.print_json({"path": str(file), "bytes": len(text.encode()), "summary": found.sentence, **found.figures})
+        common.print_json({"path": str(file), "bytes": len(text.encode()), "summary": summary(found), **found.figures})
         return 0
-    render.say(found.sentence)
+    render.say(summary(found))
     if found.comparison:
         render.say(found.comparison.sentence(None if options.all else chosen))
     render.say(str(file))

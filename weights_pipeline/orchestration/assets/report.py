@@ -8,7 +8,8 @@ import dagster as dg
 
 from weights_pipeline.files import write_text
 from weights_pipeline.orchestration.asset_checks import STORE_POOL
-from weights_pipeline.report.gather import gather
+from weights_pipeline.report.facts import gather
+from weights_pipeline.report.words import summary
 from weights_pipeline.store.queries import books_in_store
 from weights_pipeline.workspace import Workspace
 
@@ -51,7 +52,7 @@ def report_asset(workspace: Workspace) -> dg.AssetsDefinition:
         context.add_output_metadata(
             {
                 "path": dg.MetadataValue.path(folder / "index.html"),
-                "summary": newest.sentence,
+                "summary": summary(newest),
                 "comparison": newest.comparison.sentence() if newest.comparison else "no session in common",
                 "bytes": sum(sizes.values()),
                 "files": dg.MetadataValue.json(sizes),

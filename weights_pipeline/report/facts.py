@@ -1,7 +1,7 @@
-"""What a report says: from the store to plain records, with every figure and sentence, and no HTML.
+"""What a report knows: from the store to plain records, with every figure.
 
-Here belong the reading, the calls into ``core`` and ``checklist``, and the wording of sentences. Here does not belong
-how anything looks (``render``, ``charts.report``).
+Scope: the reading, and the calls into ``core`` and ``checks``. Not here: how anything is said (``words``) or looks
+(``render``).
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 import datetime as dt
 import json
 import math
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -20,10 +19,8 @@ from pandas.api.typing import NaTType
 from weights_pipeline.books.book import Book
 from weights_pipeline.checks import Check, book_checks, ledger_checks
 from weights_pipeline.core.allocator.scalar import WHOLE_BOOK
-from weights_pipeline.core.metrics.label import in_words
 from weights_pipeline.core.returns.daily import wide
 from weights_pipeline.core.study.book_comparison import BookComparison, Contender, compare
-from weights_pipeline.core.targets.rules import Rule
 from weights_pipeline.core.verify import Finding
 from weights_pipeline.core.versions import OPENING, changed_keys, diff, intact, newest_versions
 from weights_pipeline.core.waterfall import Step, waterfalls
@@ -52,10 +49,12 @@ class Move:
         Weights now, and the weight that was traded before: ``change`` is final − before.
     by_tilt, by_scalar
         What of the change the realised weight and the risk scalar made; they add up to it.
-    metric, metric_before, multiplier, multiplier_before
-        What the method read, and the multiplier that followed.
-    cause, why
-        What the method read, and how the weight followed from it, in words.
+    label, metric, metric_reason, metric_before
+        Metric that the method read, its value, why it is null, and the value before.
+    multiplier, multiplier_before, formula, note, bound
+        The multiplier that followed, the one before, how it came about, and the limit that holds the target.
+    entered
+        Whether it is new in the book.
     steps
         Every step from metric to final weight, replayed.
     """
@@ -70,13 +69,16 @@ class Move:
     before: float
     by_tilt: float
     by_scalar: float
+    label: str
     metric: float
     metric_reason: str
     metric_before: float
     multiplier: float
     multiplier_before: float
-    cause: str
-    why: str
+    formula: str
+    note: str
+    bound: str
+    entered: bool
     steps: tuple[Step, ...]
 
     @property
@@ -88,15 +90,6 @@ class Move:
     def by_risk(self) -> bool:
         """Whether the risk scalar moved it more than tilting did."""
         return abs(self.by_scalar) > abs(self.by_tilt)
-
-    @property
-    def driver(self) -> str:
-        """What moved it: the risk scalar, what the method read, or a target that it had not reached."""
-        if self.by_risk:
-            return f"risk scalar {points(self.by_scalar)}, tilt {points(self.by_tilt)}"
-        if not math.isnan(self.metric) and (self.multiplier - self.multiplier_before) * self.change <= 0.0:
-            return f"to a target of {self.target:.2%}, though {self.cause}"
-        return self.cause
 
 
 @dataclass(frozen=True)
@@ -205,31 +198,9 @@ class BookReport:
         return math.fsum(move.final for move in self.moves)
 
     @property
-    def headline(self) -> str:
-        """In force since when, on which data, under which regime and scalar."""
-        since = f"Weights in force from {day(self.effective_from)}, on data to {day(self.as_of)}."
-        if self.book.overlay is None:
-            return f"{since} The book has no risk overlay."
-        effect = "applied" if self.applied else "computed, not applied"
-        scalar = "one risk scalar per sleeve" if math.isnan(self.scalar) else f"risk scalar {self.scalar:.2f}"
-        return f"{since} Regime {self.regime or 'not known yet'}, {scalar}, {effect}."
-
-    @property
     def movers(self) -> tuple[Move, ...]:
         """The biggest moves, the largest first."""
         return tuple(move for move in self.moves if abs(move.change) >= SMALLEST)[:BIGGEST]
-
-    @property
-    def since(self) -> str:
-        """What moves are held against."""
-        return "base weights" if self.before is None else f"the rebalance of {day(self.before)}"
-
-    @property
-    def sentence(self) -> str:
-        """The book in a few lines: in force since when, regime and scalar, the biggest moves and why."""
-        named = "; ".join(f"{move.strategy} {points(move.change)} ({move.driver})" for move in self.movers)
-        moved = f"Biggest moves since {self.since}, in points of capital: {named}."
-        return f"{self.headline} {moved if named else f'No weight has moved since {self.since}.'}"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -270,28 +241,6 @@ class Report:
         """All checks."""
         every = [*self.ledgers.values(), *(each.outcomes for each in self.books)]
         return tuple(outcome for outcomes in every for outcome in outcomes)
-
-    @property
-    def verdict(self) -> str:
-        """Whether all checks passed, in a sentence."""
-        missed = [each for each in self.outcomes if not each.finding.passed]
-        every = f"{len(self.outcomes)} checks"
-        if not missed:
-            return f"All {every} passed."
-        wrong, warned = ([each for each in missed if each.check.error is error] for error in (True, False))
-        return (
-            f"{len(self.outcomes) - len(missed)} of {every} passed: "
-            + (f"errors from {_names(wrong)}" if wrong else "no errors")
-            + (f"; warnings from {_names(warned)}." if warned else ".")
-        )
-
-    @property
-    def sentence(self) -> str:
-        """The report in a paragraph."""
-        lead = f"As of {day(pd.Timestamp(self.day))}. " if self.day else ""
-        missing = f" Nothing is stored yet of {', '.join(self.missing)}." if self.missing else ""
-        said = " ".join(f"{each.book.name}: {each.sentence}" for each in self.books)
-        return f"{lead}{said} {self.verdict}{missing}"
 
     @property
     def figures(self) -> dict[str, Any]:
@@ -367,27 +316,6 @@ def gather(workspace: Workspace, chosen: Sequence[Sequence[str]], as_of: dt.date
     return [_report(names, found, ledgers, comparison, as_of) for names in chosen]
 
 
-def day(date: pd.Timestamp) -> str:
-    """A day as a person writes it."""
-    return f"{date.day} {date:%B %Y}"
-
-
-def points(change: float) -> str:
-    """A change of a weight in points of capital, with its sign; 0.00 where it is too small for one."""
-    shown = f"{change * 100:+.2f}".replace("-", "\N{MINUS SIGN}")
-    return "0.00" if shown[1:] == "0.00" else shown
-
-
-def signed(value: float, digits: int = 2) -> str:
-    """A number with a minus that is one."""
-    return f"{value:.{digits}f}".replace("-", "\N{MINUS SIGN}")
-
-
-def rounded(formula: str) -> str:
-    """A formula with its long numbers to four digits."""
-    return re.sub(r"\d+\.\d{5,}", lambda found: f"{float(found[0]):.4g}", formula)
-
-
 def _report(
     names: Sequence[str],
     found: Mapping[str, BookReport],
@@ -434,7 +362,7 @@ def _book(setup: BookSetup, seen: SeenStore) -> BookReport:
         before=before,
         moves=_moves(newest, before, targets, realized, final, in_force, steps),
         metric=first["metric"],
-        formula=rounded(first["formula"]),
+        formula=first["formula"],
         weight_set=first["weight_set"],
         weight_set_before=earlier["weight_set"].iloc[0] if len(earlier) else "",
         rate=float(realized.loc[realized["as_of"] == newest, "rate"].iloc[0]),
@@ -512,13 +440,16 @@ def _moves(
                 before=was,
                 by_tilt=by_tilt,
                 by_scalar=weight - was - by_tilt,
+                label=target["metric"],
                 metric=float(target["metric_value"]),
                 metric_reason=target["reason"],
                 metric_before=float(old["metric_value"]) if old else math.nan,
                 multiplier=float(target["multiplier"]),
                 multiplier_before=float(old["multiplier"]) if old else math.nan,
-                cause=_cause(target, old),
-                why=_why(target, step, weight - was - by_tilt),
+                formula=target["formula"],
+                note=target["note"],
+                bound=target["bound"],
+                entered=bool(step["entered"]),
                 steps=tuple(steps[name]),
             )
         )
@@ -529,36 +460,6 @@ def _indexed(rows: pd.DataFrame, as_of: pd.Timestamp | None) -> dict[str, dict[s
     if as_of is None:
         return {}
     return {str(row["strategy"]): {str(k): v for k, v in row.items()} for row in _on(rows, as_of).to_dict("records")}
-
-
-def _cause(target: Mapping[str, Any], old: Mapping[str, Any] | None) -> str:
-    """What the method read, against what it read before; of a method that reads nothing, how it decided."""
-    value, was = float(target["metric_value"]), float(old["metric_value"]) if old else math.nan
-    if not target["metric"]:
-        return f"{target['note']}, {rounded(target['formula'])}" if target["formula"] else str(target["note"])
-    name = in_words(target["metric"])
-    if math.isnan(value):
-        return f"{name} not measured ({target['reason'].replace('_', ' ')}), so its base weight counts"
-    shown, before = signed(value), signed(was)
-    if math.isnan(was):
-        return f"{name} is {shown}"
-    return (
-        f"{name} stayed at {shown}"
-        if shown == before
-        else (f"{name} {'rose' if value > was else 'fell'} from {before} to {shown}")
-    )
-
-
-def _why(target: Mapping[str, Any], step: Mapping[str, Any], by_scalar: float) -> str:
-    """How the weight followed from what was read: multiplier, bound, and what the risk scalar did."""
-    said = [Rule.of(target["note"]).said if target["metric"] else ""]
-    if target["bound"]:
-        said.append(f"target held at its {target['bound']}")
-    if step["entered"]:
-        said.append("new in the book")
-    if abs(by_scalar) >= SMALLEST:
-        said.append(f"risk scalar {points(by_scalar)}")
-    return "; ".join(each for each in said if each)
 
 
 def _version(book: str, newest: pd.Timestamp, before: pd.Timestamp | None, seen: SeenStore) -> Version | None:
@@ -628,7 +529,3 @@ def _contenders(setups: Sequence[BookSetup], seen: SeenStore) -> list[Contender]
         found.append(Contender(name=book.name, weights=weights, returns=returns, equal=equal, base=base))
     order = sorted(still.values(), key=lambda each: not each.name.startswith("equal"))
     return [*found, *order]
-
-
-def _names(outcomes: Sequence[Outcome]) -> str:
-    return ", ".join(dict.fromkeys(each.check.name for each in outcomes))

@@ -1,0 +1,122 @@
+"""How a report says what is known: sentences, and figures as a reader writes them.
+
+Scope: words made of facts, free of HTML. Not here: what is known (``facts``), how it looks (``render``).
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+
+import pandas as pd
+
+from weights_pipeline.core.metrics.label import in_words
+from weights_pipeline.core.targets.rules import Rule
+from weights_pipeline.report.facts import SMALLEST, BookReport, Move, Outcome, Report
+
+
+def day(date: pd.Timestamp) -> str:
+    """A day as a person writes it."""
+    return f"{date.day} {date:%B %Y}"
+
+
+def points(change: float) -> str:
+    """A change of a weight in points of capital, with its sign; 0.00 where it is too small for one."""
+    shown = f"{change * 100:+.2f}".replace("-", "\N{MINUS SIGN}")
+    return "0.00" if shown[1:] == "0.00" else shown
+
+
+def signed(value: float, digits: int = 2) -> str:
+    """A number with a minus that is one."""
+    return f"{value:.{digits}f}".replace("-", "\N{MINUS SIGN}")
+
+
+def rounded(formula: str) -> str:
+    """A formula with its long numbers to four digits."""
+    return re.sub(r"\d+\.\d{5,}", lambda found: f"{float(found[0]):.4g}", formula)
+
+
+def cause(move: Move) -> str:
+    """What the method read, against what it read before; of a method that reads nothing, how it decided."""
+    if not move.label:
+        return f"{move.note}, {rounded(move.formula)}" if move.formula else move.note
+    name = in_words(move.label)
+    if math.isnan(move.metric):
+        return f"{name} not measured ({move.metric_reason.replace('_', ' ')}), so its base weight counts"
+    shown, before = signed(move.metric), signed(move.metric_before)
+    if math.isnan(move.metric_before):
+        return f"{name} is {shown}"
+    if shown == before:
+        return f"{name} stayed at {shown}"
+    return f"{name} {'rose' if move.metric > move.metric_before else 'fell'} from {before} to {shown}"
+
+
+def why(move: Move) -> str:
+    """How the weight followed from what was read: multiplier, bound, and what the risk scalar did."""
+    said = [Rule.of(move.note).said if move.label else ""]
+    if move.bound:
+        said.append(f"target held at its {move.bound}")
+    if move.entered:
+        said.append("new in the book")
+    if abs(move.by_scalar) >= SMALLEST:
+        said.append(f"risk scalar {points(move.by_scalar)}")
+    return "; ".join(each for each in said if each)
+
+
+def driver(move: Move) -> str:
+    """What moved a weight: the risk scalar, what the method read, or a target that it had not reached."""
+    if move.by_risk:
+        return f"risk scalar {points(move.by_scalar)}, tilt {points(move.by_tilt)}"
+    if not math.isnan(move.metric) and (move.multiplier - move.multiplier_before) * move.change <= 0.0:
+        return f"to a target of {move.target:.2%}, though {cause(move)}"
+    return cause(move)
+
+
+def headline(book: BookReport) -> str:
+    """In force since when, on which data, under which regime and scalar."""
+    since_when = f"Weights in force from {day(book.effective_from)}, on data to {day(book.as_of)}."
+    if book.book.overlay is None:
+        return f"{since_when} The book has no risk overlay."
+    effect = "applied" if book.applied else "computed, not applied"
+    scalar = "one risk scalar per sleeve" if math.isnan(book.scalar) else f"risk scalar {book.scalar:.2f}"
+    return f"{since_when} Regime {book.regime or 'not known yet'}, {scalar}, {effect}."
+
+
+def since(book: BookReport) -> str:
+    """What moves are held against."""
+    return "base weights" if book.before is None else f"the rebalance of {day(book.before)}"
+
+
+def in_short(book: BookReport) -> str:
+    """A book in a few lines: in force since when, regime and scalar, the biggest moves and why."""
+    named = "; ".join(f"{move.strategy} {points(move.change)} ({driver(move)})" for move in book.movers)
+    if not named:
+        return f"{headline(book)} No weight has moved since {since(book)}."
+    return f"{headline(book)} Biggest moves since {since(book)}, in points of capital: {named}."
+
+
+def verdict(report: Report) -> str:
+    """Whether all checks passed, in a sentence."""
+    missed = [each for each in report.outcomes if not each.finding.passed]
+    every = f"{len(report.outcomes)} checks"
+    if not missed:
+        return f"All {every} passed."
+    wrong, warned = ([each for each in missed if each.check.error is error] for error in (True, False))
+    return (
+        f"{len(report.outcomes) - len(missed)} of {every} passed: "
+        + (f"errors from {_names(wrong)}" if wrong else "no errors")
+        + (f"; warnings from {_names(warned)}." if warned else ".")
+    )
+
+
+def summary(report: Report) -> str:
+    """A report in a paragraph."""
+    lead = f"As of {day(pd.Timestamp(report.day))}. " if report.day else ""
+    missing = f" Nothing is stored yet of {', '.join(report.missing)}." if report.missing else ""
+    said = " ".join(f"{each.book.name}: {in_short(each)}" for each in report.books)
+    return f"{lead}{said} {verdict(report)}{missing}"
+
+
+def _names(outcomes: Sequence[Outcome]) -> str:
+    return ", ".join(dict.fromkeys(each.check.name for each in outcomes))
