@@ -86,7 +86,7 @@ def test_a_changed_lot_is_named_and_what_is_told_of_it_comes_true(own, monkeypat
     assert effect["command"] == f"weights run --book {BOOK} --from 2013-04"
     assert (effect["rebalances"], effect["remarks"]) == (18, [])
 
-    own.done("2013-04", "2013-06")
+    own.fill("2013-04", "2013-06")
     after = weights(own)
     differs = (before != after).any(axis=1)
     assert effect["changed"] == sorted(set(differs[differs].index.get_level_values("key")))

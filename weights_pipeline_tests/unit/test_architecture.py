@@ -1,10 +1,9 @@
 """Rooms: an arrow between two of them goes down only, Dagster has one room, and databases and clouds have three."""
 
 import ast
+import functools
 import sys
 from pathlib import Path
-
-import pytest
 
 from weights_pipeline_tests.support.commands import loaded_by
 
@@ -73,10 +72,16 @@ def own_room(module: Path) -> str:
     return room(".".join(part for part in parts if part != "__init__"))
 
 
+@functools.cache
+def tree(module: Path) -> ast.Module:
+    return ast.parse(module.read_text())
+
+
+@functools.cache
 def imports(module: Path) -> set[str]:
     """Dotted names that a module imports, wherever in it."""
     names = set()
-    for node in ast.walk(ast.parse(module.read_text())):
+    for node in ast.walk(tree(module)):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
@@ -84,22 +89,33 @@ def imports(module: Path) -> set[str]:
     return names
 
 
-@pytest.mark.parametrize("module", MODULES, ids=lambda m: str(m.relative_to(PACKAGE)))
-def test_imports_point_down(module):
-    own = own_room(module)
+def libraries(module: Path) -> set[str]:
+    return {name.split(".")[0] for name in imports(module)}
+
+
+def leads_down(own: str, target: str) -> bool:
+    """Whether a room may import from another; the packages that hold rooms import nothing."""
     if own in ("", "core"):
-        assert not [name for name in imports(module) if name.startswith("weights_pipeline.")]
-        return
-    for name in imports(module):
-        if name.startswith("weights_pipeline.") and (target := room(name)) not in (own, "core"):
-            assert ROOMS.index(target) < ROOMS.index(own), f"{module} imports {name}, which is further up"
+        return False
+    return target in (own, "core") or ROOMS.index(target) < ROOMS.index(own)
 
 
-@pytest.mark.parametrize("module", MODULES, ids=lambda m: str(m.relative_to(PACKAGE)))
-def test_libraries_keep_to_their_rooms(module):
-    loaded = {name.split(".")[0] for name in imports(module)}
-    for library, rooms in ONLY_IN.items():
-        assert library not in loaded or own_room(module).split(".")[0] in rooms, f"{module} imports {library}"
+def test_imports_point_down():
+    assert [
+        f"{module.relative_to(PACKAGE)} imports {name}"
+        for module in MODULES
+        for name in imports(module)
+        if name.startswith("weights_pipeline.") and not leads_down(own_room(module), room(name))
+    ] == []
+
+
+def test_libraries_keep_to_their_rooms():
+    assert [
+        f"{module.relative_to(PACKAGE)} imports {library}"
+        for module in MODULES
+        for library, rooms in ONLY_IN.items()
+        if library in libraries(module) and own_room(module).split(".")[0] not in rooms
+    ] == []
 
 
 def test_every_room_is_there():
@@ -113,18 +129,19 @@ def test_nothing_but_tests_imports_tests():
     assert [file for file in others if any(name.startswith("weights_pipeline_tests") for name in imports(file))] == []
 
 
-@pytest.mark.parametrize("module", [m for m in MODULES if own_room(m).startswith("core")], ids=lambda m: m.stem)
-def test_core_is_pure(module):
-    loaded = {name.split(".")[0] for name in imports(module)}
-    assert not loaded & IMPURE
-    assert loaded - sys.stdlib_module_names - {"weights_pipeline"} <= OF_CORE
-    calls = {node.attr for node in ast.walk(ast.parse(module.read_text())) if isinstance(node, ast.Attribute)}
-    assert not calls & {"now", "today", "utcnow", "environ"}
+def test_core_is_pure():
+    impure = {}
+    for module in (each for each in MODULES if own_room(each).startswith("core")):
+        others = libraries(module) - sys.stdlib_module_names - {"weights_pipeline"} - OF_CORE
+        calls = {node.attr for node in ast.walk(tree(module)) if isinstance(node, ast.Attribute)}
+        if found := others | (libraries(module) & IMPURE) | (calls & {"now", "today", "utcnow", "environ"}):
+            impure[module.name] = found
+    assert impure == {}
 
 
-@pytest.mark.parametrize("module", MODULES, ids=lambda m: str(m.relative_to(PACKAGE)))
-def test_every_module_says_what_belongs_there(module):
-    assert len(ast.get_docstring(ast.parse(module.read_text())) or "") > 60
+def test_every_module_says_what_belongs_there():
+    silent = [module for module in MODULES if len(ast.get_docstring(tree(module)) or "") <= 60]
+    assert silent == []
 
 
 def test_core_is_importable_alone():
