@@ -30,7 +30,7 @@ from pydantic import ValidationError
 from benchmarks.support.data import BOOK, DATA
 from weights_pipeline import aws
 from weights_pipeline.aws import S3Objects
-from weights_pipeline.books import book as books
+from weights_pipeline.books import reading
 from weights_pipeline.books.book import Book
 from weights_pipeline.books.comparisons import Comparison, load_comparisons
 from weights_pipeline.books.load import load_book, load_books, load_starter_metrics
@@ -572,6 +572,9 @@ FORBIDDEN_CALLS = {
     *("yaml.unsafe_load", "yaml.full_load", "yaml.load_all", "yaml.unsafe_load_all", "yaml.full_load_all"),
     *("pd.read_pickle", "pd.eval", "np.load", "np.fromregex", "importlib.import_module"),
 }
+ALLOWED_CALLS = {
+    ("core/targets/optimise/skfolio_estimators.py", "importlib.import_module"): "parts of skfolio, each a constant",
+}
 FORBIDDEN_METHODS = {"to_pickle", "read_pickle", "to_sql", "read_sql", "extractall", "eval"}
 ALLOWED_SQL = {
     ("store/duckdb_store.py", "_ensure_table", "column.type.value"): "a member of the enumeration Type",
@@ -608,7 +611,7 @@ def test_nothing_is_unpickled_evaluated_or_handed_to_a_shell():
         plain = isinstance(node.func, ast.Name | ast.Attribute)
         called = ast.unparse(node.func) if plain else ""
         bad = called in FORBIDDEN_CALLS or called.rpartition(".")[2] in FORBIDDEN_METHODS
-        assert not bad, f"{name}:{node.lineno}: {called}"
+        assert not bad or (name, called) in ALLOWED_CALLS, f"{name}:{node.lineno}: {called}"
         for keyword in node.keywords:
             off = isinstance(keyword.value, ast.Constant) and keyword.value.value is False
             assert keyword.arg not in ("shell", "allow_pickle") or off, f"{name}:{node.lineno}"
@@ -619,7 +622,7 @@ def test_yaml_is_only_read_by_safe_loaders():
     assert [(name, ast.unparse(node.keywords[0].value)) for name, node in loaded] == [
         ("books/reading.py", "_UniqueKeyLoader")
     ]
-    assert issubclass(books._UniqueKeyLoader, yaml.SafeLoader)
+    assert issubclass(reading._UniqueKeyLoader, yaml.constructor.SafeConstructor)
 
 
 class Unquoted:
