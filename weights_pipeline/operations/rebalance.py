@@ -26,12 +26,13 @@ from weights_pipeline.core.metrics.lookback import Lookback
 from weights_pipeline.core.metrics.starter import StarterMetrics
 from weights_pipeline.core.metrics.table import BY_HAND, given_by_hand
 from weights_pipeline.core.returns.history import ReturnHistory
-from weights_pipeline.core.versions import OPENING, WEIGHTS, Stamp, additions, canonical, digest, link
+from weights_pipeline.core.versions import OPENING, WEIGHTS, Stamp, canonical, digest, link
 from weights_pipeline.ledger import calendar_sessions
 from weights_pipeline.ledger.periods import ended_periods, ledger_months, window_dates
 from weights_pipeline.store.base import Store
 from weights_pipeline.tables import catalog
 from weights_pipeline.tables.contract import Window
+from weights_pipeline.versions.history import add_versions
 from weights_pipeline.versions.inputs import REACH, code_version, parameters_of
 from weights_pipeline.versions.recompute import Rebalanced, Taken, rebalanced
 from weights_pipeline.workspace import BookSetup
@@ -112,7 +113,6 @@ def open_history(setup: BookSetup, effective: dt.date, *, now: dt.datetime, comm
         The calendar is not recorded around that day.
     """
     book, store, policy = setup.book, setup.store, setup.policy
-    _require_unopened(book, store.read(book.name, catalog.WEIGHT_HISTORY))
     day = pd.Timestamp(effective)
     sessions = calendar_sessions(setup.source.calendar, (day - REACH).date(), (day + REACH).date())
     first = int(sessions.searchsorted(day))
@@ -139,24 +139,11 @@ def open_history(setup: BookSetup, effective: dt.date, *, now: dt.datetime, comm
         reason="manual",
         first=OPENING,
     )
-    made = pd.DataFrame()
-    documents = pd.DataFrame(
-        {"hash": [digest(text) for text in (parameters, nothing)], "document": [parameters, nothing]}
+    documents = {digest(text): text for text in (parameters, nothing)}
+    # Another process may open it meanwhile.
+    return add_versions(
+        store, book.name, computed, documents, stamp, require=lambda history: _require_unopened(book, history)
     )
-
-    def with_documents(rows: pd.DataFrame) -> pd.DataFrame:
-        return pd.concat([rows, documents], ignore_index=True).drop_duplicates("hash")
-
-    def first_version(rows: pd.DataFrame) -> pd.DataFrame:
-        nonlocal made
-        # Another process may have opened it since.
-        _require_unopened(book, rows)
-        made = additions(rows, computed, stamp)
-        return made
-
-    store.update(book.name, catalog.WEIGHT_DOCUMENTS, with_documents, run_id=OPENING, recorded_at=now)
-    store.update(book.name, catalog.WEIGHT_HISTORY, first_version, run_id=OPENING, recorded_at=now)
-    return made
 
 
 def metrics_by_hand(content: Any, book: Book, named: Any) -> Mapping[str, StarterMetrics]:

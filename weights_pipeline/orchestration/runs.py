@@ -11,7 +11,7 @@ import shutil
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -26,7 +26,7 @@ from weights_pipeline.orchestration.definitions import build_definitions
 from weights_pipeline.orchestration.event_log import kept_open
 from weights_pipeline.orchestration.run_slots import alive, free_dead_runs, holder
 from weights_pipeline.settings import Settings, SettingsError
-from weights_pipeline.workspace import Workspace
+from weights_pipeline.workspace import BookSetup, Workspace
 
 Progress = Callable[[int, int, str], None]
 _QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
@@ -108,53 +108,80 @@ def materialise(
     SettingsError
         The instance is not one that the stage may record on.
     """
-    setup, settings = workspace.setup(book), workspace.settings
-    definitions = build_definitions(workspace)
-    jobs = [definitions.resolve_job_def(setup.source.schema_name), definitions.resolve_job_def(book)]
-    keys = _range(jobs[1], first, last)
-    ranges = [_months_around(jobs[0], jobs[1], keys), keys]
-    overlay = setup.policy.overlay
-    if overlay is not None and overlay.apply == "daily":
-        jobs.append(definitions.resolve_job_def(f"{book}_daily"))
-        ranges.append(_months_around(jobs[2], jobs[1], keys))
-    given = {"ops": {f"{book}__metrics": {"config": {"manual": manual}}}} if manual else {}
+    settings = workspace.settings
+    stretches = _stretches(build_definitions(workspace), workspace.setup(book), first, last)
     started = time.monotonic()
-    assets = sum(len(list(job.asset_layer.executable_asset_keys)) for job in jobs)
-    total = sum(_expected(job, len(own)) for job, own in zip(jobs, ranges, strict=True))
-    results = []
+    total, done, results = sum(each.expected for each in stretches), 0, list[dg.ExecuteInProcessResult]()
+    given = {"ops": {f"{book}__metrics": {"config": {"manual": manual}}}} if manual else {}
     with _instance(settings, instance) as on:
         free_dead_runs(on, settings.home)
-        done = 0
-        for job, own in zip(jobs, ranges, strict=True):
+        for each in stretches:
             run_id = str(uuid.uuid4())
             with alive(settings.home, run_id), _followed(on, run_id, partial(_advance, on_progress, done, total)):
-                result = job.execute_in_process(
-                    instance=on,
-                    run_id=run_id,
-                    run_config=_QUIET | (given if job.name == book else {}),
-                    tags={
-                        "dagster/asset_partition_range_start": own[0],
-                        "dagster/asset_partition_range_end": own[-1],
-                    }
-                    | ({COMMENT_TAG: comment} if comment else {}),
-                    raise_on_error=False,
-                )
-            results.append(result)
-            done += _expected(job, len(own))
-            if not result.success:
+                results.append(each.run(on, run_id, given if each.job.name == book else {}, comment))
+            done += each.expected
+            if not results[-1].success:
                 break
+    keys = next(each.keys for each in stretches if each.job.name == book)
     return RunReport(
         book=book,
         first=keys[0],
         last=keys[-1],
-        success=all(r.success for r in results) and len(results) == len(jobs),
-        assets=assets,
+        success=all(r.success for r in results) and len(results) == len(stretches),
+        assets=sum(len(each.assets) for each in stretches),
         materialisations=sum(len(_materialised(r)) for r in results),
         seconds=round(time.monotonic() - started, 2),
         run_ids=tuple(r.run_id for r in results),
         checks=tuple(c for r in results for c in _checks(r)),
         errors=tuple(e for r in results for e in _errors(r)),
     )
+
+
+@dataclass(frozen=True)
+class _Stretch:
+    """One job and the partitions that it is to materialise, in order."""
+
+    job: dg.JobDefinition
+    keys: Sequence[str]
+
+    @property
+    def assets(self) -> list[dg.AssetKey]:
+        """What it materialises."""
+        return list(self.job.asset_layer.executable_asset_keys)
+
+    @property
+    def expected(self) -> int:
+        """Materialisations that it records."""
+        layer = self.job.asset_layer
+        return sum(len(self.keys) if layer.get(key).partitions_def else 1 for key in self.assets)
+
+    def run(
+        self, instance: dg.DagsterInstance, run_id: str, config: Mapping[str, Any], comment: str
+    ) -> dg.ExecuteInProcessResult:
+        """Run it over its partitions, in this process; what fails is in the result."""
+        edges = {
+            "dagster/asset_partition_range_start": self.keys[0],
+            "dagster/asset_partition_range_end": self.keys[-1],
+        }
+        return self.job.execute_in_process(
+            instance=instance,
+            run_id=run_id,
+            run_config={**_QUIET, **config},
+            tags=edges | ({COMMENT_TAG: comment} if comment else {}),
+            raise_on_error=False,
+        )
+
+
+def _stretches(definitions: dg.Definitions, setup: BookSetup, first: str | None, last: str | None) -> list[_Stretch]:
+    """Months of the ledger around a range of the book, the range itself, and months of daily weights around it."""
+    ledger, book = (definitions.resolve_job_def(name) for name in (setup.source.schema_name, setup.name))
+    keys = _range(book, first, last)
+    stretches = [_Stretch(ledger, _months_around(ledger, book, keys)), _Stretch(book, keys)]
+    overlay = setup.policy.overlay
+    if overlay is not None and overlay.apply == "daily":
+        daily = definitions.resolve_job_def(f"{setup.name}_daily")
+        stretches.append(_Stretch(daily, _months_around(daily, book, keys)))
+    return stretches
 
 
 def _partitions(job: dg.JobDefinition) -> dg.TimeWindowPartitionsDefinition:
@@ -194,12 +221,6 @@ def _months_around(monthly: dg.JobDefinition, job: dg.JobDefinition, keys: Seque
     last_instant = book.time_window_for_partition_key(keys[-1]).end - dt.timedelta(microseconds=1)
     end = last_instant.strftime("%Y-%m-01")
     return [key for key in months.get_partition_keys() if start <= key <= end]
-
-
-def _expected(job: dg.JobDefinition, keys: int) -> int:
-    """Materialisations that a run over so many partitions records."""
-    layer = job.asset_layer
-    return sum(keys if layer.get(key).partitions_def else 1 for key in layer.executable_asset_keys)
 
 
 def _advance(on_progress: Progress, before: int, total: int, done: int, what: str) -> None:

@@ -8,7 +8,7 @@ Pandas is imported only when versions are added, so that questions are answered 
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -73,7 +73,12 @@ class KnownWeights:
 
 
 def add_versions(
-    store: Store, book: str, computed: pd.DataFrame, documents: Mapping[str, str], stamp: Stamp
+    store: Store,
+    book: str,
+    computed: pd.DataFrame,
+    documents: Mapping[str, str],
+    stamp: Stamp,
+    require: Callable[[pd.DataFrame], None] = lambda history: None,
 ) -> pd.DataFrame:
     """Add a version of each rebalance that differs from its newest one.
 
@@ -90,6 +95,8 @@ def add_versions(
         What the versions refer to, by hash.
     stamp
         What to record of the run.
+    require
+        Raises where the history so far is not one to add to; asked again in the transaction that writes.
 
     Returns
     -------
@@ -104,6 +111,7 @@ def add_versions(
     with store.view():
         history = store.read(book, catalog.WEIGHT_HISTORY)
         stored = set(store.read(book, catalog.WEIGHT_DOCUMENTS, columns=["hash"])["hash"])
+    require(history)
     if additions(history, computed, stamp).empty:
         return history
     instant = stamp.recorded_at.tz_localize("UTC").to_pydatetime()
@@ -114,6 +122,7 @@ def add_versions(
 
     def with_versions(rows: pd.DataFrame) -> pd.DataFrame:
         nonlocal history
+        require(rows)
         history = _joined(rows, additions(rows, computed, stamp))
         return history
 
