@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from weights_pipeline.core.metrics.starter import StarterMetrics
     from weights_pipeline.core.policy import Policy
     from weights_pipeline.ledger import LedgerSource
+    from weights_pipeline.ledger.periods import Periods
     from weights_pipeline.store.base import Store
 
 
@@ -59,6 +60,13 @@ class BookSetup:
     def policy(self) -> Policy:
         """What the book means to the formulas, starter metrics included."""
         return self.book.policy(self.starter)
+
+    @cached_property
+    def periods(self) -> Periods:
+        """What the book rebalances on."""
+        from weights_pipeline.ledger.periods import book_periods
+
+        return book_periods(self.book, self.source)
 
 
 @dataclass(frozen=True, eq=False)

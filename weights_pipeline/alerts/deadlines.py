@@ -17,7 +17,6 @@ import pandas as pd
 
 from weights_pipeline.alerts.message import Alert, Severity
 from weights_pipeline.books.book import Book
-from weights_pipeline.ledger.periods import ended_periods
 from weights_pipeline.live import LiveWeights, MissingError
 from weights_pipeline.live.document import CorruptError
 from weights_pipeline.live.places import SOURCES
@@ -56,8 +55,8 @@ def missed_rebalances(setup: BookSetup, now: dt.datetime, link: Link) -> list[Al
         return []
     since, stored = history["effective_from"].min().date(), store.partitions(book.name, catalog.FINAL_WEIGHTS.name)
     alerts = []
-    for window in ended_periods(book, source, now)[-2:]:
-        due = book.cadence.due(window.end.astimezone(ZoneInfo(book.timezone)))
+    for window in setup.periods.ended(now)[-2:]:
+        due = setup.periods.due(window)
         if window.key not in stored and window.end.date() > since and now >= due + GRACE:
             alerts.append(
                 Alert(

@@ -6,7 +6,6 @@ are the frozen dataclasses of ``core``, validated here straight from YAML. Not h
 
 from __future__ import annotations
 
-import datetime as dt
 import keyword
 import math
 from collections.abc import Mapping
@@ -139,8 +138,3 @@ class Book(Model):
             ensemble=self.ensemble is not None,
             starter=starter or {},
         )
-
-    def next_rebalance(self, window_end: dt.datetime) -> str:
-        """When the book is due again after the rebalance on a window that ended then; ISO 8601, the book's zone."""
-        local = window_end.astimezone(ZoneInfo(self.timezone))
-        return self.cadence.due(local, skip=1).isoformat(timespec="minutes")

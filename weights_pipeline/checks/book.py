@@ -11,7 +11,6 @@ from functools import partial
 
 import pandas as pd
 
-from weights_pipeline.books.cadence import Monthly
 from weights_pipeline.checks.declaration import Check, CheckList
 from weights_pipeline.checks.look_ahead import reproduced
 from weights_pipeline.checks.verified import Verified
@@ -191,9 +190,7 @@ def recurrence(of: BookRows) -> Finding:
 def no_gap(of: BookRows) -> Finding:
     """Partitions form one unbroken run."""
     keys = sorted(of.store.partitions(of.schema, catalog.REALIZED_WEIGHTS.name))
-    every = "MS" if isinstance(of.setup.book.cadence, Monthly) else "7D"
-    expected = pd.date_range(keys[0], keys[-1], freq=every).strftime("%Y-%m-%d").tolist() if keys else []
-    return verify.no_gap(keys, expected)
+    return verify.no_gap(keys, of.setup.periods.keys(keys[0], keys[-1]) if keys else [])
 
 
 @BOOK.check(

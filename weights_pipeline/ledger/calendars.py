@@ -7,6 +7,7 @@ which is in ``core``.
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -66,6 +67,30 @@ def session_span(calendar: str, start: dt.datetime, end: dt.datetime) -> Session
         midnight = dt.datetime.combine(day_after, dt.time(), tzinfo=ZoneInfo(exchange_timezone(calendar)))
         settled = min(end, midnight.astimezone(end.tzinfo))
     return SessionSpan(closes.index[first].date(), closes.index[after].date(), settled)
+
+
+def closes_from(calendar: str, day: dt.date) -> Iterator[dt.datetime]:
+    """Instants at which sessions close, from the last session before a day on, as far as they are recorded.
+
+    Raises
+    ------
+    LedgerError
+        There is no session before that day, or it is not recorded.
+    """
+    low, high = recorded_bounds(calendar)
+    # A decade comes with the year after it, so that one that begins a year before the day has a session before it.
+    begin = (day.year - 1) // 10 * 10
+    sessions = _closes(calendar, begin).index if low < day <= high else pd.DatetimeIndex([])
+    earlier = sessions[sessions < pd.Timestamp(day)]
+    if earlier.empty:
+        raise LedgerError(
+            f"calendar: {calendar} is recorded from {low} to {high}; expected a session before {day}, to count from"
+        )
+    first = earlier[-1]
+    for decade in range(begin, high.year + 1, 10):
+        closes = _closes(calendar, decade)
+        yield from (close.replace(tzinfo=dt.UTC) for close in closes[closes.index >= first].dt.to_pydatetime())
+        first = closes.index[-1] + pd.Timedelta(days=1)
 
 
 @lru_cache(maxsize=64)

@@ -1,83 +1,132 @@
-"""Periods: the months or weeks of a book, the months of a ledger, and the sessions that close in each.
+"""Periods: the months of a ledger, the periods of a book, and the sessions that close in each.
 
-Here belongs the arithmetic of cadence, zone and exchange calendar, for whoever runs no partitions. Here does not belong
-what is computed for a period. The periods are the partitions that an orchestrator gives the book and the ledger.
+Scope: the arithmetic of cadence, zone and exchange calendar. A period is a partition of the orchestrator, which asks
+here when one begins and ends, as everybody does who runs no partitions. Not here: what sets one cadence apart
+(``books.cadence``), and what is computed for a period.
 """
 
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterator, Sequence
-from itertools import pairwise
+from bisect import bisect_left, bisect_right
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache, partial
+from threading import Lock
 from zoneinfo import ZoneInfo
 
 import pandas as pd
 
 from weights_pipeline.books.book import Book
-from weights_pipeline.books.cadence import WEEKDAYS, Weekly
+from weights_pipeline.books.cadence import Cadence, Monthly, instant
 from weights_pipeline.core.chain import last_sessions
-from weights_pipeline.ledger import LedgerSource, calendar_sessions, exchange_timezone, session_span
+from weights_pipeline.ledger import LedgerError, LedgerSource, calendar_sessions, exchange_timezone, session_span
+from weights_pipeline.ledger.calendars import closes_from
 from weights_pipeline.tables.contract import Window
-
-_LONGEST = dt.timedelta(days=62)
-"""Longer than a period and a month, so that a period that has begun is over by then."""
 
 _MONTH = dt.timedelta(days=31)
 """From the first day of any month into the next one."""
 
+_END_OF_DAY = dt.time(23, 59, 59)
 
-def periods(book: Book, calendar: str, first: dt.date, end: dt.date) -> list[Window]:
-    """Months or weeks of a book that begin on or after one day and are over when another begins, in the book's zone.
 
-    Parameters
+@dataclass(frozen=True)
+class Periods:
+    """Periods that follow each other without a gap. The key of one is the day it begins.
+
+    Attributes
     ----------
-    book
-        Its cadence and its zone: a month is a calendar month, a week ends when the book rebalances.
+    cadence
+        What sort of periods they are.
+    timezone
+        IANA zone in which they begin.
     calendar
         Calendar of the exchange. A session belongs to the period that it closes in.
     first
-        Day of the earliest beginning.
-    end
-        Day at whose beginning the last period is over.
-
-    Returns
-    -------
-    list of Window
-        In order, without a gap; the key is the day a period begins.
+        Day from whose start on they begin, or sessions are counted.
+    over
+        Day by whose start the last one has ended; None where they go on.
     """
-    zone = ZoneInfo(book.timezone)
-    return _windows(_beginnings(book, first, zone), calendar, _instant(end, dt.time(), zone))
+
+    cadence: Cadence
+    timezone: str
+    calendar: str
+    first: dt.date
+    over: dt.date | None = None
+
+    def ended(self, by: dt.datetime) -> list[Window]:
+        """Those that have ended by an instant, in order."""
+        return _walk(self).ended(by)
+
+    def begun(self, by: dt.datetime) -> list[Window]:
+        """Those that have begun by an instant, in order; the last one may go on after it."""
+        return _walk(self).begun(by)
+
+    def window(self, key: str) -> Window:
+        """The one of a key.
+
+        Raises
+        ------
+        KeyError
+            None begins that day.
+        """
+        begun = self._begun_on(key)
+        if not begun or begun[-1].key != key:
+            raise KeyError(f"no {self.cadence.period} begins on {key}")
+        return begun[-1]
+
+    def keys(self, first: str, last: str) -> list[str]:
+        """Keys from one day to another, both included."""
+        return [window.key for window in self._begun_on(last) if window.key >= first]
+
+    def _begun_on(self, day: str) -> list[Window]:
+        return self.begun(instant(dt.date.fromisoformat(day), _END_OF_DAY, ZoneInfo(self.timezone)))
+
+    def due(self, window: Window) -> dt.datetime:
+        """When one is rebalanced on, in the zone."""
+        return self.cadence.due(window.end)
+
+    def next_due(self, window: Window) -> str:
+        """When the one after is rebalanced on, ISO 8601 in the zone.
+
+        Raises
+        ------
+        weights_pipeline.ledger.LedgerError
+            The calendar is not recorded that far.
+        """
+        return self.cadence.due(_walk(self).end_after(window)).isoformat(timespec="minutes")
 
 
-def ended_periods(book: Book, source: LedgerSource, now: dt.datetime) -> list[Window]:
-    """Periods of a book that have ended by an instant, from the first month of its ledger to the last; see above."""
-    first = dt.date.fromisoformat(f"{source.first_month}-01")
-    tomorrow = now.astimezone(ZoneInfo(book.timezone)).date() + dt.timedelta(days=1)
-    end = min(tomorrow, _last_day(source) + dt.timedelta(days=1)) if source.last_month else tomorrow
-    return [window for window in periods(book, source.calendar, first, end) if window.end <= now]
+def book_periods(book: Book, source: LedgerSource) -> Periods:
+    """Periods of a book, from the first month of its ledger to the last, in the book's zone."""
+    return Periods(book.cadence, book.timezone, source.calendar, _first_day(source), _day_after(source))
 
 
-def ledger_months(source: LedgerSource, now: dt.datetime) -> list[Window]:
-    """Months of a ledger in the exchange's zone, the one that an instant lies in included."""
-    zone = ZoneInfo(exchange_timezone(source.calendar))
-    first = dt.date.fromisoformat(f"{source.first_month}-01")
-    end = horizon(source, now).replace(day=1) + _MONTH
-    return _windows(_months(first, zone), source.calendar, _instant(end.replace(day=1), dt.time(), zone))
+def ledger_months(source: LedgerSource) -> Periods:
+    """Months of a ledger, in the exchange's zone."""
+    zone = exchange_timezone(source.calendar)
+    return Periods(Monthly(), zone, source.calendar, _first_day(source), _day_after(source))
+
+
+def daily_months(book: Book, source: LedgerSource) -> Periods:
+    """Months of the weights that a book scales every day, in the book's zone."""
+    return Periods(Monthly(), book.timezone, source.calendar, _first_day(source), _day_after(source))
 
 
 def horizon(source: LedgerSource, now: dt.datetime) -> dt.date:
     """Day up to which a ledger is read: that of an instant at the exchange, or the last one of a finished history."""
     today = now.astimezone(ZoneInfo(exchange_timezone(source.calendar))).date()
-    return min(today, _last_day(source)) if source.last_month else today
+    over = _day_after(source)
+    return today if over is None else min(today, over - dt.timedelta(days=1))
 
 
-def rebalances(book: Book, calendar: str, first: dt.date, newest: dt.date) -> tuple[list[Window], pd.DatetimeIndex]:
-    """Periods of a book with data to their end, and the last session of each.
+def rebalances(periods: Periods, newest: dt.date) -> tuple[list[Window], pd.DatetimeIndex]:
+    """Periods with data to their end, and the last session of each.
 
     Parameters
     ----------
-    book, calendar, first
-        See :func:`periods`.
+    periods
+        Periods of a book.
     newest
         Newest session with data. A period is left out when one of its sessions is after it.
 
@@ -92,8 +141,10 @@ def rebalances(book: Book, calendar: str, first: dt.date, newest: dt.date) -> tu
     ValueError
         A period has no session.
     """
-    begun = [w for w in periods(book, calendar, first, newest + _LONGEST) if w.first <= newest]
-    sessions = calendar_sessions(calendar, first, newest + _LONGEST)
+    far = newest + periods.cadence.longest + _MONTH
+    ended = periods.ended(instant(far, dt.time(), ZoneInfo(periods.timezone)))
+    begun = [window for window in ended if window.first <= newest]
+    sessions = calendar_sessions(periods.calendar, periods.first, far)
     as_of = last_sessions(sessions, window_dates(begun)) if begun else sessions[:0]
     complete = int(as_of.searchsorted(pd.Timestamp(newest), side="right"))
     return begun[:complete], as_of[:complete]
@@ -113,48 +164,77 @@ def only_windows(frame: pd.DataFrame, time_column: str, windows: Sequence[Window
     return kept
 
 
-def _windows(beginnings: Iterator[dt.datetime], calendar: str, over: dt.datetime) -> list[Window]:
-    """Windows between beginnings that follow each other without end, as far as they are over by an instant."""
-    found: list[Window] = []
-    for begin, until in pairwise(beginnings):
-        # Instants of one zone compare by their wall clock, which runs twice through the hour that is put back.
-        if until.astimezone(dt.UTC) > over.astimezone(dt.UTC):
-            return found
-        span = session_span(calendar, begin, until)
-        found.append(Window(f"{begin:%Y-%m-%d}", begin, until, span.first, span.after, span.settled))
-    raise AssertionError("beginnings never end")
+class _Walk:
+    """Windows in order, each computed once, as far as they have been asked for.
+
+    Instants are compared as timestamps: those of one zone compare by their wall clock, which runs twice through the
+    hour that is put back.
+    """
+
+    def __init__(self, periods: Periods) -> None:
+        zone = ZoneInfo(periods.timezone)
+        self._calendar, self._lock = periods.calendar, Lock()
+        self._over = None if periods.over is None else instant(periods.over, dt.time(), zone).timestamp()
+        closes = partial(closes_from, periods.calendar)
+        self._more = periods.cadence.beginnings(periods.first, zone, closes)
+        self._beginnings: list[dt.datetime] = []
+        self._stamps: list[float] = []
+        self._windows: list[Window] = []
+
+    def ended(self, by: dt.datetime) -> list[Window]:
+        stamp = by.timestamp()
+        with self._lock:
+            while (until := self._beginning(len(self._windows) + 1)) and until.timestamp() <= stamp and self._add():
+                pass
+            return self._windows[: max(0, bisect_right(self._stamps, stamp) - 1)]
+
+    def begun(self, by: dt.datetime) -> list[Window]:
+        stamp = by.timestamp()
+        with self._lock:
+            while (begin := self._beginning(len(self._windows))) and begin.timestamp() <= stamp and self._add():
+                pass
+            return self._windows[: bisect_right(self._stamps, stamp)]
+
+    def end_after(self, window: Window) -> dt.datetime:
+        with self._lock:
+            self._beginning(len(self._windows))
+            place = bisect_left(self._stamps, window.end.timestamp())
+            end = self._beginning(place + 1)
+        if end is None:
+            raise LedgerError(f"calendar: {self._calendar} is not recorded to the end of the period from {window.end}")
+        return end
+
+    def _beginning(self, place: int) -> dt.datetime | None:
+        """Where the period of a place begins; None where sessions that are counted are not recorded that far."""
+        while len(self._beginnings) <= place:
+            begin = next(self._more, None)
+            if begin is None:
+                return None
+            self._beginnings.append(begin)
+            self._stamps.append(begin.timestamp())
+        return self._beginnings[place]
+
+    def _add(self) -> bool:
+        """Compute one more window; whether there is one."""
+        begin, until = (self._beginning(len(self._windows) + more) for more in (0, 1))
+        if begin is None or until is None or (self._over is not None and until.timestamp() > self._over):
+            return False
+        span = session_span(self._calendar, begin, until)
+        self._windows.append(Window(f"{begin:%Y-%m-%d}", begin, until, span.first, span.after, span.settled))
+        return True
 
 
-def _beginnings(book: Book, first: dt.date, zone: ZoneInfo) -> Iterator[dt.datetime]:
-    """Instants at which periods begin, from the first on or after the start of a day; without end."""
-    if isinstance(book.cadence, Weekly):
-        day = first + dt.timedelta(days=(WEEKDAYS.index(book.cadence.weekday) - first.weekday()) % 7)
-        while True:
-            yield _instant(day, book.cadence.time, zone)
-            day += dt.timedelta(days=7)
-    yield from _months(first, zone)
+@lru_cache(maxsize=256)
+def _walk(periods: Periods) -> _Walk:
+    return _Walk(periods)
 
 
-def _months(first: dt.date, zone: ZoneInfo) -> Iterator[dt.datetime]:
-    """Instants at which months begin, from the first on or after the start of a day; without end."""
-    month = first.year * 12 + first.month - 1 + (first.day > 1)
-    while True:
-        year, index = divmod(month, 12)
-        yield _instant(dt.date(year, index + 1, 1), dt.time(), zone)
-        month += 1
+def _first_day(source: LedgerSource) -> dt.date:
+    return dt.date.fromisoformat(f"{source.first_month}-01")
 
 
-def _instant(day: dt.date, time: dt.time, zone: ZoneInfo) -> dt.datetime:
-    """Instant of a wall-clock time: the later of two, and the end of the gap for one that the clocks skip."""
-    later = dt.datetime.combine(day, time, tzinfo=zone).replace(fold=1)
-    if later.astimezone(dt.UTC).astimezone(zone).replace(tzinfo=None) == later.replace(tzinfo=None):
-        return later
-    before, after = later.replace(fold=0).utcoffset(), later.utcoffset()
-    gap = (after or dt.timedelta()) - (before or dt.timedelta())
-    return later.replace(minute=0, second=0, microsecond=0, fold=0) + gap
-
-
-def _last_day(source: LedgerSource) -> dt.date:
-    """Last day of a finished history."""
-    first = dt.date.fromisoformat(f"{source.last_month}-01")
-    return (first + _MONTH).replace(day=1) - dt.timedelta(days=1)
+def _day_after(source: LedgerSource) -> dt.date | None:
+    """First day after a finished history."""
+    if source.last_month is None:
+        return None
+    return (dt.date.fromisoformat(f"{source.last_month}-01") + _MONTH).replace(day=1)

@@ -28,7 +28,7 @@ from weights_pipeline.core.metrics.table import BY_HAND, given_by_hand
 from weights_pipeline.core.returns.history import ReturnHistory
 from weights_pipeline.core.versions import OPENING, WEIGHTS, Stamp, canonical, digest, link
 from weights_pipeline.ledger import calendar_sessions
-from weights_pipeline.ledger.periods import ended_periods, ledger_months, window_dates
+from weights_pipeline.ledger.periods import ledger_months, window_dates
 from weights_pipeline.store.base import Store
 from weights_pipeline.tables import catalog
 from weights_pipeline.tables.contract import Window
@@ -200,7 +200,7 @@ def due(setup: BookSetup, now: dt.datetime, partition: str | None = None) -> lis
         It has not ended, is none, is several, or later rebalances continue from it.
     """
     book = setup.book
-    ended = ended_periods(book, setup.source, now)
+    ended = setup.periods.ended(now)
     if not ended:
         raise NotDueError(f"book {book.name} has no period that has ended yet")
     if partition in (None, "latest"):
@@ -242,7 +242,7 @@ def require_ready(setup: BookSetup, periods: list[Window], *, trial: bool) -> No
     book, source, store, window = setup.book, setup.source, setup.store, periods[-1]
     months = [
         month
-        for month in ledger_months(source, window.end)
+        for month in ledger_months(source).begun(window.end)
         if (month.start < window.end if trial else month.end <= window.start)
     ]
     records = store.partitions(source.schema_name, catalog.STRATEGY_RETURNS.name)

@@ -173,7 +173,7 @@ def restate(workspace: Workspace, ledger: str, books: Sequence[str], now: dt.dat
     stored = store.partitions(source.schema_name, catalog.TRADE_LEDGER.name)
     if not stored:
         raise NotReadError(f"ledger {source.name} is not in {store.location} yet. Run `weights run` first.")
-    months = [month for month in ledger_months(source, now) if month.key <= max(stored)]
+    months = [month for month in ledger_months(source).begun(now) if month.key <= max(stored)]
     # Files take the longest, and nobody has to wait for them to write.
     intake = read_ledger(source, root, horizon=horizon(source, now))
     rows = _rows_now(intake, source, root, months, now)

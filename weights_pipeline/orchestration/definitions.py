@@ -10,7 +10,6 @@ import os
 from typing import NamedTuple
 
 import dagster as dg
-from dagster._core.definitions.partitions.partitioned_schedule import UnresolvedPartitionedAssetScheduleDefinition
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
 from weights_pipeline.books.comparisons import Comparison, compared_policies
@@ -73,7 +72,7 @@ class _Part(NamedTuple):
     assets: list[dg.AssetsDefinition | dg.AssetSpec]
     jobs: list[UnresolvedAssetJobDefinition]
     checks: list[Check]
-    schedules: list[dg.ScheduleDefinition | UnresolvedPartitionedAssetScheduleDefinition]
+    schedules: list[dg.ScheduleDefinition]
 
 
 def _of_ledger(workspace: Workspace, source: LedgerSource) -> _Part:
@@ -116,7 +115,7 @@ def _of_book(settings: Settings, setup: BookSetup) -> _Part:
         ],
         jobs=[rebalance_job, live_job],
         checks=book_checks(setup),
-        schedules=[rebalance_schedule(book, rebalance_job), live_schedule(book, live_job)],
+        schedules=[rebalance_schedule(setup, rebalance_job), live_schedule(book, live_job)],
     )
     if daily:
         daily_job = dg.define_asset_job(

@@ -21,7 +21,6 @@ import datetime as dt
 import dagster as dg
 
 from weights_pipeline.books.book import Book
-from weights_pipeline.books.cadence import WEEKDAYS, Monthly
 from weights_pipeline.ledger import LedgerSource, exchange_timezone
 from weights_pipeline.orchestration.schedules import LEDGER_TIME, daily_time
 from weights_pipeline.tables import catalog
@@ -33,8 +32,6 @@ GRACE = dt.timedelta(minutes=30)
 
 _DAY = dt.timedelta(days=1)
 _WEEKDAYS, _ALL_DAYS = "1-5", "*"
-_LONG_MONTH = dt.date(2001, 1, 1)
-"""A month of 31 days, to count days in."""
 
 
 def ledger_freshness(source: LedgerSource) -> dg.FreshnessPolicy | None:
@@ -45,25 +42,16 @@ def ledger_freshness(source: LedgerSource) -> dg.FreshnessPolicy | None:
 def book_freshness(book: Book, source: LedgerSource, table: Table) -> dg.FreshnessPolicy | None:
     """At its cadence a book is rebalanced, on the period that has ended; its daily weights are due each business day.
 
-    A month may be rebalanced on from its end on, however long after that the schedule ticks; a week ends at the tick.
+    A period may be rebalanced on from its end on, however long after that the schedule ticks.
     """
     if source.last_month is not None:
         return None
     if table is catalog.DAILY_WEIGHTS:
         return _every_morning(source, daily_time(book), book.timezone, _WEEKDAYS)
-    if isinstance(book.cadence, Monthly):
-        begins = dt.datetime.combine(_LONG_MONTH, dt.time())
-        due = dt.datetime.combine(_LONG_MONTH.replace(day=book.cadence.day), book.cadence.time) + GRACE
-        days = f"{due.day} * *"
-    else:
-        # Dagster counts from Sunday; 7 January 2001 was one.
-        sunday = dt.datetime(2001, 1, 7)
-        begins = dt.datetime.combine(
-            sunday + dt.timedelta(days=WEEKDAYS.index(book.cadence.weekday) + 1), book.cadence.time
-        )
-        due = begins + GRACE
-        days = f"* * {due.isoweekday() % 7}"
-    return dg.FreshnessPolicy.cron(f"{due.minute} {due.hour} {days}", due - begins, book.timezone)
+    deadline = book.cadence.ticks(GRACE)
+    if deadline is None:
+        return dg.FreshnessPolicy.time_window(book.cadence.longest + GRACE)
+    return dg.FreshnessPolicy.cron(deadline, book.cadence.wait + GRACE, book.timezone)
 
 
 def live_freshness(book: Book, source: LedgerSource) -> dg.FreshnessPolicy | None:
@@ -103,6 +91,6 @@ def automation_sensor() -> dg.AutomationConditionSensorDefinition:
 def _every_morning(source: LedgerSource, time: dt.time, zone: str, weekdays: str) -> dg.FreshnessPolicy | None:
     if source.last_month is not None:
         return None
-    midnight = dt.datetime.combine(_LONG_MONTH, dt.time())
-    due = dt.datetime.combine(_LONG_MONTH, time) + GRACE
+    midnight = dt.datetime.combine(dt.date.min, dt.time())
+    due = dt.datetime.combine(dt.date.min, time) + GRACE
     return dg.FreshnessPolicy.cron(f"{due.minute} {due.hour} * * {weekdays}", min(due - midnight, _DAY), zone)

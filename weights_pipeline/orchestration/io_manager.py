@@ -18,11 +18,9 @@ from dagster import (
     IOManager,
     MetadataValue,
     OutputContext,
-    PartitionsDefinition,
-    TimeWindowPartitionsDefinition,
 )
 
-from weights_pipeline.ledger import session_span
+from weights_pipeline.orchestration.partitions import BACK, PRECEDING, require_partitions
 from weights_pipeline.store.base import Store
 from weights_pipeline.store.duckdb_store import quoted
 from weights_pipeline.tables.catalog import TABLES
@@ -30,13 +28,6 @@ from weights_pipeline.tables.contract import PartitionRecord, Window
 from weights_pipeline.tables.definition import PARTITION_COLUMN, Table
 from weights_pipeline.tables.errors import MissingPartitionError
 from weights_pipeline.text import markdown
-
-PRECEDING_ONLY = {"preceding_only": True}
-"""Input metadata of a self-dependency: load what precedes the run's first partition, never the run's own range.
-
-Inside a range Dagster maps the input to the whole range shifted by one, which would bring in rows of an earlier run
-that this very run is about to replace.
-"""
 
 _NAMES_SHOWN = 6
 _ROWS_SHOWN = 20
@@ -87,25 +78,11 @@ class StoreIOManager(IOManager):
         schema, table = _table(context)
         if not context.has_asset_partitions:
             return self._store.read(schema, table)
-        calendar = _calendar(context)
-        upstream = {
-            key: partition_window(_time_partitions(context), key, calendar) for key in context.asset_partition_keys
-        }
-        own = context.step_context.partition_key_range
-        last = partition_window(_time_partitions(context, context.step_context.run_partitions_def), own.end, calendar)
-        # Nothing that begins after the run's own partitions have ended, whatever the mapping.
-        needed = [window for window in upstream.values() if window.start < last.end]
-        if (context.definition_metadata or {}).get("preceding_only", False):
-            needed = [window for window in needed if window.key < own.start]
+        needed, last = _needed(context)
         with self._store.view():
             records = self._store.partitions(schema, table.name)
             _require(context, f"{schema}.{table.name}", needed, last, records)
             return self._store.read(schema, table, [window.key for window in needed])
-
-
-def asset_metadata(table: Table, calendar: str) -> dict[str, Any]:
-    """Definition metadata that an asset of this table carries: what the IO manager needs to know about it."""
-    return {} if table.time_column is None else {"partition_expr": PARTITION_COLUMN, "calendar": calendar}
 
 
 def table_figures(frame: pd.DataFrame) -> dict[str, Any]:
@@ -128,14 +105,6 @@ def markdown_table(frame: pd.DataFrame) -> str:
 def _are_days(times: pd.Series) -> bool:
     known = times.dropna()
     return bool((known == known.dt.normalize()).all())
-
-
-@lru_cache(maxsize=16384)
-def partition_window(partitions_def: TimeWindowPartitionsDefinition, key: str, calendar: str) -> Window:
-    """Span of time of one partition, and the sessions that close in it."""
-    window = partitions_def.time_window_for_partition_key(key)
-    span = session_span(calendar, window.start, window.end)
-    return Window(key, window.start, window.end, span.first, span.after, span.settled)
 
 
 @lru_cache(maxsize=64)
@@ -165,23 +134,23 @@ def _query(schema: str, table: Table, windows: Sequence[Window]) -> str:
 def _output_windows(context: OutputContext) -> list[Window]:
     if not context.has_asset_partitions:
         return []
-    calendar = (context.definition_metadata or {})["calendar"]
-    return [partition_window(_time_partitions(context), key, calendar) for key in context.asset_partition_keys]
+    own = require_partitions(context.asset_partitions_def).periods
+    return [own.window(key) for key in context.asset_partition_keys]
 
 
-def _time_partitions(
-    context: InputContext | OutputContext, definition: PartitionsDefinition[Any] | None = None
-) -> TimeWindowPartitionsDefinition:
-    definition = definition or context.asset_partitions_def
-    if not isinstance(definition, TimeWindowPartitionsDefinition):
-        raise TypeError(f"{context.asset_key.to_user_string()}: only time-window partitions can be stored")
-    return definition
-
-
-def _calendar(context: InputContext) -> str:
-    """Calendar of the exchange whose sessions an upstream asset holds, from its definition."""
-    metadata = context.upstream_output.definition_metadata if context.upstream_output else None
-    return str((metadata or {})["calendar"])
+def _needed(context: InputContext) -> tuple[list[Window], Window]:
+    """Partitions that an input is made of, and the last one of the run."""
+    step, reads = context.step_context, context.definition_metadata or {}
+    upstream = require_partitions(context.asset_partitions_def)
+    own = require_partitions(step.run_partitions_def).periods
+    first, last = own.window(step.partition_key_range.start), own.window(step.partition_key_range.end)
+    # Nothing that begins after the run's own partitions have ended.
+    end = first.start if reads.get(PRECEDING) else last.end
+    begun = [window for window in upstream.existing(run_instant(step.instance, step.run_id)) if window.start < end]
+    if (back := reads.get(BACK, 0)) == "all":
+        return begun, last
+    before = sum(window.end <= first.start for window in begun)
+    return begun[max(0, before - back) :], last
 
 
 def _require(

@@ -1,19 +1,31 @@
-"""Partitions: the months of a ledger, the months or weeks of a book, and how they depend on each other.
+"""Partitions: periods as Dagster knows them, and which of them an input is made of.
 
-Here belong definitions and mappings of time. What is computed for a partition is in ``assets``.
+Scope: definitions and mappings of time. Not here: when a period begins (``ledger.periods``), and what is computed for
+one (``assets``).
+
+To Dagster, a partition depends on those of each input that lie in the same time. What is read of the past beside them
+is in the metadata of the input, which the IO manager reads: Dagster would resolve every partition of the history, and
+look up the version of each, for every input of every run, and widen a range to all that comes after it.
 """
 
 from __future__ import annotations
 
-import math
+import datetime as dt
 import warnings
+from functools import lru_cache
+from typing import Any, Final, Literal
+from zoneinfo import ZoneInfo
 
 import dagster as dg
+from dagster._core.definitions.partitions.context import partition_loading_context
 
 from weights_pipeline.books.book import Book
-from weights_pipeline.books.cadence import WEEKDAYS, Monthly, Weekly
+from weights_pipeline.books.cadence import instant
 from weights_pipeline.core.metrics.lookback import Lookback
-from weights_pipeline.ledger import LedgerSource, exchange_timezone
+from weights_pipeline.ledger import LedgerSource, exchange_timezone, periods
+from weights_pipeline.ledger.periods import Periods
+from weights_pipeline.tables.contract import Window
+from weights_pipeline.workspace import BookSetup
 
 # Backfill policies and mappings past the first partition are marked as beta; the version range of the dependency is
 # what guards against their changing.
@@ -22,98 +34,195 @@ warnings.filterwarnings("ignore", category=dg.BetaWarning)
 SINGLE_RUN = dg.BackfillPolicy.single_run()
 """Any range is one run: a recorded materialisation costs milliseconds, a run of its own half a minute."""
 
-PREVIOUS = dg.TimeWindowPartitionMapping(start_offset=-1, end_offset=-1)
-"""The partition before: what a recursion continues from."""
+BACK: Final = "partitions_back"
+"""Input metadata: how many partitions are read before those of the run's own time, or ``all``."""
+
+PRECEDING: Final = "preceding_only"
+"""Input metadata of a self-dependency: read what precedes the run's first partition, never the run's own range.
+
+A range holds rows of an earlier run that this very run is about to replace.
+"""
+
+Back = int | Literal["all"]
+
+_HORIZON = dt.date(2041, 1, 1)
+"""Up to when sessions are counted for Dagster, which takes each day on which no period begins."""
 
 _LAST_YEAR = 2100
-_WEEKS_A_MONTH = 4.35
+_SAME_TIME = dg.TimeWindowPartitionMapping(allow_nonexistent_upstream_partitions=True)
+_TO_THE_NEXT = dg.TimeWindowPartitionMapping(end_offset=1, allow_nonexistent_upstream_partitions=True)
+_BEFORE = dg.TimeWindowPartitionMapping(start_offset=-1, end_offset=-1)
 
 
-def own_history(book: Book, source: LedgerSource) -> dg.PartitionMapping:
-    """Every partition of the book from its first to the partition itself; never anything after it.
+class Partitions(dg.TimeWindowPartitionsDefinition):
+    """Partitions of a ledger or a book.
 
-    Dagster walks the offset partition by partition, so it is as long as the history can be and no longer.
+    Attributes
+    ----------
+    periods
+        What they are.
     """
-    return _back(_months(source), book)
+
+    periods: Periods
+
+    def existing(self, at: dt.datetime) -> list[Window]:
+        """Those that there are at an instant: the ended ones, and the open one of a ledger."""
+        return self.periods.begun(at) if self.end_offset > 0 else self.periods.ended(at)
+
+    def __hash__(self) -> int:
+        """Hash of the periods: Dagster asks at every call, and spells out every field to tell."""
+        return hash((self.periods, self.end_offset))
 
 
-def ledger_history(source: LedgerSource, book: Book | None = None) -> dg.PartitionMapping:
-    """Every month of the ledger from its first to the partition of the book, or of the ledger itself."""
-    return _back(_months(source), book) if _same_zone(source, book) else dg.AllPartitionMapping()
+class TimeWindowPartitionMapping(dg.TimeWindowPartitionMapping):
+    """Every partition from the first one on, without a walk over them.
+
+    Dagster walks an offset partition by partition. Its own processes, which know none of our classes, get the mapping
+    of this name with an offset as long as the history can be, which comes to the same.
+    """
+
+    def get_upstream_mapped_partitions_result_for_partitions(
+        self,
+        downstream_partitions_subset: Any,
+        downstream_partitions_def: Any,
+        upstream_partitions_def: Any,
+        current_time: dt.datetime | None = None,
+        dynamic_partitions_store: Any = None,
+    ) -> Any:
+        """Everything from the first partition to the newest of the subset."""
+        with partition_loading_context(current_time, dynamic_partitions_store):
+            found = _SAME_TIME.get_upstream_mapped_partitions_result_for_partitions(
+                downstream_partitions_subset, downstream_partitions_def, upstream_partitions_def
+            )
+            same: Any = found.partitions_subset
+            if same.is_empty:
+                return found
+            first = upstream_partitions_def.get_first_partition_window()
+        window = dg.TimeWindow(first.start, same.included_time_windows[-1].end)
+        return type(found)(
+            partitions_subset=upstream_partitions_def.get_partition_subset_in_time_window(window),
+            required_but_nonexistent_subset=found.required_but_nonexistent_subset,
+        )
+
+    def get_downstream_partitions_for_partitions(
+        self,
+        upstream_partitions_subset: Any,
+        upstream_partitions_def: Any,
+        downstream_partitions_def: Any,
+        current_time: dt.datetime | None = None,
+        dynamic_partitions_store: Any = None,
+    ) -> Any:
+        """Everything from the first partition of the subset on."""
+        with partition_loading_context(current_time, dynamic_partitions_store):
+            same: Any = _SAME_TIME.get_downstream_partitions_for_partitions(
+                upstream_partitions_subset, upstream_partitions_def, downstream_partitions_def
+            )
+            if same.is_empty:
+                return same
+            last = downstream_partitions_def.get_last_partition_window()
+        window = dg.TimeWindow(same.first_start, last.end)
+        return downstream_partitions_def.get_partition_subset_in_time_window(window)
 
 
-def ledger_window(lookback: Lookback, source: LedgerSource, book: Book) -> dg.PartitionMapping:
-    """Months that a lookback ending in the partition can touch, with room for rounding and holidays."""
-    return _back(lookback.full_months + 2, book) if _same_zone(source, book) else dg.AllPartitionMapping()
+def require_partitions(definition: dg.PartitionsDefinition[Any] | None) -> Partitions:
+    """Partitions of a ledger or a book, told from any others that Dagster knows."""
+    if not isinstance(definition, Partitions):
+        raise TypeError(f"expected partitions of a ledger or a book, got {definition}")
+    return definition
 
 
-def own_past(book: Book, source: LedgerSource) -> dg.PartitionMapping:
-    """Every partition of the book before the partition itself: what a recursion on its whole past continues from."""
-    return _back(_months(source) + 1, book, end=-1)
-
-
-def _same_zone(source: LedgerSource, book: Book | None) -> bool:
-    # Dagster maps windows of time in one zone only. Over different zones every month is mapped, and the store loads
-    # those that begin before the partition ends.
-    return book is None or book.timezone == exchange_timezone(source.calendar)
-
-
-def _months(source: LedgerSource) -> int:
-    year, month = map(int, source.first_month.split("-"))
-    last_year, last_month = map(int, (source.last_month or f"{_LAST_YEAR}-12").split("-"))
-    return (last_year - year) * 12 + last_month - month
-
-
-def _back(months: int, book: Book | None, end: int = 0) -> dg.TimeWindowPartitionMapping:
-    # Offsets count partitions of the one that looks back.
-    weekly = book is not None and isinstance(book.cadence, Weekly)
-    count = math.ceil(months * _WEEKS_A_MONTH) + 1 if weekly else months
-    return dg.TimeWindowPartitionMapping(
-        start_offset=-count, end_offset=end, allow_nonexistent_upstream_partitions=True
-    )
-
-
-def ledger_months(source: LedgerSource) -> dg.MonthlyPartitionsDefinition:
+def ledger_months(source: LedgerSource) -> Partitions:
     """Months of a ledger, in the exchange's zone, the open month included unless the history is finished."""
-    return dg.MonthlyPartitionsDefinition(
-        start_date=f"{source.first_month}-01",
-        end_date=_after(source),
-        end_offset=1,
-        timezone=exchange_timezone(source.calendar),
-    )
+    return _partitions(periods.ledger_months(source), open_too=True)
 
 
-def book_partitions(book: Book, source: LedgerSource) -> dg.TimeWindowPartitionsDefinition:
-    """Months or weeks of a book: those that have ended, in the book's zone. A week ends when the book rebalances."""
-    start, end = f"{source.first_month}-01", _after(source)
-    if isinstance(book.cadence, Monthly):
-        return dg.MonthlyPartitionsDefinition(start_date=start, end_date=end, timezone=book.timezone)
-    return dg.WeeklyPartitionsDefinition(
-        start_date=start,
-        end_date=end,
-        timezone=book.timezone,
-        # Dagster counts from Sunday.
-        day_offset=(WEEKDAYS.index(book.cadence.weekday) + 1) % 7,
-        hour_offset=book.cadence.time.hour,
-        minute_offset=book.cadence.time.minute,
-    )
+def book_partitions(book: Book, source: LedgerSource) -> Partitions:
+    """Periods of a book that have ended, in the book's zone."""
+    return _partitions(periods.book_periods(book, source), open_too=False)
 
 
-def months_so_far(source: LedgerSource) -> dg.PartitionMapping:
-    """Every partition of a book from its first to the month that looks back."""
-    return _back(_months(source), None)
-
-
-def daily_months(book: Book, source: LedgerSource) -> dg.MonthlyPartitionsDefinition:
+def daily_months(book: Book, source: LedgerSource) -> Partitions:
     """Months of the weights that a book scales every day, in its zone, the open month included."""
-    return dg.MonthlyPartitionsDefinition(
-        start_date=f"{source.first_month}-01", end_date=_after(source), end_offset=1, timezone=book.timezone
-    )
+    return _partitions(periods.daily_months(book, source), open_too=True)
 
 
-def _after(source: LedgerSource) -> str | None:
-    """First day after a finished history."""
-    if source.last_month is None:
-        return None
-    year, month = map(int, source.last_month.split("-"))
-    return f"{year + month // 12:04d}-{month % 12 + 1:02d}-01"
+def own_input(setup: BookSetup, table: str, back: Back = 0) -> dg.AssetIn:
+    """A table of the same book, and so many partitions before the run's own."""
+    return dg.AssetIn([setup.name, table], metadata={BACK: back}, partition_mapping=_SAME_TIME)
+
+
+def past_input(setup: BookSetup, table: str, back: Back) -> dg.AssetIn:
+    """A table that is continued: so many partitions before the run's first, and none of the run's own."""
+    return dg.AssetIn([setup.name, table], metadata={BACK: back, PRECEDING: True}, partition_mapping=_BEFORE)
+
+
+def ledger_input(setup: BookSetup, table: str, back: Back = "all") -> dg.AssetIn:
+    """A table of the ledger that a book reads, and so many months before the run's own time."""
+    source = setup.source
+    mapping: dg.PartitionMapping = _SAME_TIME
+    if setup.book.timezone != exchange_timezone(source.calendar):
+        # Dagster maps windows of time in one zone only.
+        mapping = dg.AllPartitionMapping()
+    elif setup.book.cadence.cron is None:
+        # What Dagster holds for the period is the hour before it.
+        mapping = _TO_THE_NEXT
+    return dg.AssetIn([source.schema_name, table], metadata={BACK: back}, partition_mapping=mapping)
+
+
+def within(lookback: Lookback) -> int:
+    """Months that a lookback can touch before the partition it ends in, with room for rounding and holidays."""
+    return lookback.full_months + 2
+
+
+def ledger_history(source: LedgerSource, table: str) -> dg.AssetIn:
+    """A table of the same ledger from its first month on.
+
+    Whoever follows the ledger by itself has to know that a month bears on all after it.
+    """
+    first, last = (int(month[:4]) * 12 + int(month[5:]) for month in (source.first_month, _last_month(source)))
+    mapping = TimeWindowPartitionMapping(start_offset=first - last, allow_nonexistent_upstream_partitions=True)
+    return dg.AssetIn([source.schema_name, table], metadata={BACK: "all"}, partition_mapping=mapping)
+
+
+def _last_month(source: LedgerSource) -> str:
+    return source.last_month or f"{_LAST_YEAR}-12"
+
+
+@lru_cache(maxsize=1024)
+def _partitions(of: Periods, *, open_too: bool) -> Partitions:
+    """The same object for the same periods, so that Dagster need not compare two field by field."""
+    told = _by_exclusion(of) if of.cadence.cron is None else _by_cron(of) | {"end_offset": int(open_too)}
+    definition = Partitions(**told, fmt="%Y-%m-%d", timezone=of.timezone)
+    definition.periods = of
+    return definition
+
+
+def _by_cron(of: Periods) -> dict[str, Any]:
+    return {"start": str(of.first), "end": str(of.over) if of.over else None, "cron_schedule": of.cadence.cron}
+
+
+def _by_exclusion(of: Periods) -> dict[str, Any]:
+    """Periods that no cron expression tells: ticks of a daily schedule, but for the days on which none begins.
+
+    To Dagster a partition is over with the next tick of its schedule. So each has a second tick, the hour before it
+    begins, and is told by that hour; and it is there when the hour of the next one is over, which is when it has ended.
+    """
+    time, end = of.cadence.time, of.over or _HORIZON
+    schedule, start = f"{time.minute} {time.hour - 1},{time.hour} * *", str(of.first)
+    ended = of.ended(instant(end, dt.time(), ZoneInfo(of.timezone)))
+    if not ended:
+        return {"start": start, "end": start, "cron_schedule": f"{schedule} *"}
+    edges = [*(window.start.date() for window in ended), ended[-1].end.date()]
+    weekdays = sorted({f"{day:%w}" for day in edges})
+    days = (edges[0] + dt.timedelta(days=n) for n in range((edges[-1] - edges[0]).days))
+    idle = sorted({day for day in days if f"{day:%w}" in weekdays}.difference(edges))
+    return {
+        "start": str(edges[0]),
+        "end": dt.datetime.combine(edges[-2], time),
+        "end_offset": -1,
+        "cron_schedule": f"{schedule} {','.join(weekdays)}",
+        "exclusions": [
+            f"{time.minute} {time.hour} * * *",
+            *(dt.datetime.combine(day, time.replace(hour=time.hour - 1)) for day in idle),
+        ],
+    }

@@ -24,6 +24,7 @@ from dagster._core.storage.runs import SqliteRunStorage
 from weights_pipeline.orchestration.assets.history import COMMENT_TAG
 from weights_pipeline.orchestration.definitions import build_definitions
 from weights_pipeline.orchestration.event_log import kept_open
+from weights_pipeline.orchestration.partitions import require_partitions
 from weights_pipeline.orchestration.run_slots import alive, free_dead_runs, holder
 from weights_pipeline.settings import Settings, SettingsError
 from weights_pipeline.workspace import BookSetup, Workspace
@@ -34,7 +35,7 @@ _POLL_SECONDS = 0.2
 
 
 class RangeError(ValueError):
-    """The months or weeks asked for are not partitions of the book. The message says which there are."""
+    """The periods asked for are not partitions of the book. The message says which there are."""
 
 
 @dataclass(frozen=True)
@@ -88,7 +89,7 @@ def materialise(
     book
         Name of the book.
     first, last
-        Months ``YYYY-MM`` or partition keys ``YYYY-MM-DD`` (of a week, the day it begins); the first and last partition
+        Months ``YYYY-MM`` or partition keys ``YYYY-MM-DD`` (the day a period begins); the first and last partition
         there is when left out. ``latest`` is the last one that has ended.
     comment
         What the runs, and the versions of weights that they add, say of why they took place.
@@ -184,24 +185,19 @@ def _stretches(definitions: dg.Definitions, setup: BookSetup, first: str | None,
     return stretches
 
 
-def _partitions(job: dg.JobDefinition) -> dg.TimeWindowPartitionsDefinition:
-    if not isinstance(job.partitions_def, dg.TimeWindowPartitionsDefinition):
-        raise RangeError(f"job {job.name} has no months or weeks")
-    return job.partitions_def
-
-
 def _range(job: dg.JobDefinition, first: str | None, last: str | None) -> list[str]:
-    partitions = _partitions(job)
-    known = list(partitions.get_partition_keys())
+    partitions = require_partitions(job.partitions_def)
+    known, cadence = [window.key for window in partitions.existing(_now())], partitions.periods.cadence
     if not known:
-        raise RangeError(f"book {job.name} has no month or week that has ended yet")
-    weekly = isinstance(partitions, dg.WeeklyPartitionsDefinition)
+        raise RangeError(f"book {job.name} has no {cadence.period} that has ended yet")
     chosen = [_matching(text, known) if text else known for text in (first, last)]
     unknown = [text for text, keys in zip((first, last), chosen, strict=True) if not keys]
     if unknown or chosen[0][0] > chosen[1][-1]:
-        shown, period = ((known[0], known[-1]), "week") if weekly else ((known[0][:7], known[-1][:7]), "month")
-        problem = f"{unknown[0]} is not a {period} of book {job.name}" if unknown else f"{first} is after {last}"
-        raise RangeError(f"{problem}; {period}s run from {shown[0]} to {shown[1]}")
+        problem = (
+            f"{unknown[0]} is not a {cadence.period} of book {job.name}" if unknown else f"{first} is after {last}"
+        )
+        there = " to ".join(cadence.label(key) for key in (known[0], known[-1]))
+        raise RangeError(f"{problem}; {cadence.period}s run from {there}")
     return known[known.index(chosen[0][0]) : known.index(chosen[1][-1]) + 1]
 
 
@@ -210,17 +206,21 @@ def _matching(text: str, known: Sequence[str]) -> list[str]:
     if text == "latest":
         return list(known[-1:])
     if not re.fullmatch(r"\d{4}-(0[1-9]|1[0-2])(-\d\d)?", text):
-        raise RangeError(f"{text!r} is not a month; write YYYY-MM, for example 2020-03, or the day a week begins")
+        raise RangeError(f"{text!r} is not a month; write YYYY-MM, for example 2020-03, or the day a period begins")
     return [key for key in known if key.startswith(text)]
 
 
 def _months_around(monthly: dg.JobDefinition, job: dg.JobDefinition, keys: Sequence[str]) -> list[str]:
     """Months of a job, such as the ledger's, that partitions of the book's job lie in."""
-    months, book = _partitions(monthly), _partitions(job)
-    start = book.time_window_for_partition_key(keys[0]).start.strftime("%Y-%m-01")
-    last_instant = book.time_window_for_partition_key(keys[-1]).end - dt.timedelta(microseconds=1)
-    end = last_instant.strftime("%Y-%m-01")
-    return [key for key in months.get_partition_keys() if start <= key <= end]
+    book = require_partitions(job.partitions_def).periods
+    start, last_instant = book.window(keys[0]).start, book.window(keys[-1]).end - dt.timedelta(microseconds=1)
+    months = require_partitions(monthly.partitions_def).existing(_now())
+    return [month.key for month in months if f"{start:%Y-%m-01}" <= month.key <= f"{last_instant:%Y-%m-01}"]
+
+
+def _now() -> dt.datetime:
+    """What decides which partitions there are."""
+    return dt.datetime.now(dt.UTC)
 
 
 def _advance(on_progress: Progress, before: int, total: int, done: int, what: str) -> None:

@@ -6,35 +6,42 @@ Here belongs timing. What a tick starts is a job of ``definitions``.
 import datetime as dt
 
 import dagster as dg
-from dagster._core.definitions.partitions.partitioned_schedule import (
-    UnresolvedPartitionedAssetScheduleDefinition,
-)
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
 from weights_pipeline.books.book import Book
-from weights_pipeline.books.cadence import Monthly
 from weights_pipeline.ledger import LedgerSource
-from weights_pipeline.orchestration.partitions import daily_months, ledger_months
+from weights_pipeline.orchestration.partitions import Partitions, daily_months, ledger_months
 from weights_pipeline.versions.publication import LIVE_TIME
+from weights_pipeline.workspace import BookSetup
 
 LEDGER_TIME = dt.time(5, 30)
 """When a ledger is read, in the zone of its exchange: before any book rebalances."""
 
 
-def rebalance_schedule(
-    book: Book, job: UnresolvedAssetJobDefinition
-) -> UnresolvedPartitionedAssetScheduleDefinition | dg.ScheduleDefinition:
-    """Rebalance of a book at its cadence, for the month or week that has just ended, in the zone of its partitions."""
-    # A week ends when the book rebalances, so that its partitions say when that is; a month ends before.
-    monthly = book.cadence if isinstance(book.cadence, Monthly) else None
-    return dg.build_schedule_from_partitioned_job(
-        job,
+def rebalance_schedule(setup: BookSetup, job: UnresolvedAssetJobDefinition) -> dg.ScheduleDefinition:
+    """Rebalance of a book at its cadence, on the period that has just ended."""
+    book, periods, time = setup.book, setup.periods, setup.book.cadence.time
+
+    @dg.schedule(
+        job=job,
         name=f"{book.name}_rebalance",
         description=f"Rebalance {book.cadence.title}, {book.timezone}.",
-        day_of_month=monthly.day if monthly else None,
-        hour_of_day=monthly.time.hour if monthly else None,
-        minute_of_hour=monthly.time.minute if monthly else None,
+        cron_schedule=book.cadence.ticks() or f"{time.minute} {time.hour} * * *",
+        execution_timezone=book.timezone,
     )
+    def rebalance(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
+        tick = context.scheduled_execution_time
+        ended = periods.ended(tick)
+        if not ended:
+            return dg.SkipReason(f"No {book.cadence.period} of {book.name} has ended yet.")
+        newest, due = ended[-1].key, periods.due(ended[-1])
+        if due.timestamp() != tick.timestamp():
+            return dg.SkipReason(
+                f"No {book.cadence.period} of {book.name} is due now: the newest, {newest}, was due {due:%Y-%m-%d}."
+            )
+        return dg.RunRequest(run_key=newest, partition_key=newest)
+
+    return rebalance
 
 
 def ledger_schedule(source: LedgerSource, job: UnresolvedAssetJobDefinition) -> dg.ScheduleDefinition:
@@ -66,7 +73,7 @@ def daily_schedule(book: Book, source: LedgerSource, job: UnresolvedAssetJobDefi
 def daily_time(book: Book) -> dt.time:
     """When the weights of a book are scaled anew: at seven, or after its own rebalance where that is later."""
     time = dt.time(7, 0)
-    if isinstance(book.cadence, Monthly) and book.cadence.time >= time:
+    if book.cadence.wait and book.cadence.time >= time:
         time = (dt.datetime.combine(dt.date.min, book.cadence.time) + dt.timedelta(minutes=30)).time()
     return time
 
@@ -97,7 +104,7 @@ def _every_day(
     name: str,
     description: str,
     time: dt.time,
-    months: dg.MonthlyPartitionsDefinition,
+    months: Partitions,
     job: UnresolvedAssetJobDefinition,
 ) -> dg.ScheduleDefinition:
     """Run a job for the open month and the one before it, every day at a local time."""
@@ -111,14 +118,14 @@ def _every_day(
     )
     def refresh(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
         tick = context.scheduled_execution_time
-        keys = months.get_partition_keys(current_time=tick)[-2:]
-        if not keys or tick >= months.time_window_for_partition_key(keys[-1]).end:
+        open_ones = months.existing(tick)[-2:]
+        if not open_ones or tick >= open_ones[-1].end:
             return dg.SkipReason("The ledger is a finished history: every month of it has ended.")
         return dg.RunRequest(
             run_key=tick.isoformat(),
             tags={
-                "dagster/asset_partition_range_start": keys[0],
-                "dagster/asset_partition_range_end": keys[-1],
+                "dagster/asset_partition_range_start": open_ones[0].key,
+                "dagster/asset_partition_range_end": open_ones[-1].key,
             },
         )
 

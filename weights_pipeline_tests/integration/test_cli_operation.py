@@ -10,21 +10,17 @@ import pandas as pd
 import pytest
 
 from benchmarks.support.data import BOOK, DATA
-from weights_pipeline.books.load import load_book, load_books
+from weights_pipeline.books.load import load_book
 from weights_pipeline.books.reading import BookError
 from weights_pipeline.cli import app
 from weights_pipeline.cli.commands import decide, init, rebalance, show, sql
 from weights_pipeline.core.metrics.table import BY_HAND
 from weights_pipeline.core.versions import unbroken
-from weights_pipeline.ledger import calendar_sessions, load_ledger_source
-from weights_pipeline.ledger.periods import ended_periods, ledger_months
+from weights_pipeline.ledger import calendar_sessions
 from weights_pipeline.live import LiveWeights
 from weights_pipeline.operations import rebalance as operation
 from weights_pipeline.orchestration import runs
 from weights_pipeline.orchestration.definitions import build_definitions
-from weights_pipeline.orchestration.io_manager import partition_window
-from weights_pipeline.orchestration.partitions import book_partitions
-from weights_pipeline.orchestration.partitions import ledger_months as ledger_partitions
 from weights_pipeline.settings import Settings
 from weights_pipeline.tables import catalog
 from weights_pipeline.versions.recompute import reproduce
@@ -389,22 +385,6 @@ def test_a_month_is_several_weeks(tmp_path):
     weekly = Workspace(Settings(data=DATA, home=tmp_path)).setup("sharpe_weekly")
     with pytest.raises(operation.NotDueError, match="2012-06 is 4 periods, 2012-06-03 to 2012-06-24, of book"):
         operation.due(weekly, dt.datetime(2013, 1, 1, tzinfo=dt.UTC), "2012-06")
-
-
-@pytest.mark.parametrize("now", ["2012-02-29T23:59:59-05:00", "2012-11-05T01:59:59+00:00", "2024-01-01T05:00:00+00:00"])
-@pytest.mark.parametrize("finite", [True, False])
-def test_periods_are_the_partitions_of_the_orchestrator(now, finite):
-    source = load_ledger_source(DATA / "ledgers" / "sample.yaml")
-    source = source if finite else source.model_copy(update={"last_month": None})
-    instant = dt.datetime.fromisoformat(now)
-    pairs = [(ledger_partitions(source), ledger_months(source, instant))]
-    for book in load_books(DATA / "books").values():
-        pairs.append((book_partitions(book, source), ended_periods(book, source, instant)))
-    for partitions, windows in pairs:
-        keys = partitions.get_partition_keys(current_time=instant)
-        assert [window.key for window in windows] == list(keys)
-        for window in (windows[0], windows[-1]):
-            assert partition_window(partitions, window.key, source.calendar) == window
 
 
 # Queries of one's own.

@@ -12,7 +12,7 @@ from weights_pipeline.core.chain import last_sessions
 from weights_pipeline.core.returns.history import ReturnHistory
 from weights_pipeline.core.study.simulate import simulate
 from weights_pipeline.ledger import calendar_sessions, load_ledger_source, read_ledger
-from weights_pipeline.ledger.periods import ended_periods, horizon, ledger_months, window_dates
+from weights_pipeline.ledger.periods import book_periods, horizon, ledger_months, window_dates
 from weights_pipeline.ledger.tables import intake_rows, return_rows
 from weights_pipeline.store.base import Store
 from weights_pipeline.tables import catalog
@@ -43,14 +43,14 @@ def tables_of(data: Path, now: dt.datetime = LATE) -> dict[str, pd.DataFrame]:
     """Lots, daily returns and all tables of the book, as known at an instant."""
     source = load_ledger_source(data / "ledgers" / "sample.yaml")
     book = load_book(data / "books" / f"{BOOK}.yaml")
-    months = ledger_months(source, now)
+    months = ledger_months(source).begun(now)
     intake = read_ledger(source, data, horizon=horizon(source, now))
     frames = intake_rows(intake, source, months, now)
     lots, open_lots, given = (
         frames[table] for table in (catalog.TRADE_LEDGER, catalog.OPEN_LOTS, catalog.GIVEN_RETURNS)
     )
     returns = return_rows(lots, open_lots, given, source, data, months, now)
-    windows = ended_periods(book, source, now)
+    windows = book_periods(book, source).ended(now)
     newest = returns["session"].max()
     calendar = calendar_sessions(source.calendar, windows[0].first, newest.date() + dt.timedelta(days=14))
     as_of = last_sessions(calendar, window_dates(windows))

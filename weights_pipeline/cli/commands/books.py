@@ -135,7 +135,7 @@ def _in_words(book: Book) -> dict[str, str]:
         "book": f"{book.name}, for account {book.account}, on ledger {book.ledger}; owner {book.owner}.",
         "strategies": f"{len(base)} with base weights from {base[0]:.2%} to {base[-1]:.2%}, adding up to "
         f"{book.gross:.6g}.",
-        "cadence": f"{book.cadence.title}, {book.timezone}, on the {_period(book)}; "
+        "cadence": f"{book.cadence.title}, {book.timezone}, on the {book.cadence.works_on}; "
         f"stale after {_counted(book.max_age, 'day')}.",
         "measured": _measured(book, policy),
         "method": _method(book),
@@ -151,10 +151,6 @@ def _in_words(book: Book) -> dict[str, str]:
         "turnover": f"a rebalance that turns over more than {book.max_turnover:.0%} (one way) draws a warning"
         + (f"; one is shortened at {_per_regime(policy.turnover_cap)}." if policy.turnover_cap is not None else "."),
     }
-
-
-def _period(book: Book) -> str:
-    return "calendar month before" if book.cadence.kind == "monthly" else "week that ends then"
 
 
 def _measured(book: Book, policy: Policy) -> str:

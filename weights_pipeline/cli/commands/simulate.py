@@ -1,6 +1,6 @@
 """``weights simulate``: a policy over daily returns in a file, without ledger, store or orchestrator.
 
-Here belongs the command. The simulation is in ``core.simulate``, rebalance periods are in ``calendar_periods``, and the
+Here belongs the command. The simulation is in ``core.simulate``, rebalance periods are in ``ledger.periods``, and the
 reading of returns is in ``ledger.returns_file``.
 """
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from weights_pipeline.books.book import Book
     from weights_pipeline.core.returns.history import ReturnHistory
     from weights_pipeline.core.study.simulate import Simulation
+    from weights_pipeline.ledger.periods import Periods
     from weights_pipeline.store.queries import WeightSet
     from weights_pipeline.tables.contract import Window
 
@@ -33,11 +34,19 @@ _FLATTERED = (
 )
 
 
+class _Rebalances(NamedTuple):
+    """Periods of a book, those with data to their end, and the last session of each."""
+
+    periods: Periods
+    windows: list[Window]
+    as_of: pd.DatetimeIndex
+
+
 class _Run(NamedTuple):
-    """One book simulated, and its rebalance periods."""
+    """One book simulated, and its rebalances."""
 
     book: Book
-    windows: list[Window]
+    rebalances: _Rebalances
     simulation: Simulation
 
 
@@ -75,11 +84,11 @@ def _simulate(options: argparse.Namespace) -> int:
         books = [_book(options.book, data, change) for change in changes]
         history = _history(options, books[0])
         regimes = _regimes(options, books, history)
-        periods = [_periods(options, book, history) for book in books]
+        due = [_rebalances(options, book, history) for book in books]
     except (BookError, LedgerError) as error:
         common.stop(str(error), common.INVALID)
     try:
-        runs = _runs(books, periods, history, regimes, options.calendar, data)
+        runs = _runs(books, due, history, regimes, options.calendar, data)
         figures = [_performance(run.simulation) for run in runs]
     except (ValueError, StaleScalarError) as error:
         common.stop(f"{options.book}: {error}", common.FAILED)
@@ -104,7 +113,7 @@ def _simulate(options: argparse.Namespace) -> int:
     unknown = sorted(set(books[0].strategies) - set(history.strategies))
     if options.json:
         content = {
-            "rebalances": len(runs[0].windows),
+            "rebalances": len(runs[0].rebalances.windows),
             "sessions": [str(history.sessions[0].date()), str(history.sessions[-1].date())],
             "without_returns": unknown,
             "weights": render.weights_as_dict(newest),
@@ -171,24 +180,24 @@ def _regimes(options: argparse.Namespace, books: Sequence[Book], history: Return
     return market_regimes(known)["regime"]
 
 
-def _periods(options: argparse.Namespace, book: Book, history: ReturnHistory) -> tuple[list[Window], pd.DatetimeIndex]:
-    """Rebalance periods of a book over a history, and the last session of each."""
+def _rebalances(options: argparse.Namespace, book: Book, history: ReturnHistory) -> _Rebalances:
     from weights_pipeline.ledger import LedgerError
-    from weights_pipeline.ledger.periods import rebalances
+    from weights_pipeline.ledger.periods import Periods, rebalances
 
     first: dt.date = options.first or history.sessions[0].date().replace(day=1)
-    windows, as_of = rebalances(book, options.calendar, first, history.sessions[-1].date())
+    periods = Periods(book.cadence, book.timezone, options.calendar, first)
+    windows, as_of = rebalances(periods, history.sessions[-1].date())
     if not windows:
         raise LedgerError(
             f"{options.returns}: from {first} to {history.sessions[-1]:%Y-%m-%d} there is no whole period of book "
             f"{book.name}, which rebalances {book.cadence.title}"
         )
-    return windows, as_of
+    return _Rebalances(periods, windows, as_of)
 
 
 def _runs(
     books: Sequence[Book],
-    periods: Sequence[tuple[list[Window], pd.DatetimeIndex]],
+    due: Sequence[_Rebalances],
     history: ReturnHistory,
     regimes: pd.Series | None,
     calendar: str,
@@ -202,14 +211,14 @@ def _runs(
     first, last = history.sessions[0].date().replace(day=1), history.sessions[-1].date() + dt.timedelta(days=14)
     sessions = calendar_sessions(calendar, first, last)
     together: dict[tuple[Any, ...], list[int]] = {}
-    for place, (_, as_of) in enumerate(periods):
-        together.setdefault(tuple(as_of), []).append(place)
+    for place, each in enumerate(due):
+        together.setdefault(tuple(each.as_of), []).append(place)
     runs: dict[int, _Run] = {}
     for places in together.values():
         policies = [books[place].policy(load_starter_metrics(books[place], data)) for place in places]
-        made = grid(history, periods[places[0]][1], sessions, policies, market_regimes=regimes)
+        made = grid(history, due[places[0]].as_of, sessions, policies, market_regimes=regimes)
         for place, simulation in zip(places, made, strict=True):
-            runs[place] = _Run(books[place], periods[place][0], simulation)
+            runs[place] = _Run(books[place], due[place], simulation)
     return [runs[place] for place in range(len(books))]
 
 
@@ -245,10 +254,8 @@ def _table(run: _Run) -> pd.DataFrame:
     realized = tables["realized_weights"][[*keys, "effective_from", "base", "previous", "target", "rate", "realized"]]
     targets = tables["target_weights"][[*keys, "metric", "metric_value", "multiplier", "note", "weight_set"]]
     final = tables["final_weights"].drop(columns=["effective_from", "realized"])
-    due = {
-        as_of: run.book.next_rebalance(window.end)
-        for as_of, window in zip(run.simulation.as_of, run.windows, strict=True)
-    }
+    periods, windows, _ = run.rebalances
+    due = {as_of: periods.next_due(window) for as_of, window in zip(run.simulation.as_of, windows, strict=True)}
     table = realized.merge(targets, on=keys).merge(final, on=keys)
     return table.assign(next_rebalance=table["as_of"].map(due)).sort_values(keys, ignore_index=True)
 

@@ -38,7 +38,7 @@ from weights_pipeline.orchestration.assets.common import (
     sessions_of,
     total,
 )
-from weights_pipeline.orchestration.partitions import daily_months, ledger_history, months_so_far, own_history
+from weights_pipeline.orchestration.partitions import daily_months, ledger_input, own_input
 from weights_pipeline.tables import catalog
 from weights_pipeline.text import markdown
 from weights_pipeline.workspace import BookSetup
@@ -49,8 +49,8 @@ _COMPARED = ("cagr", "sharpe", "max_drawdown", "worst_month", "share_scaled", "t
 
 def allocator_assets(setup: BookSetup, artefacts: Path) -> list[dg.AssetsDefinition]:
     """Assets from realised weights to final weights of one book; files beside them go to a folder of ``artefacts``."""
-    book, source, policy = setup.book, setup.source, setup.policy
-    ins = {name: dg.AssetIn([book.name, name]) for name in ("target_weights", "realized_weights")}
+    source, policy = setup.source, setup.policy
+    ins = {name: own_input(setup, name) for name in ("target_weights", "realized_weights")}
     if policy.overlay is not None:
         ins |= _so_far(setup, "risk_scalar")
 
@@ -59,9 +59,8 @@ def allocator_assets(setup: BookSetup, artefacts: Path) -> list[dg.AssetsDefinit
         windows = run_windows(context)
         realized, targets = tables["realized_weights"], tables["target_weights"]
         table = final_table(realized, tables.get("risk_scalar"), policy, sessions_of(source, windows))
-        due = {
-            as_of: book.next_rebalance(w.end) for as_of, w in zip(sorted(table["as_of"].unique()), windows, strict=True)
-        }
+        dates = sorted(table["as_of"].unique())
+        due = {as_of: setup.periods.next_due(window) for as_of, window in zip(dates, windows, strict=True)}
         table["next_rebalance"] = table["as_of"].map(due)
         return per_partition(
             context,
@@ -90,8 +89,7 @@ def daily_assets(setup: BookSetup) -> list[dg.AssetsDefinition]:
         setup,
         catalog.DAILY_WEIGHTS,
         months,
-        ins=_returns_so_far(setup)
-        | {"realized_weights": dg.AssetIn([book.name, "realized_weights"], partition_mapping=months_so_far(source))},
+        ins=_returns_so_far(setup) | _so_far(setup, "realized_weights"),
     )
     def daily_weights(
         context: dg.AssetExecutionContext, strategy_returns: pd.DataFrame, realized_weights: pd.DataFrame
@@ -110,13 +108,11 @@ def daily_assets(setup: BookSetup) -> list[dg.AssetsDefinition]:
 
 
 def _so_far(setup: BookSetup, *names: str) -> dict[str, dg.AssetIn]:
-    mapping = own_history(setup.book, setup.source)
-    return {name: dg.AssetIn([setup.name, name], partition_mapping=mapping) for name in names}
+    return {name: own_input(setup, name, "all") for name in names}
 
 
 def _returns_so_far(setup: BookSetup) -> dict[str, dg.AssetIn]:
-    key, mapping = [setup.source.schema_name, "strategy_returns"], ledger_history(setup.source, setup.book)
-    return {"strategy_returns": dg.AssetIn(key, partition_mapping=mapping)}
+    return {"strategy_returns": ledger_input(setup, "strategy_returns")}
 
 
 def _overlay_assets(setup: BookSetup, overlay: AllocatorParameters) -> list[dg.AssetsDefinition]:

@@ -18,8 +18,8 @@ from weights_pipeline.ledger import LedgerSource, calendar_sessions
 from weights_pipeline.ledger.periods import window_dates
 from weights_pipeline.orchestration.asset_checks import STORE_POOL
 from weights_pipeline.orchestration.freshness import book_freshness
-from weights_pipeline.orchestration.io_manager import asset_metadata, partition_window, table_figures
-from weights_pipeline.orchestration.partitions import SINGLE_RUN, book_partitions
+from weights_pipeline.orchestration.io_manager import table_figures
+from weights_pipeline.orchestration.partitions import SINGLE_RUN, book_partitions, require_partitions
 from weights_pipeline.tables.catalog import DERIVED_FROM
 from weights_pipeline.tables.contract import Window
 from weights_pipeline.tables.definition import Table, Type
@@ -59,11 +59,6 @@ def column_schema(table: Table) -> dg.TableSchema:
     )
 
 
-def table_metadata(table: Table, source: LedgerSource) -> dict[str, Any]:
-    """Definition metadata of an asset kept in a table."""
-    return {"dagster/column_schema": column_schema(table), **asset_metadata(table, source.calendar)}
-
-
 def book_asset(
     setup: BookSetup,
     table: Table,
@@ -82,7 +77,7 @@ def book_asset(
         tags={"account": book.account},
         partitions_def=partitions_def or book_partitions(book, source),
         backfill_policy=SINGLE_RUN,
-        metadata=table_metadata(table, source),
+        metadata={"dagster/column_schema": column_schema(table)},
         freshness_policy=book_freshness(book, source, table),
         pool=STORE_POOL,
         **options,
@@ -92,11 +87,8 @@ def book_asset(
 
 def run_windows(context: dg.AssetExecutionContext) -> list[Window]:
     """Windows of the partitions this run computes, in order."""
-    definition = context.assets_def.partitions_def
-    if not isinstance(definition, dg.TimeWindowPartitionsDefinition):
-        raise TypeError(f"{context.asset_key.to_user_string()} needs time-window partitions")
-    calendar = next(iter(context.assets_def.metadata_by_key.values()))["calendar"]
-    return [partition_window(definition, key, calendar) for key in context.partition_keys]
+    own = require_partitions(context.assets_def.partitions_def).periods
+    return [own.window(key) for key in context.partition_keys]
 
 
 def known(frame: pd.DataFrame, windows: Sequence[Window], time_column: str = "session") -> pd.DataFrame:

@@ -14,7 +14,7 @@ from weights_pipeline.orchestration.asset_checks import STORE_POOL
 from weights_pipeline.orchestration.assets.common import column_schema, run_windows
 from weights_pipeline.orchestration.freshness import book_freshness
 from weights_pipeline.orchestration.io_manager import run_instant
-from weights_pipeline.orchestration.partitions import SINGLE_RUN, book_partitions
+from weights_pipeline.orchestration.partitions import SINGLE_RUN, book_partitions, own_input
 from weights_pipeline.tables import catalog
 from weights_pipeline.versions.history import add_versions
 from weights_pipeline.versions.inputs import code_version, inputs_of
@@ -41,9 +41,9 @@ def history_assets(setup: BookSetup) -> list[dg.AssetsDefinition]:
         tags={"account": book.account},
         partitions_def=partitions,
         backfill_policy=SINGLE_RUN,
-        metadata={"dagster/column_schema": column_schema(table), "calendar": source.calendar},
+        metadata={"dagster/column_schema": column_schema(table)},
         freshness_policy=book_freshness(book, source, table),
-        ins={name: dg.AssetIn([book.name, name]) for name in inputs},
+        ins={name: own_input(setup, name) for name in inputs},
         pool=STORE_POOL,
     )
     def weight_history(context: dg.AssetExecutionContext, **tables: pd.DataFrame) -> None:
@@ -65,7 +65,7 @@ def history_assets(setup: BookSetup) -> list[dg.AssetsDefinition]:
             code_version=code_version(),
             comment=context.run.tags.get(COMMENT_TAG, ""),
             reason=_reason(context.run.tags, len(windows)),
-            first=str(partitions.get_first_partition_key()),
+            first=partitions.existing(now)[0].key,
         )
         history = add_versions(store, book.name, computed, made.documents, stamp)
         own = history[history["run_id"] == stamp.run_id].drop_duplicates("version")

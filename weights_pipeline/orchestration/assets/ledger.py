@@ -15,9 +15,9 @@ from weights_pipeline.ledger import LedgerSource, read_ledger
 from weights_pipeline.ledger.periods import horizon
 from weights_pipeline.ledger.tables import hashes_of, intake_rows, market_rows, return_rows
 from weights_pipeline.orchestration.asset_checks import STORE_POOL, as_result
-from weights_pipeline.orchestration.assets.common import per_partition, run_windows, table_metadata
+from weights_pipeline.orchestration.assets.common import column_schema, per_partition, run_windows
 from weights_pipeline.orchestration.freshness import follows, ledger_freshness
-from weights_pipeline.orchestration.io_manager import partition_window, run_instant
+from weights_pipeline.orchestration.io_manager import run_instant
 from weights_pipeline.orchestration.partitions import SINGLE_RUN, ledger_history, ledger_months
 from weights_pipeline.store.base import Store
 from weights_pipeline.tables import catalog
@@ -59,10 +59,8 @@ def ledger_assets(source: LedgerSource, root: Path) -> list[dg.AssetsDefinition]
             per_partition(context, frames[table], str(table.time_column), windows, figures, key)
         for table in partitioned:
             yield dg.Output(frames[table], output_name=table.name)
-        keys = months.get_partition_keys(current_time=now)
-        every = [partition_window(months, key, source.calendar) for key in keys]
         late = unchanged_months(
-            hashes_of(intake.lots, catalog.TRADE_LEDGER, every),
+            hashes_of(intake.lots, catalog.TRADE_LEDGER, months.existing(now)),
             _stored_hashes(context.resources.store, schema),
             being_written=[w.key for w in windows],
         )
@@ -87,7 +85,7 @@ def ledger_assets(source: LedgerSource, root: Path) -> list[dg.AssetsDefinition]
             kinds={"table", kind},
             partitions_def=months,
             backfill_policy=SINGLE_RUN,
-            metadata=table_metadata(table, source),
+            metadata={"dagster/column_schema": column_schema(table)},
             freshness_policy=ledger_freshness(source),
             pool=STORE_POOL,
             **options,
@@ -98,10 +96,7 @@ def ledger_assets(source: LedgerSource, root: Path) -> list[dg.AssetsDefinition]
         catalog.STRATEGY_RETURNS,
         "pandas",
         automation_condition=follows(),
-        ins={
-            table.name: dg.AssetIn([schema, table.name], partition_mapping=ledger_history(source))
-            for table in partitioned
-        },
+        ins={table.name: ledger_history(source, table.name) for table in partitioned},
     )
     def strategy_returns(context: dg.AssetExecutionContext, **tables: pd.DataFrame) -> pd.DataFrame:
         windows, now = run_windows(context), run_instant(context.instance, context.run.run_id)
@@ -127,7 +122,7 @@ def _out(table: Table, source: LedgerSource) -> dg.AssetOut:
         description=table.description,
         owners=[OWNER],
         kinds={"table", "csv"},
-        metadata=table_metadata(table, source),
+        metadata={"dagster/column_schema": column_schema(table)},
         freshness_policy=ledger_freshness(source),
     )
 

@@ -31,8 +31,7 @@ from weights_pipeline.orchestration.assets.common import (
     sessions_of,
     total,
 )
-from weights_pipeline.orchestration.io_manager import PRECEDING_ONLY
-from weights_pipeline.orchestration.partitions import PREVIOUS, ledger_history, ledger_window, own_history, own_past
+from weights_pipeline.orchestration.partitions import Back, ledger_input, own_input, past_input, within
 from weights_pipeline.tables import catalog
 from weights_pipeline.tables.contract import Window
 from weights_pipeline.workspace import BookSetup
@@ -52,12 +51,12 @@ def weight_assets(setup: BookSetup) -> list[dg.AssetsDefinition | dg.AssetSpec]:
     """Assets from strategy returns to realised weights of one book."""
     book, source, policy = setup.book, setup.source, setup.policy
     # The risk regime that chooses a window is a recursion from the first session on.
-    reach = ledger_history(source, book) if policy.adaptive else ledger_window(policy.longest_lookback, source, book)
+    reach: Back = "all" if policy.adaptive else within(policy.longest_lookback)
 
     @book_asset(
         setup,
         catalog.METRICS,
-        ins={"strategy_returns": dg.AssetIn([source.schema_name, "strategy_returns"], partition_mapping=reach)},
+        ins={"strategy_returns": ledger_input(setup, "strategy_returns", reach)},
     )
     def metrics(
         context: dg.AssetExecutionContext, config: MetricsConfig, strategy_returns: pd.DataFrame
@@ -79,17 +78,11 @@ def weight_assets(setup: BookSetup) -> list[dg.AssetsDefinition | dg.AssetSpec]:
             history=lambda rows: metrics_charts.history(rows, _shown(policy)),
         )
 
-    before: dg.PartitionMapping = PREVIOUS
-    ins = {"target_weights": dg.AssetIn([book.name, "target_weights"])}
+    ins = {"target_weights": own_input(setup, "target_weights")}
     if policy.paced_by_regime:
         # The regime of a rebalance follows from all realised weights before it, and from what they earned.
-        before = own_past(book, source)
-        ins["strategy_returns"] = dg.AssetIn(
-            [source.schema_name, "strategy_returns"], partition_mapping=ledger_history(source, book)
-        )
-    ins["realized_weights"] = dg.AssetIn(
-        [book.name, "realized_weights"], partition_mapping=before, metadata=PRECEDING_ONLY
-    )
+        ins["strategy_returns"] = ledger_input(setup, "strategy_returns")
+    ins["realized_weights"] = past_input(setup, "realized_weights", "all" if policy.paced_by_regime else 1)
 
     @book_asset(setup, catalog.REALIZED_WEIGHTS, ins=ins)
     def realized_weights(context: dg.AssetExecutionContext, **tables: pd.DataFrame) -> pd.DataFrame:
@@ -114,11 +107,10 @@ def weight_assets(setup: BookSetup) -> list[dg.AssetsDefinition | dg.AssetSpec]:
 
 def _plain_assets(setup: BookSetup) -> list[dg.AssetsDefinition | dg.AssetSpec]:
     """Target weights of a book with one weight set."""
-    book, source, policy = setup.book, setup.source, setup.policy
-    ins = {"metrics": dg.AssetIn([book.name, "metrics"])}
+    source, policy = setup.source, setup.policy
+    ins = {"metrics": own_input(setup, "metrics")}
     if policy.method.optimises:
-        reach = ledger_window(policy.longest_lookback, source, book)
-        ins["strategy_returns"] = dg.AssetIn([source.schema_name, "strategy_returns"], partition_mapping=reach)
+        ins["strategy_returns"] = ledger_input(setup, "strategy_returns", within(policy.longest_lookback))
 
     @book_asset(setup, catalog.TARGET_WEIGHTS, ins=ins)
     def target_weights(context: dg.AssetExecutionContext, **tables: pd.DataFrame) -> pd.DataFrame:
@@ -142,7 +134,7 @@ def _ensemble_assets(setup: BookSetup) -> list[dg.AssetsDefinition | dg.AssetSpe
     )
 
     def ledger_in(name: str, lookback: Lookback) -> dict[str, dg.AssetIn]:
-        return {name: dg.AssetIn([source.schema_name, name], partition_mapping=ledger_window(lookback, source, book))}
+        return {name: ledger_input(setup, name, within(lookback))}
 
     @book_asset(
         setup,
@@ -167,9 +159,7 @@ def _ensemble_assets(setup: BookSetup) -> list[dg.AssetsDefinition | dg.AssetSpe
         setup,
         catalog.TARGET_WEIGHTS,
         ins={
-            "ensemble_weights": dg.AssetIn(
-                [book.name, "ensemble_weights"], partition_mapping=own_history(book, source)
-            ),
+            "ensemble_weights": own_input(setup, "ensemble_weights", "all"),
             "ensemble_updates": dg.AssetIn([book.name, "ensemble_updates"]),
         }
         | ledger_in("market_regime", recent),

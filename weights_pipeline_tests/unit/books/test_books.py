@@ -1,6 +1,5 @@
 """Books: what is accepted, and what is refused with file, key and expectation."""
 
-import datetime as dt
 import json
 import shutil
 from pathlib import Path
@@ -169,22 +168,6 @@ def test_book_round_trips_through_yaml(file):
     book = load_book(file)
     file.write_text(yaml.safe_dump(json.loads(book.model_dump_json())))
     assert load_book(file) == book
-
-
-@pytest.mark.parametrize(
-    ("name", "ends", "due"),
-    [
-        # In New York the clocks go forward on 8 March 2026 and back on 1 November.
-        ("calmar_core", "2026-03-01T00:00-05:00", "2026-04-01T06:30-04:00"),
-        ("sharpe_weekly", "2026-03-01T18:00-05:00", "2026-03-08T18:00-04:00"),
-        ("sharpe_weekly", "2026-10-25T18:00-04:00", "2026-11-01T18:00-05:00"),
-        ("sharpe_weekly", "2026-12-27T18:00-05:00", "2027-01-03T18:00-05:00"),
-        ("ensemble_regime", "2026-03-02T02:00+00:00", "2026-03-09T02:00+00:00"),
-    ],
-)
-def test_next_rebalance_is_one_period_later_in_local_time(name, ends, due):
-    book = load_book(DATA / "books" / f"{name}.yaml")
-    assert book.next_rebalance(dt.datetime.fromisoformat(ends)) == due
 
 
 def test_two_accounts_have_policies_of_their_own_over_the_same_strategies():

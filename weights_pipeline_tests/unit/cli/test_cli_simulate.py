@@ -8,74 +8,13 @@ import pandas as pd
 import pytest
 import yaml
 
-from benchmarks.support.data import DATA, WEEKLY_BOOKS, edit_yaml
-from weights_pipeline.books.load import load_book
+from benchmarks.support.data import WEEKLY_BOOKS, edit_yaml
 from weights_pipeline.core.allocator.overlay import performance
-from weights_pipeline.ledger import LedgerError, calendar_sessions, load_ledger_source, read_returns_file
-from weights_pipeline.ledger.periods import periods, rebalances
-from weights_pipeline.orchestration.io_manager import partition_window
-from weights_pipeline.orchestration.partitions import book_partitions
+from weights_pipeline.ledger import LedgerError, calendar_sessions, read_returns_file
 from weights_pipeline_tests.support.commands import Result
 
 SHARPE, ENSEMBLE = WEEKLY_BOOKS
 NAMES = ["alpha", "beta", "gamma"]
-
-
-# --- periods ------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("name", "changes"),
-    [
-        ("calmar_core", {}),
-        ("calmar_core", {"timezone": "Asia/Tokyo"}),
-        (SHARPE, {}),
-        (ENSEMBLE, {}),
-        # Skipped and doubled by the clocks.
-        (SHARPE, {"cadence": {"kind": "weekly", "weekday": "sunday", "time": "02:30"}}),
-        (SHARPE, {"cadence": {"kind": "weekly", "weekday": "sunday", "time": "01:30"}}),
-        (ENSEMBLE, {"timezone": "Australia/Lord_Howe"}),
-    ],
-)
-def test_periods_are_the_partitions_over_two_years_of_clock_changes(name, changes):
-    book = load_book(DATA / "books" / f"{name}.yaml", root=DATA, changes=changes)
-    source = load_ledger_source(DATA / "ledgers" / "sample.yaml")
-    source = source.model_copy(update={"first_month": "2020-02", "last_month": "2022-01"})
-    partitions = book_partitions(book, source)
-    expected = [partition_window(partitions, key, "XNYS") for key in partitions.get_partition_keys()]
-    found = periods(book, "XNYS", dt.date(2020, 2, 1), dt.date(2022, 2, 1))
-    assert len(found) == (24 if name == "calmar_core" else 104)
-    assert found == expected
-    # Equality of times of one zone is that of the wall clock.
-    instants = [[(w.start.timestamp(), w.end.timestamp()) for w in windows] for windows in (found, expected)]
-    assert instants[0] == instants[1]
-
-
-def test_months_begin_with_the_first_whole_one():
-    book = load_book(DATA / "books" / "calmar_core.yaml")
-    assert [w.key for w in periods(book, "XNYS", dt.date(2020, 2, 2), dt.date(2020, 5, 1))] == [
-        "2020-03-01",
-        "2020-04-01",
-    ]
-
-
-@pytest.mark.parametrize(
-    ("name", "newest", "last"),
-    [
-        ("calmar_core", "2020-03-30", "2020-02-28"),
-        ("calmar_core", "2020-03-31", "2020-03-31"),
-        (SHARPE, "2020-04-08", "2020-04-03"),
-        # Good Friday ends the week a day early.
-        (SHARPE, "2020-04-09", "2020-04-09"),
-        (ENSEMBLE, "2020-05-21", "2020-05-15"),
-    ],
-)
-def test_a_period_is_over_with_its_last_session(name, newest, last):
-    book = load_book(DATA / "books" / f"{name}.yaml")
-    windows, as_of = rebalances(book, "XNYS", dt.date(2020, 1, 1), dt.date.fromisoformat(newest))
-    assert str(as_of[-1].date()) == last
-    assert len(windows) == len(as_of)
-    assert windows[-1].first <= as_of[-1].date() < windows[-1].after
 
 
 # --- a small book and its returns ---------------------------------------------------------------------------

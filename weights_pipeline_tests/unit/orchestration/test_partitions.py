@@ -1,0 +1,189 @@
+"""Partitions: Dagster's are our periods, and an input is mapped as Dagster would by walking."""
+
+import datetime as dt
+from types import SimpleNamespace
+
+import dagster as dg
+import pytest
+from dagster._core.definitions.partitions.context import partition_loading_context
+from dagster._core.definitions.partitions.snap import PartitionsSnap
+from dagster._serdes import deserialize_value, serialize_value
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from benchmarks.support.data import BOOK, DATA
+from weights_pipeline.books.load import load_book, load_books
+from weights_pipeline.ledger import load_ledger_source
+from weights_pipeline.orchestration.partitions import (
+    TimeWindowPartitionMapping,
+    book_partitions,
+    daily_months,
+    ledger_history,
+    ledger_input,
+    ledger_months,
+    own_input,
+    past_input,
+)
+
+SOURCE = load_ledger_source(DATA / "ledgers" / "sample.yaml")
+OPEN = SOURCE.model_copy(update={"last_month": None})
+SUNDAY = {"kind": "weekly", "weekday": "sunday"}
+
+
+def book(name="calmar_core", **changes):
+    return load_book(DATA / "books" / f"{name}.yaml", root=DATA, changes=changes)
+
+
+@pytest.mark.parametrize(
+    ("changes", "count"),
+    [
+        ({}, 24),
+        ({"timezone": "Asia/Tokyo"}, 24),
+        ({"cadence": {"kind": "quarterly"}}, 7),
+        ({"cadence": {"kind": "quarterly", "first_month": 2}, "timezone": "Asia/Tokyo"}, 8),
+        ({"cadence": SUNDAY | {"time": "18:00"}}, 104),
+        ({"cadence": {"kind": "weekly", "weekday": "monday", "time": "02:00"}, "timezone": "UTC"}, 104),
+        # Skipped and doubled by the clocks.
+        ({"cadence": SUNDAY | {"time": "02:30"}}, 104),
+        ({"cadence": SUNDAY | {"time": "01:30"}}, 104),
+        ({"cadence": SUNDAY | {"time": "02:00"}, "timezone": "Australia/Lord_Howe"}, 104),
+    ],
+)
+def test_periods_are_the_partitions_over_two_years_of_clock_changes(changes, count):
+    partitions = book_partitions(
+        book(**changes), SOURCE.model_copy(update={"first_month": "2020-02", "last_month": "2022-01"})
+    )
+    keys = partitions.get_partition_keys()
+    windows = [partitions.time_window_for_partition_key(key) for key in keys]
+    found = partitions.existing(dt.datetime.now(dt.UTC))
+    assert [window.key for window in found] == keys
+    assert len(keys) == count
+    # Equality of times of one zone is that of the wall clock.
+    instants = [[(w.start.timestamp(), w.end.timestamp()) for w in each] for each in (found, windows)]
+    assert instants[0] == instants[1]
+
+
+@pytest.mark.parametrize("now", ["2012-02-29T23:59:59-05:00", "2012-11-05T01:59:59+00:00", "2024-01-01T05:00:00+00:00"])
+@pytest.mark.parametrize("source", [SOURCE, OPEN], ids=["finished", "open"])
+def test_partitions_there_are_at_an_instant(now, source):
+    instant = dt.datetime.fromisoformat(now)
+    definitions = [ledger_months(source), daily_months(book(), source)]
+    definitions += [book_partitions(each, source) for each in load_books(DATA / "books").values()]
+    definitions.append(book_partitions(book(cadence={"kind": "quarterly"}), source))
+    for partitions in definitions:
+        keys = partitions.get_partition_keys(current_time=instant)
+        assert [window.key for window in partitions.existing(instant)] == list(keys)
+
+
+def test_months_and_weeks_are_to_dagster_what_they_always_were():
+    zone = "America/New_York"
+    months = dg.MonthlyPartitionsDefinition("2012-01-01", "2023-01-01", timezone=zone)
+    weeks = dg.WeeklyPartitionsDefinition("2012-01-01", timezone=zone, day_offset=0, hour_offset=18)
+    open_months = dg.MonthlyPartitionsDefinition("2012-01-01", timezone=zone, end_offset=1)
+    pairs = [
+        (book_partitions(book(), SOURCE), months),
+        (book_partitions(book("sharpe_weekly"), OPEN), weeks),
+        (ledger_months(OPEN), open_months),
+    ]
+    for own, stock in pairs:
+        assert PartitionsSnap.from_def(own) == PartitionsSnap.from_def(stock)
+        assert own.get_serializable_unique_identifier() == stock.get_serializable_unique_identifier()
+
+
+YEAR = SOURCE.model_copy(update={"last_month": "2012-12"})
+MONTHS = ledger_months(YEAR)
+KEYS = MONTHS.get_partition_keys()
+WALKED = dg.TimeWindowPartitionMapping(start_offset=-11, allow_nonexistent_upstream_partitions=True)
+
+
+@settings(max_examples=50)
+@given(st.lists(st.sampled_from(KEYS), max_size=5))
+def test_history_is_mapped_as_by_walking(keys):
+    subset, own = MONTHS.empty_subset().with_partition_keys(keys), ledger_history(YEAR, "open_lots").partition_mapping
+    assert isinstance(own, TimeWindowPartitionMapping)
+    found, walked = (
+        [
+            mapping.get_upstream_mapped_partitions_result_for_partitions(subset, MONTHS, MONTHS),
+            mapping.get_downstream_partitions_for_partitions(subset, MONTHS, MONTHS),
+        ]
+        for mapping in (own, WALKED)
+    )
+    assert found[0].partitions_subset == walked[0].partitions_subset
+    assert found[0].required_but_nonexistent_subset == walked[0].required_but_nonexistent_subset
+    assert found[1] == walked[1]
+
+
+def test_dagster_gets_the_mapping_that_it_knows():
+    own = ledger_history(YEAR, "open_lots").partition_mapping
+    there = deserialize_value(serialize_value(own), dg.TimeWindowPartitionMapping)
+    assert type(there) is dg.TimeWindowPartitionMapping
+    assert there == WALKED
+    assert ledger_history(OPEN, "open_lots").partition_mapping.start_offset == -(2100 - 2012) * 12 - 11
+
+
+# --- sessions -----------------------------------------------------------------------------------------------
+
+
+def counted(source, every=10, time="17:00", **changes):
+    return book_partitions(book(cadence={"kind": "sessions", "every": every, "time": time}, **changes), source)
+
+
+SPAN = {"first_month": "2012-02", "last_month": "2012-12"}
+
+
+@pytest.mark.parametrize(
+    "partitions",
+    [
+        counted(SOURCE.model_copy(update=SPAN)),
+        counted(SOURCE.model_copy(update=SPAN | {"last_month": None})),
+        counted(SOURCE.model_copy(update=SPAN), every=1, time="15:30"),
+        counted(SOURCE.model_copy(update=SPAN), every=3, time="08:00", timezone="Australia/Sydney"),
+        counted(SOURCE.model_copy(update=SPAN | {"calendar": "24/7"}), every=30, time="04:00"),
+    ],
+    ids=["finished", "open", "every one", "elsewhere", "every day"],
+)
+def test_partitions_of_sessions_there_are_at_an_instant(partitions):
+    # What the user interface and the daemon have is made of what is told them.
+    elsewhere = PartitionsSnap.from_def(partitions).get_partitions_definition()
+    windows = partitions.periods.ended(dt.datetime(2013, 1, 1, tzinfo=dt.UTC))
+    for window in (windows[0], windows[-1]):
+        for later in (dt.timedelta(), -dt.timedelta(seconds=1), dt.timedelta(days=1)):
+            now = window.end + later
+            keys = [each.key for each in partitions.existing(now)]
+            assert keys == list(partitions.get_partition_keys(current_time=now))
+            assert keys == list(elsewhere.get_partition_keys(current_time=now))
+            with partition_loading_context(now):
+                assert elsewhere.has_partition_key(window.key) == (window.key in keys)
+    assert [window.key for window in windows] == sorted({window.key for window in windows})
+
+
+def test_a_finished_history_of_fewer_sessions_has_no_partition():
+    partitions = counted(SOURCE.model_copy(update={"first_month": "2012-02", "last_month": "2012-02"}), every=30)
+    now = dt.datetime.now(dt.UTC)
+    assert partitions.get_partition_keys() == partitions.existing(now) == []
+
+
+def test_sessions_are_mapped_to_the_one_before_and_to_the_months_they_close_in():
+    setup = SimpleNamespace(
+        book=book(cadence={"kind": "sessions", "every": 10, "time": "17:00"}), source=SOURCE, name=BOOK
+    )
+    partitions, months = book_partitions(setup.book, SOURCE), ledger_months(SOURCE)
+    keys = partitions.get_partition_keys()
+
+    def mapped(given, of, to):
+        subset = partitions.empty_subset().with_partition_keys(given)
+        found = of.partition_mapping.get_upstream_mapped_partitions_result_for_partitions(subset, partitions, to)
+        assert found.required_but_nonexistent_subset.is_empty
+        return list(found.partitions_subset.get_partition_keys())
+
+    before = past_input(setup, "realized_weights", 1)
+    assert mapped(keys[:1], before, partitions) == []
+    assert mapped(keys[5:8], before, partitions) == keys[4:7]
+    assert mapped(keys[5:8], own_input(setup, "metrics"), partitions) == keys[5:8]
+    in_months = ledger_input(setup, "strategy_returns")
+    assert (keys[0], mapped(keys[:1], in_months, months)) == ("2012-01-01", ["2012-01-01"])
+    assert (keys[2:4], mapped(keys[2:3], in_months, months)) == (
+        ["2012-01-31", "2012-02-14"],
+        ["2012-01-01", "2012-02-01"],
+    )
+    assert mapped(keys[-1:], in_months, months) == ["2022-12-01"]
