@@ -69,6 +69,16 @@ class Partitions(dg.TimeWindowPartitionsDefinition):
         """Those that there are at an instant: the ended ones, and the open one of a ledger."""
         return self.periods.begun(at) if self.end_offset > 0 else self.periods.ended(at)
 
+    def get_partition_keys(
+        self, current_time: dt.datetime | None = None, dynamic_partitions_store: Any = None
+    ) -> list[str]:
+        """Keys of those that there are, from the periods, since a check asks for all of them."""
+        with partition_loading_context(current_time, dynamic_partitions_store) as context:
+            now = context.effective_dt
+        return [
+            window.key for window in self.existing(now if now.tzinfo else now.replace(tzinfo=ZoneInfo(self.timezone)))
+        ]
+
     def __hash__(self) -> int:
         """Hash of the periods: Dagster asks at every call, and spells out every field to tell."""
         return hash((self.periods, self.end_offset))

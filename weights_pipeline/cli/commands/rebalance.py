@@ -32,7 +32,7 @@ def add(commands: common.Commands) -> None:
     rebalance.add_argument("--reason", default="", metavar="TEXT", help="what the history says beside it")
     rebalance.add_argument("--dry-run", action="store_true", help="compute from what is stored, and store nothing")
     rebalance.add_argument(
-        "--partition", metavar="KEY", help="month, or day that a week begins; default the last that has ended"
+        "--partition", metavar="KEY", help="month, or day that a period begins; default the last that has ended"
     )
 
 

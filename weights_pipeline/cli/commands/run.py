@@ -1,4 +1,4 @@
-"""``weights run``: a book and the ledger it reads, materialised over a range of months or weeks.
+"""``weights run``: a book and the ledger it reads, materialised over a range of its periods.
 
 Here belongs the command. Launching and following runs is in ``runs``.
 """

@@ -125,6 +125,15 @@ def test_a_valid_book_is_told_in_words(data, name, sentences):
         ({"limits": {"floor": 0.4, "cap": 3, "normalisation": "proportional"}}, "multipliers stay between 0.4 and 3;"),
         ({"metrics": {"active_days_only": True}}, "Means are taken over active days only."),
         (
+            {"cadence": {"kind": "quarterly", "first_month": 3}},
+            "quarterly on day 1 of March, June, September and December at 06:30, America/New_York, on the three "
+            "calendar months before;",
+        ),
+        (
+            {"cadence": {"kind": "sessions", "every": 10, "time": "17:00"}},
+            "every 10 sessions at 17:00, America/New_York, on the sessions that have closed since the one before;",
+        ),
+        (
             {"overlay": {"lag": 2, "profile": "high", "apply": "daily"}},
             "smoothed with alpha 0.15, between 0.5 and 1, 2 sessions behind, anew for every session.",
         ),

@@ -236,6 +236,7 @@ def source(data):
         ({"kind": "monthly"}, "0 7 1 * *", "7:00:00"),
         ({"kind": "monthly", "day": 5, "time": "07:15"}, "45 7 5 * *", "4 days, 7:45:00"),
         ({"kind": "monthly", "day": 28, "time": "23:45"}, "15 0 29 * *", "28 days, 0:15:00"),
+        ({"kind": "quarterly", "day": 2}, "0 7 2 1,4,7,10 *", "1 day, 7:00:00"),
         ({"kind": "weekly", "weekday": "sunday", "time": "18:00"}, "30 18 * * 0", "0:30:00"),
         ({"kind": "weekly", "weekday": "monday", "time": "02:00"}, "30 2 * * 1", "0:30:00"),
         ({"kind": "weekly", "weekday": "saturday", "time": "23:59"}, "29 0 * * 0", "0:30:00"),
@@ -250,6 +251,14 @@ def test_deadline_of_a_book_follows_its_cadence(data, source, cadence, cron, sin
     daily = book_freshness(book, source, catalog.DAILY_WEIGHTS)
     assert daily.deadline_cron.endswith("* * 1-5")
     assert daily.lower_bound_delta <= dt.timedelta(days=1)
+
+
+def test_a_book_that_counts_sessions_is_late_after_its_longest_period(data, source):
+    cadence = {"kind": "sessions", "every": 10, "time": "17:00"}
+    book = load_books(data / "books")[BOOK]
+    book = type(book).model_validate(book.model_dump() | {"cadence": cadence})
+    policy = book_freshness(book, source, catalog.TARGET_WEIGHTS)
+    assert policy.fail_window.to_timedelta() == book.cadence.longest + dt.timedelta(minutes=30)
 
 
 def test_deadlines_are_in_the_zone_of_exchange_and_book(data, source):

@@ -2,11 +2,13 @@
 
 import datetime as dt
 from types import SimpleNamespace
+from zoneinfo import ZoneInfo
 
 import dagster as dg
 import pytest
 from dagster._core.definitions.partitions.context import partition_loading_context
 from dagster._core.definitions.partitions.snap import PartitionsSnap
+from dagster._core.execution.asset_backfill import AssetBackfillData
 from dagster._serdes import deserialize_value, serialize_value
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -14,6 +16,7 @@ from hypothesis import strategies as st
 from benchmarks.support.data import BOOK, DATA
 from weights_pipeline.books.load import load_book, load_books
 from weights_pipeline.ledger import load_ledger_source
+from weights_pipeline.orchestration.definitions import build_definitions
 from weights_pipeline.orchestration.partitions import (
     TimeWindowPartitionMapping,
     book_partitions,
@@ -24,10 +27,17 @@ from weights_pipeline.orchestration.partitions import (
     own_input,
     past_input,
 )
+from weights_pipeline.settings import Settings
+from weights_pipeline.workspace import Workspace
 
 SOURCE = load_ledger_source(DATA / "ledgers" / "sample.yaml")
 OPEN = SOURCE.model_copy(update={"last_month": None})
 SUNDAY = {"kind": "weekly", "weekday": "sunday"}
+
+
+def elsewhere(partitions):
+    """Partitions as the user interface and the daemon have them, made of what is told them."""
+    return PartitionsSnap.from_def(partitions).get_partitions_definition()
 
 
 def book(name="calmar_core", **changes):
@@ -50,13 +60,12 @@ def book(name="calmar_core", **changes):
     ],
 )
 def test_periods_are_the_partitions_over_two_years_of_clock_changes(changes, count):
-    partitions = book_partitions(
-        book(**changes), SOURCE.model_copy(update={"first_month": "2020-02", "last_month": "2022-01"})
-    )
-    keys = partitions.get_partition_keys()
+    source = SOURCE.model_copy(update={"first_month": "2020-02", "last_month": "2022-01"})
+    partitions = book_partitions(book(**changes), source)
+    keys = elsewhere(partitions).get_partition_keys()
     windows = [partitions.time_window_for_partition_key(key) for key in keys]
     found = partitions.existing(dt.datetime.now(dt.UTC))
-    assert [window.key for window in found] == keys
+    assert [window.key for window in found] == partitions.get_partition_keys() == keys
     assert len(keys) == count
     # Equality of times of one zone is that of the wall clock.
     instants = [[(w.start.timestamp(), w.end.timestamp()) for w in each] for each in (found, windows)]
@@ -71,8 +80,10 @@ def test_partitions_there_are_at_an_instant(now, source):
     definitions += [book_partitions(each, source) for each in load_books(DATA / "books").values()]
     definitions.append(book_partitions(book(cadence={"kind": "quarterly"}), source))
     for partitions in definitions:
-        keys = partitions.get_partition_keys(current_time=instant)
-        assert [window.key for window in partitions.existing(instant)] == list(keys)
+        keys = elsewhere(partitions).get_partition_keys(current_time=instant)
+        assert partitions.get_partition_keys(current_time=instant) == keys
+        local = instant.astimezone(ZoneInfo(partitions.timezone)).replace(tzinfo=None)
+        assert partitions.get_partition_keys(current_time=local) == keys
 
 
 def test_months_and_weeks_are_to_dagster_what_they_always_were():
@@ -121,6 +132,22 @@ def test_dagster_gets_the_mapping_that_it_knows():
     assert ledger_history(OPEN, "open_lots").partition_mapping.start_offset == -(2100 - 2012) * 12 - 11
 
 
+def test_a_range_of_a_whole_book_is_not_widened_to_what_comes_after(own_data, tmp_path):
+    made = build_definitions(Workspace(Settings(data=own_data, home=tmp_path / "home")))
+    graph = made.resolve_asset_graph()
+    of_book = [key for key in graph.materializable_asset_keys if key.path[0] == BOOK and graph.get(key).is_partitioned]
+    with dg.DagsterInstance.ephemeral() as instance:
+        asked = AssetBackfillData.from_asset_partitions(
+            asset_graph=graph,
+            partition_names=["2012-02-01", "2012-03-01"],
+            asset_selection=of_book,
+            dynamic_partitions_store=instance,
+            backfill_start_timestamp=dt.datetime.now(dt.UTC).timestamp(),
+            all_partitions=False,
+        )
+    assert {asked.target_subset.get_asset_subset(key).size for key in of_book} == {2}
+
+
 # --- sessions -----------------------------------------------------------------------------------------------
 
 
@@ -143,17 +170,15 @@ SPAN = {"first_month": "2012-02", "last_month": "2012-12"}
     ids=["finished", "open", "every one", "elsewhere", "every day"],
 )
 def test_partitions_of_sessions_there_are_at_an_instant(partitions):
-    # What the user interface and the daemon have is made of what is told them.
-    elsewhere = PartitionsSnap.from_def(partitions).get_partitions_definition()
+    there = elsewhere(partitions)
     windows = partitions.periods.ended(dt.datetime(2013, 1, 1, tzinfo=dt.UTC))
     for window in (windows[0], windows[-1]):
         for later in (dt.timedelta(), -dt.timedelta(seconds=1), dt.timedelta(days=1)):
             now = window.end + later
-            keys = [each.key for each in partitions.existing(now)]
-            assert keys == list(partitions.get_partition_keys(current_time=now))
-            assert keys == list(elsewhere.get_partition_keys(current_time=now))
+            keys = partitions.get_partition_keys(current_time=now)
+            assert keys == there.get_partition_keys(current_time=now)
             with partition_loading_context(now):
-                assert elsewhere.has_partition_key(window.key) == (window.key in keys)
+                assert there.has_partition_key(window.key) == (window.key in keys)
     assert [window.key for window in windows] == sorted({window.key for window in windows})
 
 

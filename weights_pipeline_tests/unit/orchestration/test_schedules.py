@@ -5,6 +5,7 @@ from zoneinfo import ZoneInfo
 
 import dagster as dg
 import pytest
+import yaml
 
 from benchmarks.support.data import edit_yaml
 from weights_pipeline.orchestration.definitions import build_definitions
@@ -99,3 +100,40 @@ def test_every_book_and_the_ledger_have_a_schedule(own_data, tmp_path):
     definitions = build_definitions(Workspace(Settings(data=own_data, home=tmp_path / "home")))
     schedule = definitions.resolve_schedule_def("calmar_core_rebalance")
     assert schedule.cron_schedule == "15 7 5 * *"
+
+
+def rebalances(own_data, tmp_path, cadence, ticks_at):
+    """What the schedule of a book asks for at instants, or why it does not."""
+    source = own_data / "ledgers" / "sample.yaml"
+    content = {name: value for name, value in yaml.safe_load(source.read_text()).items() if name != "last_month"}
+    source.write_text(yaml.safe_dump(content))
+    edit_yaml(own_data / "books" / "calmar_core.yaml", cadence=cadence)
+    made = build_definitions(Workspace(Settings(data=own_data, home=tmp_path / "home")))
+    schedule = made.resolve_schedule_def("calmar_core_rebalance")
+    found = []
+    for when in ticks_at:
+        result = tick(made, schedule.name, dt.datetime.fromisoformat(when).replace(tzinfo=NEW_YORK))
+        found.append([request.partition_key for request in result.run_requests] or result.skip_message)
+    return schedule.cron_schedule, found
+
+
+def test_a_quarter_is_rebalanced_on_once_it_is_over(own_data, tmp_path):
+    cadence = {"kind": "quarterly", "day": 8, "first_month": 3, "time": "02:30"}
+    # The clocks skip half past two on the eighth of March.
+    at = ["2026-03-08T03:00", "2026-06-08T02:30"]
+    cron, found = rebalances(own_data, tmp_path, cadence, at)
+    assert (cron, found) == ("30 2 8 3,6,9,12 *", [["2025-12-01"], ["2026-03-01"]])
+
+
+def test_sessions_are_counted_every_day_and_rebalanced_on_after_the_tenth(own_data, tmp_path):
+    cadence = {"kind": "sessions", "every": 10, "time": "17:00"}
+    days = ["2012-01-13", "2012-01-17", "2012-01-18", "2012-01-31", "2026-11-02"]
+    cron, found = rebalances(own_data, tmp_path, cadence, [f"{day}T17:00" for day in days])
+    assert cron == "0 17 * * *"
+    assert found == [
+        "No period of calmar_core has ended yet.",
+        ["2012-01-01"],
+        "No period of calmar_core is due now: the newest, 2012-01-01, was due 2012-01-17.",
+        ["2012-01-17"],
+        ["2026-10-19"],
+    ]
