@@ -1,5 +1,6 @@
 """The essentials of ``benchmarks.reliability`` in seconds: kills at write steps, a full disk, flipped bytes."""
 
+import tempfile
 import uuid
 
 import duckdb
@@ -37,6 +38,14 @@ def months(value, number=3):
 
 OVER_OLD = Scenario("range", (months(1.0),), (months(2.0),))
 ON_NOTHING = Scenario("first", (), (months(1.0), Step("book", LOG, month_rows(MONTHS[0]), added=True)))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _temporary_files(tmp_path_factory):
+    """Keep what multiprocessing leaves behind in a process that does not end by itself among pytest's own folders."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tempfile, "tempdir", str(tmp_path_factory.mktemp("children")))
+        yield
 
 
 class Server:

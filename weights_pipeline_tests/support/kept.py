@@ -6,6 +6,8 @@ It is kept beside pytest's own temporary folders, under a name made of everythin
 import fcntl
 import hashlib
 import importlib.metadata
+import math
+import os
 import shutil
 import sys
 from collections.abc import Callable, Iterator
@@ -51,14 +53,11 @@ class Kept:
     def __init__(self, base: Path) -> None:
         root = temporary_root(base)
         self.folder = root / f"weights-{fingerprint()}"
-        self.folder.mkdir(exist_ok=True)
-        self._held = (self.folder / _USED).open("w")
-        fcntl.flock(self._held, fcntl.LOCK_SH)
-        others = sorted(root.glob("weights-*"), key=lambda each: (each / _USED).stat().st_mtime, reverse=True)
-        for old in others[KEPT:]:
+        self._held = _taken(self.folder)
+        for old in sorted(root.glob("weights-*"), key=_last_used)[:-KEPT]:
             _remove_unused(old)
 
-    def made(self, name: str, make: Callable[[Path], None]) -> Path:
+    def made(self, name: str, make: Callable[[Path], object]) -> Path:
         """Folder of a name, made by this process if no other has; others wait while one makes it."""
         folder = self.folder / name
         with _alone(self.folder / f"{name}.lock"):
@@ -90,6 +89,26 @@ def _alone(lock: Path) -> Iterator[IO[str]]:
     with lock.open("w") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
         yield held
+
+
+def _taken(folder: Path) -> IO[str]:
+    """Make a folder, or take the one there is, and keep others from removing it for as long as the file is open."""
+    while True:
+        folder.mkdir(exist_ok=True)
+        with suppress(FileNotFoundError):
+            held = (folder / _USED).open("w")
+            fcntl.flock(held, fcntl.LOCK_SH)
+            # Whoever was removing the folder meanwhile has removed this file as well.
+            if (folder / _USED).stat().st_ino == os.fstat(held.fileno()).st_ino:
+                return held
+
+
+def _last_used(folder: Path) -> float:
+    """When a process took a folder last; one that is being taken is the newest."""
+    try:
+        return (folder / _USED).stat().st_mtime
+    except FileNotFoundError:
+        return math.inf
 
 
 def _remove_unused(folder: Path) -> None:
