@@ -70,7 +70,15 @@ class MetricGrid:
     source: Mapping[str, NDArray[np.int8]]
 
     def table(self) -> pd.DataFrame:
-        """One row per session, strategy and metric, ordered by them; see :func:`metrics_table`."""
+        """One row per session, strategy and metric, ordered by them.
+
+        Returns
+        -------
+        DataFrame
+            Columns ``as_of``, ``strategy``, ``metric`` (e.g. ``calmar``), ``lookback`` (e.g. ``12m``), ``value`` (NaN
+            is null), ``reason`` (one of `REASONS`, "" when measured) and ``source`` (live, build_up, starter; none
+            where null).
+        """
         metrics = sorted(self.measured)
         shape = (len(self.as_of), len(self.strategies), len(metrics))
         day, strategy, metric = (index.ravel() for index in np.indices(shape, dtype=np.int32))
@@ -170,37 +178,13 @@ def metrics_grid(
     return MetricGrid(as_of=history.sessions[rows], strategies=names, lookback=lookback, measured=found, source=source)
 
 
-def metrics_table(
-    history: ReturnHistory,
-    as_of: pd.DatetimeIndex,
-    lookback: Lookback,
-    parameters: MetricParameters = DEFAULT_PARAMETERS,
-    **options: Any,
-) -> pd.DataFrame:
-    """Compute every metric of every strategy at every as-of session, as a table.
-
-    Parameters
-    ----------
-    history, as_of, lookback, parameters, **options
-        See :func:`metrics_grid`.
-
-    Returns
-    -------
-    DataFrame
-        Columns ``as_of``, ``strategy``, ``metric`` (e.g. ``calmar``), ``lookback`` (e.g. ``12m``), ``value`` (NaN is
-        null), ``reason`` (one of `REASONS`, "" when measured) and ``source`` (live, build_up, starter; none where
-        null), ordered by the first four.
-    """
-    return metrics_grid(history, as_of, lookback, parameters, **options).table()
-
-
 def given_by_hand(measured: pd.DataFrame, figures: Mapping[str, StarterMetrics]) -> pd.DataFrame:
     """Metrics that a person gives of one date, in place of the measured ones.
 
     Parameters
     ----------
     measured : DataFrame
-        Rows of :func:`metrics_table` of that date.
+        Rows of :meth:`MetricGrid.table` of that date.
     figures : mapping of str to StarterMetrics
         Twelve-month figures by strategy; the ratio is taken as stated.
 

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from benchmarks.support.data import BOOK, DATA
 from weights_pipeline.books.load import load_books
 from weights_pipeline.core import chain
-from weights_pipeline.core.metrics.table import metrics_table
 from weights_pipeline.core.returns.capital import AveragePositionValue
 from weights_pipeline.core.returns.history import ReturnHistory
 from weights_pipeline.tables import catalog
+from weights_pipeline_tests.support.measured import metrics_table
 
 POLICY = load_books(DATA / "books")[BOOK].policy()
 NAMES = list(POLICY.strategies)
