@@ -154,7 +154,7 @@ class Difference:
     Attributes
     ----------
     weights
-        By strategy: of base, target, realised and final weight the ``_old`` and ``_new`` one and the ``_change``; null
+        By strategy: of base, target, realized and final weight the ``_old`` and ``_new`` one and the ``_change``; null
         where a version does not have the strategy.
     changed
         Which of ``CHANGES`` there are.

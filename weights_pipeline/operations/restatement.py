@@ -89,7 +89,7 @@ class Effect:
     rebalances
         How many are stored.
     changed
-        Keys of those whose realised or final weights change.
+        Keys of those whose realized or final weights change.
     largest
         Largest change of a final weight; None where none changes.
     newest

@@ -118,7 +118,7 @@ class Reproduction:
     version, rebalance, as_of
         Which.
     weights
-        By strategy: of previous, target, realised and final weight the recorded one and the ``_recomputed`` one.
+        By strategy: of previous, target, realized and final weight the recorded one and the ``_recomputed`` one.
     finding
         Passed where all are the same, bit for bit.
     """
@@ -206,7 +206,7 @@ def recomputed(as_of: pd.Timestamp, ledger: LedgerView, taken: Taken, policy: Po
 def reproduce(store: Store, book: str, version: int) -> Reproduction:
     """Compute a version again from what was known when it was made, and compare it with what was recorded.
 
-    Of the rebalances before it, the realised weights and weight sets are those of the versions that there were.
+    Of the rebalances before it, the realized weights and weight sets are those of the versions that there were.
 
     Parameters
     ----------

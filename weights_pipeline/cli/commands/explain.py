@@ -78,7 +78,7 @@ def _explain(options: argparse.Namespace) -> int:
 
 
 def _rows(store: Store, found: WeightSet, strategy: str) -> list[Mapping[str, Any]]:
-    """Rows of target, realised and final weights of one strategy on the date of a weight set."""
+    """Rows of target, realized and final weights of one strategy on the date of a weight set."""
     from weights_pipeline.tables import catalog
 
     tables = (catalog.TARGET_WEIGHTS, catalog.REALIZED_WEIGHTS, catalog.FINAL_WEIGHTS)

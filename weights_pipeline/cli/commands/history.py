@@ -218,7 +218,7 @@ def _show(weights: KnownWeights, effective: dt.date, known: dt.datetime) -> None
     rows = [[row.strategy, *(f"{getattr(row, part):.2%}" for part in parts)] for row in weights.rows]
     totals = [f"{sum(getattr(row, part) for row in weights.rows):.2%}" for part in parts]
     render.say(f"{weights.book}: weights in force on {effective}, as known at {known:%Y-%m-%d %H:%M:%S %Z}")
-    render.table([*rows, ["Total", *totals]], ["Strategy", "Base", "Target", "Realised", "Final"])
+    render.table([*rows, ["Total", *totals]], ["Strategy", "Base", "Target", "Realized", "Final"])
     render.say(
         f"Version {weights.version}: rebalance {weights.rebalance} on data to {weights.as_of}, in force from "
         f"{weights.effective_from}, recorded {weights.recorded_at:%Y-%m-%d %H:%M:%S} UTC ({weights.reason})."

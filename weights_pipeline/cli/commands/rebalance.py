@@ -119,7 +119,7 @@ def _print(book: Book, found: Plan, file: Path | None, absent: Sequence[str]) ->
         f"{book.name}, rebalance {found.partition} on data to {found.as_of:%Y-%m-%d}: weights that would be in force "
         f"from {found.effective_from:%Y-%m-%d}"
     )
-    headings = ["Strategy", "Base", "Target", "Before", "Realised", "Held", "Final", "Points", metric, "Why"]
+    headings = ["Strategy", "Base", "Target", "Before", "Realized", "Held", "Final", "Points", metric, "Why"]
     render.table([*rows, ["Total", *totals, "", "", ""]], headings)
     if found.weight_set:
         render.say(f"Weight set: {found.weight_set}.")
@@ -127,7 +127,7 @@ def _print(book: Book, found: Plan, file: Path | None, absent: Sequence[str]) ->
         render.say(_absent(file, absent))
     render.say(f"Held are the weights of {found.held}.")
     render.say(
-        f"One-way turnover: {found.turnover:.2%} of realised weights, {found.traded:.2%} of those to trade against "
+        f"One-way turnover: {found.turnover:.2%} of realized weights, {found.traded:.2%} of those to trade against "
         f"those held."
     )
     render.say("Dry run: nothing was stored.")

@@ -1,4 +1,4 @@
-"""Application of the risk scalar to realised weights, and its audit over a whole history.
+"""Application of the risk scalar to realized weights, and its audit over a whole history.
 
 Here belong the lag between a scalar and the weights it scales, the refusal of a stale scalar, and the
 comparison of scaled with unscaled returns, with its gates. Here do not belong how a scalar comes about

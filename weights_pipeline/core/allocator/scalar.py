@@ -1,4 +1,4 @@
-"""Risk scalars: how much of the realised weights each regime leaves standing.
+"""Risk scalars: how much of the realized weights each regime leaves standing.
 
 Here belong the profiles (regime to scalar), their smoothing, the parameters of the whole overlay and the
 chain from the reference portfolio to its scalar. Here do not belong regimes as such (:mod:`.regime`) nor the

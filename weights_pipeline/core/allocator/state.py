@@ -50,7 +50,7 @@ _Values = TypeVar("_Values", pd.Series, pd.DataFrame)
 
 @dataclass(frozen=True, kw_only=True)
 class ReferencePortfolio:
-    """The book at its realised weights, unscaled, so that the overlay never feeds back on itself.
+    """The book at its realized weights, unscaled, so that the overlay never feeds back on itself.
 
     Attributes
     ----------
@@ -76,7 +76,7 @@ def reference_portfolio(weights: pd.DataFrame, returns: pd.DataFrame) -> Referen
     Parameters
     ----------
     weights : DataFrame, shape (rebalances, strategies)
-        Realised, unscaled weights indexed by the session they are effective from. A session uses the latest
+        Realized, unscaled weights indexed by the session they are effective from. A session uses the latest
         row not after it; sessions before the first row are left out. Null is 0: not in the book.
     returns : DataFrame, shape (sessions, strategies)
         Daily returns, null where a strategy is not live; such a strategy earns 0 (cash). Columns without a

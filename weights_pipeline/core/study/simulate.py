@@ -68,11 +68,11 @@ class Simulation:
     strategy_scalar : ndarray, shape (A, S)
         Risk scalar of each strategy: that of its sleeve where the sleeve has a map of its own, else that of the book.
     final : ndarray, shape (A, S)
-        Weights to trade from a rebalance on: realised × scalar under an enabled overlay, else the realised ones.
+        Weights to trade from a rebalance on: realized × scalar under an enabled overlay, else the realized ones.
     turnover : ndarray, shape (A,)
         One-way turnover ½·Σ|realized − previous|.
     unscaled, traded : Series, shape (sessions,)
-        Daily returns at the realised and at the final weights in force, from the first effective session on (but not
+        Daily returns at the realized and at the final weights in force, from the first effective session on (but not
         before any strategy is live) to the end of the history; a strategy not live earns 0, and so does cash. Under an
         overlay that is applied daily, the weights of each session have its own scalar.
     regimes, scalars : DataFrame, or None without overlay
@@ -247,7 +247,7 @@ class _Tilts(NamedTuple):
 
 
 class _Path(NamedTuple):
-    """Realised weights of all rebalances, how they came about, and what they earned by session."""
+    """Realized weights of all rebalances, how they came about, and what they earned by session."""
 
     previous: Floats
     realized: Floats
@@ -421,7 +421,7 @@ class _Shared:
         }
 
     def path(self, policy: Policy, tilts: _Tilts) -> _Path:
-        """Realised weights, each step from where the one before ended."""
+        """Realized weights, each step from where the one before ended."""
         previous, realized = np.empty_like(tilts.target), np.empty_like(tilts.target)
         rates, regimes = np.empty(len(tilts.targets)), []
         walk, correlations = None, (np.empty(0), np.empty(0))

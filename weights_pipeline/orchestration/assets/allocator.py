@@ -48,7 +48,7 @@ _COMPARED = ("cagr", "sharpe", "max_drawdown", "worst_month", "share_scaled", "t
 
 
 def allocator_assets(setup: BookSetup, artefacts: Path) -> list[dg.AssetsDefinition]:
-    """Assets from realised weights to final weights of one book; files beside them go to a folder of ``artefacts``."""
+    """Assets from realized weights to final weights of one book; files beside them go to a folder of ``artefacts``."""
     source, policy = setup.source, setup.policy
     ins = {name: own_input(setup, name) for name in ("target_weights", "realized_weights")}
     if policy.overlay is not None:

@@ -1,4 +1,4 @@
-"""A book's metrics, target weights and realised weights.
+"""A book's metrics, target weights and realized weights.
 
 Here belongs loading, one call into ``core``, and metadata.
 """
@@ -48,7 +48,7 @@ class MetricsConfig(dg.Config):
 
 
 def weight_assets(setup: BookSetup) -> list[dg.AssetsDefinition | dg.AssetSpec]:
-    """Assets from strategy returns to realised weights of one book."""
+    """Assets from strategy returns to realized weights of one book."""
     book, source, policy = setup.book, setup.source, setup.policy
     # The risk regime that chooses a window is a recursion from the first session on.
     reach: Back = "all" if policy.adaptive else within(policy.longest_lookback)
@@ -80,7 +80,7 @@ def weight_assets(setup: BookSetup) -> list[dg.AssetsDefinition | dg.AssetSpec]:
 
     ins = {"target_weights": own_input(setup, "target_weights")}
     if policy.paced_by_regime:
-        # The regime of a rebalance follows from all realised weights before it, and from what they earned.
+        # The regime of a rebalance follows from all realized weights before it, and from what they earned.
         ins["strategy_returns"] = ledger_input(setup, "strategy_returns")
     ins["realized_weights"] = past_input(setup, "realized_weights", "all" if policy.paced_by_regime else 1)
 

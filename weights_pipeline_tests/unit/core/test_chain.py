@@ -35,7 +35,7 @@ def simulated_returns(seed):
 
 
 def run_chain(returns, as_of, policy=POLICY):
-    """Targets, realised weights, state and final weights, as an orchestrator would compute them in one go."""
+    """Targets, realized weights, state and final weights, as an orchestrator would compute them in one go."""
     history = ReturnHistory.from_long(returns, sessions=SESSIONS[returns["session"].max() >= SESSIONS])
     metrics = chain.metric_rows(history, as_of, policy)
     targets = chain.target_table(metrics, policy)
