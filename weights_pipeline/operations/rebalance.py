@@ -255,7 +255,8 @@ def require_ready(setup: BookSetup, periods: list[Window], *, trial: bool) -> No
     ]
     stored = store.partitions(book.name, catalog.REALIZED_WEIGHTS.name)
     lacking = next((each.key for each in periods if each.key not in stored), window.key)
-    run = f"weights run --book {book.name} --from {min(lacking[:7], *unread[:1]) if unread else lacking}"
+    begin = _since(min(lacking[:7], *unread[:1]), periods) if unread else lacking
+    run = f"weights run --book {book.name} --from {begin}"
     if unread:
         raise NotReadyError(
             f"{store.location} lacks {', '.join(unread[:6])}{' …' if len(unread) > 6 else ''} of ledger {source.name}, "
@@ -267,6 +268,13 @@ def require_ready(setup: BookSetup, periods: list[Window], *, trial: bool) -> No
             f"book {book.name}: rebalance {missing[0]}, from which {window.key} continues, is missing in "
             f"{store.location}. Run `{run}` first."
         )
+
+
+def _since(month: str, periods: list[Window]) -> str:
+    """A month, or where none of the periods begins in it the one before that does, or the first."""
+    if any(each.key.startswith(month) for each in periods):
+        return month
+    return max((each.key for each in periods if each.key < month), default=periods[0].key)
 
 
 def plan(setup: BookSetup, periods: list[Window], figures: Mapping[str, StarterMetrics] | None = None) -> Plan:
