@@ -24,7 +24,7 @@ from weights_pipeline.core.chain import last_sessions, metric_rows
 from weights_pipeline.core.metrics.label import metric_label
 from weights_pipeline.core.metrics.lookback import Lookback
 from weights_pipeline.core.metrics.starter import StarterMetrics
-from weights_pipeline.core.metrics.table import BY_HAND, given_by_hand
+from weights_pipeline.core.metrics.table import OVERRIDABLE, overridden
 from weights_pipeline.core.returns.history import ReturnHistory
 from weights_pipeline.core.versions import OPENING, WEIGHTS, Stamp, canonical, digest, link
 from weights_pipeline.ledger import calendar_sessions
@@ -146,7 +146,7 @@ def open_history(setup: BookSetup, effective: dt.date, *, now: dt.datetime, comm
     )
 
 
-def metrics_by_hand(content: Any, book: Book, named: Any) -> Mapping[str, StarterMetrics]:
+def metric_overrides(content: Any, book: Book, named: Any) -> Mapping[str, StarterMetrics]:
     """Twelve-month figures of a JSON document that stand in for what a book measures.
 
     Parameters
@@ -167,15 +167,15 @@ def metrics_by_hand(content: Any, book: Book, named: Any) -> Mapping[str, Starte
     figures = metrics_given(content, book, named)
     kind, reads = book.method.kind, book.method.reads
     if book.ensemble is not None:
-        raise BookError(f"{named}: book {book.name} reads weight sets made per market regime, no metrics given by hand")
+        raise BookError(f"{named}: book {book.name} reads weight sets made per market regime, no metric overrides")
     if not reads:
         raise BookError(
             f"{named}: method {kind} of book {book.name} reads no metrics, so that giving some has no effect"
         )
-    if absent := sorted(set(reads) - set(BY_HAND)):
+    if absent := sorted(set(reads) - set(OVERRIDABLE)):
         raise BookError(
-            f"{named}: method {kind} of book {book.name} reads {', '.join(absent)}, which cannot be given by hand; "
-            f"given are {', '.join(BY_HAND)}"
+            f"{named}: method {kind} of book {book.name} reads {', '.join(absent)}, which cannot be overridden; "
+            f"those that can are {', '.join(OVERRIDABLE)}"
         )
     if not figures:
         raise BookError(f"{named}: expected figures of at least one strategy, got none")
@@ -287,14 +287,14 @@ def plan(setup: BookSetup, periods: list[Window], figures: Mapping[str, StarterM
     periods
         Periods of the book up to the one to rebalance on; see :func:`due`.
     figures
-        What :func:`metrics_by_hand` gives, if anything.
+        What :func:`metric_overrides` gives, if anything.
 
     Raises
     ------
     NotReadyError
         The store lacks a month of the ledger, read after it was over, or the rebalance before.
     ValueError
-        Figures given by hand that were known only later.
+        Overrides that were known only later.
     """
     book, source, store, policy, window = setup.book, setup.source, setup.store, setup.policy, periods[-1]
     begin = pd.Timestamp(f"{source.first_month}-01")
@@ -310,8 +310,8 @@ def plan(setup: BookSetup, periods: list[Window], figures: Mapping[str, StarterM
     taken = Taken(past=past[past["as_of"] < as_of[0]], sets=sets[sets["as_of"] < as_of[0]], updates=updates)
     if figures:
         history = ReturnHistory.from_long(returns, sessions=sessions[sessions <= as_of[0]])
-        given = given_by_hand(metric_rows(history, as_of, policy), figures)
-        taken = Taken(past=taken.past, given=given)
+        overrides = overridden(metric_rows(history, as_of, policy), figures)
+        taken = Taken(past=taken.past, overrides=overrides)
     made = rebalanced(returns, as_of, taken, policy, sessions, market.set_index("session")["regime"])
     return _as_plan(window.key, made, held, origin)
 
@@ -370,4 +370,4 @@ def _starter_figures(given: StarterMetrics | None, as_of: pd.Timestamp) -> str:
     if given is None or as_of < pd.Timestamp(given.known_from or as_of):
         return "{}"
     figures = (given.twelve_month_return, given.twelve_month_max_drawdown, given.calmar_ratio)
-    return canonical({metric_label(name, _YEAR.label): value for name, value in zip(BY_HAND, figures, strict=True)})
+    return canonical({metric_label(name, _YEAR.label): value for name, value in zip(OVERRIDABLE, figures, strict=True)})

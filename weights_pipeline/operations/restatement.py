@@ -303,7 +303,7 @@ def _effect(setup: BookSetup, since: pd.Timestamp, stored: _Ledger, given: _Ledg
     )
     weights = old.merge(new, on=["as_of", "strategy"], suffixes=("_old", "_new"))
     moved = (weights["final_old"] != weights["final_new"]) | (weights["realized_old"] != weights["realized_new"])
-    by_hand = metrics.loc[(metrics["source"] == MANUAL) & metrics["as_of"].isin(touched), "as_of"].unique()
+    overridden = metrics.loc[(metrics["source"] == MANUAL) & metrics["as_of"].isin(touched), "as_of"].unique()
     largest = int((weights["final_new"] - weights["final_old"]).abs().to_numpy().argmax())
     moves = [
         Move(rebalance=key_of[as_of], strategy=strategy, old=was, new=now)
@@ -317,13 +317,13 @@ def _effect(setup: BookSetup, since: pd.Timestamp, stored: _Ledger, given: _Ledg
         changed=tuple(key_of[date] for date in sorted(weights.loc[moved, "as_of"].unique())),
         largest=moves[largest] if moved.any() else None,
         newest=tuple(move for move in moves if move.rebalance == key_of[touched[-1]]),
-        remarks=tuple(_remarks(final, old, [key_of[date] for date in sorted(by_hand)], key_of)),
+        remarks=tuple(_remarks(final, old, [key_of[date] for date in sorted(overridden)], key_of)),
         command=f"weights run --book {book.name} --from {key_of[touched[0]][:7]}",
     )
 
 
 def _remarks(
-    stored: pd.DataFrame, again: pd.DataFrame, by_hand: Sequence[str], key_of: Mapping[pd.Timestamp, str]
+    stored: pd.DataFrame, again: pd.DataFrame, overridden: Sequence[str], key_of: Mapping[pd.Timestamp, str]
 ) -> Iterator[str]:
     """Say where the ledger as it is stored does not lead to the weights that are."""
     columns = ["as_of", "strategy", "realized", "final"]
@@ -331,8 +331,8 @@ def _remarks(
         stored.loc[stored["as_of"].isin(again["as_of"]), columns], on=["as_of", "strategy"], how="outer"
     )
     differs = (rows["realized_x"] != rows["realized_y"]) | (rows["final_x"] != rows["final_y"])
-    if by_hand:
-        yield f"metrics of {', '.join(by_hand)} were given by hand; run again, it is rebalanced on measured ones"
+    if overridden:
+        yield f"metrics of {', '.join(overridden)} are overrides; run again, it is rebalanced on measured ones"
     if differs.any():
         first = key_of[rows.loc[differs, "as_of"].min()]
         yield (

@@ -19,7 +19,7 @@ import pandas as pd
 from weights_pipeline.core import chain
 from weights_pipeline.core.ensembles import all_weight_sets, ensemble_targets, weight_sets
 from weights_pipeline.core.metrics.label import of_label
-from weights_pipeline.core.metrics.table import MANUAL, with_given
+from weights_pipeline.core.metrics.table import MANUAL, with_overrides
 from weights_pipeline.core.policy import Policy
 from weights_pipeline.core.returns.capital import CapitalPolicy
 from weights_pipeline.core.returns.history import ReturnHistory
@@ -91,14 +91,14 @@ class Taken:
     sets, updates
         Rows of ``ensemble_weights`` of the rebalances before them, and of ``ensemble_updates``; read for an ensemble
         alone.
-    given
+    overrides
         Rows of ``metrics`` that a person gave in place of measured ones.
     """
 
     past: pd.DataFrame
     sets: pd.DataFrame = field(default_factory=lambda: no_rows(catalog.ENSEMBLE_WEIGHTS))
     updates: pd.DataFrame = field(default_factory=lambda: no_rows(catalog.ENSEMBLE_UPDATES))
-    given: pd.DataFrame = field(default_factory=lambda: no_rows(catalog.METRICS))
+    overrides: pd.DataFrame = field(default_factory=lambda: no_rows(catalog.METRICS))
 
 
 class Rebalanced(NamedTuple):
@@ -162,8 +162,9 @@ def rebalanced(
         made = pd.concat([taken.sets, weight_sets(history, market, as_of, policy)], ignore_index=True)
         targets = ensemble_targets(all_weight_sets(made, taken.updates), market, as_of, sessions, policy)
     else:
-        given = taken.given[taken.given["as_of"].isin(as_of)]
-        targets = chain.target_table(with_given(chain.metric_rows(history, as_of, policy), given), policy, history)
+        metrics = chain.metric_rows(history, as_of, policy)
+        overrides = taken.overrides[taken.overrides["as_of"].isin(as_of)]
+        targets = chain.target_table(with_overrides(metrics, overrides), policy, history)
     realized = chain.realized_table(taken.past, targets, policy, sessions, returns)
     scalars = None
     if policy.overlay is not None:
@@ -251,7 +252,7 @@ def reproduce(store: Store, book: str, version: int) -> Reproduction:
         begin=pd.Timestamp(f"{known.first_month}-01"),
         market=market.set_index("session")["regime"],
     )
-    taken = Taken(past=past, sets=sets, updates=updates, given=_given(rows))
+    taken = Taken(past=past, sets=sets, updates=updates, overrides=_overrides(rows))
     again = recomputed(as_of, ledger, taken, known.policy)
     return _compared(rows, again, same_ledger=seen == ledger_hash)
 
@@ -261,8 +262,8 @@ def _opened(policy: Policy) -> pd.DataFrame:
     return pd.DataFrame({"strategy": policy.strategies, **dict.fromkeys(WEIGHTS, policy.weights)})
 
 
-def _given(version: pd.DataFrame) -> pd.DataFrame:
-    """Rows of metrics that a version says were given by hand."""
+def _overrides(version: pd.DataFrame) -> pd.DataFrame:
+    """Metric overrides that a version says it was made with."""
     found = [
         (as_of, strategy, *of_label(label), np.nan if value is None else value, "missing" * (value is None), MANUAL)
         for as_of, strategy, read in version[["as_of", "strategy", "metrics"]].itertuples(index=False)

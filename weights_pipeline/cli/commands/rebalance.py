@@ -1,6 +1,6 @@
 """``weights rebalance``: the rebalance that is due, started by hand or tried out.
 
-Here belongs the command, and the clock: this is where "now" is read. Which rebalance is due, metrics given by hand and
+Here belongs the command, and the clock: this is where "now" is read. Which rebalance is due, metric overrides and
 the trial are in ``operation``; running it is in ``runs``.
 """
 
@@ -46,7 +46,7 @@ def _rebalance(options: argparse.Namespace) -> int:
         NotDueError,
         NotReadyError,
         due,
-        metrics_by_hand,
+        metric_overrides,
         plan,
         require_ready,
     )
@@ -59,7 +59,7 @@ def _rebalance(options: argparse.Namespace) -> int:
     try:
         if options.metrics:
             content = read_json(options.metrics, "metrics")
-            figures |= metrics_by_hand(content, book, options.metrics)
+            figures |= metric_overrides(content, book, options.metrics)
         periods = due(setup, now, options.partition)
     except (BookError, LedgerError, NotDueError) as error:
         common.stop(str(error), common.INVALID)

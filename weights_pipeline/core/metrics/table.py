@@ -40,7 +40,7 @@ BoolArray = NDArray[np.bool_]
 MANUAL = "manual"
 SOURCES = ("none", "live", "build_up", "starter", MANUAL)
 
-BY_HAND = ("annual_return", "max_drawdown", "calmar")
+OVERRIDABLE = ("annual_return", "max_drawdown", "calmar")
 """Metrics that a person may give in place of the measured ones."""
 
 _KEY = ["as_of", "strategy", "metric", "lookback"]
@@ -178,7 +178,7 @@ def metrics_grid(
     return MetricGrid(as_of=history.sessions[rows], strategies=names, lookback=lookback, measured=found, source=source)
 
 
-def given_by_hand(measured: pd.DataFrame, figures: Mapping[str, StarterMetrics]) -> pd.DataFrame:
+def overridden(measured: pd.DataFrame, figures: Mapping[str, StarterMetrics]) -> pd.DataFrame:
     """Metrics that a person gives of one date, in place of the measured ones.
 
     Parameters
@@ -191,7 +191,7 @@ def given_by_hand(measured: pd.DataFrame, figures: Mapping[str, StarterMetrics])
     Returns
     -------
     DataFrame
-        Rows as those of `measured`, of all its strategies and of the metrics ``BY_HAND`` alone, with the source
+        Rows as those of `measured`, of all its strategies and of the metrics ``OVERRIDABLE`` alone, with the source
         ``manual``. A strategy without figures is null with the reason ``missing``.
 
     Raises
@@ -199,7 +199,7 @@ def given_by_hand(measured: pd.DataFrame, figures: Mapping[str, StarterMetrics])
     ValueError
         Figures that were known only after the date.
     """
-    rows = measured[measured["metric"].isin(BY_HAND)].reset_index(drop=True)
+    rows = measured[measured["metric"].isin(OVERRIDABLE)].reset_index(drop=True)
     for strategy, given in sorted(figures.items()):
         if given.known_from is not None and (rows["as_of"] < pd.Timestamp(given.known_from)).any():
             raise ValueError(
@@ -209,7 +209,7 @@ def given_by_hand(measured: pd.DataFrame, figures: Mapping[str, StarterMetrics])
         (strategy, metric): value
         for strategy, given in figures.items()
         for metric, value in zip(
-            BY_HAND, (given.twelve_month_return, given.twelve_month_max_drawdown, given.calmar_ratio), strict=True
+            OVERRIDABLE, (given.twelve_month_return, given.twelve_month_max_drawdown, given.calmar_ratio), strict=True
         )
     }
     place = zip(rows["strategy"], rows["metric"], strict=True)
@@ -218,11 +218,11 @@ def given_by_hand(measured: pd.DataFrame, figures: Mapping[str, StarterMetrics])
     return rows.assign(value=value, reason=reason, source=MANUAL)
 
 
-def with_given(measured: pd.DataFrame, given: pd.DataFrame) -> pd.DataFrame:
+def with_overrides(measured: pd.DataFrame, overrides: pd.DataFrame) -> pd.DataFrame:
     """Metrics with some rows in the place of measured ones of the same date, strategy and metric."""
-    if given.empty:
+    if overrides.empty:
         return measured
-    both = pd.concat([given[measured.columns], measured], ignore_index=True)
+    both = pd.concat([overrides[measured.columns], measured], ignore_index=True)
     return both.drop_duplicates(_KEY).sort_values(_KEY, ignore_index=True)
 
 

@@ -1,4 +1,4 @@
-"""Samples: the returns of a window that an optimised allocation is chosen on.
+"""Samples: the returns of a window that optimised weights are chosen on.
 
 Here belongs which observations a sample has. Here does not belong what is done with them (``optimise``), nor metrics,
 which are measured strategy by strategy (``metrics``).

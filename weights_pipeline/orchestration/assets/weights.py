@@ -17,12 +17,12 @@ from weights_pipeline.core.chain import last_sessions, metric_rows, realized_tab
 from weights_pipeline.core.ensembles import MAX_REGIME_AGE, all_weight_sets, ensemble_targets, weight_sets
 from weights_pipeline.core.metrics.label import metric_label
 from weights_pipeline.core.metrics.lookback import Lookback
-from weights_pipeline.core.metrics.table import MANUAL, given_by_hand, with_given
+from weights_pipeline.core.metrics.table import MANUAL, overridden, with_overrides
 from weights_pipeline.core.policy import Policy
 from weights_pipeline.core.returns.history import ReturnHistory
 from weights_pipeline.ledger import LedgerSource
 from weights_pipeline.ledger.periods import window_dates
-from weights_pipeline.operations.rebalance import metrics_by_hand
+from weights_pipeline.operations.rebalance import metric_overrides
 from weights_pipeline.orchestration.assets.common import (
     book_asset,
     known,
@@ -66,8 +66,8 @@ def weight_assets(setup: BookSetup) -> list[dg.AssetsDefinition | dg.AssetSpec]:
         table = metric_rows(_seen(strategy_returns, windows, source), as_of, policy)
         if config.manual:
             if len(windows) > 1:
-                raise ValueError(f"metrics given by hand are of one partition, got {len(windows)}")
-            table = with_given(table, given_by_hand(table, metrics_by_hand(json.loads(config.manual), book, MANUAL)))
+                raise ValueError(f"metric overrides are of one partition, got {len(windows)}")
+            table = with_overrides(table, overridden(table, metric_overrides(json.loads(config.manual), book, MANUAL)))
         return per_partition(
             context,
             table,
@@ -205,7 +205,7 @@ def _metric_figures(rows: pd.DataFrame, policy: Policy) -> Mapping[str, Any]:
             "worst_metric": float(measured.min()),
         }
     if given := int((rows["source"] == MANUAL).sum()):
-        figures["given_by_hand"] = given
+        figures["overridden"] = given
     return figures
 
 

@@ -836,8 +836,8 @@ def test_figures_given_by_hand_take_the_place_of_three_metrics_of_every_strategy
     h = history(market(300, 2))
     measured = metrics_table(h, h.sessions[-1:], QUARTER, LENIENT)
     stated = dataclasses.replace(STARTER, known_from=h.sessions[-1].date())
-    given_rows = metrics.given_by_hand(measured, {"s1": stated})
-    table = metrics.with_given(measured, given_rows)
+    given_rows = metrics.overridden(measured, {"s1": stated})
+    table = metrics.with_overrides(measured, given_rows)
     keys = ["as_of", "strategy", "metric"]
     assert_frame_equal(table[keys], measured[keys])
     own = table["metric"].isin(["annual_return", "max_drawdown", "calmar"])
@@ -850,7 +850,7 @@ def test_figures_given_by_hand_take_the_place_of_three_metrics_of_every_strategy
     assert set(by_strategy["s1"]["reason"]) == {""}
     assert by_strategy["s0"]["value"].isna().all()
     assert set(by_strategy["s0"]["reason"]) == {"missing"}
-    assert metrics.with_given(measured, given_rows.iloc[:0]) is measured
+    assert metrics.with_overrides(measured, given_rows.iloc[:0]) is measured
 
 
 def test_figures_known_only_later_are_refused():
@@ -858,4 +858,4 @@ def test_figures_known_only_later_are_refused():
     measured = metrics_table(h, h.sessions[-1:], YEAR, LENIENT)
     later = dataclasses.replace(STARTER, known_from=(h.sessions[-1] + pd.Timedelta(days=1)).date())
     with pytest.raises(ValueError, match=f"s0: known_from: expected a day up to {h.sessions[-1]:%Y-%m-%d}, got"):
-        metrics.given_by_hand(measured, {"s0": later})
+        metrics.overridden(measured, {"s0": later})
