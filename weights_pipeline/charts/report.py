@@ -1,7 +1,7 @@
 """Charts of the report: weights, their history, regime and scalar, and the books side by side, as SVG for a page.
 
-Here belong figures that are read on a phone, on a screen and on paper: drawn once, narrow enough for the first, with
-text that stays text. Here does not belong the page (``report``).
+Scope: figures that are read on a phone, on a screen and on paper: drawn once, narrow enough for the first, with text
+that stays text. Not here: the page (``report``).
 """
 
 from __future__ import annotations

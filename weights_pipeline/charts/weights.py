@@ -1,7 +1,7 @@
 """Charts of weights: where they stand, where they should go, and what moved them.
 
-Here belong figures of ``target_weights``, ``realized_weights`` and ``final_weights``. Here does not belong any figure
-of a strategy's returns (``metrics``).
+Scope: figures of ``target_weights``, ``realized_weights`` and ``final_weights``. Not here: any figure of a strategy's
+returns (``metrics``).
 """
 
 from __future__ import annotations

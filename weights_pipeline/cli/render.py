@@ -1,6 +1,6 @@
 """What the commands print: tables, progress, JSON forms.
 
-Here belongs presentation only; nothing here computes a weight.
+Scope: presentation. Not here: any computation.
 """
 
 from __future__ import annotations

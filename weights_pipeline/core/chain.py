@@ -1,8 +1,8 @@
 """The chain from daily returns to final weights, table by table.
 
-Here belong the steps that map one stored table to the next, over any number of rebalances: each is one call into the
-formulas of its neighbours. Here do not belong formulas, nor where tables are kept. Whoever wants a whole history in
-memory calls these in order; an orchestrator calls them one by one.
+Scope: the steps that map one stored table to the next, over any number of rebalances; each is one call into the
+formulas of its neighbours. Not here: formulas, and where tables are kept. Whoever wants a whole history in memory calls
+these in order; an orchestrator calls them one by one.
 """
 
 from __future__ import annotations

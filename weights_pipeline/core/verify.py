@@ -1,7 +1,7 @@
 """Verification of stored tables: invariants that hold on every correct history, as pure functions on frames.
 
-Here belong findings: what was measured, against which limit, and the rows that offend. Here does not belong what
-becomes of a finding: the store refuses a write, an asset check turns red, the command line exits non-zero.
+Scope: findings: what was measured, against which limit, and the rows that offend. Not here: what becomes of a finding:
+the store refuses a write, an asset check turns red, the command line exits non-zero.
 """
 
 from __future__ import annotations

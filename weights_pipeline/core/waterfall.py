@@ -1,7 +1,7 @@
 """Waterfalls: the way of one weight from its metric to what is traded, step by step.
 
-Here belong the steps between stored figures, each with its number; the last of them is the stored weight, bit for bit.
-Here does not belong the making of any figure: a waterfall only replays what tables hold.
+Scope: the steps between stored figures, each with its number; the last of them is the stored weight, bit for bit. Not
+here: the making of any figure: a waterfall only replays what tables hold.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The allocator over any history: a stored book's, or that of a file of daily returns at constant weights.
 
-Here belong what such a run reads, and the files it is handed on as. Stored allocator tables are not read, a run makes
-its own from returns and unscaled weights. Here do not belong formulas (``core``), nor what a person is shown.
+Scope: what such a run reads, and the files it is handed on as. Stored allocator tables are not read; a run makes its
+own from returns and unscaled weights. Not here: formulas (``core``), and what a person is shown.
 """
 
 from __future__ import annotations

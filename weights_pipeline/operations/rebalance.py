@@ -1,7 +1,7 @@
 """Operation by hand: a desk's first day, and a rebalance that a person starts or tries out.
 
-Here belong the version that opens a book's history, metrics that a person gives, which rebalance can be started, and a
-rebalance in memory. Here do not belong formulas (``core``), nor running a rebalance (``runs``).
+Scope: the version that opens a book's history, metric overrides, which rebalance can be started, and a rebalance in
+memory. Not here: formulas (``core``), and running a rebalance (``orchestration.runs``).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Restatements: what a changed ledger touches, before anything of it is written.
 
-Here belong comparing what the source files say now with what is stored, and the weights that follow from either. Here
-do not belong the reading of files (``ledger_tables``), nor the chain (``recompute``).
+Scope: comparing what the source files say now with what is stored, and the weights that follow from either. Not here:
+the reading of files (``ledger.tables``), and the chain (``versions.recompute``).
 
 A rebalance before the first change stays as it is stored; from there on both ledgers are computed in memory. So the
 difference shown is that of the ledger alone, also where something else has changed meanwhile.

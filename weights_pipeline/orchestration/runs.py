@@ -1,6 +1,6 @@
 """Runs started from the command line: the ledger and a book over a range of months, in this process.
 
-Here belongs launching and following Dagster runs. What runs is in ``definitions``.
+Scope: launching and following Dagster runs. Not here: what runs (``definitions``).
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Every table of the chain, in the order the chain computes them.
 
-Here belong the definitions only; see ``tables`` for what a definition is.
+Scope: the definitions. Not here: what a definition is (``definition``).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Weights computed again: one rebalance from a ledger, or a version from the ledger as it was known then.
 
-Here belong the chain from ledger rows to the final weights of one date, and its comparison with what was recorded. Here
-do not belong the steps of the chain (``core.chain``), nor what a version keeps of its inputs (``version_inputs``).
+Scope: the chain from ledger rows to the final weights of one date, and its comparison with what was recorded. Not here:
+the steps of the chain (``core.chain``), and what a version keeps of its inputs (``inputs``).
 
 Some things are not computed again but taken as they were, since a rebalance starts from them whatever they came from;
 see :class:`Taken`. The weights that a desk opened with follow from its book alone.

@@ -1,6 +1,6 @@
 """``weights explain``: the way of one weight from its metric to what is traded, replayed step by step.
 
-Here belongs the command. The steps are in ``core.waterfall``.
+Scope: the command. Not here: the steps (``core.waterfall``).
 """
 
 from __future__ import annotations

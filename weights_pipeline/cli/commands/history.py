@@ -1,7 +1,7 @@
 """``weights history``, ``as-of``, ``diff`` and ``reproduce``: what was in force, what was known, and why it changed.
 
-Here belong the commands. Asking for versions is in ``store.history``, comparing them in ``core.versions``, computing
-them again in ``recompute``.
+Scope: the commands. Not here: asking for versions (``versions.history``), comparing them (``core.versions``), and
+computing them again (``versions.recompute``).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """``weights rebalance``: the rebalance that is due, started by hand or tried out.
 
-Here belongs the command, and the clock: this is where "now" is read. Which rebalance is due, metric overrides and
-the trial are in ``operation``; running it is in ``runs``.
+Scope: the command, and the clock: this is where "now" is read. Not here: which rebalance is due, metric overrides and
+the trial (``operations.rebalance``), and running it (``orchestration.runs``).
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Reference portfolio and allocator state: what the book itself has been doing lately.
 
-Here belong the unscaled reference portfolio, its sleeve contributions and the state features: volatility,
-drawdown, correlation, breadth and concentration. Here do not belong thresholds, regimes and scalars
-(:mod:`.regime`, :mod:`.scalar`), nor the metrics of single strategies.
+Scope: the unscaled reference portfolio, its sleeve contributions and the state features: volatility, drawdown,
+correlation, breadth and concentration. Not here: thresholds, regimes and scalars (``regime``, ``scalar``), and the
+metrics of single strategies.
 
 Every rolling value is the same sequence of element-wise operations on the content of its own window, with
 sums taken in one order of sessions and columns in the order of their names. Hence it depends neither on where the

@@ -1,7 +1,7 @@
 """Measures: the formula of every metric, with its null rules.
 
-Here belong formulas on the quantities of windows. Here do not belong the window arithmetic (``windows``), nor which
-windows are measured (``metrics``).
+Scope: formulas on the quantities of windows. Not here: the window arithmetic (``windows``), and which windows are
+measured (``metrics``).
 
 A null is NaN with a reason, never an infinity and never a stand-in number:
 

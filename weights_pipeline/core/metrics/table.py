@@ -1,8 +1,8 @@
 """The table of all metrics of all strategies, as of many sessions.
 
-Here belong which windows are measured, where the build-up takes over, and where a person's figures take the place of
-measured ones. Here do not belong the formulas (``measures``, ``starter``), the window arithmetic (``windows``), the
-making of daily returns (``returns``), or anything that turns a metric into a weight.
+Scope: which windows are measured, where the build-up takes over, and where overrides take the place of measured
+figures. Not here: the formulas (``measures``, ``starter``), the arithmetic of windows (``windows``), daily returns
+(``core.returns``), and anything that turns a metric into a weight.
 
 A metric at session d reads the sessions in (d − lookback, d] from the strategy's first activity on, and nothing else.
 """

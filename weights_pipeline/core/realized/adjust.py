@@ -1,7 +1,7 @@
 """Partial adjustment: how realized weights follow their targets.
 
-Here belongs the step from one rebalance to the next. Here do not belong targets (``methods``), how fast the
-steps get there (``speed``), nor where the previous weights are kept.
+Scope: the step from one rebalance to the next. Not here: targets (``core.targets``), how fast the steps get there
+(``speed``), and where the previous weights are kept.
 """
 
 from __future__ import annotations

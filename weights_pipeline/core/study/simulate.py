@@ -1,8 +1,8 @@
 """Simulation: the whole history of a policy in memory, or of many policies over one history.
 
-Here belong the array forms of the steps of ``chain``, and what many policies share of them. Here do not belong formulas
-(those of the neighbours are called), files, stores, schedules, nor a search for the best policy: a grid that is read
-for its best point has been fitted to its history.
+Scope: the array forms of the steps of ``core.chain``, and what many policies share of them. Not here: formulas (those
+of the neighbours are called), files, stores, schedules, and a search for the best policy: a grid that is read for its
+best point has been fitted to its history.
 
 The results are those of ``chain``, bit for bit; what differs is that no table is made on the way.
 """

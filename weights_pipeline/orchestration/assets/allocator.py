@@ -1,7 +1,7 @@
 """A book's allocator: state, regime, scalar, and the final weights they lead to.
 
-Here belongs loading, one call into ``core``, and metadata. State, regime and scalar are recursions from the first
-session on; each run computes them from the whole history up to its own end and keeps the sessions of its own
+Scope: loading, one call into ``core``, and metadata. Not here: formulas. State, regime and scalar are recursions from
+the first session on; each run computes them from the whole history up to its own end and keeps the sessions of its own
 partitions, so that they never depend on how the history was cut into runs.
 """
 

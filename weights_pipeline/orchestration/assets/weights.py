@@ -1,6 +1,6 @@
 """A book's metrics, target weights and realized weights.
 
-Here belongs loading, one call into ``core``, and metadata.
+Scope: loading, one call into ``core``, and metadata. Not here: formulas.
 """
 
 import json

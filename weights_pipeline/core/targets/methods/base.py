@@ -1,7 +1,7 @@
 """What every weighting method shares: what it reads, the limits on its outcome, and the step to target weights.
 
-Here belongs what is the same for all methods. Here does not belong the formula of any of them: each has a
-file of its own, and one entry in ``METHODS``.
+Scope: what is the same for all methods. Not here: the formula of any of them: each has a file of its own, and one entry
+in ``METHODS``.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 r"""Hybrid objective: a share of daily Sharpe and a share of annual growth, under a limit on drawdown.
 
-Here belongs the objective and the search for its maximum. Here does not belong what a drawdown asks of weights
-(``drawdown``), nor the solver (``program``).
+Scope: the objective and the search for its maximum. Not here: what a drawdown asks of weights (``drawdown``), and the
+solver (``program``).
 
 With constant weights w the portfolio earns :math:`p = Rw` a day, cash nothing. What is maximised is
 
