@@ -10,7 +10,7 @@ import base64
 import io
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import cache
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -75,6 +75,7 @@ def figure(width: float, height: float) -> Figure:
         return Figure(figsize=(width, height), dpi=100, layout="constrained")
 
 
+@lru_cache(maxsize=1)  # of a figure that several tables show one after the other
 def png(drawn: Figure) -> bytes:
     """A figure as PNG, without a date, in a fixed set of colours: a quarter of the size, for an event log to keep."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg

@@ -26,6 +26,7 @@ from weights_pipeline.versions.inputs import LEDGER, code_version, parameters_of
 from weights_pipeline.versions.recompute import LedgerView, Taken, recomputed
 from weights_pipeline.workspace import BookSetup
 
+_CHECK = "no_look_ahead"
 _BOOK = (
     catalog.REALIZED_WEIGHTS,
     catalog.ENSEMBLE_WEIGHTS,
@@ -46,8 +47,11 @@ def reproduced(setup: BookSetup, store: Reader, verified: Verified) -> Finding:
     dates = pd.DatetimeIndex(final["as_of"].unique()).sort_values()
     sampled = dates[[len(dates) // 3, 2 * len(dates) // 3, len(dates) - 1]].unique() if len(dates) else dates
     contents = _contents(setup, store, dates)
-    names = {as_of: f"{setup.name}/no_look_ahead/{as_of:%Y-%m-%d}" for as_of in sampled}
-    known = [as_of for as_of in sampled if as_of in contents and verified.before(names[as_of]) == contents[as_of]]
+    known = [
+        as_of
+        for as_of in sampled
+        if as_of in contents and verified.before(_CHECK, f"{as_of:%Y-%m-%d}") == contents[as_of]
+    ]
     if known and any(len(altered(store, schema, verified)[0]) for schema in (setup.name, setup.source.schema_name)):
         known = []
     stored = final[final["as_of"].isin(sampled)]
@@ -56,7 +60,7 @@ def reproduced(setup: BookSetup, store: Reader, verified: Verified) -> Finding:
     if finding.passed:
         for as_of in sampled:
             if as_of in contents:
-                verified.passed(names[as_of], contents[as_of])
+                verified.passed(_CHECK, f"{as_of:%Y-%m-%d}", contents[as_of])
     return finding
 
 

@@ -2,15 +2,17 @@
 
 Scope: remembering, in a file beside the store. Not here: what is verified, nor what identifies its content.
 
-An entry says that something of one name has passed with one content. The content identifies everything that the
-verification depended on: rows, policy, files and code. Whatever differs is verified anew, so an entry that is lost,
-stale or of another store costs time and nothing else. Only what has passed is remembered.
+An entry says that a part of what a check looks at, such as a table or a date, has passed with one content. The content
+identifies everything that the verification depended on: rows, policy, files and code. Whatever differs is verified
+anew, so an entry that is lost, stale or of another store costs time and nothing else. Only what has passed is
+remembered.
 """
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Self
 
 import pandas as pd
 
@@ -29,28 +31,35 @@ class Verified:
     def __init__(self, file: Path | None = None) -> None:
         self._file = file
         self._before = _entries(file)
-        self._now: dict[str, str] = {}
+        self._now: dict[str, dict[str, str]] = {}
         self.altered: dict[str, tuple[pd.DataFrame, int]] = {}
 
-    def before(self, name: str) -> str:
-        """Content with which something of a name has passed; empty where none is known."""
-        return self._before.get(name, "")
+    @classmethod
+    def of(cls, folder: Path, schema: str) -> Self:
+        """What is remembered of a ledger, book or comparison."""
+        return cls(folder / f"{schema}.json")
 
-    def passed(self, name: str, content: str) -> None:
-        """Remember that something of a name has passed with a content."""
-        self._now[name] = content
+    def before(self, check: str, part: str) -> str:
+        """Content with which a part of what a check looks at has passed; empty where none is known."""
+        return self._before.get(check, {}).get(part, "")
+
+    def passed(self, check: str, part: str, content: str) -> None:
+        """Remember that a part has passed with a content."""
+        self._now.setdefault(check, {})[part] = content
 
     def keep(self) -> None:
-        """Write down what has passed now, and nothing else: what is not looked at any more is forgotten."""
-        if self._file is not None and self._now != self._before:
-            write_text(self._file, json.dumps(self._now, indent=1, sort_keys=True) + "\n")
+        """Write down what has passed now; of the checks that were run, nothing else is remembered."""
+        entries = {**self._before, **self._now}
+        if self._file is not None and entries != self._before:
+            write_text(self._file, json.dumps(entries, indent=1, sort_keys=True) + "\n")
 
 
-def _entries(file: Path | None) -> dict[str, str]:
+def _entries(file: Path | None) -> dict[str, dict[str, str]]:
     """Entries of a file; none where there is no such file, or nobody can read it."""
     try:
         found = json.loads(file.read_text(encoding="utf-8")) if file else {}
-    except (OSError, ValueError):
+        return {
+            str(check): {str(part): str(content) for part, content in parts.items()} for check, parts in found.items()
+        }
+    except (OSError, ValueError, AttributeError):
         return {}
-    is_known = isinstance(found, dict) and all(isinstance(content, str) for content in found.values())
-    return found if is_known else {}

@@ -5,6 +5,7 @@ Scope: one declaration, shared. Not here: the comparison (``store.integrity``).
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Protocol
 
 import pandas as pd
@@ -44,8 +45,12 @@ def stored_as_written(of: Written) -> Finding:
     return verify.as_written(*altered(of.store, of.schema, of.verified))
 
 
+_CHECK = stored_as_written.__name__
+
+
 def altered(store: Reader, schema: str, verified: Verified) -> tuple[pd.DataFrame, int]:
     """Altered partitions of a schema and the number of its tables, found once for all checks that ask."""
     if schema not in verified.altered:
-        verified.altered[schema] = altered_tables(store, schema, verified.before, verified.passed)
+        before, passed = partial(verified.before, _CHECK), partial(verified.passed, _CHECK)
+        verified.altered[schema] = altered_tables(store, schema, before, passed)
     return verified.altered[schema]

@@ -107,13 +107,29 @@ def waterfalls(targets: pd.DataFrame, realized: pd.DataFrame, final: pd.DataFram
     ReplayError
         A stored weight does not follow, or the tables differ in strategies.
     """
-    rows: list[dict[str, Any]] = [
-        {str(row["strategy"]): row for row in table.sort_values("strategy").to_dict("records")}
-        for table in (targets, realized, final)
-    ]
-    if not rows[0].keys() == rows[1].keys() == rows[2].keys():
-        raise ReplayError(f"targets, realized and final weights differ in strategies: {[list(each) for each in rows]}")
-    return {name: waterfall(rows[0][name], rows[1][name], rows[2][name]) for name in rows[0]}
+    found = waterfalls_by_date(targets, realized, final)
+    return next(iter(found.values()), {})
+
+
+def waterfalls_by_date(
+    targets: pd.DataFrame, realized: pd.DataFrame, final: pd.DataFrame
+) -> dict[pd.Timestamp, dict[str, list[Step]]]:
+    """Waterfall of every strategy, by date and name; otherwise as :func:`waterfalls`."""
+    by_date: list[dict[pd.Timestamp, dict[str, Any]]] = []
+    for table in (targets, realized, final):
+        rows: dict[pd.Timestamp, dict[str, Any]] = {}
+        for row in table.sort_values(["as_of", "strategy"]).to_dict("records"):
+            rows.setdefault(row["as_of"], {})[str(row["strategy"])] = row
+        by_date.append(rows)
+    found = {}
+    for date in sorted({date for rows in by_date for date in rows}):
+        own = [rows.get(date, {}) for rows in by_date]
+        if not own[0].keys() == own[1].keys() == own[2].keys():
+            raise ReplayError(
+                f"targets, realized and final weights differ in strategies: {[list(each) for each in own]}"
+            )
+        found[date] = {name: waterfall(own[0][name], own[1][name], own[2][name]) for name in own[0]}
+    return found
 
 
 def _to_target(row: Mapping[str, Any]) -> list[Step]:

@@ -158,9 +158,8 @@ def window_dates(windows: Sequence[Window]) -> pd.IntervalIndex:
 
 def only_windows(frame: pd.DataFrame, time_column: str, windows: Sequence[Window]) -> pd.DataFrame:
     """Rows of a frame that belong to windows without a gap between them."""
-    dates = window_dates(windows)
-    days = frame[time_column]
-    kept: pd.DataFrame = frame[(days >= dates.left[0]) & (days < dates.right[-1])].reset_index(drop=True)
+    first, after, days = pd.Timestamp(windows[0].first), pd.Timestamp(windows[-1].after), frame[time_column]
+    kept: pd.DataFrame = frame[(days >= first) & (days < after)].reset_index(drop=True)
     return kept
 
 

@@ -1,41 +1,62 @@
-"""Asset checks: the checklist, as Dagster shows it.
+"""Asset checks: the checks of a ledger, book or comparison, as Dagster shows them.
 
-Scope: turning declared checks into asset checks. Not here: their declarations (``checks``), and what they compute
+Scope: turning declarations and findings into Dagster's. Not here: the checks (``checks``), nor what they compute
 (``core.verify``).
+
+Checks that block are run by the step that makes their table (``steps``). All others of one schema are a step of their
+own, which reads every table once and writes nothing, so that it takes no turn at the store.
 """
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import dagster as dg
 
-from weights_pipeline.checks import Check
+from weights_pipeline.checks import Check, Declaration, Verified
 from weights_pipeline.core.verify import Finding
-from weights_pipeline.orchestration.io_manager import markdown_table
+from weights_pipeline.orchestration.metadata import markdown_table
 from weights_pipeline.store.base import Store
+from weights_pipeline.store.once import ReadOnce
 
 STORE_POOL = "duckdb"
 _ROWS_SHOWN = 20
 
 
-def asset_check(check: Check, asset: dg.AssetKey) -> dg.AssetChecksDefinition:
-    """Asset check of one declaration.
+def check_step(checks: Sequence[Check], store: Store, folder: Path) -> dg.AssetChecksDefinition:
+    """Checks of one schema as one step, each with a result of its own.
 
-    It looks at the whole history of its table, whatever partitions the run wrote: a rule that held month by month may
-    still be broken between months.
+    They look at the whole history of a table, whatever partitions the run wrote: a rule that held month by month may
+    still be broken between months. What was verified before is remembered in a file of ``folder``.
     """
+    (schema,) = {check.schema for check in checks}
 
-    @dg.asset_check(
-        asset=asset,
-        name=check.name,
-        description=check.description,
-        blocking=check.blocking,
-        pool=STORE_POOL,
-        required_resource_keys={"store"},
+    @dg.multi_asset_check(
+        name=f"{schema}_checks",
+        specs=[check_spec(check, schema) for check in checks],
+        can_subset=True,
     )
-    def evaluate(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
-        store: Store = context.resources.store
-        with store.view():
-            return as_result(check.run(store), error=check.error)
+    def evaluate(context: dg.AssetCheckExecutionContext) -> Iterator[dg.AssetCheckResult]:
+        once, verified = ReadOnce(store), Verified.of(folder, schema)
+        keys = {check: dg.AssetKey([schema, check.table.name]) for check in checks}
+        chosen = [
+            check
+            for check, key in keys.items()
+            if dg.AssetCheckKey(key, check.name) in context.selected_asset_check_keys
+        ]
+        with once.view():
+            findings = [check.run(once, verified) for check in chosen]
+        verified.keep()
+        for check, finding in zip(chosen, findings, strict=True):
+            yield as_result(finding, error=check.error, check_name=check.name, asset_key=keys[check])
 
     return evaluate
+
+
+def check_spec(said: Declaration, schema: str) -> dg.AssetCheckSpec:
+    """One check."""
+    return dg.AssetCheckSpec(
+        said.name, asset=[schema, said.table.name], description=said.description, blocking=said.blocking
+    )
 
 
 def as_result(

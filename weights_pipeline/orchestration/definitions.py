@@ -7,6 +7,7 @@ benchmark or another stage builds a fresh set over its own store. Not here: what
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import dagster as dg
@@ -15,17 +16,16 @@ from dagster._core.definitions.unresolved_asset_job_definition import Unresolved
 from weights_pipeline.books.comparisons import Comparison, compared_policies
 from weights_pipeline.checks import Check, book_checks, comparison_checks, ledger_checks
 from weights_pipeline.ledger import LedgerSource
-from weights_pipeline.orchestration.asset_checks import asset_check
+from weights_pipeline.orchestration.asset_checks import check_step
 from weights_pipeline.orchestration.assets.allocator import allocator_assets, daily_assets
 from weights_pipeline.orchestration.assets.comparison import comparison_assets
-from weights_pipeline.orchestration.assets.history import history_assets
+from weights_pipeline.orchestration.assets.history import history_asset
 from weights_pipeline.orchestration.assets.ledger import ledger_assets
 from weights_pipeline.orchestration.assets.live import live_asset
 from weights_pipeline.orchestration.assets.report import NAME as REPORT
 from weights_pipeline.orchestration.assets.report import report_asset
 from weights_pipeline.orchestration.assets.weights import weight_assets
 from weights_pipeline.orchestration.freshness import automation_sensor
-from weights_pipeline.orchestration.io_manager import StoreIOManager
 from weights_pipeline.orchestration.schedules import (
     daily_schedule,
     ledger_schedule,
@@ -48,21 +48,18 @@ def build_definitions(workspace: Workspace) -> dg.Definitions:
     """
     parts = [
         *(_of_ledger(workspace, source) for source in workspace.sources.values()),
-        *(_of_book(workspace.settings, setup) for setup in workspace.setups.values()),
+        *(_of_book(workspace, setup) for setup in workspace.setups.values()),
         _of_report(workspace),
         *(_of_comparison(workspace, comparison) for comparison in workspace.comparisons.values()),
     ]
     return dg.Definitions(
         assets=[asset for part in parts for asset in part.assets],
-        asset_checks=[
-            asset_check(check, dg.AssetKey([check.schema, check.table.name])) for part in parts for check in part.checks
-        ],
+        asset_checks=[step for part in parts for step in part.checks],
         jobs=[job for part in parts for job in part.jobs],
         schedules=[schedule for part in parts for schedule in part.schedules],
         sensors=[automation_sensor(), *alert_sensors(workspace)],
         # Steps of the chain follow each other anyway; a process for each would only pay its imports again.
         executor=dg.in_process_executor,
-        resources={"io_manager": StoreIOManager(workspace.store), "store": workspace.store},
     )
 
 
@@ -71,7 +68,7 @@ class _Part(NamedTuple):
 
     assets: list[dg.AssetsDefinition | dg.AssetSpec]
     jobs: list[UnresolvedAssetJobDefinition]
-    checks: list[Check]
+    checks: list[dg.AssetChecksDefinition]
     schedules: list[dg.ScheduleDefinition]
 
 
@@ -81,16 +78,22 @@ def _of_ledger(workspace: Workspace, source: LedgerSource) -> _Part:
         selection=dg.AssetSelection.key_prefixes(source.schema_name),
         description=f"Read the ledger {source.name!r} and compute daily strategy returns.",
     )
+    checks = ledger_checks(source, workspace.readers[source.name])
     return _Part(
-        assets=[*ledger_assets(source, workspace.root)],
+        assets=[*ledger_assets(source, workspace.root, workspace.store, checks)],
         jobs=[job],
-        checks=ledger_checks(source, workspace.readers[source.name]),
+        checks=[_checks_after(checks, workspace)],
         schedules=[ledger_schedule(source, job)],
     )
 
 
-def _of_book(settings: Settings, setup: BookSetup) -> _Part:
-    book, tags = setup.book, {"book": setup.name}
+def _checks_after(checks: Sequence[Check], workspace: Workspace) -> dg.AssetChecksDefinition:
+    """The step of those checks that no table waits for."""
+    return check_step([check for check in checks if not check.blocking], workspace.store, workspace.settings.verified)
+
+
+def _of_book(workspace: Workspace, setup: BookSetup) -> _Part:
+    settings, book, tags, checks = workspace.settings, setup.book, {"book": setup.name}, book_checks(setup)
     daily, live = daily_assets(setup), live_asset(setup, settings.live)
     every_day = dg.AssetSelection.assets(*daily)
     rebalance_job = dg.define_asset_job(
@@ -107,14 +110,14 @@ def _of_book(settings: Settings, setup: BookSetup) -> _Part:
     )
     part = _Part(
         assets=[
-            *weight_assets(setup),
-            *allocator_assets(setup, settings.artefacts),
-            *history_assets(setup),
+            *weight_assets(setup, checks),
+            *allocator_assets(setup, settings.artefacts, checks),
+            history_asset(setup),
             *daily,
             live,
         ],
         jobs=[rebalance_job, live_job],
-        checks=book_checks(setup),
+        checks=[_checks_after(checks, workspace)],
         schedules=[rebalance_schedule(setup, rebalance_job), live_schedule(book, live_job)],
     )
     if daily:
@@ -148,9 +151,9 @@ def _of_comparison(workspace: Workspace, comparison: Comparison) -> _Part:
         description=comparison.description,
     )
     return _Part(
-        assets=[comparison_assets(comparison, policies, setup.source)],
+        assets=[comparison_assets(comparison, policies, setup)],
         jobs=[job],
-        checks=comparison_checks(comparison),
+        checks=[_checks_after(comparison_checks(comparison), workspace)],
         schedules=[],
     )
 

@@ -4,16 +4,18 @@ Scope: definitions and mappings of time. Not here: when a period begins (``ledge
 one (``assets``).
 
 To Dagster, a partition depends on those of each input that lie in the same time. What is read of the past beside them
-is in the metadata of the input, which the IO manager reads: Dagster would resolve every partition of the history, and
-look up the version of each, for every input of every run, and widen a range to all that comes after it.
+an input knows by itself: Dagster would resolve every partition of the history, and look up the version of each, for
+every input of every run, and widen a range to all that comes after it.
 """
 
 from __future__ import annotations
 
 import datetime as dt
 import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Any, Final, Literal
+from typing import Any, Literal
 from zoneinfo import ZoneInfo
 
 import dagster as dg
@@ -25,6 +27,7 @@ from weights_pipeline.core.metrics.lookback import Lookback
 from weights_pipeline.ledger import LedgerSource, exchange_timezone, periods
 from weights_pipeline.ledger.periods import Periods
 from weights_pipeline.tables.contract import Window
+from weights_pipeline.tables.definition import Table
 from weights_pipeline.workspace import BookSetup
 
 # Backfill policies and mappings past the first partition are marked as beta; the version range of the dependency is
@@ -33,15 +36,6 @@ warnings.filterwarnings("ignore", category=dg.BetaWarning)
 
 SINGLE_RUN = dg.BackfillPolicy.single_run()
 """Any range is one run: a recorded materialisation costs milliseconds, a run of its own half a minute."""
-
-BACK: Final = "partitions_back"
-"""Input metadata: how many partitions are read before those of the run's own time, or ``all``."""
-
-PRECEDING: Final = "preceding_only"
-"""Input metadata of a self-dependency: read what precedes the run's first partition, never the run's own range.
-
-A range holds rows of an earlier run that this very run is about to replace.
-"""
 
 Back = int | Literal["all"]
 
@@ -156,17 +150,75 @@ def daily_months(book: Book, source: LedgerSource) -> Partitions:
     return _partitions(periods.daily_months(book, source), open_too=True)
 
 
-def own_input(setup: BookSetup, table: str, back: Back = 0) -> dg.AssetIn:
+@dataclass(frozen=True, kw_only=True)
+class Input:
+    """A table that something is computed from.
+
+    Attributes
+    ----------
+    schema, table
+        Which table.
+    partitions
+        Its partitions; None of a table without any.
+    mapping
+        How its partitions and those computed belong together, as far as Dagster is to know.
+    back
+        How many partitions are read before those of the run's own time, or ``all``.
+    preceding
+        Only what precedes the run's first partition is read: a range holds rows of an earlier run that this very run is
+        about to replace.
+    """
+
+    schema: str
+    table: Table
+    partitions: Partitions | None = None
+    mapping: dg.PartitionMapping | None = None
+    back: Back = 0
+    preceding: bool = False
+
+    @property
+    def dep(self) -> dg.AssetDep:
+        """The dependency, as Dagster shows it."""
+        return dg.AssetDep(dg.AssetKey([self.schema, self.table.name]), partition_mapping=self.mapping)
+
+    def needed(self, own: Sequence[Window], now: dt.datetime) -> list[Window]:
+        """Partitions that are read for those of a run; none of a table without any.
+
+        Parameters
+        ----------
+        own
+            What the run computes, in order.
+        now
+            When it was created.
+        """
+        if self.partitions is None:
+            return []
+        # Nothing that begins after the run's own partitions have ended.
+        end = own[0].start if self.preceding else own[-1].end
+        begun = [window for window in self.partitions.existing(now) if window.start < end]
+        if self.back == "all":
+            return begun
+        before = sum(window.end <= own[0].start for window in begun)
+        return begun[max(0, before - self.back) :]
+
+
+def own_input(setup: BookSetup, table: Table, back: Back = 0) -> Input:
     """A table of the same book, and so many partitions before the run's own."""
-    return dg.AssetIn([setup.name, table], metadata={BACK: back}, partition_mapping=_SAME_TIME)
+    return Input(
+        schema=setup.name,
+        table=table,
+        partitions=book_partitions(setup.book, setup.source),
+        mapping=_SAME_TIME,
+        back=back,
+    )
 
 
-def past_input(setup: BookSetup, table: str, back: Back) -> dg.AssetIn:
+def past_input(setup: BookSetup, table: Table, back: Back) -> Input:
     """A table that is continued: so many partitions before the run's first, and none of the run's own."""
-    return dg.AssetIn([setup.name, table], metadata={BACK: back, PRECEDING: True}, partition_mapping=_BEFORE)
+    return replace(own_input(setup, table, back), mapping=_BEFORE, preceding=True)
 
 
-def ledger_input(setup: BookSetup, table: str, back: Back = "all") -> dg.AssetIn:
+def ledger_input(setup: BookSetup, table: Table, back: Back = "all") -> Input:
     """A table of the ledger that a book reads, and so many months before the run's own time."""
     source = setup.source
     mapping: dg.PartitionMapping = _SAME_TIME
@@ -176,7 +228,7 @@ def ledger_input(setup: BookSetup, table: str, back: Back = "all") -> dg.AssetIn
     elif setup.book.cadence.cron is None:
         # What Dagster holds for the period is the hour before it.
         mapping = _TO_THE_NEXT
-    return dg.AssetIn([source.schema_name, table], metadata={BACK: back}, partition_mapping=mapping)
+    return Input(schema=source.schema_name, table=table, partitions=ledger_months(source), mapping=mapping, back=back)
 
 
 def within(lookback: Lookback) -> int:
@@ -184,14 +236,14 @@ def within(lookback: Lookback) -> int:
     return lookback.full_months + 2
 
 
-def ledger_history(source: LedgerSource, table: str) -> dg.AssetIn:
+def ledger_history(source: LedgerSource, table: Table) -> Input:
     """A table of the same ledger from its first month on.
 
     Whoever follows the ledger by itself has to know that a month bears on all after it.
     """
     first, last = (int(month[:4]) * 12 + int(month[5:]) for month in (source.first_month, _last_month(source)))
     mapping = TimeWindowPartitionMapping(start_offset=first - last, allow_nonexistent_upstream_partitions=True)
-    return dg.AssetIn([source.schema_name, table], metadata={BACK: "all"}, partition_mapping=mapping)
+    return Input(schema=source.schema_name, table=table, partitions=ledger_months(source), mapping=mapping, back="all")
 
 
 def _last_month(source: LedgerSource) -> str:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from duckdb import DuckDBPyConnection
 
-    from weights_pipeline.tables.contract import PartitionRecord, Window
+    from weights_pipeline.tables.contract import PartitionRecord, Prepared, Window
     from weights_pipeline.tables.definition import Table
 
 
@@ -105,6 +105,16 @@ class Store(Reader, Protocol):
             The stored table cannot be brought to the definition by adding nullable columns. Nothing was written.
         weights_pipeline.tables.errors.StoreLockedError
             Others held the store for longer than the time-out. Nothing was written.
+        """
+        ...
+
+    def commit(self, prepared: Sequence[Prepared]) -> None:
+        """Replace partitions of several tables, in order; a store with transactions does so as a whole.
+
+        Raises
+        ------
+        weights_pipeline.tables.errors.SchemaMigrationError, weights_pipeline.tables.errors.StoreLockedError
+            See :meth:`write`. Of a store with transactions nothing was written.
         """
         ...
 

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
 
-    from weights_pipeline.tables.contract import PartitionRecord, Window
+    from weights_pipeline.tables.contract import PartitionRecord, Prepared, Window
 
 MANIFEST = "store.partitions"
 MANIFEST_DDL = f"""
@@ -152,14 +152,17 @@ class DuckDBStore:
         The frame is validated, sorted and hashed before the file is opened, so the lock is held for the database's
         own work only.
         """
-        from weights_pipeline.tables.contract import partition_records, prepare
+        from weights_pipeline.tables.contract import Prepared
 
-        stored = prepare(frame, table, windows)
-        keys = [w.key for w in windows] or [""]
-        records = partition_records(stored, table, keys, run_id, recorded_at)
+        prepared = Prepared.of(schema, table, frame, windows, run_id=run_id, recorded_at=recorded_at)
+        self.commit([prepared])
+        return list(prepared.records)
+
+    def commit(self, prepared: Sequence[Prepared]) -> None:
+        """Replace partitions of several tables in one transaction."""
         with self.writing() as connection:
-            _replace(connection, schema, table, stored, records)
-        return records
+            for each in prepared:
+                _replace(connection, each.schema, each.table, each.rows, each.records)
 
     def update(
         self,

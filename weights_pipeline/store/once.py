@@ -19,8 +19,8 @@ from weights_pipeline.tables.definition import PARTITION_COLUMN, Table
 class ReadOnce:
     """A store as it is while one view of it is open; see :class:`~weights_pipeline.store.base.Reader`.
 
-    Whole tables are kept, with their partition column, and handed out column by column. Whoever reads must not change
-    the frames.
+    Whole tables are kept, with their partition column, and handed out column by column; single partitions of a table
+    that is not in memory yet are read by themselves. Whoever reads must not change the frames.
     """
 
     def __init__(self, store: Reader) -> None:
@@ -45,17 +45,23 @@ class ReadOnce:
         self, schema: str, table: Table, keys: Sequence[str] | None = None, *, columns: Sequence[str] | None = None
     ) -> pd.DataFrame:
         """Rows of a table, ordered by its key."""
-        place = (schema, table.name)
-        if place not in self._read:
-            partition = [] if table.time_column is None else [PARTITION_COLUMN]
-            stored = replace(table, earlier=None)
-            self._read[place] = self._store.read(schema, stored, columns=[*partition, *table.column_names()])
-        rows = self._read[place]
+        if keys is not None and (schema, table.name) not in self._read:
+            return self._store.read(schema, table, keys, columns=columns)
+        rows = self._whole(schema, table)
         if keys is not None:
             rows = rows[rows[PARTITION_COLUMN].isin(list(keys))].reset_index(drop=True)
         if table.earlier is not None:
             rows = table.earlier(rows)
         return rows[table.column_names() if columns is None else list(columns)]
+
+    def _whole(self, schema: str, table: Table) -> pd.DataFrame:
+        """All rows as they are stored, with their partition where the table has any."""
+        place = (schema, table.name)
+        if place not in self._read:
+            partition = [] if table.time_column is None else [PARTITION_COLUMN]
+            stored = replace(table, earlier=None)
+            self._read[place] = self._store.read(schema, stored, columns=[*partition, *table.column_names()])
+        return self._read[place]
 
     def partitions(self, schema: str, table_name: str) -> dict[str, PartitionRecord]:
         """What was written under each partition key of a table."""

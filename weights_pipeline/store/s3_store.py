@@ -42,6 +42,7 @@ from weights_pipeline.store.duckdb_store import MANIFEST, MANIFEST_DDL, NOTHING_
 from weights_pipeline.store.manifest import FORMAT, Manifest, schema_version, sealed, unsealed
 from weights_pipeline.tables.contract import (
     PartitionRecord,
+    Prepared,
     Window,
     arrow_schema,
     content_hash,
@@ -152,12 +153,14 @@ class S3Store:
         recorded_at: dt.datetime,
     ) -> list[PartitionRecord]:
         """Store an object per partition, then replace the manifest."""
-        place = self._place(schema, table.name)
-        stored = prepare(frame, table, windows)
-        records = partition_records(stored, table, [w.key for w in windows] or [""], run_id, recorded_at)
-        manifest = self._fetch(place)
-        self._upload(place, table, stored, records, manifest)
-        return self._commit(place, table, manifest, lambda _: records)
+        prepared = Prepared.of(schema, table, frame, windows, run_id=run_id, recorded_at=recorded_at)
+        self.commit([prepared])
+        return list(prepared.records)
+
+    def commit(self, prepared: Sequence[Prepared]) -> None:
+        """Replace one table after the other: each as a whole."""
+        for each in prepared:
+            self._replace(each)
 
     def update(
         self,
@@ -282,6 +285,12 @@ class S3Store:
             return Manifest.from_json(*found)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise self._damaged(place.manifest, f"is not a manifest of format {FORMAT}") from error
+
+    def _replace(self, prepared: Prepared) -> None:
+        place, records = self._place(prepared.schema, prepared.table.name), list(prepared.records)
+        manifest = self._fetch(place)
+        self._upload(place, prepared.table, prepared.rows, records, manifest)
+        self._commit(place, prepared.table, manifest, lambda _: records)
 
     def _upload(
         self, place: _Place, table: Table, stored: pa.Table, records: Sequence[PartitionRecord], manifest: Manifest

@@ -193,6 +193,42 @@ def prepare(frame: pd.DataFrame, table: Table, windows: Sequence[Window]) -> pa.
     return stored.replace_schema_metadata(None)
 
 
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """Rows of one table that a store may write: they meet its definition, and are in stored form.
+
+    Attributes
+    ----------
+    schema, table
+        Where to.
+    rows
+        See :func:`prepare`.
+    records
+        What is recorded about the write, a partition each.
+    """
+
+    schema: str
+    table: Table
+    rows: pa.Table
+    records: Sequence[PartitionRecord]
+
+    @classmethod
+    def of(
+        cls,
+        schema: str,
+        table: Table,
+        frame: pd.DataFrame,
+        windows: Sequence[Window],
+        *,
+        run_id: str,
+        recorded_at: dt.datetime,
+    ) -> Prepared:
+        """Validate, sort and hash a frame, as :func:`prepare` and :func:`partition_records` do."""
+        rows = prepare(frame, table, windows)
+        keys = [window.key for window in windows] or [""]
+        return cls(schema, table, rows, partition_records(rows, table, keys, run_id, recorded_at))
+
+
 def partition_slices(stored: pa.Table, table: Table, keys: Sequence[str]) -> dict[str, pa.Table]:
     """Rows of each partition of a table in stored form (key ``""`` for an unpartitioned table), without a copy."""
     if table.time_column is None:
@@ -288,7 +324,8 @@ def _typed(values: pd.Series, column: Column, where: str) -> pd.Series:
         match column.type:
             case Type.TEXT:
                 texts = values.astype("str")
-                if not all(isinstance(v, str) for v in values.dropna()):
+                # A column of texts holds nothing else; one of objects may.
+                if values.dtype != texts.dtype and not all(isinstance(v, str) for v in values.dropna()):
                     raise TypeError("expected text")
                 return texts
             case Type.FLOAT:

@@ -42,7 +42,7 @@ from weights_pipeline.ledger.files import list_files, read_part
 from weights_pipeline.live.document import UnreachableError, require_name
 from weights_pipeline.live.places import sink, source
 from weights_pipeline.orchestration.asset_checks import as_result
-from weights_pipeline.orchestration.assets.common import table_figures
+from weights_pipeline.orchestration.metadata import table_figures
 from weights_pipeline.settings import Settings, SettingsError, without_secrets
 from weights_pipeline.store.duckdb_store import DuckDBStore
 from weights_pipeline.store.s3_store import S3Store

@@ -41,7 +41,7 @@ def test_stored_weights_are_the_simulated_ones_and_every_check_holds(hybrid):
     hybrid.job(DYNAMIC, "2012-01-01", LAST)
     hybrid.job(FIXED, "2012-01-01")
     book = load_books(hybrid.settings.data / "books")[DYNAMIC]
-    _, as_of = rebalances(book, "XNYS", dt.date(2012, 1, 1), dt.date(2013, 6, 28))
+    _, as_of = rebalances(hybrid.workspace.setups[DYNAMIC].periods, dt.date(2013, 6, 28))
     tables = simulate(history, as_of, calendar, book.policy()).tables()
     for table in (catalog.TARGET_WEIGHTS, catalog.REALIZED_WEIGHTS, catalog.FINAL_WEIGHTS):
         stored = hybrid.store.read(DYNAMIC, table)

@@ -194,17 +194,16 @@ from weights_pipeline.workspace import Workspace
 
 data, home, fatal = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
 writes = 0
-write = duckdb_store.DuckDBStore.write
+replace = duckdb_store._replace
 
-def dying_write(*args, **kwargs):
+def dying_replace(*args):
     global writes
     writes += 1
-    records = write(*args, **kwargs)
+    replace(*args)
     if writes == fatal:
         os.kill(os.getpid(), signal.SIGKILL)
-    return records
 
-duckdb_store.DuckDBStore.write = dying_write
+duckdb_store._replace = dying_replace
 with dg.DagsterInstance.ephemeral() as instance:
     materialise(Workspace(Settings(data=data, home=home)), "calmar_core", "2012-01", "2012-02", instance=instance)
 """

@@ -44,10 +44,9 @@ DRAWN = 1
 def drawing(newest: int) -> Iterator[None]:
     """Draw so many partitions of a run: a chart costs more than all else that is done for one."""
     with pytest.MonkeyPatch.context() as patch:
-        for name in ("CHARTED", "CHARTED_WHOLE"):
-            patch.setattr(f"weights_pipeline.orchestration.assets.common.{name}", newest)
+        patch.setattr("weights_pipeline.orchestration.metadata.CHARTED", newest)
         if not newest:
-            patch.setattr("weights_pipeline.orchestration.assets.common._drawn", lambda *_: {})
+            patch.setattr("weights_pipeline.orchestration.metadata._drawn", lambda *_: {})
         yield
 
 
@@ -56,8 +55,7 @@ def clock_at(instant: str) -> Iterator[None]:
     """Let runs begin at an instant, such as ``2013-05-15T12:00+00:00``."""
     moment = dt.datetime.fromisoformat(instant)
     with pytest.MonkeyPatch.context() as patch:
-        for module in ("io_manager", "assets.ledger"):
-            patch.setattr(f"weights_pipeline.orchestration.{module}.run_instant", lambda *_: moment)
+        patch.setattr("weights_pipeline.orchestration.steps.run_instant", lambda *_: moment)
         yield
 
 

@@ -46,7 +46,7 @@ def _check(options: argparse.Namespace) -> int:
         # Of one ledger or book at a time, so that its tables are in memory once and not for longer.
         outcomes = []
         for checks in lists:
-            verified = Verified(None if options.full else workspace.settings.verified / f"{checks[0].schema}.json")
+            verified = Verified() if options.full else Verified.of(workspace.settings.verified, checks[0].schema)
             once = ReadOnce(store)
             outcomes += [(check, check.run(once, verified)) for check in checks]
     if options.json:

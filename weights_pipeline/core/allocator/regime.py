@@ -267,7 +267,29 @@ def regime_summary(regimes: pd.Series) -> RegimeSummary:
     ValueError
         A value that is not in ``REGIMES``.
     """
-    levels = regime_levels(regimes)
+    counts = regime_counts(regime_levels(regimes))
+    return RegimeSummary(
+        by_regime=pd.DataFrame(
+            {"sessions": counts.sessions, "share": counts.share, "longest_run": counts.longest_run},
+            index=pd.Index(REGIMES, name="regime"),
+        ),
+        transitions=pd.DataFrame(
+            counts.transitions, index=pd.Index(REGIMES, name="from"), columns=pd.Index(REGIMES, name="to")
+        ),
+    )
+
+
+class RegimeCounts(NamedTuple):
+    """What :class:`RegimeSummary` says, as arrays in the order of ``REGIMES``."""
+
+    sessions: NDArray[np.int64]
+    share: NDArray[np.float64]
+    longest_run: NDArray[np.int64]
+    transitions: NDArray[np.int64]
+
+
+def regime_counts(levels: NDArray[np.intp]) -> RegimeCounts:
+    """Count sessions, changes and longest runs of levels as :func:`regime_levels` gives them."""
     sessions = np.bincount(levels, minlength=len(REGIMES))
     table = np.zeros((len(REGIMES), len(REGIMES)), dtype=np.int64)
     turns = np.flatnonzero(np.diff(levels)) + 1
@@ -276,13 +298,7 @@ def regime_summary(regimes: pd.Series) -> RegimeSummary:
     longest = np.zeros(len(REGIMES), dtype=np.int64)
     np.maximum.at(longest, levels[starts], np.diff(starts, append=len(levels)))
     share = sessions / len(levels) if len(levels) else np.full(len(REGIMES), np.nan)
-    return RegimeSummary(
-        by_regime=pd.DataFrame(
-            {"sessions": sessions, "share": share, "longest_run": longest},
-            index=pd.Index(REGIMES, name="regime"),
-        ),
-        transitions=pd.DataFrame(table, index=pd.Index(REGIMES, name="from"), columns=pd.Index(REGIMES, name="to")),
-    )
+    return RegimeCounts(sessions, share, longest, table)
 
 
 def regime_levels(regimes: pd.Series) -> NDArray[np.intp]:

@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from weights_pipeline.core.allocator.overlay import FULL_EXPOSURE
-from weights_pipeline.core.allocator.regime import REGIMES, regime_summary
+from weights_pipeline.core.allocator.regime import REGIMES, regime_counts, regime_levels
 from weights_pipeline.core.allocator.scalar import WHOLE_BOOK, AllocatorParameters, parameter_hash
 from weights_pipeline.core.allocator.state import OPTIONAL, REQUIRED, SESSIONS_PER_YEAR, WARM_UP
 from weights_pipeline.core.targets.normalise import Floats
@@ -135,20 +135,22 @@ def regime_document(regimes: pd.DataFrame, overlay: AllocatorParameters) -> Docu
         A session occurs twice, a regime is unknown.
     """
     rows = _by_session(regimes, "risk_regime")
-    summary = regime_summary(rows["regime"])
-    changes = int(summary.transitions.to_numpy().sum())
+    counts = regime_counts(regime_levels(rows["regime"]))
+    changes = int(counts.transitions.sum())
     content = {
         "regimes": {
             regime: {
-                "sessions": row["sessions"],
-                "percent": 100.0 * row["share"],
-                "longest_run": row["longest_run"],
+                "sessions": counts.sessions[level],
+                "percent": 100.0 * counts.share[level],
+                "longest_run": counts.longest_run[level],
             }
-            for regime, row in summary.by_regime.to_dict("index").items()
+            for level, regime in enumerate(REGIMES)
         },
         "transitions": {
-            before: {after: summary.transitions.at[before, after] for after in REGIMES if after != before}
-            for before in REGIMES
+            before: {
+                after: counts.transitions[left, entered] for entered, after in enumerate(REGIMES) if after != before
+            }
+            for left, before in enumerate(REGIMES)
         },
         "transitions_per_year": changes * SESSIONS_PER_YEAR / len(rows) if len(rows) else None,
         "current": {
@@ -198,7 +200,8 @@ def scalar_document(scalars: pd.DataFrame, regimes: pd.DataFrame, overlay: Alloc
 
 
 def _scalar_figures(scalars: pd.Series, regimes: pd.Series) -> Document:
-    if len(stray := scalars.index.difference(regimes.index)):
+    if not scalars.index.isin(regimes.index).all():
+        stray = scalars.index.difference(regimes.index)
         raise ValueError(f"risk_scalar: expected a regime on each of its sessions, got none on {stray[0]:%Y-%m-%d}")
     regime = regimes.reindex(scalars.index).to_numpy()
     values = scalars.to_numpy(np.float64)
@@ -229,7 +232,8 @@ def _range(values: Floats) -> Document:
 
 def _by_session(table: pd.DataFrame, name: str) -> pd.DataFrame:
     """Rows in the order of their sessions, whatever order they came in."""
-    rows = table.set_index("session").sort_index()
+    rows = table.set_index("session")
+    rows = rows if rows.index.is_monotonic_increasing else rows.sort_index()
     if not rows.index.is_unique:
         raise ValueError(
             f"{name}: expected each session once, got {rows.index[rows.index.duplicated()][0]:%Y-%m-%d} twice"

@@ -1,20 +1,22 @@
 """A book's allocator: state, regime, scalar, and the final weights they lead to.
 
-Scope: loading, one call into ``core``, and metadata. Not here: formulas. State, regime and scalar are recursions from
-the first session on; each run computes them from the whole history up to its own end and keeps the sessions of its own
-partitions, so that they never depend on how the history was cut into runs.
+Scope: which tables there are, one call into ``core`` for each, and what is said of their rows. Not here: how a step
+reads and writes (``orchestration.steps``). State, regime and scalar are recursions from the first session on; each run
+computes them from the whole history up to its own end and keeps the sessions of its own partitions, so that they never
+depend on how the history was cut into runs.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 import pandas as pd
 
 from weights_pipeline.charts import regime as regime_charts
 from weights_pipeline.charts import weights as weight_charts
+from weights_pipeline.checks import Check
 from weights_pipeline.core.allocator.regime import REGIMES
 from weights_pipeline.core.allocator.scalar import WHOLE_BOOK, AllocatorParameters
 from weights_pipeline.core.allocator.summary import documents
@@ -27,203 +29,171 @@ from weights_pipeline.core.chain import (
     scalar_table,
     state_table,
 )
-from weights_pipeline.core.waterfall import waterfalls
+from weights_pipeline.core.waterfall import Step, waterfalls_by_date
 from weights_pipeline.files import write_artefacts
 from weights_pipeline.ledger.periods import only_windows, window_dates
-from weights_pipeline.orchestration.assets.common import (
-    book_asset,
-    known,
-    per_partition,
-    run_windows,
-    sessions_of,
-    total,
-)
-from weights_pipeline.orchestration.partitions import daily_months, ledger_input, own_input
+from weights_pipeline.orchestration.assets.common import book_shown, book_table, known, sessions_of
+from weights_pipeline.orchestration.metadata import Told, total
+from weights_pipeline.orchestration.partitions import Input, daily_months, ledger_input, own_input
+from weights_pipeline.orchestration.steps import Computed, Made, Run, table_step
 from weights_pipeline.tables import catalog
+from weights_pipeline.tables.definition import Table
 from weights_pipeline.text import markdown
 from weights_pipeline.workspace import BookSetup
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 _COMPARED = ("cagr", "sharpe", "max_drawdown", "worst_month", "share_scaled", "transitions_per_year")
 """What the audit plots of the scaled and the unscaled portfolio; the last two there is of the scaled one alone."""
 
 
-def allocator_assets(setup: BookSetup, artefacts: Path) -> list[dg.AssetsDefinition]:
-    """Assets from realized weights to final weights of one book; files beside them go to a folder of ``artefacts``."""
-    source, policy = setup.source, setup.policy
-    ins = {name: own_input(setup, name) for name in ("target_weights", "realized_weights")}
-    if policy.overlay is not None:
-        ins |= _so_far(setup, "risk_scalar")
+def allocator_assets(setup: BookSetup, artefacts: Path, checks: Sequence[Check]) -> list[dg.AssetsDefinition]:
+    """The step from realized weights to final weights of one book; ``checks`` are those of its tables.
 
-    @book_asset(setup, catalog.FINAL_WEIGHTS, ins=ins)
-    def final_weights(context: dg.AssetExecutionContext, **tables: pd.DataFrame) -> pd.DataFrame:
-        windows = run_windows(context)
-        realized, targets = tables["realized_weights"], tables["target_weights"]
-        table = final_table(realized, tables.get("risk_scalar"), policy, sessions_of(source, windows))
-        dates = sorted(table["as_of"].unique())
-        due = {as_of: setup.periods.next_due(window) for as_of, window in zip(dates, windows, strict=True)}
-        table["next_rebalance"] = table["as_of"].map(due)
-        return per_partition(
-            context,
-            table,
-            "as_of",
-            windows,
-            lambda rows: _final_figures(rows, realized, targets),
-            chart=weight_charts.final,
+    Files beside the tables go to a folder of ``artefacts``.
+    """
+    made, overlay = [_final(setup, checks)], setup.policy.overlay
+
+    def path(run: Run) -> "Figure":
+        """Regime and scalar up to the newest partition: one chart, which several tables show."""
+        state, regimes, scalars = (
+            known(run.store.read(setup.name, table), run.windows)
+            for table in (catalog.ALLOCATOR_STATE, catalog.RISK_REGIME, catalog.RISK_SCALAR)
         )
+        return regime_charts.risk(regimes, regimes["session"].max(), state=state, scalars=scalars)
 
-    if policy.overlay is None:
-        return [final_weights]
-    overlay = [*_overlay_assets(setup, policy.overlay), *_report_assets(setup, artefacts)]
-    return [*overlay, final_weights]
+    if overlay is not None:
+        made = [*_overlay(setup, overlay, path, checks), *_told_of(setup, overlay, artefacts, path, checks), *made]
+    return [table_step(f"{setup.name}__final_weights", setup.store, book_shown(setup), made)]
 
 
 def daily_assets(setup: BookSetup) -> list[dg.AssetsDefinition]:
     """Weights scaled anew for every session, of a book that says so; in months of their own, the open one included."""
-    book, source, policy = setup.book, setup.source, setup.policy
-    if policy.overlay is None or policy.overlay.apply != "daily":
+    source, policy, overlay = setup.source, setup.policy, setup.policy.overlay
+    if overlay is None or overlay.apply != "daily":
         return []
-    overlay = policy.overlay
-    months = daily_months(book, source)
 
-    @book_asset(
-        setup,
-        catalog.DAILY_WEIGHTS,
-        months,
-        ins=_returns_so_far(setup) | _so_far(setup, "realized_weights"),
-    )
-    def daily_weights(
-        context: dg.AssetExecutionContext, strategy_returns: pd.DataFrame, realized_weights: pd.DataFrame
-    ) -> pd.DataFrame:
-        windows = run_windows(context)
-        returns = known(strategy_returns, windows)
+    def daily_weights(run: Run, strategy_returns: pd.DataFrame, realized_weights: pd.DataFrame) -> Computed:
+        returns = known(strategy_returns, run.windows)
         # The ledger holds closed sessions only; of an open month, those there have been.
-        closed = only_windows(returns[["session"]].drop_duplicates(), "session", windows)
+        closed = only_windows(returns[["session"]].drop_duplicates(), "session", run.windows)
         state = state_table(returns, realized_weights, overlay.sleeves)
         scalars = scalar_table(regime_table(state, overlay.thresholds), overlay)
         days = pd.DatetimeIndex(closed["session"]).sort_values()
-        table = daily_table(realized_weights, scalars, policy, sessions_of(source, windows), days)
-        return per_partition(context, table, "as_of", windows, _daily_figures)
+        table = daily_table(realized_weights, scalars, policy, sessions_of(source, run.windows), days)
+        return Computed(table, Told(figures=_daily_figures))
 
-    return [daily_weights]
-
-
-def _so_far(setup: BookSetup, *names: str) -> dict[str, dg.AssetIn]:
-    return {name: own_input(setup, name, "all") for name in names}
-
-
-def _returns_so_far(setup: BookSetup) -> dict[str, dg.AssetIn]:
-    return {"strategy_returns": ledger_input(setup, "strategy_returns")}
+    ins = [_returns_so_far(setup), *_so_far(setup, catalog.REALIZED_WEIGHTS)]
+    months = daily_months(setup.book, source)
+    made = book_table(setup, catalog.DAILY_WEIGHTS, daily_weights, ins, partitions=months)
+    return [table_step(f"{setup.name}__daily_weights", setup.store, book_shown(setup), [made])]
 
 
-def _overlay_assets(setup: BookSetup, overlay: AllocatorParameters) -> list[dg.AssetsDefinition]:
+def _so_far(setup: BookSetup, *tables: Table) -> list[Input]:
+    return [own_input(setup, table, "all") for table in tables]
+
+
+def _returns_so_far(setup: BookSetup) -> Input:
+    return ledger_input(setup, catalog.STRATEGY_RETURNS)
+
+
+def _overlay(
+    setup: BookSetup, overlay: AllocatorParameters, path: Callable[[Run], "Figure"], checks: Sequence[Check]
+) -> list[Made]:
     """State, regime and scalar."""
 
-    @book_asset(
-        setup,
-        catalog.ALLOCATOR_STATE,
-        ins=_returns_so_far(setup) | _so_far(setup, "realized_weights"),
-    )
-    def allocator_state(
-        context: dg.AssetExecutionContext, strategy_returns: pd.DataFrame, realized_weights: pd.DataFrame
-    ) -> pd.DataFrame:
-        windows = run_windows(context)
-        table = state_table(known(strategy_returns, windows), realized_weights, overlay.sleeves)
-        return per_partition(
-            context,
-            only_windows(table, "session", windows),
-            "session",
-            windows,
-            _state_figures,
-            chart=lambda rows: regime_charts.state(table, rows["session"].iloc[-1]),
-        )
+    def allocator_state(run: Run, strategy_returns: pd.DataFrame, realized_weights: pd.DataFrame) -> Computed:
+        table = state_table(known(strategy_returns, run.windows), realized_weights, overlay.sleeves)
+        told = Told(figures=_state_figures, chart=lambda rows: regime_charts.state(table, rows["session"].iloc[-1]))
+        return Computed(only_windows(table, "session", run.windows), told)
 
-    @book_asset(setup, catalog.RISK_REGIME, ins=_so_far(setup, "allocator_state"))
-    def risk_regime(context: dg.AssetExecutionContext, allocator_state: pd.DataFrame) -> pd.DataFrame:
-        windows = run_windows(context)
+    def risk_regime(run: Run, allocator_state: pd.DataFrame) -> Computed:
         table = regime_table(allocator_state, overlay.thresholds)
-        return per_partition(
-            context,
-            only_windows(table, "session", windows),
-            "session",
-            windows,
-            _regime_figures,
-            chart=lambda rows: regime_charts.risk(table, rows["session"].iloc[-1], state=allocator_state),
-        )
+        told = Told(figures=_regime_figures, chart=lambda rows: run.once(path))
+        return Computed(only_windows(table, "session", run.windows), told)
 
-    @book_asset(setup, catalog.RISK_SCALAR, ins=_so_far(setup, "risk_regime"))
-    def risk_scalar(context: dg.AssetExecutionContext, risk_regime: pd.DataFrame) -> pd.DataFrame:
-        windows = run_windows(context)
+    def risk_scalar(run: Run, risk_regime: pd.DataFrame) -> Computed:
         table = scalar_table(risk_regime, overlay)
-        return per_partition(
-            context,
-            only_windows(table, "session", windows),
-            "session",
-            windows,
-            _scalar_figures,
-            chart=lambda rows: regime_charts.risk(risk_regime, rows["session"].iloc[-1], scalars=table),
-        )
+        told = Told(figures=_scalar_figures, chart=lambda rows: run.once(path))
+        return Computed(only_windows(table, "session", run.windows), told)
 
-    return [allocator_state, risk_regime, risk_scalar]
+    held = [_returns_so_far(setup), *_so_far(setup, catalog.REALIZED_WEIGHTS)]
+    return [
+        book_table(setup, catalog.ALLOCATOR_STATE, allocator_state, held, checks),
+        book_table(setup, catalog.RISK_REGIME, risk_regime, _so_far(setup, catalog.ALLOCATOR_STATE), checks),
+        book_table(setup, catalog.RISK_SCALAR, risk_scalar, _so_far(setup, catalog.RISK_REGIME), checks),
+    ]
 
 
-def _report_assets(setup: BookSetup, artefacts: Path) -> list[dg.AssetsDefinition]:
+def _told_of(
+    setup: BookSetup,
+    overlay: AllocatorParameters,
+    artefacts: Path,
+    path: Callable[[Run], "Figure"],
+    checks: Sequence[Check],
+) -> list[Made]:
     """What there is to say of the allocator up to each rebalance: documents, and whether it helped."""
-    book, source, policy = setup.book, setup.source, setup.policy
-    overlay = policy.overlay or AllocatorParameters()
+    source, policy = setup.source, setup.policy
 
-    @book_asset(
-        setup,
-        catalog.ALLOCATOR_SUMMARY,
-        ins=_so_far(setup, "realized_weights", "allocator_state", "risk_regime", "risk_scalar"),
-    )
-    def allocator_summary(context: dg.AssetExecutionContext, **tables: pd.DataFrame) -> pd.DataFrame:
-        windows = run_windows(context)
-        sessions = sessions_of(source, windows)
+    def allocator_summary(run: Run, **tables: pd.DataFrame) -> Computed:
+        sessions = sessions_of(source, run.windows)
         begun = tables.pop("realized_weights")["effective_from"].min()
         rows = []
-        for as_of, window in zip(last_sessions(sessions, window_dates(windows)), windows, strict=True):
-            past = {name: table[table["session"] <= as_of] for name, table in tables.items()}
+        for as_of, window in zip(last_sessions(sessions, window_dates(run.windows)), run.windows, strict=True):
+            past = {
+                name: table.iloc[: table["session"].searchsorted(as_of, side="right")] for name, table in tables.items()
+            }
             held = sessions[(sessions >= begun) & (sessions <= as_of)]
             state, regimes, scalars = (past[name] for name in ("allocator_state", "risk_regime", "risk_scalar"))
             found = documents(state, regimes, scalars, held, overlay)
             own = {"state": state, "regime": regimes, "scalar": scalars}
             own = {name: only_windows(table, "session", [window]) for name, table in own.items()}
-            write_artefacts(artefacts / book.name / window.key, own, found)
+            write_artefacts(artefacts / setup.name / window.key, own, found)
             rows += [(as_of, name, json.dumps(document, allow_nan=False)) for name, document in found.items()]
-        table = pd.DataFrame(rows, columns=["as_of", "document", "content"])
-        return per_partition(
-            context,
-            table,
-            "as_of",
-            windows,
-            _summary_figures,
-            chart=lambda rows: regime_charts.risk(
-                tables["risk_regime"],
-                rows["as_of"].iloc[0],
-                state=tables["allocator_state"],
-                scalars=tables["risk_scalar"],
-            ),
-        )
+        told = Told(shown=_summary_shown, chart=lambda rows: run.once(path))
+        return Computed(pd.DataFrame(rows, columns=["as_of", "document", "content"]), told)
 
-    @book_asset(
-        setup,
-        catalog.ALLOCATOR_AUDIT,
-        ins=_returns_so_far(setup) | _so_far(setup, "realized_weights", "risk_scalar", "risk_regime"),
-    )
-    def allocator_audit(context: dg.AssetExecutionContext, **tables: pd.DataFrame) -> pd.DataFrame:
-        windows = run_windows(context)
-        as_of = last_sessions(sessions_of(source, windows), window_dates(windows))
+    def allocator_audit(run: Run, **tables: pd.DataFrame) -> Computed:
+        as_of = last_sessions(sessions_of(source, run.windows), window_dates(run.windows))
         table = audit_table(
             tables["realized_weights"],
-            known(tables["strategy_returns"], windows),
+            known(tables["strategy_returns"], run.windows),
             tables["risk_scalar"],
             tables["risk_regime"],
             policy,
             as_of,
         )
-        return per_partition(context, table, "as_of", windows, _audit_figures)
+        return Computed(table, Told(figures=_audit_figures))
 
-    return [allocator_summary, allocator_audit]
+    so_far = _so_far(setup, catalog.REALIZED_WEIGHTS, catalog.ALLOCATOR_STATE, catalog.RISK_REGIME, catalog.RISK_SCALAR)
+    compared = [
+        _returns_so_far(setup),
+        *_so_far(setup, catalog.REALIZED_WEIGHTS, catalog.RISK_SCALAR, catalog.RISK_REGIME),
+    ]
+    return [
+        book_table(setup, catalog.ALLOCATOR_SUMMARY, allocator_summary, so_far, checks),
+        book_table(setup, catalog.ALLOCATOR_AUDIT, allocator_audit, compared, checks),
+    ]
+
+
+def _final(setup: BookSetup, checks: Sequence[Check]) -> Made:
+    source, policy = setup.source, setup.policy
+    ins = [own_input(setup, catalog.TARGET_WEIGHTS), own_input(setup, catalog.REALIZED_WEIGHTS)]
+    if policy.overlay is not None:
+        ins += _so_far(setup, catalog.RISK_SCALAR)
+
+    def final_weights(run: Run, **tables: pd.DataFrame) -> Computed:
+        realized, targets = tables["realized_weights"], tables["target_weights"]
+        table = final_table(realized, tables.get("risk_scalar"), policy, sessions_of(source, run.windows))
+        dates = sorted(table["as_of"].unique())
+        due = {as_of: setup.periods.next_due(window) for as_of, window in zip(dates, run.windows, strict=True)}
+        table["next_rebalance"] = table["as_of"].map(due)
+        steps = waterfalls_by_date(targets, realized, table)
+        told = Told(figures=lambda rows: _final_figures(rows, steps[rows["as_of"].iloc[0]]), chart=weight_charts.final)
+        return Computed(table, told)
+
+    return book_table(setup, catalog.FINAL_WEIGHTS, final_weights, ins, checks)
 
 
 def _state_figures(rows: pd.DataFrame) -> Mapping[str, Any]:
@@ -256,7 +226,7 @@ def _scalar_figures(rows: pd.DataFrame) -> Mapping[str, Any]:
     }
 
 
-def _summary_figures(rows: pd.DataFrame) -> Mapping[str, Any]:
+def _summary_shown(rows: pd.DataFrame) -> Mapping[str, Any]:
     content = rows.set_index("document")["content"].map(json.loads)
     return {str(name): dg.MetadataValue.json(document) for name, document in content.items()}
 
@@ -272,20 +242,17 @@ def _daily_figures(rows: pd.DataFrame) -> Mapping[str, Any]:
     return {"sessions": int(rows["as_of"].nunique()), "gross": total(newest["final"])}
 
 
-def _final_figures(rows: pd.DataFrame, realized: pd.DataFrame, targets: pd.DataFrame) -> Mapping[str, Any]:
+def _final_figures(rows: pd.DataFrame, steps: Mapping[str, Sequence[Step]]) -> Mapping[str, Any]:
     figures: dict[str, Any] = {"gross": total(rows["final"]), "max_weight": float(rows["final"].max())}
     if pd.notna(rows["scalar"].iloc[0]):
         figures["scalar"] = float(rows["scalar"].iloc[0])
-    figures["waterfall"] = dg.MetadataValue.md(_markdown(rows, realized, targets))
-    return figures
+    return figures | {"waterfall": dg.MetadataValue.md(_in_lines(steps))}
 
 
-def _markdown(rows: pd.DataFrame, realized: pd.DataFrame, targets: pd.DataFrame) -> str:
+def _in_lines(waterfalls: Mapping[str, Sequence[Step]]) -> str:
     """Waterfall of every strategy, a line each; the steps are in columns."""
-    as_of = rows["as_of"].iloc[0]
-    on = waterfalls(targets[targets["as_of"] == as_of], realized[realized["as_of"] == as_of], rows)
     lines = ["| strategy | steps |", "|---|---|"]
-    for strategy, steps in on.items():
+    for strategy, steps in waterfalls.items():
         shown = (
             " ".join([step.name] + [f"{step.value:.6g}"] * (step.value == step.value))
             + (f" ({markdown(step.remark)})" if step.remark else "")

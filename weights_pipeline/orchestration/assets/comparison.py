@@ -1,9 +1,10 @@
 """A comparison of methods: walk-forward windows, the weights in each, what they earned, and the figures.
 
-Scope: loading, one call into ``core``, and metadata. Not here: formulas.
+Scope: which tables there are, one call into ``core``, and what is said of the rows. Not here: how a step reads and
+writes (``orchestration.steps``).
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import dagster as dg
@@ -12,60 +13,32 @@ import pandas as pd
 from weights_pipeline.books.comparisons import Comparison
 from weights_pipeline.core.policy import Policy
 from weights_pipeline.core.returns.history import ReturnHistory
+from weights_pipeline.core.study.comparison import Comparison as Compared
 from weights_pipeline.core.study.comparison import compare
-from weights_pipeline.ledger import LedgerSource, calendar_sessions
-from weights_pipeline.orchestration.asset_checks import STORE_POOL
-from weights_pipeline.orchestration.assets.common import column_schema
+from weights_pipeline.ledger import calendar_sessions
 from weights_pipeline.orchestration.freshness import follows
+from weights_pipeline.orchestration.metadata import Told
+from weights_pipeline.orchestration.steps import Computed, Made, Run, Shown, table_step
 from weights_pipeline.tables import catalog
-
-_TABLES = {
-    "comparison": catalog.COMPARISON,
-    "windows": catalog.WALK_FORWARD_WINDOWS,
-    "weights": catalog.WALK_FORWARD_WEIGHTS,
-    "returns": catalog.WALK_FORWARD_RETURNS,
-}
+from weights_pipeline.workspace import BookSetup
 
 
-def comparison_assets(
-    comparison: Comparison, policies: Mapping[str, Policy], source: LedgerSource
-) -> dg.AssetsDefinition:
-    """Assets of one comparison, made together, from all returns of the ledger that its book reads."""
+def comparison_assets(comparison: Comparison, policies: Mapping[str, Policy], setup: BookSetup) -> dg.AssetsDefinition:
+    """The step of one comparison, from all returns of the ledger that its book reads."""
+    source = setup.source
     reads = [catalog.STRATEGY_RETURNS]
     if any(policy.ensemble for policy in policies.values()):
         reads.append(catalog.MARKET_REGIME)
 
-    @dg.multi_asset(
-        name=f"{comparison.name}_walk_forward",
-        group_name=comparison.name,
-        outs={
-            name: dg.AssetOut(
-                key=[comparison.name, table.name],
-                description=table.description,
-                owners=[comparison.owner],
-                kinds={"table", "pandas"},
-                dagster_type=pd.DataFrame,
-                metadata={"dagster/column_schema": column_schema(table)},
-                automation_condition=follows(),
-            )
-            for name, table in _TABLES.items()
-        },
-        deps=[dg.AssetKey([source.schema_name, table.name]) for table in reads],
-        required_resource_keys={"store"},
-        pool=STORE_POOL,
-    )
-    def walk_forward(context: dg.AssetExecutionContext) -> Iterator[dg.Output[pd.DataFrame]]:
-        with context.resources.store.view():
-            stored = {table.name: context.resources.store.read(source.schema_name, table) for table in reads}
-        returns = stored["strategy_returns"]
+    def walk_forward(run: Run) -> Compared:
+        returns, *regimes = (run.store.read(source.schema_name, table) for table in reads)
         if returns.empty:
             raise dg.Failure(f"{source.schema_name}.strategy_returns has no rows. Materialise the ledger first.")
         newest = returns["session"].max()
         begin = pd.Timestamp(f"{source.first_month}-01")
         calendar = calendar_sessions(source.calendar, begin.date(), (newest + pd.Timedelta(days=14)).date())
         history = ReturnHistory.from_long(returns, sessions=calendar[calendar <= newest])
-        regimes = stored["market_regime"].set_index("session")["regime"] if "market_regime" in stored else None
-        found = compare(
+        return compare(
             history,
             history.sessions,
             policies,
@@ -73,17 +46,36 @@ def comparison_assets(
             test=comparison.out_of_sample,
             fee=comparison.fee,
             risk_free=comparison.risk_free,
-            market_regimes=regimes,
+            market_regimes=regimes[0].set_index("session")["regime"] if regimes else None,
         )
-        daily = found.returns.rename_axis("session").reset_index().melt("session", None, "method", "daily_return")
-        figures: dict[str, Any] = {
-            f"sharpe_{name}": float(value)
-            for name, value in found.table.set_index("method")["sharpe"].items()
-            if value == value
-        }
-        yield dg.Output(found.table, "comparison", metadata=figures)
-        yield dg.Output(found.windows, "windows")
-        yield dg.Output(found.weights, "weights")
-        yield dg.Output(daily, "returns")
 
-    return walk_forward
+    def figures(run: Run) -> Computed:
+        return Computed(run.once(walk_forward).table, Told(figures=_figures))
+
+    def windows(run: Run) -> Computed:
+        return Computed(run.once(walk_forward).windows)
+
+    def weights(run: Run) -> Computed:
+        return Computed(run.once(walk_forward).weights)
+
+    def returns(run: Run) -> Computed:
+        daily = run.once(walk_forward).returns.rename_axis("session").reset_index()
+        return Computed(daily.melt("session", None, "method", "daily_return"))
+
+    after = [dg.AssetKey([source.schema_name, table.name]) for table in reads]
+    made = [
+        Made(table=table, compute=compute, after=after, automation=follows())
+        for table, compute in (
+            (catalog.COMPARISON, figures),
+            (catalog.WALK_FORWARD_WINDOWS, windows),
+            (catalog.WALK_FORWARD_WEIGHTS, weights),
+            (catalog.WALK_FORWARD_RETURNS, returns),
+        )
+    ]
+    shown = Shown(schema=comparison.name, owner=comparison.owner)
+    return table_step(f"{comparison.name}_walk_forward", setup.store, shown, made)
+
+
+def _figures(rows: pd.DataFrame) -> Mapping[str, Any]:
+    ratios = rows.set_index("method")["sharpe"]
+    return {f"sharpe_{name}": float(value) for name, value in ratios.items() if value == value}

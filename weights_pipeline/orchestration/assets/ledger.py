@@ -1,136 +1,98 @@
 """A ledger: closed and open lots, quarantine, source files, the daily returns that follow from them, market regimes.
 
-Scope: loading, one call into ``ledger`` or ``core``, and metadata. All books on a ledger share these assets. Not here:
-the reading of files (``ledger``).
+Scope: which tables there are, one call into ``ledger`` or ``core`` for each, and what is said of their rows. Not here:
+how a step reads and writes (``orchestration.steps``). All books on a ledger share these assets.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
 import pandas as pd
 
-from weights_pipeline.core.verify import unchanged_months
-from weights_pipeline.ledger import LedgerSource, read_ledger
+from weights_pipeline.checks import LATE_LOTS, Check
+from weights_pipeline.core.verify import Finding, unchanged_months
+from weights_pipeline.ledger import Intake, LedgerSource, read_ledger
 from weights_pipeline.ledger.periods import horizon
 from weights_pipeline.ledger.tables import hashes_of, intake_rows, market_rows, return_rows
-from weights_pipeline.orchestration.asset_checks import STORE_POOL, as_result
-from weights_pipeline.orchestration.assets.common import column_schema, per_partition, run_windows
 from weights_pipeline.orchestration.freshness import follows, ledger_freshness
-from weights_pipeline.orchestration.io_manager import run_instant
-from weights_pipeline.orchestration.partitions import SINGLE_RUN, ledger_history, ledger_months
+from weights_pipeline.orchestration.metadata import Told
+from weights_pipeline.orchestration.partitions import ledger_history, ledger_months
+from weights_pipeline.orchestration.steps import Computed, Guard, Made, Run, Shown, guards, table_step
 from weights_pipeline.store.base import Store
 from weights_pipeline.tables import catalog
 from weights_pipeline.tables.definition import Table
 
 OWNER = "team:allocation"
-_LATE = "no_late_lots"
 
 
-def ledger_assets(source: LedgerSource, root: Path) -> list[dg.AssetsDefinition]:
-    """Assets of one ledger source, from files to daily returns."""
+def ledger_assets(source: LedgerSource, root: Path, store: Store, checks: Sequence[Check]) -> list[dg.AssetsDefinition]:
+    """Steps of one ledger source, from files to daily returns; ``checks`` are those of its tables."""
     months, schema = ledger_months(source), source.schema_name
-    trade_ledger = dg.AssetKey([schema, catalog.TRADE_LEDGER.name])
-    partitioned = [catalog.TRADE_LEDGER, catalog.OPEN_LOTS] + [catalog.GIVEN_RETURNS] * bool(source.returns)
-    whole = [catalog.REJECTED_LOTS, catalog.LEDGER_FILES]
+    booked = [catalog.TRADE_LEDGER, catalog.OPEN_LOTS] + [catalog.GIVEN_RETURNS] * bool(source.returns)
 
-    @dg.multi_asset(
-        name=f"{schema}_trades",
-        outs={table.name: _out(table, source) for table in partitioned},
-        check_specs=[
-            dg.AssetCheckSpec(
-                _LATE,
-                asset=trade_ledger,
-                description="No month written earlier differs from what the source files say now.",
-            )
-        ],
-        partitions_def=months,
-        backfill_policy=SINGLE_RUN,
-        pool=STORE_POOL,
-        required_resource_keys={"store"},
-    )
-    def trades(context: dg.AssetExecutionContext) -> Iterator[dg.Output[pd.DataFrame] | dg.AssetCheckResult]:
-        now = run_instant(context.instance, context.run.run_id)
-        windows = run_windows(context)
-        intake = read_ledger(source, root, horizon=horizon(source, now))
-        frames = intake_rows(intake, source, windows, now)
-        for table, figures in ((catalog.TRADE_LEDGER, _lot_figures), (catalog.OPEN_LOTS, _open_figures)):
-            key = dg.AssetKey([schema, table.name])
-            per_partition(context, frames[table], str(table.time_column), windows, figures, key)
-        for table in partitioned:
-            yield dg.Output(frames[table], output_name=table.name)
-        late = unchanged_months(
-            hashes_of(intake.lots, catalog.TRADE_LEDGER, months.existing(now)),
-            _stored_hashes(context.resources.store, schema),
-            being_written=[w.key for w in windows],
+    def intake(run: Run) -> Intake:
+        return read_ledger(source, root, horizon=horizon(source, run.now))
+
+    def rows_by_table(run: Run) -> dict[Table, pd.DataFrame]:
+        return intake_rows(run.once(intake), source, run.windows, run.now)
+
+    def booked_table(table: Table) -> Made:
+        def rows(run: Run) -> Computed:
+            return Computed(run.once(rows_by_table)[table], Told(figures=_FIGURES.get(table, _no_figures)))
+
+        late = [Guard(said=LATE_LOTS, find=no_late_lots)] if table is catalog.TRADE_LEDGER else []
+        return Made(table=table, compute=rows, partitions=months, guards=[*guards(checks, table), *late], kind="csv")
+
+    def no_late_lots(run: Run) -> Finding:
+        stored = store.partitions(schema, catalog.TRADE_LEDGER.name)
+        return unchanged_months(
+            hashes_of(run.once(intake).lots, catalog.TRADE_LEDGER, months.existing(run.now)),
+            {key: record.content_hash for key, record in stored.items()},
+            being_written=[window.key for window in run.windows],
         )
-        yield as_result(late, error=False, check_name=_LATE, asset_key=trade_ledger)
 
-    @dg.multi_asset(
-        name=f"{schema}_quarantine", outs={table.name: _out(table, source) for table in whole}, pool=STORE_POOL
-    )
-    def quarantine(context: dg.AssetExecutionContext) -> Iterator[dg.Output[pd.DataFrame]]:
-        now = run_instant(context.instance, context.run.run_id)
-        intake = read_ledger(source, root, horizon=horizon(source, now))
-        yield dg.Output(intake.rejected, output_name=catalog.REJECTED_LOTS.name, metadata=_intake_figures(intake.files))
-        yield dg.Output(intake.files, output_name=catalog.LEDGER_FILES.name)
+    def ledger_files(run: Run) -> Computed:
+        return Computed(run.once(intake).files)
 
-    def on_sessions(table: Table, kind: str, **options: Any) -> Callable[[Callable[..., Any]], dg.AssetsDefinition]:
-        decorate: Callable[[Callable[..., Any]], dg.AssetsDefinition] = dg.asset(
-            name=table.name,
-            key_prefix=schema,
-            group_name=schema,
-            description=table.description,
-            owners=[OWNER],
-            kinds={"table", kind},
-            partitions_def=months,
-            backfill_policy=SINGLE_RUN,
-            metadata={"dagster/column_schema": column_schema(table)},
-            freshness_policy=ledger_freshness(source),
-            pool=STORE_POOL,
-            **options,
-        )
-        return decorate
+    def rejected_lots(run: Run) -> Computed:
+        read = run.once(intake)
+        return Computed(read.rejected, Told(figures=lambda rows: _intake_figures(read.files)))
 
-    @on_sessions(
-        catalog.STRATEGY_RETURNS,
-        "pandas",
-        automation_condition=follows(),
-        ins={table.name: ledger_history(source, table.name) for table in partitioned},
-    )
-    def strategy_returns(context: dg.AssetExecutionContext, **tables: pd.DataFrame) -> pd.DataFrame:
-        windows, now = run_windows(context), run_instant(context.instance, context.run.run_id)
+    def strategy_returns(run: Run, **tables: pd.DataFrame) -> Computed:
         given = tables.get(catalog.GIVEN_RETURNS.name, pd.DataFrame())
         lots, open_lots = (tables[table.name] for table in (catalog.TRADE_LEDGER, catalog.OPEN_LOTS))
-        table = return_rows(lots, open_lots, given, source, root, windows, now)
-        return per_partition(context, table, "session", windows, _return_figures)
+        table = return_rows(lots, open_lots, given, source, root, run.windows, run.now)
+        return Computed(table, Told(figures=_return_figures))
 
-    @on_sessions(catalog.MARKET_REGIME, "csv")
-    def market_regime(context: dg.AssetExecutionContext) -> pd.DataFrame:
-        windows = run_windows(context)
-        table = market_rows(source, root, windows, run_instant(context.instance, context.run.run_id))
-        return per_partition(context, table, "session", windows, _market_figures)
+    def market_regime(run: Run) -> Computed:
+        return Computed(market_rows(source, root, run.windows, run.now), Told(figures=_market_figures))
 
-    return [trades, quarantine, strategy_returns] + [market_regime] * (source.benchmark is not None)
-
-
-def _out(table: Table, source: LedgerSource) -> dg.AssetOut:
-    return dg.AssetOut(
-        key_prefix=source.schema_name,
-        dagster_type=pd.DataFrame,
-        group_name=source.schema_name,
-        description=table.description,
-        owners=[OWNER],
-        kinds={"table", "csv"},
-        metadata={"dagster/column_schema": column_schema(table)},
-        freshness_policy=ledger_freshness(source),
+    shown = Shown(schema=schema, owner=OWNER, freshness=lambda table: ledger_freshness(source))
+    # What a file says of itself is written before the check that adds it up.
+    quarantine = [(catalog.LEDGER_FILES, ledger_files), (catalog.REJECTED_LOTS, rejected_lots)]
+    files = [
+        *(booked_table(table) for table in booked),
+        *(Made(table=table, compute=rows, guards=guards(checks, table), kind="csv") for table, rows in quarantine),
+    ]
+    if source.benchmark is not None:
+        files.append(Made(table=catalog.MARKET_REGIME, compute=market_regime, partitions=months, kind="csv"))
+    returns = Made(
+        table=catalog.STRATEGY_RETURNS,
+        compute=strategy_returns,
+        ins={table.name: ledger_history(source, table) for table in booked},
+        partitions=months,
+        automation=follows(),
     )
+    return [
+        table_step(f"{schema}_files", store, shown, files),
+        table_step(f"{schema}_returns", store, shown, [returns]),
+    ]
 
 
-def _stored_hashes(store: Store, schema: str) -> dict[str, str]:
-    records = store.partitions(schema, catalog.TRADE_LEDGER.name)
-    return {key: record.content_hash for key, record in records.items()}
+def _no_figures(rows: pd.DataFrame) -> Mapping[str, Any]:
+    return {}
 
 
 def _lot_figures(rows: pd.DataFrame) -> Mapping[str, Any]:
@@ -144,6 +106,9 @@ def _lot_figures(rows: pd.DataFrame) -> Mapping[str, Any]:
 
 def _open_figures(rows: pd.DataFrame) -> Mapping[str, Any]:
     return {"open_lots": len(rows), "open_value": float(rows["entry_value"].sum())}
+
+
+_FIGURES = {catalog.TRADE_LEDGER: _lot_figures, catalog.OPEN_LOTS: _open_figures}
 
 
 def _intake_figures(files: pd.DataFrame) -> Mapping[str, Any]:

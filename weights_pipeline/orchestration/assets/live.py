@@ -8,9 +8,8 @@ from collections.abc import Sequence
 
 import dagster as dg
 
-from weights_pipeline.orchestration.asset_checks import STORE_POOL
 from weights_pipeline.orchestration.freshness import live_freshness
-from weights_pipeline.orchestration.io_manager import run_instant
+from weights_pipeline.orchestration.steps import run_instant
 from weights_pipeline.versions.publication import live_weights, publish_live
 from weights_pipeline.workspace import BookSetup
 
@@ -29,7 +28,6 @@ def live_asset(setup: BookSetup, targets: Sequence[str]) -> dg.AssetsDefinition:
         tags={"account": book.account},
         deps=[dg.AssetKey([book.name, "weight_history"])],
         freshness_policy=live_freshness(book, setup.source),
-        pool=STORE_POOL,
     )
     def live(context: dg.AssetExecutionContext) -> None:
         now = run_instant(context.instance, context.run.run_id)

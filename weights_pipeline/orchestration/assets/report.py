@@ -7,7 +7,6 @@ Scope: one call that gathers what is known, one that makes each page, and metada
 import dagster as dg
 
 from weights_pipeline.files import write_text
-from weights_pipeline.orchestration.asset_checks import STORE_POOL
 from weights_pipeline.report.facts import gather
 from weights_pipeline.report.words import summary
 from weights_pipeline.store.queries import books_in_store
@@ -32,7 +31,6 @@ def report_asset(workspace: Workspace) -> dg.AssetsDefinition:
         owners=sorted({book.owner for book in books.values()}),
         kinds={"html"},
         deps=[dg.AssetKey([book, table]) for book in books for table in _READS],
-        pool=STORE_POOL,
     )
     def weights_report(context: dg.AssetExecutionContext) -> None:
         # Templates are compiled by whoever writes a page, not by every step.

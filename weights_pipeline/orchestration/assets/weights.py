@@ -1,18 +1,20 @@
 """A book's metrics, target weights and realized weights.
 
-Scope: loading, one call into ``core``, and metadata. Not here: formulas.
+Scope: which tables there are, one call into ``core`` for each, and what is said of their rows. Not here: how a step
+reads and writes (``orchestration.steps``).
 """
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import dagster as dg
 import pandas as pd
-from pydantic import Field
 
 from weights_pipeline.charts import metrics as metrics_charts
 from weights_pipeline.charts import weights as weight_charts
+from weights_pipeline.checks import Check
 from weights_pipeline.core.chain import last_sessions, metric_rows, realized_table, target_table
 from weights_pipeline.core.ensembles import MAX_REGIME_AGE, all_weight_sets, ensemble_targets, weight_sets
 from weights_pipeline.core.metrics.label import metric_label
@@ -23,162 +25,142 @@ from weights_pipeline.core.returns.history import ReturnHistory
 from weights_pipeline.ledger import LedgerSource
 from weights_pipeline.ledger.periods import window_dates
 from weights_pipeline.operations.rebalance import metric_overrides
-from weights_pipeline.orchestration.assets.common import (
-    book_asset,
-    known,
-    per_partition,
-    run_windows,
-    sessions_of,
-    total,
-)
-from weights_pipeline.orchestration.partitions import Back, ledger_input, own_input, past_input, within
+from weights_pipeline.orchestration.assets.common import book_shown, book_table, known, sessions_of
+from weights_pipeline.orchestration.metadata import Told, total
+from weights_pipeline.orchestration.partitions import Back, Input, ledger_input, own_input, past_input, within
+from weights_pipeline.orchestration.steps import Computed, Made, Run, table_step
 from weights_pipeline.tables import catalog
 from weights_pipeline.tables.contract import Window
+from weights_pipeline.tables.definition import Table
 from weights_pipeline.workspace import BookSetup
 
-
-class MetricsConfig(dg.Config):
-    """What a run may be told about metrics."""
-
-    manual: str = Field(
-        default="",
-        description="Twelve-month figures by strategy, as JSON in the form of starter metrics, in place of measured "
-        "ones; of one partition only.",
-    )
+_MANUAL = dg.Field(
+    str,
+    default_value="",
+    description="Twelve-month figures by strategy, as JSON in the form of starter metrics, in place of measured ones; "
+    "of one partition only.",
+)
 
 
-def weight_assets(setup: BookSetup) -> list[dg.AssetsDefinition | dg.AssetSpec]:
-    """Assets from strategy returns to realized weights of one book."""
+def weight_assets(setup: BookSetup, checks: Sequence[Check]) -> list[dg.AssetsDefinition | dg.AssetSpec]:
+    """Steps from strategy returns to realized weights of one book; ``checks`` are those of its tables."""
+    book, shown = setup.book, book_shown(setup)
+    metrics, realized = _metrics(setup, checks), _realized(setup, checks)
+    targets = _ensemble_targets(setup, checks) if setup.policy.ensemble else [_targets(setup, checks)]
+    steps: list[dg.AssetsDefinition | dg.AssetSpec] = [
+        table_step(f"{book.name}__metrics", setup.store, shown, [metrics], config={"manual": _MANUAL}),
+        table_step(f"{book.name}__target_weights", setup.store, shown, targets),
+        # A step of its own, since it depends on its own past.
+        table_step(f"{book.name}__realized_weights", setup.store, shown, [realized]),
+    ]
+    if setup.policy.ensemble:
+        steps.append(
+            dg.AssetSpec(
+                [book.name, catalog.ENSEMBLE_UPDATES.name],
+                description=catalog.ENSEMBLE_UPDATES.description,
+                group_name=book.name,
+                owners=[book.owner],
+                kinds={"table"},
+            )
+        )
+    return steps
+
+
+def _metrics(setup: BookSetup, checks: Sequence[Check]) -> Made:
     book, source, policy = setup.book, setup.source, setup.policy
     # The risk regime that chooses a window is a recursion from the first session on.
     reach: Back = "all" if policy.adaptive else within(policy.longest_lookback)
 
-    @book_asset(
-        setup,
-        catalog.METRICS,
-        ins={"strategy_returns": ledger_input(setup, "strategy_returns", reach)},
-    )
-    def metrics(
-        context: dg.AssetExecutionContext, config: MetricsConfig, strategy_returns: pd.DataFrame
-    ) -> pd.DataFrame:
-        windows = run_windows(context)
-        as_of = last_sessions(sessions_of(source, windows), window_dates(windows))
-        table = metric_rows(_seen(strategy_returns, windows, source), as_of, policy)
-        if config.manual:
-            if len(windows) > 1:
-                raise ValueError(f"metric overrides are of one partition, got {len(windows)}")
-            table = with_overrides(table, overridden(table, metric_overrides(json.loads(config.manual), book, MANUAL)))
-        return per_partition(
-            context,
-            table,
-            "as_of",
-            windows,
-            lambda rows: _metric_figures(rows, policy),
+    def metrics(run: Run, strategy_returns: pd.DataFrame) -> Computed:
+        as_of = last_sessions(sessions_of(source, run.windows), window_dates(run.windows))
+        table = metric_rows(_seen(strategy_returns, run.windows, source), as_of, policy)
+        if manual := run.context.op_execution_context.op_config["manual"]:
+            if len(run.windows) > 1:
+                raise ValueError(f"metric overrides are of one partition, got {len(run.windows)}")
+            table = with_overrides(table, overridden(table, metric_overrides(json.loads(manual), book, MANUAL)))
+        told = Told(
+            figures=lambda rows: _metric_figures(rows, policy),
             chart=lambda rows: metrics_charts.measured(rows, _shown(policy)),
             history=lambda rows: metrics_charts.history(rows, _shown(policy)),
         )
+        return Computed(table, told)
 
-    ins = {"target_weights": own_input(setup, "target_weights")}
+    return book_table(setup, catalog.METRICS, metrics, [ledger_input(setup, catalog.STRATEGY_RETURNS, reach)], checks)
+
+
+def _realized(setup: BookSetup, checks: Sequence[Check]) -> Made:
+    source, policy = setup.source, setup.policy
+    past = past_input(setup, catalog.REALIZED_WEIGHTS, "all" if policy.paced_by_regime else 1)
+    ins = [own_input(setup, catalog.TARGET_WEIGHTS), past]
     if policy.paced_by_regime:
         # The regime of a rebalance follows from all realized weights before it, and from what they earned.
-        ins["strategy_returns"] = ledger_input(setup, "strategy_returns")
-    ins["realized_weights"] = past_input(setup, "realized_weights", "all" if policy.paced_by_regime else 1)
+        ins.append(ledger_input(setup, catalog.STRATEGY_RETURNS))
 
-    @book_asset(setup, catalog.REALIZED_WEIGHTS, ins=ins)
-    def realized_weights(context: dg.AssetExecutionContext, **tables: pd.DataFrame) -> pd.DataFrame:
-        windows = run_windows(context)
-        returns = known(tables["strategy_returns"], windows) if "strategy_returns" in tables else None
-        table = realized_table(
-            tables["realized_weights"], tables["target_weights"], policy, sessions_of(source, windows), returns
-        )
-        return per_partition(
-            context,
-            table,
-            "as_of",
-            windows,
-            lambda rows: _realized_figures(rows, policy),
+    def realized_weights(run: Run, **tables: pd.DataFrame) -> Computed:
+        returns = known(tables["strategy_returns"], run.windows) if "strategy_returns" in tables else None
+        sessions = sessions_of(source, run.windows)
+        table = realized_table(tables["realized_weights"], tables["target_weights"], policy, sessions, returns)
+        told = Told(
+            figures=lambda rows: _realized_figures(rows, policy),
             chart=weight_charts.realized,
             history=weight_charts.history,
         )
+        return Computed(table, told)
 
-    targets = _ensemble_assets if policy.ensemble else _plain_assets
-    return [metrics, *targets(setup), realized_weights]
+    return book_table(setup, catalog.REALIZED_WEIGHTS, realized_weights, ins, checks)
 
 
-def _plain_assets(setup: BookSetup) -> list[dg.AssetsDefinition | dg.AssetSpec]:
+def _targets(setup: BookSetup, checks: Sequence[Check]) -> Made:
     """Target weights of a book with one weight set."""
     source, policy = setup.source, setup.policy
-    ins = {"metrics": own_input(setup, "metrics")}
+    ins = [own_input(setup, catalog.METRICS)]
     if policy.method.optimises:
-        ins["strategy_returns"] = ledger_input(setup, "strategy_returns", within(policy.longest_lookback))
+        ins.append(ledger_input(setup, catalog.STRATEGY_RETURNS, within(policy.longest_lookback)))
 
-    @book_asset(setup, catalog.TARGET_WEIGHTS, ins=ins)
-    def target_weights(context: dg.AssetExecutionContext, **tables: pd.DataFrame) -> pd.DataFrame:
-        windows = run_windows(context)
-        history = _seen(tables["strategy_returns"], windows, source) if "strategy_returns" in tables else None
+    def target_weights(run: Run, **tables: pd.DataFrame) -> Computed:
+        history = _seen(tables["strategy_returns"], run.windows, source) if "strategy_returns" in tables else None
         table = target_table(tables["metrics"], policy, history)
-        return per_partition(context, table, "as_of", windows, _target_figures, chart=weight_charts.multipliers)
+        return Computed(table, Told(figures=_target_figures, chart=weight_charts.multipliers))
 
-    return [target_weights]
+    return book_table(setup, catalog.TARGET_WEIGHTS, target_weights, ins, checks)
 
 
-def _ensemble_assets(setup: BookSetup) -> list[dg.AssetsDefinition | dg.AssetSpec]:
+def _ensemble_targets(setup: BookSetup, checks: Sequence[Check]) -> list[Made]:
     """Weight sets of a book with one per market regime, and the targets read from them."""
-    book, source, policy = setup.book, setup.source, setup.policy
-    updates = dg.AssetSpec(
-        [book.name, catalog.ENSEMBLE_UPDATES.name],
-        description=catalog.ENSEMBLE_UPDATES.description,
-        group_name=book.name,
-        owners=[book.owner],
-        kinds={"table"},
-    )
+    source, policy = setup.source, setup.policy
 
-    def ledger_in(name: str, lookback: Lookback) -> dict[str, dg.AssetIn]:
-        return {name: ledger_input(setup, name, within(lookback))}
+    def in_ledger(lookback: Lookback, *tables: Table) -> list[Input]:
+        return [ledger_input(setup, table, within(lookback)) for table in tables]
 
-    @book_asset(
-        setup,
-        catalog.ENSEMBLE_WEIGHTS,
-        ins=ledger_in("strategy_returns", policy.longest_lookback)
-        | ledger_in("market_regime", policy.longest_lookback),
-        # Not an input of the sets, but nothing of a book is computed where its metrics are refused.
-        deps=[dg.AssetKey([book.name, "metrics"])],
-    )
-    def ensemble_weights(
-        context: dg.AssetExecutionContext, strategy_returns: pd.DataFrame, market_regime: pd.DataFrame
-    ) -> pd.DataFrame:
-        windows = run_windows(context)
-        as_of = last_sessions(sessions_of(source, windows), window_dates(windows))
-        regimes = known(market_regime, windows).set_index("session")["regime"]
-        table = weight_sets(_seen(strategy_returns, windows, source), regimes, as_of, policy)
-        return per_partition(context, table, "as_of", windows, _ensemble_figures, chart=weight_charts.sets)
+    def ensemble_weights(run: Run, strategy_returns: pd.DataFrame, market_regime: pd.DataFrame) -> Computed:
+        as_of = last_sessions(sessions_of(source, run.windows), window_dates(run.windows))
+        regimes = known(market_regime, run.windows).set_index("session")["regime"]
+        table = weight_sets(_seen(strategy_returns, run.windows, source), regimes, as_of, policy)
+        return Computed(table, Told(figures=_ensemble_figures, chart=weight_charts.sets))
 
-    recent = Lookback(amount=MAX_REGIME_AGE + 2, unit="sessions")
-
-    @book_asset(
-        setup,
-        catalog.TARGET_WEIGHTS,
-        ins={
-            "ensemble_weights": own_input(setup, "ensemble_weights", "all"),
-            "ensemble_updates": dg.AssetIn([book.name, "ensemble_updates"]),
-        }
-        | ledger_in("market_regime", recent),
-    )
     def target_weights(
-        context: dg.AssetExecutionContext,
-        ensemble_weights: pd.DataFrame,
-        ensemble_updates: pd.DataFrame,
-        market_regime: pd.DataFrame,
-    ) -> pd.DataFrame:
-        windows = run_windows(context)
-        sessions = sessions_of(source, windows)
-        as_of = last_sessions(sessions, window_dates(windows))
-        regimes = known(market_regime, windows).set_index("session")["regime"]
+        run: Run, ensemble_weights: pd.DataFrame, ensemble_updates: pd.DataFrame, market_regime: pd.DataFrame
+    ) -> Computed:
+        sessions = sessions_of(source, run.windows)
+        as_of = last_sessions(sessions, window_dates(run.windows))
+        regimes = known(market_regime, run.windows).set_index("session")["regime"]
         sets = all_weight_sets(ensemble_weights, ensemble_updates)
         table = ensemble_targets(sets, regimes, as_of, sessions, policy)
-        return per_partition(context, table, "as_of", windows, _target_figures, chart=weight_charts.multipliers)
+        return Computed(table, Told(figures=_target_figures, chart=weight_charts.multipliers))
 
-    return [updates, ensemble_weights, target_weights]
+    recent = Lookback(amount=MAX_REGIME_AGE + 2, unit="sessions")
+    read = in_ledger(policy.longest_lookback, catalog.STRATEGY_RETURNS, catalog.MARKET_REGIME)
+    sets = book_table(setup, catalog.ENSEMBLE_WEIGHTS, ensemble_weights, read, checks)
+    chosen = [
+        own_input(setup, catalog.ENSEMBLE_WEIGHTS, "all"),
+        Input(schema=setup.name, table=catalog.ENSEMBLE_UPDATES),
+        *in_ledger(recent, catalog.MARKET_REGIME),
+    ]
+    return [
+        # Not an input of the sets, but nothing of a book is computed where its metrics are refused.
+        replace(sets, after=[dg.AssetKey([setup.name, catalog.METRICS.name])]),
+        book_table(setup, catalog.TARGET_WEIGHTS, target_weights, chosen, checks),
+    ]
 
 
 def _seen(strategy_returns: pd.DataFrame, windows: Sequence[Window], source: LedgerSource) -> ReturnHistory:

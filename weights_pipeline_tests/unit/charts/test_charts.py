@@ -3,13 +3,10 @@
 import base64
 import datetime as dt
 import io
-import logging
 import subprocess
 import sys
 from itertools import pairwise
-from types import SimpleNamespace
 
-import dagster as dg
 import numpy as np
 import pandas as pd
 import pytest
@@ -19,7 +16,7 @@ from PIL import Image
 
 from weights_pipeline.charts import metrics, parts, regime, style, weights
 from weights_pipeline.core.allocator.regime import REGIMES
-from weights_pipeline.orchestration.assets.common import CHARTED, CHARTED_WHOLE, per_partition
+from weights_pipeline.orchestration.metadata import CHARTED, HISTORY, Told, per_partition
 from weights_pipeline.tables.contract import Window
 
 AS_OF = pd.Timestamp("2024-01-31")
@@ -313,40 +310,51 @@ def test_matplotlib_is_loaded_by_the_first_chart_alone():
     assert done.stdout.split() == ["False", "False"]
 
 
-class Told:
-    """What per_partition asks of a context, and what it was told."""
-
-    asset_key = dg.AssetKey("x")
-    log = logging.getLogger(__name__)
-    assets_def = SimpleNamespace(asset_deps={asset_key: set()})
+class Metadata:
+    """What per_partition says of so many days, a partition each."""
 
     def __init__(self, count, **charts):
-        self.metadata = {}
+        self.warnings = []
         days = [dt.datetime(2024, 1, 1, tzinfo=dt.UTC) + dt.timedelta(days=at) for at in range(count + 1)]
         windows = [Window(str(a.date()), a, b, a.date(), b.date(), b) for a, b in pairwise(days)]
         frame = pd.DataFrame({"as_of": pd.DatetimeIndex([day.date() for day in days[:-1]])})
-        per_partition(self, frame, "as_of", windows, lambda rows: {}, **charts)
-
-    def add_asset_metadata(self, metadata, asset_key, partition_key):
-        self.metadata[partition_key] = metadata
+        told = Told(figures=len_of, shown=lambda rows: {"shown": len(rows)}, **charts)
+        self.metadata = per_partition(frame, "as_of", windows, told, self.warnings.append)
 
     def having(self, name):
         return [key for key, metadata in self.metadata.items() if name in metadata]
+
+
+def len_of(rows):
+    return {"rows": len(rows)}
 
 
 def plain(rows):
     return style.figure(0.2, 0.2)
 
 
-def test_long_runs_chart_their_newest_partitions_and_short_ones_all():
-    keys = list(Told(CHARTED_WHOLE + 1).metadata)
-    assert Told(CHARTED_WHOLE + 1, chart=plain).having("chart") == keys[-CHARTED:]
-    assert Told(CHARTED_WHOLE, chart=plain).having("chart") == keys[:-1]
-    assert Told(CHARTED, history=plain).having("history") == [keys[CHARTED - 1]]
-    assert Told(CHARTED - 1, history=plain).having("history") == []
+def test_a_run_charts_its_newest_partition_and_a_long_one_its_history():
+    keys = list(Metadata(HISTORY).metadata)
+    assert len(keys) == HISTORY
+    assert Metadata(HISTORY, chart=plain).having("chart") == keys[-CHARTED:] == keys[-1:]
+    assert Metadata(HISTORY, history=plain).having("history") == keys[-1:]
+    assert Metadata(HISTORY - 1, history=plain).having("history") == []
 
 
-def test_a_chart_that_cannot_be_drawn_is_a_warning(caplog):
-    told = Told(2, chart=lambda rows: plain(rows) if len(rows) > 1 else 1 / 0)
+def test_what_plots_is_said_of_each_partition_and_what_is_looked_at_of_the_newest():
+    told = Metadata(3)
+    assert told.having("rows") == list(told.metadata)
+    assert told.having("shown") == told.having("preview") == list(told.metadata)[-1:]
+
+
+def test_a_chart_that_cannot_be_drawn_is_a_warning():
+    told = Metadata(2, chart=lambda rows: 1 / 0)
     assert told.having("chart") == []
-    assert "no chart of 2024-01-02: ZeroDivisionError" in caplog.text
+    assert told.warnings == ["no chart of 2024-01-02: ZeroDivisionError: division by zero"]
+
+
+def test_a_figure_that_several_tables_show_is_drawn_once(monkeypatch):
+    drawn, figure = [], plain(None)
+    monkeypatch.setattr(figure, "draw", lambda renderer: drawn.append(renderer))
+    assert style.markdown(figure, "a").partition("](")[2] == style.markdown(figure, "b").partition("](")[2]
+    assert len(drawn) == 1

@@ -28,6 +28,7 @@ from weights_pipeline.orchestration.partitions import (
     past_input,
 )
 from weights_pipeline.settings import Settings
+from weights_pipeline.tables import catalog
 from weights_pipeline.workspace import Workspace
 
 SOURCE = load_ledger_source(DATA / "ledgers" / "sample.yaml")
@@ -110,7 +111,7 @@ WALKED = dg.TimeWindowPartitionMapping(start_offset=-11, allow_nonexistent_upstr
 @settings(max_examples=50)
 @given(st.lists(st.sampled_from(KEYS), max_size=5))
 def test_history_is_mapped_as_by_walking(keys):
-    subset, own = MONTHS.empty_subset().with_partition_keys(keys), ledger_history(YEAR, "open_lots").partition_mapping
+    subset, own = MONTHS.empty_subset().with_partition_keys(keys), ledger_history(YEAR, catalog.OPEN_LOTS).mapping
     assert isinstance(own, TimeWindowPartitionMapping)
     found, walked = (
         [
@@ -125,11 +126,11 @@ def test_history_is_mapped_as_by_walking(keys):
 
 
 def test_dagster_gets_the_mapping_that_it_knows():
-    own = ledger_history(YEAR, "open_lots").partition_mapping
+    own = ledger_history(YEAR, catalog.OPEN_LOTS).mapping
     there = deserialize_value(serialize_value(own), dg.TimeWindowPartitionMapping)
     assert type(there) is dg.TimeWindowPartitionMapping
     assert there == WALKED
-    assert ledger_history(OPEN, "open_lots").partition_mapping.start_offset == -(2100 - 2012) * 12 - 11
+    assert ledger_history(OPEN, catalog.OPEN_LOTS).mapping.start_offset == -(2100 - 2012) * 12 - 11
 
 
 def test_a_range_of_a_whole_book_is_not_widened_to_what_comes_after(own_data, tmp_path):
@@ -197,15 +198,15 @@ def test_sessions_are_mapped_to_the_one_before_and_to_the_months_they_close_in()
 
     def mapped(given, of, to):
         subset = partitions.empty_subset().with_partition_keys(given)
-        found = of.partition_mapping.get_upstream_mapped_partitions_result_for_partitions(subset, partitions, to)
+        found = of.mapping.get_upstream_mapped_partitions_result_for_partitions(subset, partitions, to)
         assert found.required_but_nonexistent_subset.is_empty
         return list(found.partitions_subset.get_partition_keys())
 
-    before = past_input(setup, "realized_weights", 1)
+    before = past_input(setup, catalog.REALIZED_WEIGHTS, 1)
     assert mapped(keys[:1], before, partitions) == []
     assert mapped(keys[5:8], before, partitions) == keys[4:7]
-    assert mapped(keys[5:8], own_input(setup, "metrics"), partitions) == keys[5:8]
-    in_months = ledger_input(setup, "strategy_returns")
+    assert mapped(keys[5:8], own_input(setup, catalog.METRICS), partitions) == keys[5:8]
+    in_months = ledger_input(setup, catalog.STRATEGY_RETURNS)
     assert (keys[0], mapped(keys[:1], in_months, months)) == ("2012-01-01", ["2012-01-01"])
     assert (keys[2:4], mapped(keys[2:3], in_months, months)) == (
         ["2012-01-31", "2012-02-14"],

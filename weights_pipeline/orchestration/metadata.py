@@ -1,0 +1,184 @@
+"""What a materialisation says of its rows: figures that plot over time, a preview, charts, columns and lineage.
+
+Scope: turning rows into Dagster's metadata. Not here: which figures and charts (``assets``), nor how a chart is drawn
+(``charts``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any, Final
+
+import dagster as dg
+import numpy as np
+import pandas as pd
+
+from weights_pipeline.charts import style
+from weights_pipeline.ledger.periods import window_dates
+from weights_pipeline.store.duckdb_store import quoted
+from weights_pipeline.tables.catalog import DERIVED_FROM
+from weights_pipeline.tables.contract import Window
+from weights_pipeline.tables.definition import PARTITION_COLUMN, Table, Type
+from weights_pipeline.text import markdown
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+CHARTED: Final = 1
+"""Partitions of a run that get a chart, the newest ones: a chart costs a twentieth of a second and twelve kilobytes in
+the event log."""
+
+HISTORY: Final = 6
+"""Partitions from which on a run gets a chart of all of them."""
+
+_ROWS_SHOWN = 20
+_DAGSTER_TYPES = {
+    Type.TEXT: "string",
+    Type.FLOAT: "float",
+    Type.INTEGER: "int",
+    Type.BOOLEAN: "bool",
+    Type.DATE: "date",
+    Type.TIMESTAMP: "timestamp",
+}
+
+Figures = Callable[[pd.DataFrame], Mapping[str, Any]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Told:
+    """What is said of rows.
+
+    Attributes
+    ----------
+    figures
+        From the rows of a partition to what plots over time.
+    shown
+        From the rows of the newest partition to what is looked at there: too large to be kept for each.
+    chart
+        From the rows of one of the newest partitions to its chart.
+    history
+        From all rows of a run, where it is long enough to have a history, to their chart.
+    """
+
+    figures: Figures = lambda rows: {}
+    shown: Figures = lambda rows: {}
+    chart: Callable[[pd.DataFrame], Figure] | None = None
+    history: Callable[[pd.DataFrame], Figure] | None = None
+
+
+def per_partition(
+    frame: pd.DataFrame, time_column: str, windows: Sequence[Window], told: Told, warn: Callable[[str], object]
+) -> dict[str, dict[str, Any]]:
+    """Metadata of each partition of a run, by its key.
+
+    Parameters
+    ----------
+    frame
+        Rows of all of them.
+    time_column
+        Date that says which partition a row is of.
+    windows
+        The partitions, in order.
+    told
+        What is said of the rows.
+    warn
+        Takes what could not be drawn, and why.
+    """
+    dates = window_dates(windows)
+    slot = dates.left.searchsorted(frame[time_column], side="right") - 1
+    order = np.argsort(slot, kind="stable")
+    edges = np.searchsorted(slot[order], np.arange(len(windows) + 1))
+    ordered, newest, found = frame.iloc[order], windows[-1], {}
+    for window, (first, last) in zip(windows, pairwise(edges), strict=True):
+        rows = ordered.iloc[first:last]
+        figures: dict[str, Any] = {}
+        # Charts first: the page of a partition lists metadata in this order.
+        if told.chart and len(rows) and window in windows[-CHARTED:]:
+            figures |= _drawn("chart", window.key, told.chart, rows, warn)
+        if told.history and len(rows) and window is newest and len(windows) >= HISTORY:
+            figures |= _drawn("history", f"{windows[0].key} to {window.key}", told.history, frame, warn)
+        figures["dagster/row_count"] = len(rows)
+        if window is newest:
+            figures |= table_figures(rows)
+        for say in [told.shown, told.figures] if window is newest else [told.figures]:
+            figures |= say(rows) if len(rows) else {}
+        found[window.key] = figures
+    return found
+
+
+def _drawn(
+    name: str, of: str, draw: Callable[[pd.DataFrame], Figure], rows: pd.DataFrame, warn: Callable[[str], object]
+) -> dict[str, Any]:
+    """A chart as metadata; a warning in its place where it cannot be drawn."""
+    try:
+        return {name: dg.MetadataValue.md(style.markdown(draw(rows), f"{name} of {of}"))}
+    except Exception as error:
+        # A chart is for the eye: no weight waits for a font or a cache folder.
+        warn(f"no {name} of {of}: {type(error).__name__}: {error}")
+        return {}
+
+
+def table_figures(frame: pd.DataFrame) -> dict[str, Any]:
+    """Row count and a preview of rows."""
+    preview = markdown_table(frame.tail(_ROWS_SHOWN)) if len(frame) else "no rows"
+    return {"dagster/row_count": len(frame), "preview": dg.MetadataValue.md(preview)}
+
+
+def markdown_table(frame: pd.DataFrame) -> str:
+    """A frame as a Markdown table that shows its texts as they are, whatever they hold; nulls are empty."""
+    texts = [name for name in frame if frame[name].dtype.kind not in "biufM"]
+    dates = [name for name in frame if frame[name].dtype.kind == "M" and _are_days(frame[name])]
+    shown = frame.assign(
+        **{str(name): ["" if pd.isna(value) else markdown(value) for value in frame[name]] for name in texts}
+    ).assign(**{str(name): frame[name].dt.strftime("%Y-%m-%d").fillna("") for name in dates})
+    # A strategy that is called 1e5 is not the number.
+    return str(shown.to_markdown(index=False, disable_numparse=[frame.columns.get_loc(name) for name in texts]))
+
+
+def _are_days(times: pd.Series) -> bool:
+    known = times.dropna()
+    return bool((known == known.dt.normalize()).all())
+
+
+def written_to(schema: str, table: Table, windows: Sequence[Window]) -> dict[str, Any]:
+    """Name of a table, and SQL that shows the written rows, for a person to paste.
+
+    Where the store is differs between machines and is no part of a table's name.
+    """
+    query = f"SELECT * FROM {quoted(schema)}.{quoted(table.name)}"  # noqa: S608 - for show
+    if windows:
+        first, after = windows[0].start, windows[-1].end
+        query += f" WHERE {PARTITION_COLUMN} >= '{first:%Y-%m-%d}' AND {PARTITION_COLUMN} < '{after:%Y-%m-%d}'"
+    return {"dagster/table_name": f"{schema}.{table.name}", "Query": query}
+
+
+def column_schema(table: Table) -> dg.TableSchema:
+    """Columns of a table, as the catalogue shows them."""
+    return dg.TableSchema(
+        columns=[
+            dg.TableColumn(
+                c.name,
+                _DAGSTER_TYPES[c.type],
+                c.description,
+                constraints=dg.TableColumnConstraints(nullable=c.nullable),
+            )
+            for c in table.columns
+        ],
+        constraints=dg.TableConstraints(other=[f"key: {', '.join(table.key)}"]),
+    )
+
+
+def column_lineage(table: Table, upstream: Mapping[str, dg.AssetKey]) -> dict[str, Any]:
+    """Which columns of the tables that it is computed from, by name, the columns of a table follow from."""
+    lineage = {
+        column: [dg.TableColumnDep(upstream[name], source) for name, source in sources if name in upstream]
+        for column, sources in DERIVED_FROM.get(table.name, {}).items()
+    }
+    return {"dagster/column_lineage": dg.TableColumnLineage(lineage)} if lineage else {}
+
+
+def total(weights: pd.Series) -> float:
+    """Sum of weights to twelve digits: a plot of the last ones would show the order of addition."""
+    return round(float(weights.sum()), 12)

@@ -1,0 +1,310 @@
+"""Steps: tables that are computed one after the other, checked as they come, and written together.
+
+Scope: what is the same for all of them, which is reading, order, checks, writing and telling. Not here: what is
+computed (``assets``), which partitions an input is made of (``partitions``).
+
+A step of Dagster costs more than the arithmetic of a month, so one computes several tables. It opens the store twice:
+once to read, and once to write what was made. A person may still run any of the tables by itself.
+"""
+
+import datetime as dt
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property, lru_cache
+from typing import Any, Final, NamedTuple
+
+import dagster as dg
+import pandas as pd
+
+from weights_pipeline.checks import Check, Declaration
+from weights_pipeline.core.verify import Finding
+from weights_pipeline.orchestration.asset_checks import STORE_POOL, as_result, check_spec
+from weights_pipeline.orchestration.metadata import (
+    Told,
+    column_lineage,
+    column_schema,
+    per_partition,
+    table_figures,
+    written_to,
+)
+from weights_pipeline.orchestration.partitions import SINGLE_RUN, Input, Partitions
+from weights_pipeline.store.base import Store
+from weights_pipeline.store.working import Working
+from weights_pipeline.tables.contract import PartitionRecord, Prepared, Window
+from weights_pipeline.tables.definition import Table
+from weights_pipeline.tables.errors import MissingPartitionError
+
+_NAMES_SHOWN: Final = 6
+
+
+class Computed(NamedTuple):
+    """Rows of a table, and what is said of them."""
+
+    rows: pd.DataFrame
+    told: Told = Told()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Guard:
+    """A check that is run as soon as its table is made, and ends the step where it blocks."""
+
+    said: Declaration
+    find: Callable[["Run"], Finding]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Made:
+    """A table that a step makes.
+
+    Attributes
+    ----------
+    table
+        Which.
+    compute
+        From the run and the inputs, by name, to its rows.
+    ins
+        Inputs.
+    after
+        Assets that come before it without being an input.
+    partitions
+        Of the table; None where it has none.
+    guards
+        Checks of it that come before whatever is made of it.
+    kind
+        What the asset is shown as, besides a table.
+    automation
+        When it is made by itself.
+    """
+
+    table: Table
+    compute: Callable[..., Computed]
+    ins: Mapping[str, Input] = field(default_factory=dict)
+    after: Sequence[dg.AssetKey] = ()
+    partitions: Partitions | None = None
+    guards: Sequence[Guard] = ()
+    kind: str = "pandas"
+    automation: dg.AutomationCondition[Any] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shown:
+    """How the assets of a ledger, book or comparison are shown, and by when they are expected.
+
+    Attributes
+    ----------
+    schema
+        Schema of their tables; first part of their keys, and their group.
+    owner, tags
+        Of all of them.
+    freshness
+        When a table is late.
+    """
+
+    schema: str
+    owner: str
+    tags: Mapping[str, str] = field(default_factory=dict)
+    freshness: Callable[[Table], dg.FreshnessPolicy | None] = lambda table: None
+
+    def spec(self, made: Made) -> dg.AssetSpec:
+        """One asset."""
+        return dg.AssetSpec(
+            [self.schema, made.table.name],
+            deps=[*(each.dep for each in made.ins.values()), *made.after],
+            description=made.table.description,
+            group_name=self.schema,
+            owners=[self.owner],
+            kinds={"table", made.kind},
+            tags=self.tags,
+            partitions_def=made.partitions,
+            metadata={"dagster/column_schema": column_schema(made.table)},
+            freshness_policy=self.freshness(made.table),
+            automation_condition=made.automation,
+        )
+
+
+class Run:
+    """A step under way: when and for what it runs, and the tables as it sees them.
+
+    Attributes
+    ----------
+    context
+        Dagster's.
+    store
+        Tables that are stored, and in their place those that were made so far.
+    now
+        Instant the run was created: the only "now" that assets and the store know.
+    """
+
+    def __init__(self, context: dg.AssetExecutionContext, store: Store) -> None:
+        self.context = context
+        self.store = Working(store)
+        self.now = run_instant(context.instance, context.run.run_id)
+        self._once: dict[Callable[[Run], Any], Any] = {}
+
+    @cached_property
+    def windows(self) -> list[Window]:
+        """Partitions that the run computes, in order."""
+        (periods,) = {
+            spec.partitions_def.periods
+            for spec in self.context.assets_def.specs
+            if isinstance(spec.partitions_def, Partitions)
+        }
+        return [periods.window(key) for key in self.context.partition_keys]
+
+    def once(self, make: Callable[["Run"], Any]) -> Any:
+        """What a function makes, made once for all tables of the step."""
+        if make not in self._once:
+            self._once[make] = make(self)
+        return self._once[make]
+
+    def load(self, source: Input) -> pd.DataFrame:
+        """Rows of an input.
+
+        Raises
+        ------
+        MissingPartitionError
+            One of its partitions was never written, or was last written before the sessions needed of it were over.
+        """
+        if source.partitions is None:
+            return self.store.read(source.schema, source.table)
+        needed = source.needed(self.windows, self.now)
+        _require(source, needed, self.windows[-1], self.store.partitions(source.schema, source.table.name), self.now)
+        return self.store.read(source.schema, source.table, [window.key for window in needed])
+
+
+class _Done(NamedTuple):
+    """A table that was made, and what its guards found."""
+
+    made: Made
+    prepared: Prepared
+    computed: Computed
+    found: list[tuple[Declaration, Finding]]
+
+    @property
+    def blocks(self) -> bool:
+        return any(said.blocking and said.error and not finding.passed for said, finding in self.found)
+
+
+def table_step(
+    name: str, store: Store, shown: Shown, made: Sequence[Made], config: Mapping[str, dg.Field] | None = None
+) -> dg.AssetsDefinition:
+    """One step that makes tables of a store in the order given, as far as they are selected.
+
+    A table that cannot be computed, or a guard that blocks, ends it; what was made before is written all the same.
+    """
+
+    @dg.multi_asset(
+        name=name,
+        specs=[shown.spec(each) for each in made],
+        check_specs=[check_spec(guard.said, shown.schema) for each in made for guard in each.guards],
+        config_schema=dict(config or {}),
+        backfill_policy=SINGLE_RUN if any(each.partitions for each in made) else None,
+        can_subset=True,
+        pool=STORE_POOL,
+    )
+    def step(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult[Any] | dg.AssetCheckResult]:
+        run, selected = Run(context, store), context.selected_asset_keys
+        wanted = [each for each in made if dg.AssetKey([shown.schema, each.table.name]) in selected]
+        done, failure = list[_Done](), None
+        try:
+            with run.store.view():
+                for each in wanted:
+                    done.append(_make(run, shown.schema, each))
+                    if done[-1].blocks:
+                        break
+        except Exception as error:
+            failure = error
+        if done:
+            store.commit([one.prepared for one in done])
+        for one in done:
+            yield from _told(run, one)
+        if failure is not None:
+            raise failure
+
+    return step
+
+
+def guards(checks: Sequence[Check], table: Table) -> list[Guard]:
+    """Those of some checks that guard a table and block: they are run as soon as it is made."""
+
+    def guard(check: Check) -> Guard:
+        return Guard(said=check, find=lambda run: check.run(run.store))
+
+    return [guard(check) for check in checks if check.table is table and check.blocking]
+
+
+def _make(run: Run, schema: str, made: Made) -> _Done:
+    """Compute one table, and run its guards on the store as it will be."""
+    computed = made.compute(run, **{name: run.load(each) for name, each in made.ins.items()})
+    windows = run.windows if made.partitions else ()
+    prepared = Prepared.of(
+        schema, made.table, computed.rows, windows, run_id=run.context.run.run_id, recorded_at=run.now
+    )
+    run.store.keep(prepared)
+    key = dg.AssetKey([schema, made.table.name])
+    asked = {each.name for each in run.context.selected_asset_check_keys if each.asset_key == key}
+    found = [(guard.said, guard.find(run)) for guard in made.guards if guard.said.name in asked]
+    return _Done(made, prepared, computed, found)
+
+
+def _told(run: Run, done: _Done) -> Iterator[dg.MaterializeResult[Any] | dg.AssetCheckResult]:
+    """The materialisation of a table, with its figures, and what its guards found."""
+    (schema, table), (rows, told) = (done.prepared.schema, done.made.table), done.computed
+    key = dg.AssetKey([schema, table.name])
+    windows = run.windows if done.made.partitions else []
+    if windows:
+        warn = run.context.log.warning
+        for partition, figures in per_partition(rows, str(table.time_column), windows, told, warn).items():
+            newest = partition == windows[-1].key
+            upstream = {each.table.name: each.dep.asset_key for each in done.made.ins.values()} if newest else {}
+            figures |= column_lineage(table, upstream) if newest else {}
+            run.context.add_asset_metadata(figures, asset_key=key, partition_key=partition)
+    figures = {} if windows else {**table_figures(rows), **told.figures(rows)}
+    # What is given here is attached to every partition of the run alike.
+    yield dg.MaterializeResult(asset_key=key, metadata=written_to(schema, table, windows) | figures)
+    for said, finding in done.found:
+        yield as_result(finding, error=said.error, check_name=said.name, asset_key=key)
+
+
+@lru_cache(maxsize=64)
+def run_instant(instance: dg.DagsterInstance, run_id: str) -> dt.datetime:
+    """Instant the run was created: the only "now" that assets and the store know."""
+    record = instance.get_run_record_by_id(run_id)
+    if record is None:
+        raise LookupError(f"run {run_id} is unknown to the instance")
+    return record.create_timestamp
+
+
+def _require(
+    source: Input,
+    needed: Sequence[Window],
+    last: Window,
+    records: Mapping[str, PartitionRecord],
+    now: dt.datetime,
+) -> None:
+    """Refuse to compute on a gap, or on a month that was read before the sessions needed of it were over."""
+    name, table = f"{source.schema}/{source.table.name}", f"{source.schema}.{source.table.name}"
+    missing = [window.key for window in needed if window.key not in records]
+    if missing:
+        raise MissingPartitionError(
+            f"{name}: partition{'s' if len(missing) > 1 else ''} {_listed(missing)} missing from {table}. "
+            f"They come before or with the partition being computed; materialise {name} "
+            f"from {missing[0]} on, then run this again. Nothing was written."
+        )
+    # Of a month that goes on after the run's own partitions have ended, only what came before them counts.
+    read_too_early = [
+        window.key
+        for window in needed
+        if records[window.key].recorded_at.replace(tzinfo=dt.UTC) < min(last.settled, window.settled) <= now
+    ]
+    if read_too_early:
+        raise MissingPartitionError(
+            f"{name}: partition{'s' if len(read_too_early) > 1 else ''} {_listed(read_too_early)} was written before "
+            f"the sessions needed of it were over and may lack rows. Materialise {name} for it again, then run this "
+            f"again."
+        )
+
+
+def _listed(keys: Sequence[str]) -> str:
+    shown = ", ".join(keys[:_NAMES_SHOWN])
+    return shown if len(keys) <= _NAMES_SHOWN else f"{shown} … ({len(keys)} in all)"

@@ -1,0 +1,60 @@
+"""A store as a run sees it: what it holds and, in its place, what the run has computed.
+
+Scope: rows that are about to be written, among those that are stored. Not here: computing and writing them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pandas as pd
+
+from weights_pipeline.store.base import Reader
+from weights_pipeline.store.once import ReadOnce
+from weights_pipeline.tables.contract import Prepared, to_frame
+from weights_pipeline.tables.definition import PARTITION_COLUMN, Table
+
+
+class Working(ReadOnce):
+    """Tables that are read once each, and of which partitions are replaced one after the other."""
+
+    def __init__(self, store: Reader) -> None:
+        super().__init__(store)
+        self._made: dict[tuple[str, str], tuple[set[str], pd.DataFrame]] = {}
+
+    def keep(self, prepared: Prepared) -> None:
+        """Take rows in the place of those of the same partitions."""
+        place = (prepared.schema, prepared.table.name)
+        records = self.partitions(*place)
+        self._records[place] = dict(sorted({**records, **{r.key: r for r in prepared.records}}.items()))
+        self._read.pop(place, None)
+        self._made[place] = ({record.key for record in prepared.records}, to_frame(prepared.rows))
+
+    def read(
+        self, schema: str, table: Table, keys: Sequence[str] | None = None, *, columns: Sequence[str] | None = None
+    ) -> pd.DataFrame:
+        """Rows of the given partitions, ordered by the table's key."""
+        made, rows = self._made.get((schema, table.name), (set(), None))
+        if rows is None or keys is None or not set(keys) & made:
+            return super().read(schema, table, keys, columns=columns)
+        if set(keys) == made:
+            return _ordered(rows, table)[table.column_names() if columns is None else list(columns)]
+        self._whole(schema, table)
+        return super().read(schema, table, keys, columns=columns)
+
+    def _whole(self, schema: str, table: Table) -> pd.DataFrame:
+        place = (schema, table.name)
+        if place in self._read or place not in self._made:
+            return super()._whole(schema, table)
+        made, rows = self._made[place]
+        if table.time_column is not None:
+            others = super()._whole(schema, table)
+            others = others[~others[PARTITION_COLUMN].isin(made)]
+            rows = pd.concat([others, rows], ignore_index=True) if len(others) else rows
+        self._read[place] = _ordered(rows, table)
+        return self._read[place]
+
+
+def _ordered(rows: pd.DataFrame, table: Table) -> pd.DataFrame:
+    """Rows as a store gives them out."""
+    return rows.sort_values(list(table.key), kind="stable", ignore_index=True)
