@@ -95,6 +95,28 @@ def _keeps_sets(of: BookRows) -> bool:
 @BOOK.check(
     catalog.METRICS,
     blocking=True,
+    when=lambda of: of.setup.source.incomplete == "stop",
+    title="positions are not known",
+    advice="Run `weights ledger check`: correct the row that it names, or set incomplete: neutral in the ledger.",
+)
+def positions_known(of: BookRows) -> Finding:
+    """Over every lookback all positions of the book's strategies are known."""
+    findings = of.store.read(of.setup.source.schema_name, catalog.LEDGER_FINDINGS)
+    return verify.measured_on_known_positions(of.read(catalog.METRICS), findings)
+
+
+BOOK.check(
+    catalog.METRICS,
+    when=lambda of: of.setup.source.incomplete == "neutral",
+    error=False,
+    title="positions are not known",
+    advice="Run `weights ledger check`: until the row that it names is correct, these strategies stay neutral.",
+)(positions_known)
+
+
+@BOOK.check(
+    catalog.METRICS,
+    blocking=True,
     when=_measures,
     title="no strategy is measured",
     advice="See whether the ledger was read and holds lots of the lookback; until then base weights count.",

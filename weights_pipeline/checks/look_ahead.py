@@ -66,11 +66,13 @@ def _recomputed(setup: BookSetup, store: Reader, dates: pd.DatetimeIndex) -> lis
         return []
     source, policy, root = setup.source, setup.policy, setup.root
     realized, sets, updates, metrics, _ = (store.read(setup.name, table) for table in _BOOK)
-    lots, open_lots, given = (store.read(source.schema_name, table) for table in LEDGER[:-1])
+    lots, open_lots, given, cash, unknown = (store.read(source.schema_name, table) for table in LEDGER[:-1])
     ledger = LedgerView(
         lots=lots,
         open_lots=open_lots,
         given=given,
+        cash=cash,
+        unknown=unknown,
         capital=read_capital(source, root),
         prices=read_prices(source, root),
         calendar=source.calendar,

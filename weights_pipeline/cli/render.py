@@ -54,6 +54,11 @@ def weights(found: WeightSet) -> None:
         shown = f"{scalars[0]:.4f}" if len(scalars) == 1 else f"{scalars[0]:.4f} to {scalars[-1]:.4f} by sleeve"
         say(f"Regime {found.regime or 'not known yet'}, risk scalar {shown} ({since}), {effect}.")
     say(f"Speed: {speed_sentence(found.rate)}")
+    for each in found.unknown:
+        say(
+            f"Ledger: {each.strategy}: position in {each.symbol} unknown since {each.since}, {each.source_file} line "
+            f"{each.line}. See `weights ledger check`."
+        )
 
 
 def opened(book: str, effective_from: object, rows: Mapping[str, float]) -> None:

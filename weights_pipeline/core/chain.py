@@ -71,6 +71,7 @@ def returns_table(
     policy: CapitalPolicy,
     start: pd.Timestamp,
     prices: pd.DataFrame | None = None,
+    cash: pd.DataFrame | None = None,
 ) -> pd.DataFrame:
     """Daily returns from ``start`` on, from lots or, where a strategy delivers them, as given.
 
@@ -88,6 +89,8 @@ def returns_table(
         First session wanted.
     prices
         Closing prices, sessions × symbols; where given, lots from fills are marked to market while open.
+    cash
+        Rows of ``cash`` from the first session on.
 
     Returns
     -------
@@ -95,7 +98,7 @@ def returns_table(
         Rows of ``strategy_returns``.
     """
     marked = None if prices is None else mark_to_market(lots, open_lots, prices, sessions)
-    booked = daily_returns(lots, sessions, policy, open_lots=open_lots, marked=marked, start=start)
+    booked = daily_returns(lots, sessions, policy, open_lots=open_lots, marked=marked, cash=cash, start=start)
     if given.empty:
         return booked
     spread = wide(given).reindex(sessions)

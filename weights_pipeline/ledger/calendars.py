@@ -40,6 +40,13 @@ def session_closes(calendar: str, start: dt.date, end: dt.date) -> pd.Series:
     return pd.Series(instants, index=sessions, name="close")
 
 
+def session_hours(calendar: str, start: dt.date, end: dt.date) -> pd.DataFrame:
+    """Return ``open`` and ``close``, tz-naive UTC, by session; otherwise as `calendar_sessions`."""
+    closes = session_closes(calendar, start, end)
+    opens = pd.DatetimeIndex(_calendar_over(calendar, start, end).opens.loc[closes.index])
+    return pd.DataFrame({"open": opens.tz_convert("UTC").tz_localize(None).as_unit("us"), "close": closes})
+
+
 @dataclass(frozen=True)
 class SessionSpan:
     """The sessions that close in a span of time.

@@ -13,15 +13,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from weights_pipeline.core.returns.cells import Column, Fault, Formats, parse_cells
 from weights_pipeline.core.returns.history import ReturnHistory
-from weights_pipeline.core.returns.lots import (
-    RETURN_COLUMNS,
-    Column,
-    Fault,
-    duplicate_faults,
-    parse_cells,
-    return_faults,
-)
+from weights_pipeline.core.returns.identity import duplicate_faults
+from weights_pipeline.core.returns.lots import RETURN_COLUMNS, return_faults
 from weights_pipeline.ledger.calendars import calendar_sessions, recorded_bounds
 from weights_pipeline.ledger.errors import LedgerError
 from weights_pipeline.ledger.files import Part, read_part, require_columns
@@ -72,7 +67,8 @@ def read_returns_file(file: Path, *, calendar: str, strategies: Collection[str])
         require_columns(part, _COLUMNS)
     cells = pd.concat([part.cells for part in parts], ignore_index=True)
     lines = np.concatenate([part.line for part in parts])
-    typed, faults = parse_cells(cells, _COLUMNS, timezone="UTC", exchange_timezone="UTC")
+    parsed = parse_cells(cells, _COLUMNS, Formats())
+    typed, faults = parsed.typed, parsed.faults
     days = typed["session"].dropna()
     if days.empty:
         _refuse(parts, lines, faults)
@@ -83,7 +79,11 @@ def read_returns_file(file: Path, *, calendar: str, strategies: Collection[str])
     faults += return_faults(typed, around, first=around[0])
     content = typed.drop(columns=["active"]).assign(active=typed["active"].str.lower())
     faults += duplicate_faults(
-        content, ["session", "strategy"], code="duplicate_return", place=lambda row: f"line {lines[row]}"
+        content,
+        ["session", "strategy"],
+        np.zeros(len(content), dtype=np.intp),
+        code="duplicate_return",
+        place=lambda row: f"line {lines[row]}",
     )
     faults += _lot_faults(typed) + _flag_faults(content["active"]) + _unknown(typed["strategy"], strategies)
     _refuse(parts, lines, faults)

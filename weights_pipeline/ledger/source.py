@@ -5,28 +5,33 @@ Here belongs what a source may say. Here does not belong the reading of what it 
 
 from __future__ import annotations
 
+import codecs
 import re
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, Self
 
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
 from pydantic import (
     AfterValidator,
-    BaseModel,
-    ConfigDict,
+    BeforeValidator,
     Field,
     TypeAdapter,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
     field_validator,
     model_validator,
 )
 
 from weights_pipeline.books.book import Book, Name, Threshold, TimeZone
-from weights_pipeline.books.reading import BookError, read_yaml, validated
+from weights_pipeline.books.reading import BookError, Model, read_yaml, validated
 from weights_pipeline.core.returns.capital import AverageLotValue, AveragePositionValue
 from weights_pipeline.ledger.calendars import require_calendar
 from weights_pipeline.ledger.errors import LedgerError
 
-Kind = Literal["lots", "fills", "returns"]
+Kind = Literal["lots", "fills", "cash", "openings", "returns"]
 _SUFFIX = "_ledger"
 
 
@@ -44,40 +49,169 @@ def _month(text: str) -> str:
     return text
 
 
+def _taken(value: Any) -> Any:
+    """Write conditions on a column out: a value, several, or all others than those under ``not``."""
+    if isinstance(value, Condition):
+        return value
+    negated = isinstance(value, dict)
+    if negated and list(value) != ["not"]:
+        raise ValueError("expected a value, a list of values, or {not: …}")
+    said = value["not"] if negated else value
+    return {"values": said if isinstance(said, list) else [said], "negated": negated}
+
+
+def _encoding(name: str) -> str:
+    try:
+        return codecs.lookup(name).name
+    except LookupError:
+        raise ValueError("expected the name of an encoding, such as utf-8, cp1252 or utf-16") from None
+
+
+def _cell(value: Any) -> Any:
+    """A number of the YAML stands for the cell that reads like it."""
+    return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
+
+
+Cell = Annotated[str, BeforeValidator(_cell)]
 RelativePath = Annotated[str, AfterValidator(_relative)]
 Globs = Annotated[tuple[RelativePath, ...], Field(min_length=1)]
 Month = Annotated[str, AfterValidator(_month)]
 
 
-class _Model(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+class Condition(Model):
+    """Which rows are taken by a column: those with one of some values, or all others.
+
+    A number of the YAML is compared as one, text as it is written.
+    """
+
+    values: Annotated[tuple[str | int | float, ...], Field(min_length=1)]
+    negated: bool = False
+
+    def takes(self, cells: pd.Series) -> NDArray[np.bool_]:
+        """Whether each cell meets the condition, shape (n,)."""
+        text = cells.str.strip()
+        equal: NDArray[np.bool_] = text.isin([v for v in self.values if isinstance(v, str)]).to_numpy(bool)
+        if numbers := [float(value) for value in self.values if not isinstance(value, str)]:
+            equal = equal | pd.to_numeric(text, errors="coerce").isin(numbers).to_numpy(bool)
+        return ~equal if self.negated else equal
 
 
-class CapitalFile(_Model):
+class Reading(Model):
+    """How a file reads that was not written for this ledger, so that nobody has to edit it.
+
+    Attributes
+    ----------
+    columns
+        Their name of our columns, ``ours: theirs``.
+    constants
+        Value of one of our columns that the file does not have.
+    where
+        Rows to take, by column: a value, several, or ``{not: …}``.
+    values
+        What their values stand for, by our column: ``theirs: ours``.
+    ignore
+        Columns that no rule reads and that may be left unread, whatever their names say.
+    skip_lines, footer
+        Lines above the header, and lines below the last row.
+    delimiter, encoding
+        Of a CSV file.
+    decimal, thousands, currency_signs, negatives, unsigned, time_format
+        See :class:`~weights_pipeline.core.returns.cells.Formats`.
+    fees_sign
+        Whether a cost is written as a positive number or as a negative one.
+    """
+
+    columns: dict[str, str] = Field(default_factory=dict)
+    constants: dict[str, Cell] = Field(default_factory=dict)
+    where: dict[str, Annotated[Condition, BeforeValidator(_taken)]] = Field(default_factory=dict)
+    values: dict[str, dict[Cell, Cell]] = Field(default_factory=dict)
+    ignore: tuple[str, ...] = ()
+    skip_lines: Annotated[int, Field(ge=0)] = 0
+    footer: Annotated[int, Field(ge=0)] = 0
+    delimiter: Annotated[str, Field(min_length=1, max_length=1)] = ","
+    encoding: Annotated[str, AfterValidator(_encoding)] = "utf-8"
+    decimal: Literal[".", ","] = "."
+    thousands: Annotated[str, Field(max_length=1)] = ""
+    currency_signs: tuple[Annotated[str, Field(min_length=1)], ...] = ()
+    negatives: tuple[Literal["parentheses", "trailing", "minus_sign"], ...] = ()
+    unsigned: tuple[str, ...] = ()
+    time_format: str = ""
+    fees_sign: Literal["positive_is_cost", "negative_is_cost"] = "positive_is_cost"
+
+    @model_validator(mode="after")
+    def _unambiguous(self) -> Self:
+        if self.thousands == self.decimal:
+            raise ValueError(f"thousands: is {self.thousands!r}, which is the decimal mark too")
+        return self
+
+
+PLAIN = Reading()
+"""How a file reads that was written for this ledger."""
+
+
+class Files(Reading):
+    """Files of a kind, with what is said of these alone; anything else is as the ledger says of all its files.
+
+    Attributes
+    ----------
+    files
+        Paths, or globs.
+    """
+
+    files: Globs
+
+    def reading(self, ledger: Reading) -> Reading:
+        """How these files read."""
+        said = {name for name in Reading.model_fields if name in self.model_fields_set}
+        return Reading(**{name: getattr(self if name in said else ledger, name) for name in Reading.model_fields})
+
+
+def _plain_path(value: Any, handler: ValidatorFunctionWrapHandler) -> Any:
+    """A path by itself stands for files of which nothing else is said."""
+    return Files.model_construct({"files"}, files=(_relative(value),)) if isinstance(value, str) else handler(value)
+
+
+Sources = Annotated[tuple[Annotated[Files, WrapValidator(_plain_path)], ...], Field(min_length=1)]
+
+
+class CapitalFile(Model):
     """Capital by a dated table in a file with the columns ``strategy``, ``date`` and ``capital``."""
 
     kind: Literal["capital_base"]
     file: RelativePath
 
 
-class Benchmark(_Model):
+class Benchmark(Model):
     """A price series: a file with the column ``date`` and the column of the prices."""
 
     file: RelativePath
     column: str = Field(min_length=1)
 
 
-class LedgerSource(_Model):
+class LedgerSource(Reading):
     """Where one ledger comes from. Paths are relative to the data folder; globs know ``*``, ``?`` and ``**``.
+
+    What :class:`Reading` knows may be said here, of all files, or of some of them alone:
+    ``fills: [{files: [desk/*.csv], columns: {amount: Quantity}}]``.
 
     Attributes
     ----------
     name, description
         What it is called, and what it is.
     lots, fills, returns
-        Globs of closed lots, of fills and of daily returns (in place of a ledger); at least one of them.
+        Files of closed lots, of fills and of daily returns (in place of a ledger); at least one of them.
         Daily returns are long (``session``, ``strategy``, ``daily_return``) or wide (``date`` or
         ``session``, and one column per strategy).
+    cash
+        Files of cash that is part of a session's profit: dividends, funding, interest, fees.
+    openings
+        Files of what was held before the first fill, or is known to be held after fills that are missing.
+    long_only
+        Strategies that never hold a short position, or ``true`` for all: a sale beyond what one holds says that fills
+        are missing.
+    incomplete
+        What becomes of a book that holds a strategy whose positions are not known: it stops, or goes on with the
+        strategy's metrics null (``neutral``).
     timezone
         IANA zone of times that state no offset. A date alone is a date of the exchange.
     calendar
@@ -97,9 +231,13 @@ class LedgerSource(_Model):
 
     name: Annotated[Name, Field(max_length=63 - len(_SUFFIX))]
     description: str = Field(min_length=1)
-    lots: Globs | None = None
-    fills: Globs | None = None
-    returns: Globs | None = None
+    lots: Sources | None = None
+    fills: Sources | None = None
+    cash: Sources | None = None
+    openings: Sources | None = None
+    returns: Sources | None = None
+    long_only: bool | tuple[str, ...] = False
+    incomplete: Literal["stop", "neutral"] = "stop"
     timezone: TimeZone
     calendar: str = "XNYS"
     first_month: Month
@@ -109,12 +247,18 @@ class LedgerSource(_Model):
     )
     benchmark: Benchmark | None = None
     prices: RelativePath | None = None
-    checks: dict[str, Threshold] = {}
+    checks: dict[str, Threshold] = Field(default_factory=dict)
 
     @property
     def schema_name(self) -> str:
         """Where the tables of this ledger are kept, and what its assets' keys begin with."""
         return f"{self.name}{_SUFFIX}"
+
+    def never_short(self, strategy: pd.Series) -> pd.Series:
+        """Whether the strategy of each row is one that never holds a short position."""
+        if isinstance(self.long_only, bool):
+            return pd.Series(self.long_only, index=strategy.index)
+        return strategy.isin(list(self.long_only))
 
     @field_validator("calendar")
     @classmethod
@@ -126,6 +270,8 @@ class LedgerSource(_Model):
     def _has_rows_and_months(self) -> LedgerSource:
         if not (self.lots or self.fills or self.returns):
             raise ValueError("expected at least one of lots, fills and returns")
+        if self.openings and not self.fills:
+            raise ValueError("openings: are what fills continue from; expected fills beside openings")
         if self.prices and not self.fills:
             raise ValueError("prices: only lots from fills are known while they are open; expected fills beside prices")
         if self.last_month is not None and self.last_month < self.first_month:

@@ -294,17 +294,18 @@ def plan(setup: BookSetup, periods: list[Window], figures: Mapping[str, StarterM
     as_of = last_sessions(sessions, window_dates([window]))
     with store.view():
         require_ready(setup, periods, trial=True)
-        returns, market = (store.read(source.schema_name, t) for t in (catalog.STRATEGY_RETURNS, catalog.MARKET_REGIME))
+        read = (catalog.STRATEGY_RETURNS, catalog.UNKNOWN_POSITIONS, catalog.MARKET_REGIME)
+        returns, unknown, market = (store.read(source.schema_name, table) for table in read)
         past, sets = (store.read(book.name, t) for t in (catalog.REALIZED_WEIGHTS, catalog.ENSEMBLE_WEIGHTS))
         updates = store.read(book.name, catalog.ENSEMBLE_UPDATES)
         held, origin = _held(store, book, as_of[0])
     returns = returns[returns["session"] <= as_of[0]]
     taken = Taken(past=past[past["as_of"] < as_of[0]], sets=sets[sets["as_of"] < as_of[0]], updates=updates)
     if figures:
-        history = ReturnHistory.from_long(returns, sessions=sessions[sessions <= as_of[0]])
+        history = ReturnHistory.from_long(returns, sessions=sessions[sessions <= as_of[0]]).with_unknown(unknown)
         given = given_by_hand(metric_rows(history, as_of, policy), figures)
         taken = Taken(past=taken.past, given=given)
-    made = rebalanced(returns, as_of, taken, policy, sessions, market.set_index("session")["regime"])
+    made = rebalanced(returns, unknown, as_of, taken, policy, sessions, market.set_index("session")["regime"])
     return _as_plan(window.key, made, held, origin)
 
 

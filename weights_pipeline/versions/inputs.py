@@ -49,10 +49,17 @@ from weights_pipeline.tables.definition import Table
 from weights_pipeline.tables.errors import DamagedError
 from weights_pipeline.workspace import BookSetup
 
-LEDGER = (catalog.TRADE_LEDGER, catalog.OPEN_LOTS, catalog.GIVEN_RETURNS, catalog.MARKET_REGIME)
+LEDGER = (
+    catalog.TRADE_LEDGER,
+    catalog.OPEN_LOTS,
+    catalog.GIVEN_RETURNS,
+    catalog.CASH,
+    catalog.UNKNOWN_POSITIONS,
+    catalog.MARKET_REGIME,
+)
 """Tables whose rows a version may be computed from; the market regimes for an ensemble alone."""
 
-_SETTLED = (catalog.TRADE_LEDGER, catalog.GIVEN_RETURNS, catalog.MARKET_REGIME)
+_SETTLED = tuple(table for table in LEDGER if table is not catalog.OPEN_LOTS)
 """Of these, those whose rows stay as they are while their month goes on."""
 
 CAPITAL, PRICES = "capital", "prices"

@@ -39,8 +39,8 @@ class LedgerView:
 
     Attributes
     ----------
-    lots, open_lots, given
-        Rows of ``trade_ledger``, ``open_lots`` and ``given_returns``.
+    lots, open_lots, given, cash, unknown
+        Rows of ``trade_ledger``, ``open_lots``, ``given_returns``, ``cash`` and ``unknown_positions``.
     capital
         What profit is divided by.
     prices
@@ -56,6 +56,8 @@ class LedgerView:
     lots: pd.DataFrame
     open_lots: pd.DataFrame
     given: pd.DataFrame
+    cash: pd.DataFrame
+    unknown: pd.DataFrame
     capital: CapitalPolicy
     prices: pd.DataFrame | None
     calendar: str
@@ -67,6 +69,8 @@ class LedgerView:
         lots, remainder = self.lots, self.open_lots
         end = as_of + pd.offsets.MonthBegin()
         left = lots[(lots["source"] == "fills") & (lots["session"] > as_of) & (lots["session"] < end)]
+        # What is still open is named by its opening fill.
+        left = left.assign(lot_id=left["parent_lot_id"])
         stayed = remainder[(remainder["snapshot"] > as_of) & (remainder["snapshot"] < end)]
         still_open = [
             rows[rows["open_session"] <= as_of] for rows in (left[[*remainder.columns.drop("snapshot")]], stayed)
@@ -77,6 +81,8 @@ class LedgerView:
             lots=lots[lots["session"] <= as_of],
             open_lots=pd.concat([remainder[remainder["snapshot"] <= as_of], *known], ignore_index=True),
             given=self.given[self.given["session"] <= as_of],
+            cash=self.cash[self.cash["session"] <= as_of],
+            unknown=self.unknown[self.unknown["session"] <= as_of],
         )
 
 
@@ -132,6 +138,7 @@ class Reproduction:
 
 def rebalanced(
     returns: pd.DataFrame,
+    unknown: pd.DataFrame,
     as_of: pd.DatetimeIndex,
     taken: Taken,
     policy: Policy,
@@ -144,6 +151,8 @@ def rebalanced(
     ----------
     returns
         Rows of ``strategy_returns`` from the ledger's first month on.
+    unknown
+        Rows of ``unknown_positions``.
     as_of
         Last session of each rebalance, ascending; of returns and market regimes nothing after it is used.
     taken
@@ -156,7 +165,7 @@ def rebalanced(
         Market regime by session, read for an ensemble alone.
     """
     returns = returns[returns["session"] <= as_of[-1]].reset_index(drop=True)
-    history = ReturnHistory.from_long(returns, sessions=sessions[sessions <= as_of[-1]])
+    history = ReturnHistory.from_long(returns, sessions=sessions[sessions <= as_of[-1]]).with_unknown(unknown)
     if policy.ensemble:
         market = market[market.index <= as_of[-1]]
         made = pd.concat([taken.sets, weight_sets(history, market, as_of, policy)], ignore_index=True)
@@ -195,10 +204,10 @@ def recomputed(as_of: pd.Timestamp, ledger: LedgerView, taken: Taken, policy: Po
     calendar = calendar_sessions(ledger.calendar, first.date(), (as_of + REACH).date())
     month = calendar[calendar < as_of + pd.offsets.MonthBegin()]
     returns = chain.returns_table(
-        ledger.lots, ledger.open_lots, ledger.given, month, ledger.capital, ledger.begin, ledger.prices
+        ledger.lots, ledger.open_lots, ledger.given, month, ledger.capital, ledger.begin, ledger.prices, ledger.cash
     )
     sessions = calendar[calendar >= ledger.begin]
-    made = rebalanced(returns, pd.DatetimeIndex([as_of]), taken, policy, sessions, ledger.market)
+    made = rebalanced(returns, ledger.unknown, pd.DatetimeIndex([as_of]), taken, policy, sessions, ledger.market)
     steps = made.realized[["base", "previous", "target"]].reset_index(drop=True)
     return pd.concat([made.final, steps], axis=1)
 
@@ -240,11 +249,13 @@ def reproduce(store: Store, book: str, version: int) -> Reproduction:
         sets = read_named(store, catalog.ENSEMBLE_WEIGHTS, {k: v for each in made for k, v in each.items()})
         updates = read_named(store, catalog.ENSEMBLE_UPDATES, known.sets)
     seen = known.ledger_hash(tables, as_of)
-    lots, open_lots, given, market = (tables[table] for table in LEDGER)
+    lots, open_lots, given, cash, unknown, market = (tables[table] for table in LEDGER)
     ledger = LedgerView(
         lots=lots,
         open_lots=open_lots,
         given=given,
+        cash=cash,
+        unknown=unknown,
         capital=known.capital,
         prices=known.prices,
         calendar=known.calendar,

@@ -36,6 +36,7 @@ from weights_pipeline.core.allocator.state import OPTIONAL, REQUIRED
 from weights_pipeline.core.metrics.measures import METRICS, REASONS
 from weights_pipeline.core.metrics.table import SOURCES
 from weights_pipeline.core.returns import lots as lot_rules
+from weights_pipeline.core.returns.findings import FINDINGS
 from weights_pipeline.core.targets.methods import METHODS
 from weights_pipeline.core.targets.rules import Rule
 from weights_pipeline.ledger import load_ledger_source
@@ -49,7 +50,8 @@ PAGES = {
 }
 LEDGER_PAGE, METHOD_PAGE = "docs/bring_your_own_ledger.md", "docs/write_your_own_method.md"
 HAND_PAGE, GLOSSARY = "docs/how_a_weight_comes_to_be.md", PAGES["docs/glossary.md"]
-OWN_FOLDER = (LEDGER_PAGE, METHOD_PAGE)
+WRONG_PAGE = "docs/when_is_my_ledger_wrong.md"
+OWN_FOLDER = (LEDGER_PAGE, METHOD_PAGE, WRONG_PAGE)
 TESTS_OF_METHODS = (
     "__init__.py",
     "support/__init__.py",
@@ -390,6 +392,44 @@ def test_every_reason_to_reject_a_row_is_on_the_page_about_ledgers():
     page = set(re.findall(r"`(\w+?)(?:_COLUMN)?`", PAGES[LEDGER_PAGE]))
     assert len(codes) > 15
     assert codes <= page
+
+
+REFUSED = {
+    "has costs as negative numbers": "strategy,symbol,ts,amount,price,fees\nm,A,2024-03-04,1,10,-1\n",
+    "has a column `Currency`": "strategy,symbol,ts,amount,price,Currency\nm,A,2024-03-04,1,10,USD\n",
+    "begins with a sentence": "Trades of 2024\nstrategy,symbol,ts,amount,price\nm,A,2024-03-04,1,10\n",
+    "is named twice, and shares out no rows": "strategy,symbol,ts,amount,price,kind\nm,A,2024-03-04,1,10,fee\n",
+}
+"""Files that the page on wrong ledgers says are refused."""
+
+
+def test_everything_that_is_found_in_a_ledger_is_found_in_the_example_of_its_page(tmp_path, monkeypatch):
+    monkeypatch.setenv("WEIGHTS_DATA", str(tmp_path / "data"))
+    monkeypatch.chdir(tmp_path)
+    for folder in ("ledgers", "desk"):
+        (tmp_path / "data" / folder).mkdir(parents=True)
+    found, told = set(), blocks(WRONG_PAGE)
+    for block in told:
+        if block.file:
+            Path(block.file).write_text(block.content, encoding="utf-8")
+        elif block.printed is not None:
+            code, output, errors = call(*lines_of(block.content))
+            assert matches(block.printed, output), f"{output}{errors}"
+            assert code == ("ERROR " in output), output
+            found |= set(re.findall(r"(?m)^(?:ERROR|WARN) (\w+)", output))
+    assert found >= set(FINDINGS)
+    assert set(re.findall(r"`(\w+)`", PAGES[WRONG_PAGE])) >= set(FINDINGS)
+    rows = [line.split("|")[1:3] for line in PAGES[WRONG_PAGE].splitlines() if line.startswith("| ")]
+    messages = {file.strip(): re.findall(r"`([^`]+)`", said) for file, said in rows}
+    ledger = tmp_path / "data" / "ledgers" / "desk.yaml"
+    ledger.write_text(next(block.content for block in told if block.file.endswith("desk.yaml")))
+    for file, text in REFUSED.items():
+        (tmp_path / "data" / "desk" / "fills.csv").write_text(text)
+        if "twice" in file:
+            ledger.write_text(ledger.read_text() + "cash: [desk/fills.csv]\nignore: [kind]\n")
+        code, _, errors = call("weights ledger check desk")
+        assert code == 2
+        assert all(part in errors for part in messages[file]), errors
 
 
 def patched(folder: Path, block: Block) -> None:

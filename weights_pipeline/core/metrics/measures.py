@@ -5,16 +5,17 @@ windows are measured (``metrics``).
 
 A null is NaN with a reason, never an infinity and never a stand-in number:
 
-===================  ====================================================================================
-``insufficient``     fewer sessions or closed lots than asked for, or too few for the formula
-``zero_volatility``  all returns of the window are equal, so a ratio to their spread means nothing
-``no_drawdown``      a gain and no drawdown: the ratio has no upper limit
-``no_downside``      no return below target: the ratio has no upper limit
-``flat``             neither gain nor drawdown
-``no_lots``          no lot was closed, or the history carries returns without lots
-``overflow``         the value exceeds floating point
-``missing``          there is no such metric of the strategy at all
-===================  ====================================================================================
+=====================  ====================================================================================
+``insufficient``       fewer sessions or closed lots than asked for, or too few for the formula
+``zero_volatility``    all returns of the window are equal, so a ratio to their spread means nothing
+``no_drawdown``        a gain and no drawdown: the ratio has no upper limit
+``no_downside``        no return below target: the ratio has no upper limit
+``flat``               neither gain nor drawdown
+``no_lots``            no lot was closed, or the history carries returns without lots
+``overflow``           the value exceeds floating point
+``missing``            there is no such metric of the strategy at all
+``ledger_incomplete``  a position of the strategy is not known in some session of the window
+=====================  ====================================================================================
 """
 
 from __future__ import annotations
@@ -45,6 +46,7 @@ REASONS = (
     "no_lots",
     "overflow",
     "missing",
+    "ledger_incomplete",
 )
 """Reasons of a null, by code; code 0 is a measured value."""
 

@@ -155,6 +155,7 @@ def metrics_grid(
         # Windows run strategy by strategy, as the kernel likes them; tables run day by day.
         return np.ascontiguousarray(cells.reshape(len(names), len(rows)).T)
 
+    incomplete = _incomplete(history, rows, names, lookback)
     found, source = dict[str, Measured](), dict[str, NDArray[np.int8]]()
     for name in METRICS if metrics is None else metrics:
         measured = METRICS[name](w)
@@ -165,6 +166,12 @@ def metrics_grid(
             )
             built = np.where(w.months == 0, SOURCES.index("starter"), SOURCES.index("build_up"))
             origin = np.where(blend, built, origin)
+        if incomplete is not None:
+            measured = Measured(
+                np.where(incomplete, np.nan, measured.value),
+                np.where(incomplete, np.int8(REASONS.index("ledger_incomplete")), measured.reason),
+            )
+            origin = np.where(incomplete, SOURCES.index("none"), origin)
         found[name] = Measured(by_session(measured.value), by_session(measured.reason))
         source[name] = by_session(origin.astype(np.int8))
     return MetricGrid(as_of=history.sessions[rows], strategies=names, lookback=lookback, measured=found, source=source)
@@ -258,6 +265,18 @@ def _windows(
     month = np.append(history.sessions.year * MONTHS_PER_YEAR + history.sessions.month, 0)
     months = np.minimum(month[stop - 1] - month[first_live] + 1, lookback.full_months)
     return np.repeat(columns, len(rows)), start, stop, np.where(start < stop, months, 0)
+
+
+def _incomplete(history: ReturnHistory, rows: IntArray, names: tuple[str, ...], lookback: Lookback) -> BoolArray | None:
+    """Whether a window has a session in which a position is not known, shape (S·A,); None where all are known."""
+    if history.unknown is None:
+        return None
+    column = pd.Index(history.strategies, dtype=object).get_indexer(pd.Index(names, dtype=object))
+    # Also of sessions before its first return: what was lost may have been its first fill.
+    before = np.concatenate([np.zeros((1, len(history.strategies)), dtype=np.int64), history.unknown.cumsum(axis=0)])
+    start = lookback.starts(history.sessions, history.sessions[rows])
+    found: BoolArray = (before[rows + 1] > before[start])[:, column] & (column >= 0)
+    return found.T.ravel()
 
 
 def _window_quantities(

@@ -7,8 +7,8 @@ Here belong their shape and what is refused on the way in. Here do not belong th
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Self
+from dataclasses import dataclass, replace
+from typing import Any, Self
 
 import numpy as np
 import pandas as pd
@@ -35,6 +35,9 @@ class ReturnHistory:
         Lots closed, and closed with a profit, per session. None when returns were ingested without lots.
     active : ndarray of bool, shape (T, N)
         Whether the strategy had capital at work in the session.
+    unknown : ndarray of bool, shape (T, N), or None
+        Whether a position of the strategy is not known in the session, so that its return is not either. None where all
+        are known.
 
     Raises
     ------
@@ -48,6 +51,7 @@ class ReturnHistory:
     closed_lots: IntArray | None
     winning_lots: IntArray | None
     active: BoolArray
+    unknown: BoolArray | None = None
 
     def __post_init__(self) -> None:
         _check_sessions(self.sessions)
@@ -56,7 +60,7 @@ class ReturnHistory:
         shape = (len(self.sessions), len(self.strategies))
         if (self.closed_lots is None) != (self.winning_lots is None):
             raise ValueError("closed_lots and winning_lots: expected both or neither")
-        for name in ("returns", "closed_lots", "winning_lots", "active"):
+        for name in ("returns", "closed_lots", "winning_lots", "active", "unknown"):
             array = getattr(self, name)
             if array is not None and array.shape != shape:
                 raise ValueError(f"{name}: expected shape {shape} (sessions, strategies), got {array.shape}")
@@ -144,6 +148,41 @@ class ReturnHistory:
             closed_lots=None if without_lots else spread(frame["closed_lots"], 0.0).astype(np.int64),
             winning_lots=None if without_lots else spread(frame["winning_lots"], 0.0).astype(np.int64),
             active=spread(frame["active"], 0.0).astype(np.bool_),
+        )
+
+    def with_unknown(self, rows: pd.DataFrame) -> Self:
+        """Mark sessions in which a position of a strategy is not known.
+
+        Parameters
+        ----------
+        rows : DataFrame
+            ``session`` and ``strategy``. Sessions that the history does not have are left aside; a strategy that it
+            does not have is one without any return.
+        """
+        rows = rows[rows["session"].isin(self.sessions)]
+        if rows.empty:
+            return self
+        names = tuple(sorted({*self.strategies, *rows["strategy"]}))
+        place = pd.Index(names, dtype=object)
+        own = place.get_indexer(pd.Index(self.strategies, dtype=object))
+
+        def widened(values: NDArray[Any], empty: float) -> NDArray[Any]:
+            wide = np.full((len(self.sessions), len(names)), empty, dtype=values.dtype, order="F")
+            wide[:, own] = values
+            return wide
+
+        unknown = np.zeros((len(self.sessions), len(names)), dtype=np.bool_, order="F")
+        unknown[self.sessions.get_indexer(pd.DatetimeIndex(rows["session"])), place.get_indexer(rows["strategy"])] = (
+            True
+        )
+        return replace(
+            self,
+            strategies=names,
+            returns=widened(self.returns, np.nan),
+            closed_lots=None if self.closed_lots is None else widened(self.closed_lots, 0),
+            winning_lots=None if self.winning_lots is None else widened(self.winning_lots, 0),
+            active=widened(self.active, False),
+            unknown=unknown,
         )
 
     @classmethod

@@ -22,7 +22,8 @@ class Sample:
     Attributes
     ----------
     returns
-        Daily returns of all sessions of the window, shape (T, n); NaN before a strategy's first activity.
+        Daily returns of all sessions of the window, shape (T, n); NaN before a strategy's first activity, and all of
+        them where a position of it is not known in the window.
     active
         Whether a strategy had capital at work in the session, shape (T, n).
     """
@@ -77,7 +78,11 @@ def samples(
     known = pd.Index(history.strategies, dtype=object).get_indexer(pd.Index(strategies, dtype=object))
     returns = np.where(known >= 0, history.returns[:, known], np.nan)
     active = history.active[:, known] & (known >= 0)
+    unknown = np.zeros_like(active) if history.unknown is None else history.unknown[:, known] & (known >= 0)
     return [
-        Sample(returns=returns[start : row + 1], active=active[start : row + 1])
+        Sample(
+            returns=np.where(unknown[start : row + 1].any(axis=0), np.nan, returns[start : row + 1]),
+            active=active[start : row + 1],
+        )
         for start, row in zip(lookback.starts(history.sessions, as_of), rows, strict=True)
     ]

@@ -3,17 +3,25 @@
 Here belongs loading, one call into ``ledger`` or ``core``, and metadata. All books on a ledger share these assets.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
 import pandas as pd
 
+from weights_pipeline.core.returns.findings import LedgerFinding
 from weights_pipeline.core.verify import unchanged_months
 from weights_pipeline.ledger import LedgerSource, read_ledger
 from weights_pipeline.ledger.periods import horizon
-from weights_pipeline.ledger.tables import hashes_of, intake_rows, market_rows, return_rows
+from weights_pipeline.ledger.tables import (
+    finding_rows,
+    hashes_of,
+    intake_rows,
+    market_rows,
+    month_tables,
+    return_rows,
+)
 from weights_pipeline.orchestration.asset_checks import STORE_POOL, as_result
 from weights_pipeline.orchestration.assets.common import column_schema, per_partition, run_windows
 from weights_pipeline.orchestration.freshness import follows, ledger_freshness
@@ -31,8 +39,9 @@ def ledger_assets(source: LedgerSource, root: Path) -> list[dg.AssetsDefinition]
     """Assets of one ledger source, from files to daily returns."""
     months, schema = ledger_months(source), source.schema_name
     trade_ledger = dg.AssetKey([schema, catalog.TRADE_LEDGER.name])
-    partitioned = [catalog.TRADE_LEDGER, catalog.OPEN_LOTS] + [catalog.GIVEN_RETURNS] * bool(source.returns)
-    whole = [catalog.REJECTED_LOTS, catalog.LEDGER_FILES]
+    partitioned = month_tables(source)
+    reads = [table for table in partitioned if table is not catalog.UNKNOWN_POSITIONS]
+    whole = [catalog.REJECTED_LOTS, catalog.LEDGER_FILES, catalog.LEDGER_FINDINGS]
 
     @dg.multi_asset(
         name=f"{schema}_trades",
@@ -74,6 +83,9 @@ def ledger_assets(source: LedgerSource, root: Path) -> list[dg.AssetsDefinition]
         intake = read_ledger(source, root, horizon=horizon(source, now))
         yield dg.Output(intake.rejected, output_name=catalog.REJECTED_LOTS.name, metadata=_intake_figures(intake.files))
         yield dg.Output(intake.files, output_name=catalog.LEDGER_FILES.name)
+        yield dg.Output(
+            finding_rows(intake), output_name=catalog.LEDGER_FINDINGS.name, metadata=_finding_figures(intake.findings)
+        )
 
     def on_sessions(table: Table, kind: str, **options: Any) -> Callable[[Callable[..., Any]], dg.AssetsDefinition]:
         decorate: Callable[[Callable[..., Any]], dg.AssetsDefinition] = dg.asset(
@@ -96,13 +108,12 @@ def ledger_assets(source: LedgerSource, root: Path) -> list[dg.AssetsDefinition]
         catalog.STRATEGY_RETURNS,
         "pandas",
         automation_condition=follows(),
-        ins={table.name: ledger_history(source, table.name) for table in partitioned},
+        ins={table.name: ledger_history(source, table.name) for table in reads},
     )
     def strategy_returns(context: dg.AssetExecutionContext, **tables: pd.DataFrame) -> pd.DataFrame:
         windows, now = run_windows(context), run_instant(context.instance, context.run.run_id)
-        given = tables.get(catalog.GIVEN_RETURNS.name, pd.DataFrame())
-        lots, open_lots = (tables[table.name] for table in (catalog.TRADE_LEDGER, catalog.OPEN_LOTS))
-        table = return_rows(lots, open_lots, given, source, root, windows, now)
+        rows = {table: tables[table.name] for table in reads}
+        table = return_rows(rows, source, root, windows, now)
         return per_partition(context, table, "session", windows, _return_figures)
 
     @on_sessions(catalog.MARKET_REGIME, "csv")
@@ -147,6 +158,15 @@ def _open_figures(rows: pd.DataFrame) -> Mapping[str, Any]:
 
 def _intake_figures(files: pd.DataFrame) -> Mapping[str, Any]:
     return {name: int(files[name].sum()) for name in ("read", "accepted", "rejected", "duplicates")}
+
+
+def _finding_figures(findings: Sequence[LedgerFinding]) -> Mapping[str, Any]:
+    codes = [each.code for each in findings]
+    return {
+        "errors": sum(each.severity == "ERROR" for each in findings),
+        "warnings": sum(each.severity == "WARN" for each in findings),
+        "by_code": dg.MetadataValue.json({code: codes.count(code) for code in sorted({*codes})}),
+    }
 
 
 def _return_figures(rows: pd.DataFrame) -> Mapping[str, Any]:

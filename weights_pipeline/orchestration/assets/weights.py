@@ -22,6 +22,7 @@ from weights_pipeline.core.policy import Policy
 from weights_pipeline.core.returns.history import ReturnHistory
 from weights_pipeline.ledger import LedgerSource
 from weights_pipeline.ledger.periods import window_dates
+from weights_pipeline.ledger.tables import month_tables
 from weights_pipeline.operations.rebalance import metrics_by_hand
 from weights_pipeline.orchestration.assets.common import (
     book_asset,
@@ -56,14 +57,12 @@ def weight_assets(setup: BookSetup) -> list[dg.AssetsDefinition | dg.AssetSpec]:
     @book_asset(
         setup,
         catalog.METRICS,
-        ins={"strategy_returns": ledger_input(setup, "strategy_returns", reach)},
+        ins=_measured_on(setup, reach),
     )
-    def metrics(
-        context: dg.AssetExecutionContext, config: MetricsConfig, strategy_returns: pd.DataFrame
-    ) -> pd.DataFrame:
+    def metrics(context: dg.AssetExecutionContext, config: MetricsConfig, **tables: pd.DataFrame) -> pd.DataFrame:
         windows = run_windows(context)
         as_of = last_sessions(sessions_of(source, windows), window_dates(windows))
-        table = metric_rows(_seen(strategy_returns, windows, source), as_of, policy)
+        table = metric_rows(_seen(tables, windows, source), as_of, policy)
         if config.manual:
             if len(windows) > 1:
                 raise ValueError(f"metrics given by hand are of one partition, got {len(windows)}")
@@ -110,12 +109,12 @@ def _plain_assets(setup: BookSetup) -> list[dg.AssetsDefinition | dg.AssetSpec]:
     source, policy = setup.source, setup.policy
     ins = {"metrics": own_input(setup, "metrics")}
     if policy.method.optimises:
-        ins["strategy_returns"] = ledger_input(setup, "strategy_returns", within(policy.longest_lookback))
+        ins |= _measured_on(setup, within(policy.longest_lookback))
 
     @book_asset(setup, catalog.TARGET_WEIGHTS, ins=ins)
     def target_weights(context: dg.AssetExecutionContext, **tables: pd.DataFrame) -> pd.DataFrame:
         windows = run_windows(context)
-        history = _seen(tables["strategy_returns"], windows, source) if "strategy_returns" in tables else None
+        history = _seen(tables, windows, source) if "strategy_returns" in tables else None
         table = target_table(tables["metrics"], policy, history)
         return per_partition(context, table, "as_of", windows, _target_figures, chart=weight_charts.multipliers)
 
@@ -139,18 +138,18 @@ def _ensemble_assets(setup: BookSetup) -> list[dg.AssetsDefinition | dg.AssetSpe
     @book_asset(
         setup,
         catalog.ENSEMBLE_WEIGHTS,
-        ins=ledger_in("strategy_returns", policy.longest_lookback)
+        ins=_measured_on(setup, within(policy.longest_lookback))
         | ledger_in("market_regime", policy.longest_lookback),
         # Not an input of the sets, but nothing of a book is computed where its metrics are refused.
         deps=[dg.AssetKey([book.name, "metrics"])],
     )
     def ensemble_weights(
-        context: dg.AssetExecutionContext, strategy_returns: pd.DataFrame, market_regime: pd.DataFrame
+        context: dg.AssetExecutionContext, market_regime: pd.DataFrame, **tables: pd.DataFrame
     ) -> pd.DataFrame:
         windows = run_windows(context)
         as_of = last_sessions(sessions_of(source, windows), window_dates(windows))
         regimes = known(market_regime, windows).set_index("session")["regime"]
-        table = weight_sets(_seen(strategy_returns, windows, source), regimes, as_of, policy)
+        table = weight_sets(_seen(tables, windows, source), regimes, as_of, policy)
         return per_partition(context, table, "as_of", windows, _ensemble_figures, chart=weight_charts.sets)
 
     recent = Lookback(amount=MAX_REGIME_AGE + 2, unit="sessions")
@@ -181,11 +180,21 @@ def _ensemble_assets(setup: BookSetup) -> list[dg.AssetsDefinition | dg.AssetSpe
     return [updates, ensemble_weights, target_weights]
 
 
-def _seen(strategy_returns: pd.DataFrame, windows: Sequence[Window], source: LedgerSource) -> ReturnHistory:
-    """Returns up to the last session of the run's partitions."""
+def _measured_on(setup: BookSetup, back: Back) -> dict[str, dg.AssetIn]:
+    """Tables of a ledger that strategies are measured on."""
+    unknown = catalog.UNKNOWN_POSITIONS
+    tables = [catalog.STRATEGY_RETURNS, *[unknown] * (unknown in month_tables(setup.source))]
+    return {table.name: ledger_input(setup, table.name, back) for table in tables}
+
+
+def _seen(tables: Mapping[str, pd.DataFrame], windows: Sequence[Window], source: LedgerSource) -> ReturnHistory:
+    """Returns up to the last session of the run's partitions, and where they are not known."""
     sessions = sessions_of(source, windows)
     newest = last_sessions(sessions, window_dates(windows))[-1]
-    return ReturnHistory.from_long(known(strategy_returns, windows), sessions=sessions[sessions <= newest])
+    returns = known(tables[catalog.STRATEGY_RETURNS.name], windows)
+    history = ReturnHistory.from_long(returns, sessions=sessions[sessions <= newest])
+    unknown = tables.get(catalog.UNKNOWN_POSITIONS.name)
+    return history if unknown is None else history.with_unknown(known(unknown, windows))
 
 
 def _shown(policy: Policy) -> list[str]:
