@@ -138,8 +138,7 @@ def _ensemble_assets(setup: BookSetup) -> list[dg.AssetsDefinition | dg.AssetSpe
     @book_asset(
         setup,
         catalog.ENSEMBLE_WEIGHTS,
-        ins=_measured_on(setup, within(policy.longest_lookback))
-        | ledger_in("market_regime", policy.longest_lookback),
+        ins=_measured_on(setup, within(policy.longest_lookback)) | ledger_in("market_regime", policy.longest_lookback),
         # Not an input of the sets, but nothing of a book is computed where its metrics are refused.
         deps=[dg.AssetKey([book.name, "metrics"])],
     )

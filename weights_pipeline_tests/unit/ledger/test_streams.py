@@ -565,6 +565,9 @@ def test_returns_never_move_by_an_ulp_when_a_file_is_read_again(tmp_path: Path, 
         later = returns(whole, policy, marks=prices)
         seen = returns(early, policy, f"{until:%Y-%m-%d}", prices)
         pd.testing.assert_frame_equal(later[later["session"] <= until].reset_index(drop=True), seen, check_exact=True)
+    pd.testing.assert_frame_equal(
+        whole.unknown_sessions(days[days <= until]), early.unknown_sessions(days[days <= until])
+    )
 
 
 # --- properties ---------------------------------------------------------------------------------------------

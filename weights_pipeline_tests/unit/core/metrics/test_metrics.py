@@ -882,3 +882,35 @@ def test_figures_known_only_later_are_refused():
     later = dataclasses.replace(STARTER, known_from=(h.sessions[-1] + pd.Timedelta(days=1)).date())
     with pytest.raises(ValueError, match=f"s0: known_from: expected a day up to {h.sessions[-1]:%Y-%m-%d}, got"):
         metrics.given_by_hand(measured, {"s0": later})
+
+
+# --- positions that are not known ---------------------------------------------------------------------------
+
+
+def test_a_window_that_touches_an_unknown_session_is_null_whatever_else_is_known():
+    h = history(market(400, 2))
+    gap = pd.DataFrame({"session": h.sessions[[100, 101]], "strategy": "s0"})
+    never = pd.DataFrame({"session": h.sessions[[100]], "strategy": "s9"})
+    known = h.with_unknown(pd.concat([gap, never]))
+    assert known.strategies == ("s0", "s1", "s9")
+    as_of = h.sessions[[99, 100, 101 + 62, 101 + 66]]
+    table = metrics_table(known, as_of, QUARTER, LENIENT, starter={"s0": STARTER})
+    calmar = table[table["metric"] == "calmar"].pivot(index="as_of", columns="strategy", values="reason")
+    assert (calmar["s1"] == "").all()
+    assert (calmar["s0"] == "ledger_incomplete").tolist() == [False, True, True, False]
+    assert (calmar["s9"] == "ledger_incomplete").tolist() == [False, True, True, False]
+    null = table[table["reason"] == "ledger_incomplete"]
+    assert null["value"].isna().all()
+    assert (null["source"] == "none").all()
+    # Starter metrics are no way round it, and what came before is measured as ever.
+    year = metrics_table(known, h.sessions[[100]], YEAR, LENIENT, strategies=["s0"], starter={"s0": STARTER})
+    assert set(year["reason"]) == {"ledger_incomplete"}
+    before = metrics_table(h, h.sessions[[99]], QUARTER, LENIENT)
+    same = metrics_table(known, h.sessions[[99]], QUARTER, LENIENT, strategies=["s0", "s1"])
+    pd.testing.assert_frame_equal(before, same)
+
+
+def test_no_unknown_session_leaves_the_history_as_it_is():
+    h = history(market(10, 1))
+    elsewhere = pd.DataFrame({"session": [pd.Timestamp("1999-01-04")], "strategy": ["s0"]})
+    assert h.with_unknown(elsewhere) is h
