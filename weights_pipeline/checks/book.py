@@ -123,7 +123,8 @@ BOOK.check(
 )
 def enough_data(of: BookRows) -> Finding:
     """At least one strategy is measured on every date on which one could be."""
-    full = {each.label: int(FULL_LOOKBACK * each.expected_sessions) for each in of.policy.lookbacks.values()}
+    frequency, lookbacks = of.policy.frequency, of.policy.lookbacks.values()
+    full = {each.label: int(FULL_LOOKBACK * each.expected(frequency)) for each in lookbacks}
     return verify.enough_data(of.read(catalog.METRICS), of.policy.method.reads, full)
 
 

@@ -57,6 +57,35 @@ def month(text: str) -> dt.date:
     return dt.date.fromisoformat(f"{text}-01")
 
 
+def add_calendar(parser: argparse.ArgumentParser) -> None:
+    """Declare the options that say what a session is of a file of returns."""
+    parser.add_argument(
+        "--calendar",
+        default="XNYS",
+        metavar="NAME|FILE",
+        help="calendar of the sessions in --returns, or a file that lists them (default XNYS)",
+    )
+    parser.add_argument(
+        "--sessions-per-year",
+        type=float,
+        metavar="N",
+        help="sessions that make a year (default 252, and 365 on 24/7)",
+    )
+
+
+def calendar(options: argparse.Namespace) -> tuple[str, float]:
+    """Calendar of a file of returns, and its sessions a year; raises LedgerError where there is no such calendar."""
+    from pathlib import Path
+
+    from weights_pipeline.ledger.calendars import default_per_year, require_calendar, sessions_file
+
+    name: str = options.calendar
+    if Path(name).suffix.lower() in (".csv", ".parquet"):
+        name = sessions_file(Path(name).resolve(), "UTC")
+    require_calendar(name, per_year=options.sessions_per_year)
+    return name, options.sessions_per_year or default_per_year(name)
+
+
 def settings() -> Settings:
     """Settings of this machine; ends the command where they are not usable."""
     from weights_pipeline.settings import Settings, SettingsError

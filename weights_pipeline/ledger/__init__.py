@@ -10,12 +10,17 @@ from weights_pipeline.ledger.calendars import (
     SessionSpan,
     calendar_sessions,
     exchange_timezone,
+    observed_sessions,
+    recorded_bounds,
+    recorded_until,
     session_closes,
     session_span,
+    sessions_past,
 )
 from weights_pipeline.ledger.errors import LedgerError
-from weights_pipeline.ledger.intake import Intake, read_benchmark, read_capital, read_ledger, read_prices
-from weights_pipeline.ledger.returns_file import read_benchmark_file, read_returns_file
+from weights_pipeline.ledger.intake import Intake, read_benchmark, read_capital, read_ledger
+from weights_pipeline.ledger.prices import read_prices
+from weights_pipeline.ledger.returns_file import ReturnsFile, read_benchmark_file, read_returns_file
 from weights_pipeline.ledger.source import Benchmark, CapitalFile, LedgerSource, load_ledger_source, load_sources
 
 __all__ = [
@@ -24,17 +29,22 @@ __all__ = [
     "Intake",
     "LedgerError",
     "LedgerSource",
+    "ReturnsFile",
     "SessionSpan",
     "calendar_sessions",
     "exchange_timezone",
     "load_ledger_source",
     "load_sources",
+    "observed_sessions",
     "read_benchmark",
     "read_benchmark_file",
     "read_capital",
     "read_ledger",
     "read_prices",
     "read_returns_file",
+    "recorded_bounds",
+    "recorded_until",
     "session_closes",
     "session_span",
+    "sessions_past",
 ]

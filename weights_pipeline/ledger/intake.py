@@ -6,7 +6,7 @@ Scope: reading a whole ledger, and the small files of inputs beside it. Not here
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -14,8 +14,9 @@ import numpy as np
 import pandas as pd
 
 from weights_pipeline.core.returns.capital import CapitalBase, CapitalEntry, CapitalPolicy
-from weights_pipeline.core.returns.cells import Column, Fault, Formats, parse_cells
-from weights_pipeline.core.returns.findings import LedgerFinding
+from weights_pipeline.core.returns.cells import Column, Fault
+from weights_pipeline.core.returns.delivered import compounded, delivery_findings, observation_of
+from weights_pipeline.core.returns.findings import SEVERITIES, LedgerFinding
 from weights_pipeline.core.returns.lots import (
     LOT_COLUMNS,
     cash_faults,
@@ -28,9 +29,10 @@ from weights_pipeline.core.returns.matching import open_lots_at
 from weights_pipeline.core.returns.scale import profit_multiples
 from weights_pipeline.core.returns.sessions import assign_session, day_start
 from weights_pipeline.core.returns.stream import Unknown
-from weights_pipeline.ledger.calendars import exchange_timezone, recorded_bounds, session_hours
+from weights_pipeline.ledger.calendars import exchange_timezone, observed_sessions, recorded_bounds, session_hours
 from weights_pipeline.ledger.errors import LedgerError
-from weights_pipeline.ledger.files import read_part, require_columns
+from weights_pipeline.ledger.flawless import flawless_rows
+from weights_pipeline.ledger.prices import findings_of_prices
 from weights_pipeline.ledger.rows import UNHURT, Rows, gather
 from weights_pipeline.ledger.source import CapitalFile, LedgerSource
 from weights_pipeline.ledger.streams import read_streams
@@ -62,8 +64,9 @@ class Intake:
         Cash that is part of a session's profit: ``session``, ``strategy``, ``cash_id``, ``symbol`` (may be null),
         ``kind``, ``ts``, ``amount`` (net of fees). Sorted by session, strategy and cash_id.
     returns : DataFrame
-        Daily returns given in place of a ledger: ``session``, ``strategy``, ``daily_return``. Sorted by
-        session and strategy.
+        Returns delivered in place of trades: ``session``, ``strategy``, ``daily_return``; those of days without a
+        session are part of the next session's, those of a month stand on its last session. Sorted by session and
+        strategy.
     rejected : DataFrame
         ``source_file``, ``line``, ``kind`` (lots, fills, cash, openings or returns), ``reasons`` (the codes of
         ``core.returns.lots``, separated by ;), ``details``, ``content`` (the row as read, JSON). Lines count from
@@ -210,9 +213,7 @@ def read_ledger(source: LedgerSource, root: Path, *, horizon: dt.date) -> Intake
     cash.reject_duplicates(["strategy", "cash_id"], "duplicate_cash_id")
     booked_cash = _booked_cash(cash.accepted())
 
-    returns.faults += return_faults(returns.typed, sessions[sessions <= pd.Timestamp(horizon)], first=first)
-    returns.reject_duplicates(["session", "strategy"], "duplicate_return")
-    daily = returns.accepted()
+    daily, said_of_returns = _accepted_returns(returns, source, sessions, first, horizon)
     in_history = made["session"] >= first
     booked = pd.concat([given[_LOT_ORDER], made.loc[in_history, _LOT_ORDER]]).astype({"source": "str"})
     trading = {name for frame in (booked, holdings, booked_cash) for name in frame["strategy"].unique()}
@@ -221,6 +222,7 @@ def read_ledger(source: LedgerSource, root: Path, *, horizon: dt.date) -> Intake
 
     unknown = _unknown(streams.unknown, session_of, sessions[0])
     findings = [replace(each, since=_session(each.since, session_of)) for each in streams.findings]
+    findings += [*said_of_returns, *findings_of_prices(source, root)]
     findings += [each for rows in kinds.values() for each in rows.findings()]
     findings += [*_unknown_findings(unknown), *_missing_findings(lots, given), *_missing_findings(cash, booked_cash)]
     findings += _scale_findings(lots)
@@ -232,12 +234,29 @@ def read_ledger(source: LedgerSource, root: Path, *, horizon: dt.date) -> Intake
         lost=lost,
         unknown=unknown,
         cash=booked_cash,
-        returns=daily.sort_values(["session", "strategy"], ignore_index=True),
+        returns=daily,
         rejected=rejected.sort_values(["source_file", "line"], ignore_index=True),
         files=files.sort_values("source_file", ignore_index=True),
         findings=sorted(findings, key=_importance),
         lots_before_history=int((~in_history).sum()),
     )
+
+
+def _accepted_returns(
+    rows: Rows, source: LedgerSource, sessions: pd.DatetimeIndex, first: pd.Timestamp, horizon: dt.date
+) -> tuple[pd.DataFrame, list[LedgerFinding]]:
+    """Delivered returns by session, and what there is to say of them; rows outside the history get their faults."""
+    frequency, typed = source.frequency, rows.typed
+    observed = observed_sessions(source.calendar, frequency, sessions[sessions <= pd.Timestamp(horizon)])
+    typed["stands_on"] = observation_of(typed["session"], observed, frequency)
+    rows.faults += return_faults(typed, first=first, last=observed[-1] if len(observed) else first)
+    if frequency.monthly:
+        # Two days of a month are the same month.
+        typed["session"] = typed["stands_on"].fillna(typed["session"])
+    rows.reject_duplicates(["session", "strategy"], "duplicate_return")
+    accepted = rows.accepted_with_origin().rename(columns={"session": "date", "stands_on": "session"})
+    findings = delivery_findings(accepted, observed[observed >= first], frequency, pd.Timestamp(horizon))
+    return compounded(accepted), findings
 
 
 _SessionOf = Callable[[pd.Series | pd.DatetimeIndex], pd.DatetimeIndex]
@@ -247,7 +266,8 @@ _HOLDING_SESSIONS = {"since": "since", "until": "until", "open_session": "opened
 def _importance(finding: LedgerFinding) -> tuple[object, ...]:
     since = "" if finding.since is None else str(finding.since)
     place = finding.source_file, finding.line
-    return finding.severity != "ERROR", finding.code, finding.strategy, finding.symbol, since, *place
+    grave = SEVERITIES.index(finding.severity)
+    return grave, finding.code, finding.strategy, finding.symbol, since, *place
 
 
 def _given_lots(
@@ -370,7 +390,7 @@ def read_capital(source: LedgerSource, root: Path) -> CapitalPolicy:
     if not isinstance(source.capital, CapitalFile):
         return source.capital
     path = source.capital.file
-    rows = _flawless_rows(root, path, _CAPITAL_COLUMNS)
+    rows, _ = flawless_rows(root, path, _CAPITAL_COLUMNS)
     try:
         return CapitalBase(
             table=tuple(
@@ -398,60 +418,22 @@ def read_benchmark(source: LedgerSource, root: Path) -> pd.Series:
 
 def price_series(root: Path, path: str, column: str) -> pd.Series:
     """Prices of a file by its column ``date``; otherwise as :func:`read_benchmark`."""
-    rows = _flawless_rows(root, path, {"date": Column(kind="date"), column: Column(kind="number")})
-    prices = pd.Series(rows[column].to_numpy(), index=pd.DatetimeIndex(rows["date"]), name=column).sort_index()
-    if not (prices > 0).all():
-        raise LedgerError(f"{path}: {column}: expected positive prices, got {prices.min():g}")
-    if prices.index.has_duplicates:
-        twice = prices.index[prices.index.duplicated()][0]
-        raise LedgerError(f"{path}: date: expected each date once, got {twice:%Y-%m-%d} twice")
-    return prices
+    rows, line = flawless_rows(root, path, {"date": Column(kind="date"), column: Column(kind="number")})
+    if (wrong := ~(rows[column] > 0).to_numpy()).any():
+        at = int(wrong.argmax())
+        price = rows[column].iloc[at]
+        raise LedgerError(f"{path}: line {line[at]}: {column}: expected a positive price, got {price:g}")
+    if (again := rows.duplicated("date").to_numpy()).any():
+        at = int(again.argmax())
+        raise LedgerError(f"{path}: line {line[at]}: date: {rows['date'].iloc[at]:%Y-%m-%d} stands twice; keep one")
+    return pd.Series(rows[column].to_numpy(), index=pd.DatetimeIndex(rows["date"]), name=column).sort_index()
 
-
-def read_prices(source: LedgerSource, root: Path) -> pd.DataFrame | None:
-    """Closing prices, dates × symbols, for marking open lots to market; None where the source names no file.
-
-    Raises
-    ------
-    LedgerError
-        The file cannot be read, or a line is not a date, a symbol and a price, each pair once.
-    """
-    if source.prices is None:
-        return None
-    rows = _flawless_rows(root, source.prices, _PRICE_COLUMNS)
-    if (repeated := rows.duplicated(["date", "symbol"])).any():
-        date, symbol = rows.loc[repeated, ["date", "symbol"]].iloc[0]
-        raise LedgerError(f"{source.prices}: expected each date and symbol once, got {date:%Y-%m-%d} {symbol} twice")
-    return rows.pivot(index="date", columns="symbol", values="close").sort_index()
-
-
-_PRICE_COLUMNS = {
-    "date": Column(kind="date"),
-    "symbol": Column(kind="text"),
-    "close": Column(kind="number"),
-}
 
 _CAPITAL_COLUMNS = {
     "strategy": Column(kind="text"),
     "date": Column(kind="date"),
     "capital": Column(kind="number"),
 }
-
-
-def _flawless_rows(root: Path, path: str, columns: Mapping[str, Column]) -> pd.DataFrame:
-    """Rows of a small file of inputs in which nothing may be wrong."""
-    part = read_part(root, path)
-    require_columns(part, columns)
-    parsed = parse_cells(part.cells, columns, Formats())
-    typed = parsed.typed
-    flaws = [(line, detail) for line, detail, _ in part.malformed]
-    flaws += [(int(part.line[fault.row]), fault.detail) for fault in parsed.faults]
-    if flaws:
-        listed = "; ".join(f"line {line}: {detail}" for line, detail in sorted(flaws)[:5])
-        raise LedgerError(f"{path}: {len(flaws)} cells or lines to correct: {listed}")
-    if typed.empty:
-        raise LedgerError(f"{path}: has no row below its header; expected {', '.join(columns)}")
-    return typed
 
 
 def _begins(dates: pd.Series, hours: pd.DataFrame, timezone: str) -> pd.DatetimeIndex:

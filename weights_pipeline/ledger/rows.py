@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from weights_pipeline.core.returns.cells import Column, Fault, Formats, parse_cells
 from weights_pipeline.core.returns.findings import LedgerFinding
+from weights_pipeline.core.returns.frequency import DAILY, Frequency
 from weights_pipeline.core.returns.identity import duplicate_faults
 from weights_pipeline.core.returns.lots import (
     CASH_COLUMNS,
@@ -33,6 +34,8 @@ from weights_pipeline.ledger.files import Part, list_files, read_part, require_c
 from weights_pipeline.ledger.source import Kind, LedgerSource, Reading
 
 Indices = NDArray[np.intp]
+
+_MONTH = r"^\s*([0-9]{4}-[0-9]{2})\s*$"
 
 COLUMNS: Mapping[Kind, Mapping[str, Column]] = {
     "lots": LOT_COLUMNS,
@@ -143,6 +146,12 @@ class Rows:
         """Typed rows without a fault."""
         rows: pd.DataFrame = self.typed[self.flawless()].reset_index(drop=True)
         return rows
+
+    def accepted_with_origin(self) -> pd.DataFrame:
+        """Typed rows without a fault, each with its ``source_file`` and ``line``."""
+        names = pd.array([part.name for part in self.parts], dtype="str").take(self.file)
+        rows: pd.DataFrame = self.typed.assign(source_file=names, line=self.line)[self.flawless()]
+        return rows.reset_index(drop=True)
 
     def rejected(self) -> pd.DataFrame:
         """Rows with faults and lines that are no row, as `Intake.rejected`."""
@@ -351,7 +360,7 @@ def _parts_of(
             part = replace(part, name=f"{path}#{kind}{f'-{same + 1}' if same else ''}")
         _require_once(path, kind, part, before)
         before.append((kind, part))
-        wide = long_parts(part) if kind == "returns" else [part]
+        wide = long_parts(part, source.frequency) if kind == "returns" else [part]
         for each in wide:
             require_columns(each, COLUMNS[kind])
             _require_meaning_read(each, kind)
@@ -396,8 +405,23 @@ def _formats(reading: Reading, timezone: str, exchange_timezone: str) -> Formats
     )
 
 
-def long_parts(part: Part) -> list[Part]:
-    """Daily returns as long rows: each strategy's column of a wide file becomes a part of its own."""
+def long_parts(part: Part, frequency: Frequency = DAILY) -> list[Part]:
+    """Returns as long rows: each strategy's column of a wide file becomes a part of its own.
+
+    Of monthly returns a date may be a month alone, such as 2024-03.
+    """
+    parts = _long_parts(part)
+    if not frequency.monthly:
+        return parts
+    return [
+        replace(part, cells=part.cells.assign(session=part.cells["session"].str.replace(_MONTH, r"\1-01", regex=True)))
+        if "session" in part.cells
+        else part
+        for part in parts
+    ]
+
+
+def _long_parts(part: Part) -> list[Part]:
     names = [*part.cells, *part.unreadable]
     if {"strategy", "daily_return"} & {name.casefold() for name in names}:
         return [part]

@@ -19,6 +19,7 @@ from pydantic import (
     BeforeValidator,
     Field,
     TypeAdapter,
+    ValidationInfo,
     ValidatorFunctionWrapHandler,
     WrapValidator,
     field_validator,
@@ -26,9 +27,10 @@ from pydantic import (
 )
 
 from weights_pipeline.books.book import Book, Name, Threshold, TimeZone
-from weights_pipeline.books.reading import BookError, Model, read_yaml, validated
+from weights_pipeline.books.reading import BookError, Model, inside, read_yaml, validated
 from weights_pipeline.core.returns.capital import AverageLotValue, AveragePositionValue
-from weights_pipeline.ledger.calendars import require_calendar
+from weights_pipeline.core.returns.frequency import MONTHLY, Frequency
+from weights_pipeline.ledger.calendars import default_per_year, require_calendar, sessions_file
 from weights_pipeline.ledger.errors import LedgerError
 
 Kind = Literal["lots", "fills", "cash", "openings", "returns"]
@@ -188,6 +190,19 @@ class Benchmark(Model):
     column: str = Field(min_length=1)
 
 
+class SessionsFile(Model):
+    """Sessions that a desk lists itself: a file with ``date`` and perhaps ``open`` and ``close``."""
+
+    file: RelativePath
+    timezone: TimeZone | None = None
+
+
+class CustomCalendar(Model):
+    """A calendar that is none of the library's."""
+
+    custom: SessionsFile
+
+
 class LedgerSource(Reading):
     """Where one ledger comes from. Paths are relative to the data folder; globs know ``*``, ``?`` and ``**``.
 
@@ -215,7 +230,12 @@ class LedgerSource(Reading):
     timezone
         IANA zone of times that state no offset. A date alone is a date of the exchange.
     calendar
-        Calendar of `exchange_calendars` that says what a session is.
+        What a session is: a calendar of `exchange_calendars`, or ``custom: {file: sessions.csv}``, whose ``timezone``
+        is the ledger's unless it says so. Read, it is the calendar's name as ``calendars`` knows it.
+    unit
+        In YAML ``frequency``: ``monthly`` where returns are those of calendar months.
+    sessions_per_year
+        What annual figures reckon with: 365 on ``24/7`` and 252 on any other calendar unless stated.
     first_month, last_month
         Months of the history, ``YYYY-MM``; without a last one it goes on.
     capital
@@ -240,6 +260,8 @@ class LedgerSource(Reading):
     incomplete: Literal["stop", "neutral"] = "stop"
     timezone: TimeZone
     calendar: str = "XNYS"
+    unit: Literal["daily", "monthly"] = Field(default="daily", alias="frequency")
+    sessions_per_year: float | None = Field(default=None, ge=1, le=366)
     first_month: Month
     last_month: Month | None = None
     capital: Annotated[CapitalFile | AveragePositionValue | AverageLotValue, Field(discriminator="kind")] = (
@@ -260,11 +282,25 @@ class LedgerSource(Reading):
             return pd.Series(self.long_only, index=strategy.index)
         return strategy.isin(list(self.long_only))
 
-    @field_validator("calendar")
+    @property
+    def frequency(self) -> Frequency:
+        """How often returns are observed, and how many observations make a year."""
+        if self.unit == "monthly":
+            return MONTHLY
+        return Frequency(per_year=self.sessions_per_year or default_per_year(self.calendar))
+
+    @field_validator("calendar", mode="before")
     @classmethod
-    def _known_calendar(cls, value: str) -> str:
-        require_calendar(value)
-        return value
+    def _named(cls, value: object, info: ValidationInfo) -> object:
+        """Name a file of sessions by where it is; the data folder is the context of validation."""
+        if not isinstance(value, dict):
+            return value
+        custom = CustomCalendar.model_validate(value).custom
+        if info.context is None:
+            raise ValueError("a file of sessions is known by the data folder only, in which the ledger was not read")
+        # Without a valid zone of its own the ledger is refused anyway.
+        timezone = custom.timezone or info.data.get("timezone", "UTC")
+        return sessions_file(inside(info.context["root"], custom.file, "custom.file"), timezone)
 
     @model_validator(mode="after")
     def _has_rows_and_months(self) -> LedgerSource:
@@ -276,11 +312,16 @@ class LedgerSource(Reading):
             raise ValueError("prices: only lots from fills are known while they are open; expected fills beside prices")
         if self.last_month is not None and self.last_month < self.first_month:
             raise ValueError(f"last_month {self.last_month} is before first_month {self.first_month}")
+        if self.unit == "monthly" and (self.lots or self.fills):
+            raise ValueError("frequency: trades have days; expected returns alone beside frequency: monthly")
+        if self.unit == "monthly" and self.sessions_per_year is not None:
+            raise ValueError("sessions_per_year: a year has 12 months; expected no such key beside frequency: monthly")
+        require_calendar(self.calendar, per_year=self.sessions_per_year)
         return self
 
 
 def load_ledger_source(file: Path) -> LedgerSource:
-    """Load and validate one ledger source.
+    """Load and validate one ledger source; the data folder is the one that the file's own folder lies in.
 
     Raises
     ------
@@ -288,7 +329,8 @@ def load_ledger_source(file: Path) -> LedgerSource:
         The file is unreadable or not valid, or its name is not ``<name>.yaml``.
     """
     try:
-        source: LedgerSource = validated(TypeAdapter(LedgerSource), read_yaml(file), file)
+        context = {"root": file.resolve().parent.parent}
+        source: LedgerSource = validated(TypeAdapter(LedgerSource), read_yaml(file), file, context)
     except BookError as error:
         raise LedgerError(str(error)) from error
     if source.name != file.stem:
@@ -320,6 +362,10 @@ def load_sources(folder: Path, books: Iterable[Book]) -> dict[str, LedgerSource]
                 f"{folder / source.name}.yaml: benchmark: book {book.name} keeps a weight set per market regime; "
                 f"expected the benchmark that says which it is"
             )
+        try:
+            book.policy(frequency=source.frequency)
+        except ValueError as error:
+            raise LedgerError(f"book {book.name}, on ledger {source.name}: {error}") from error
         if clash := [s.name for s in sources.values() if s.schema_name == book.name]:
             raise LedgerError(f"book {book.name}: ledger {clash[0]} keeps its tables under that name; choose another")
     return sources

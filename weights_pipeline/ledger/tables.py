@@ -16,9 +16,21 @@ from pathlib import Path
 import pandas as pd
 
 from weights_pipeline.core.chain import last_sessions, returns_table
+from weights_pipeline.core.returns.daily import RuinError
+from weights_pipeline.core.returns.marking import UnpricedError
 from weights_pipeline.core.targets.market_regime import market_regimes
-from weights_pipeline.ledger import Intake, LedgerSource, read_benchmark, read_capital, read_prices, session_closes
+from weights_pipeline.ledger import (
+    Intake,
+    LedgerSource,
+    observed_sessions,
+    read_benchmark,
+    read_capital,
+    read_prices,
+    session_closes,
+)
+from weights_pipeline.ledger.errors import LedgerError
 from weights_pipeline.ledger.periods import only_windows, window_dates
+from weights_pipeline.ledger.prices import blamed
 from weights_pipeline.tables import catalog
 from weights_pipeline.tables.contract import Window, content_hashes, prepare
 from weights_pipeline.tables.definition import Table
@@ -93,8 +105,14 @@ def return_rows(
     opened = lots["open_session"].min() if len(lots) else pd.Timestamp.max
     first = min(pd.Timestamp(f"{source.first_month}-01"), opened)
     sessions, start = closed_sessions(source, windows, first, now), window_dates(windows).left[0]
+    sessions = observed_sessions(source.calendar, source.frequency, sessions)
     capital, prices = read_capital(source, root), read_prices(source, root)
-    return returns_table(lots, open_lots, given, sessions, capital, start, prices, cash)
+    try:
+        return returns_table(lots, open_lots, given, sessions, capital, start, prices, cash, source.frequency)
+    except RuinError as error:
+        raise LedgerError(blamed(error, lots, open_lots, source, root)) from error
+    except UnpricedError as error:
+        raise LedgerError(f"{source.prices}: {error}; add the line") from error
 
 
 def market_rows(source: LedgerSource, root: Path, windows: Sequence[Window], now: dt.datetime) -> pd.DataFrame:

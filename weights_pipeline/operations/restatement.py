@@ -18,14 +18,13 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from weights_pipeline.core.metrics.table import MANUAL
-from weights_pipeline.ledger import Intake, LedgerSource, calendar_sessions, read_ledger
+from weights_pipeline.ledger import Intake, LedgerSource, read_ledger, sessions_past
 from weights_pipeline.ledger.periods import horizon, ledger_months, only_windows
 from weights_pipeline.ledger.tables import closed_sessions, hashes_of, intake_rows, market_rows, return_rows
 from weights_pipeline.store.base import Store
 from weights_pipeline.tables import catalog
 from weights_pipeline.tables.contract import Window, prepare, to_frame
 from weights_pipeline.tables.definition import Table
-from weights_pipeline.versions.inputs import REACH
 from weights_pipeline.versions.recompute import Taken, rebalanced
 from weights_pipeline.workspace import BookSetup, Workspace
 
@@ -298,7 +297,7 @@ def _effect(setup: BookSetup, since: pd.Timestamp, stored: _Ledger, given: _Ledg
         updates=store.read(book.name, catalog.ENSEMBLE_UPDATES),
     )
     begin = pd.Timestamp(f"{source.first_month}-01")
-    sessions = calendar_sessions(source.calendar, begin.date(), (touched[-1] + REACH).date())
+    sessions = sessions_past(source.calendar, begin.date(), touched[-1].date())
     policy = setup.policy
     old, new = (
         rebalanced(

@@ -118,7 +118,7 @@ LEDGER_FINDINGS = Table(
     columns=(
         Column("number", INTEGER, "Place in the list, from 1."),
         Column("code", TEXT, "What it is, in a word."),
-        Column("severity", TEXT, "ERROR where numbers are wrong or missing, WARN where somebody has to look."),
+        Column("severity", TEXT, "ERROR where numbers are wrong or missing, WARN where somebody has to look, INFO."),
         Column("strategy", TEXT, "Of whom; empty where it is of more than one."),
         Column("symbol", TEXT, "Of which instrument; empty where it is of more than one."),
         Column("since", DATE, "First session that it touches; null where there is none.", nullable=True),

@@ -9,7 +9,9 @@ see :class:`Taken`. The weights that a desk opened with follow from its book alo
 
 from __future__ import annotations
 
+import datetime as dt
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
@@ -25,12 +27,11 @@ from weights_pipeline.core.returns.capital import CapitalPolicy
 from weights_pipeline.core.returns.history import ReturnHistory
 from weights_pipeline.core.verify import Finding
 from weights_pipeline.core.versions import OPENING, WEIGHTS, known_before
-from weights_pipeline.ledger import calendar_sessions
 from weights_pipeline.store.base import Store
 from weights_pipeline.tables import catalog
 from weights_pipeline.tables.contract import no_rows
 from weights_pipeline.versions.history import read_documents, read_version
-from weights_pipeline.versions.inputs import LEDGER, REACH, known_then, read_named, sets_then
+from weights_pipeline.versions.inputs import LEDGER, known_then, read_named, sets_then
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -45,8 +46,8 @@ class LedgerView:
         What profit is divided by.
     prices
         Closing prices, dates × symbols; None where nothing is marked to market.
-    calendar
-        Name of the exchange's calendar.
+    sessions
+        Trading sessions from one day to past another.
     begin
         First day of the ledger's first month.
     market
@@ -60,7 +61,7 @@ class LedgerView:
     unknown: pd.DataFrame
     capital: CapitalPolicy
     prices: pd.DataFrame | None
-    calendar: str
+    sessions: Callable[[dt.date, dt.date], pd.DatetimeIndex]
     begin: pd.Timestamp
     market: pd.Series
 
@@ -165,7 +166,8 @@ def rebalanced(
         Market regime by session, read for an ensemble alone.
     """
     returns = returns[returns["session"] <= as_of[-1]].reset_index(drop=True)
-    history = ReturnHistory.from_long(returns, sessions=sessions[sessions <= as_of[-1]]).with_unknown(unknown)
+    observed = policy.frequency.observed(sessions)
+    history = ReturnHistory.from_long(returns, sessions=observed[observed <= as_of[-1]]).with_unknown(unknown)
     if policy.ensemble:
         market = market[market.index <= as_of[-1]]
         made = pd.concat([taken.sets, weight_sets(history, market, as_of, policy)], ignore_index=True)
@@ -176,7 +178,8 @@ def rebalanced(
     realized = chain.realized_table(taken.past, targets, policy, sessions, returns)
     scalars = None
     if policy.overlay is not None:
-        state = chain.state_table(returns, pd.concat([taken.past, realized]), policy.overlay.sleeves)
+        weights, sleeves = pd.concat([taken.past, realized]), policy.overlay.sleeves
+        state = chain.state_table(returns, weights, sleeves, policy.frequency)
         scalars = chain.scalar_table(chain.regime_table(state, policy.overlay.thresholds), policy.overlay)
     return Rebalanced(targets, realized, chain.final_table(realized, scalars, policy, sessions))
 
@@ -201,10 +204,19 @@ def recomputed(as_of: pd.Timestamp, ledger: LedgerView, taken: Taken, policy: Po
         Rows of ``final_weights`` but for ``next_rebalance``, and their ``base``, ``previous`` and ``target``.
     """
     first = min(ledger.begin, ledger.lots["open_session"].min()) if len(ledger.lots) else ledger.begin
-    calendar = calendar_sessions(ledger.calendar, first.date(), (as_of + REACH).date())
+    calendar = ledger.sessions(first.date(), as_of.date())
     month = calendar[calendar < as_of + pd.offsets.MonthBegin()]
+    observed = policy.frequency.observed(calendar)
     returns = chain.returns_table(
-        ledger.lots, ledger.open_lots, ledger.given, month, ledger.capital, ledger.begin, ledger.prices, ledger.cash
+        ledger.lots,
+        ledger.open_lots,
+        ledger.given,
+        observed[observed.isin(month)],
+        ledger.capital,
+        ledger.begin,
+        ledger.prices,
+        ledger.cash,
+        policy.frequency,
     )
     sessions = calendar[calendar >= ledger.begin]
     made = rebalanced(returns, ledger.unknown, pd.DatetimeIndex([as_of]), taken, policy, sessions, ledger.market)
@@ -258,7 +270,7 @@ def reproduce(store: Store, book: str, version: int) -> Reproduction:
         unknown=unknown,
         capital=known.capital,
         prices=known.prices,
-        calendar=known.calendar,
+        sessions=known.sessions,
         begin=pd.Timestamp(f"{known.first_month}-01"),
         market=market.set_index("session")["regime"],
     )

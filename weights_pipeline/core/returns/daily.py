@@ -37,6 +37,14 @@ from weights_pipeline.core.returns.lot_arrays import (
 )
 from weights_pipeline.core.returns.open_positions import decimal, dust_of, parts_of, spans_of
 
+
+class RuinError(ValueError):
+    """A return of −100% or less: of which strategy, and in which session."""
+
+    strategy: str
+    session: pd.Timestamp
+
+
 _CODED = ("strategy", "open_session", "entry_value")
 _HELD = (*_CODED, "symbol", "quantity")
 
@@ -102,7 +110,7 @@ def daily_return_arrays(
     Raises
     ------
     ValueError
-        There is P&L but no capital, or a return is −100 % or less.
+        There is P&L but no capital; a return is −100 % or less (:class:`RuinError`).
     """
     pnl = lots.per_cell(lots.pnl) if marked is None else marked
     if cash is not None:
@@ -120,12 +128,15 @@ def daily_return_arrays(
     daily_return = np.divide(pnl, capital, out=np.zeros(lots.shape), where=earned)
     if (ruined := daily_return <= -1).any():
         row, column = _earliest(ruined)
-        raise ValueError(
-            f"daily return: strategy {lots.strategies[row]} lost 100% or more on "
-            f"{lots.sessions[column]:%Y-%m-%d}: P&L {pnl[row, column]:.2f} on capital "
-            f"{capital[row, column]:.2f}; check the lots of that session, or give the capital it "
-            f"really had as capital_base"
+        strategy, session = lots.strategies[row], lots.sessions[column]
+        message = (
+            f"daily return: strategy {strategy} lost 100% or more on {session:%Y-%m-%d}: P&L {pnl[row, column]:.2f} on "
+            f"capital {capital[row, column]:.2f}; check the lots of that session, or give the capital it really had as "
+            f"capital_base"
         )
+        error = RuinError(message)
+        error.strategy, error.session = strategy, session
+        raise error
     return DailyArrays(
         daily_return=daily_return,
         pnl=pnl,

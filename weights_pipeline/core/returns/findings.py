@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, get_args
 
 import pandas as pd
 
-Severity = Literal["ERROR", "WARN"]
+Severity = Literal["ERROR", "WARN", "INFO"]
+SEVERITIES: tuple[Severity, ...] = get_args(Severity)
+"""The gravest first."""
 
 FINDINGS: Mapping[str, tuple[Severity, str]] = {
     "position_unknown": ("ERROR", "a fill is missing, so that what comes after it is not known"),
@@ -23,6 +25,11 @@ FINDINGS: Mapping[str, tuple[Severity, str]] = {
     "scale": ("WARN", "figures of another size than they should be"),
     "ambiguous_order": ("WARN", "fills of opposite signs at one instant, which nothing puts in order"),
     "possible_cancellation": ("WARN", "a fill and its opposite at one instant, price and size"),
+    "returns_gap": ("WARN", "delivered returns lack more than 1% of their sessions"),
+    "series_ended": ("WARN", "delivered returns have ended"),
+    "returns_off_calendar": ("INFO", "delivered returns of days without a session, part of the next session's"),
+    "price_not_positive": ("WARN", "a closing price of 0 or less"),
+    "price_jump": ("WARN", "a closing price that leaves its neighbours by a factor, and is left again the next day"),
     "dates_read_as_days": ("WARN", "times that are all midnight, read as dates of the exchange"),
 }
 """By code: how severe, and what it is in a few words."""
@@ -63,5 +70,5 @@ class LedgerFinding:
 
     @property
     def severity(self) -> Severity:
-        """ERROR where numbers are wrong or missing, WARN where somebody has to look."""
+        """ERROR where numbers are wrong or missing, WARN where somebody has to look, INFO where nobody has to."""
         return FINDINGS[self.code][0]

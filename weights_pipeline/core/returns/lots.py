@@ -23,7 +23,6 @@ Reason codes, all stable:
 ``zero_amount``             a fill of nothing
 ``closed_before_opened``    ``closed_at`` before ``opened_at``
 ``outside_history``         booked to a session outside the ledger's months, or before the calendar begins
-``not_a_session``           a daily return dated on a day without a session
 ``return_too_low``          a daily return ≤ −1
 ``duplicate_lot_id``        a ``lot_id`` that occurs with differing content
 ``duplicate_fill_id``       a ``fill_id`` that occurs with differing content within a strategy and symbol
@@ -257,24 +256,21 @@ def opening_faults(openings: pd.DataFrame, *, first: pd.Timestamp, last: pd.Time
     ]
 
 
-def return_faults(returns: pd.DataFrame, sessions: pd.DatetimeIndex, *, first: pd.Timestamp) -> list[Fault]:
-    """Rules that a daily return has to keep.
+def return_faults(returns: pd.DataFrame, *, first: pd.Timestamp, last: pd.Timestamp) -> list[Fault]:
+    """Rules that a delivered return has to keep.
 
     Parameters
     ----------
     returns : DataFrame
-        The columns of `RETURN_COLUMNS`.
-    sessions : DatetimeIndex
-        Sessions of the calendar; the last one is the last of the ledger's history.
-    first : Timestamp
-        First session of the ledger's history.
+        The columns of `RETURN_COLUMNS`, and ``stands_on``, the session of the return dated ``session`` (NaT where there
+        is none).
+    first, last : Timestamp
+        First and last session of the ledger's history that returns stand on.
     """
-    session, value, last = returns["session"], returns["daily_return"], sessions[-1]
-    no_session = session.between(first, last) & ~session.isin(sessions)
+    value = returns["daily_return"]
     return [
         *against(value <= -1, "return_too_low", "daily_return: {:.15g} is not > -1", value),
-        *against(no_session, "not_a_session", "session: {:%Y-%m-%d} is no session of the calendar", session),
-        *_outside("session", session, session.where(session <= last), first, last),
+        *_outside("session", returns["session"], returns["stands_on"], first, last),
     ]
 
 

@@ -18,6 +18,11 @@ from weights_pipeline.core.returns.lot_arrays import (
 )
 from weights_pipeline.core.returns.open_positions import decimal, parts_of, spans_of
 
+
+class UnpricedError(ValueError):
+    """A lot was open in a session for which there is no price of it."""
+
+
 _PRICED = ("strategy", "symbol", "side", "quantity", "open_price", "entry_value", "open_session")
 
 
@@ -54,7 +59,7 @@ def mark_to_market(
     Raises
     ------
     ValueError
-        Columns or values are missing, or an open lot has no price.
+        Columns or values are missing, or an open lot has no price (:class:`UnpricedError`).
     """
     require_grid(sessions)
     require_columns("lots", lots, (*_PRICED, "close_price", "pnl", "session", "source"))
@@ -92,7 +97,7 @@ def mark_to_market(
     if (missing := np.isnan(price - price_before)).any():
         where = int(np.argmax(missing))
         lot = parts.iloc[row[where]]
-        raise ValueError(
+        raise UnpricedError(
             f"prices: strategy {lot['strategy']} held {lot['symbol']} on {sessions[day[where]]:%Y-%m-%d}, "
             f"but it has no price then or in the session before"
         )

@@ -98,7 +98,7 @@ def daily_assets(setup: BookSetup) -> list[dg.AssetsDefinition]:
         returns = known(strategy_returns, windows)
         # The ledger holds closed sessions only; of an open month, those there have been.
         closed = only_windows(returns[["session"]].drop_duplicates(), "session", windows)
-        state = state_table(returns, realized_weights, overlay.sleeves)
+        state = state_table(returns, realized_weights, overlay.sleeves, setup.source.frequency)
         scalars = scalar_table(regime_table(state, overlay.thresholds), overlay)
         days = pd.DatetimeIndex(closed["session"]).sort_values()
         table = daily_table(realized_weights, scalars, policy, sessions_of(source, windows), days)
@@ -127,7 +127,7 @@ def _overlay_assets(setup: BookSetup, overlay: AllocatorParameters) -> list[dg.A
         context: dg.AssetExecutionContext, strategy_returns: pd.DataFrame, realized_weights: pd.DataFrame
     ) -> pd.DataFrame:
         windows = run_windows(context)
-        table = state_table(known(strategy_returns, windows), realized_weights, overlay.sleeves)
+        table = state_table(known(strategy_returns, windows), realized_weights, overlay.sleeves, setup.source.frequency)
         return per_partition(
             context,
             only_windows(table, "session", windows),
@@ -185,7 +185,7 @@ def _report_assets(setup: BookSetup, artefacts: Path) -> list[dg.AssetsDefinitio
             past = {name: table[table["session"] <= as_of] for name, table in tables.items()}
             held = sessions[(sessions >= begun) & (sessions <= as_of)]
             state, regimes, scalars = (past[name] for name in ("allocator_state", "risk_regime", "risk_scalar"))
-            found = documents(state, regimes, scalars, held, overlay)
+            found = documents(state, regimes, scalars, held, overlay, source.frequency.per_year)
             own = {"state": state, "regime": regimes, "scalar": scalars}
             own = {name: only_windows(table, "session", [window]) for name, table in own.items()}
             write_artefacts(artefacts / book.name / window.key, own, found)

@@ -5,6 +5,7 @@ Here belong the few lines that would otherwise stand in each asset.
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final
@@ -14,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from weights_pipeline.charts import style
-from weights_pipeline.ledger import LedgerSource, calendar_sessions
+from weights_pipeline.ledger import LedgerSource, sessions_past
 from weights_pipeline.ledger.periods import window_dates
 from weights_pipeline.orchestration.asset_checks import STORE_POOL
 from weights_pipeline.orchestration.freshness import book_freshness
@@ -98,10 +99,9 @@ def known(frame: pd.DataFrame, windows: Sequence[Window], time_column: str = "se
 
 
 def sessions_of(source: LedgerSource, windows: Sequence[Window]) -> pd.DatetimeIndex:
-    """Trading sessions from the ledger's first month to some days past the last window."""
+    """Trading sessions from the ledger's first month to past the last window."""
     first = pd.Timestamp(f"{source.first_month}-01")
-    last = pd.Timestamp(windows[-1].after) + pd.Timedelta(days=14)
-    return calendar_sessions(source.calendar, first.date(), last.date())
+    return sessions_past(source.calendar, first.date(), windows[-1].after - dt.timedelta(days=1))
 
 
 def per_partition(

@@ -13,7 +13,7 @@ from weights_pipeline.books.comparisons import Comparison
 from weights_pipeline.core.policy import Policy
 from weights_pipeline.core.returns.history import ReturnHistory
 from weights_pipeline.core.study.comparison import compare
-from weights_pipeline.ledger import LedgerSource, calendar_sessions
+from weights_pipeline.ledger import LedgerSource, sessions_past
 from weights_pipeline.orchestration.asset_checks import STORE_POOL
 from weights_pipeline.orchestration.assets.common import column_schema
 from weights_pipeline.orchestration.freshness import follows
@@ -62,8 +62,8 @@ def comparison_assets(
             raise dg.Failure(f"{source.schema_name}.strategy_returns has no rows. Materialise the ledger first.")
         newest = returns["session"].max()
         begin = pd.Timestamp(f"{source.first_month}-01")
-        calendar = calendar_sessions(source.calendar, begin.date(), (newest + pd.Timedelta(days=14)).date())
-        history = ReturnHistory.from_long(returns, sessions=calendar[calendar <= newest])
+        observed = source.frequency.observed(sessions_past(source.calendar, begin.date(), newest.date()))
+        history = ReturnHistory.from_long(returns, sessions=observed[observed <= newest])
         regimes = stored["market_regime"].set_index("session")["regime"] if "market_regime" in stored else None
         found = compare(
             history,

@@ -52,7 +52,7 @@ def weight_assets(setup: BookSetup) -> list[dg.AssetsDefinition | dg.AssetSpec]:
     """Assets from strategy returns to realised weights of one book."""
     book, source, policy = setup.book, setup.source, setup.policy
     # The risk regime that chooses a window is a recursion from the first session on.
-    reach: Back = "all" if policy.adaptive else within(policy.longest_lookback)
+    reach: Back = "all" if policy.adaptive else within(policy.longest_lookback, policy.frequency)
 
     @book_asset(
         setup,
@@ -109,7 +109,7 @@ def _plain_assets(setup: BookSetup) -> list[dg.AssetsDefinition | dg.AssetSpec]:
     source, policy = setup.source, setup.policy
     ins = {"metrics": own_input(setup, "metrics")}
     if policy.method.optimises:
-        ins |= _measured_on(setup, within(policy.longest_lookback))
+        ins |= _measured_on(setup, within(policy.longest_lookback, policy.frequency))
 
     @book_asset(setup, catalog.TARGET_WEIGHTS, ins=ins)
     def target_weights(context: dg.AssetExecutionContext, **tables: pd.DataFrame) -> pd.DataFrame:
@@ -133,12 +133,13 @@ def _ensemble_assets(setup: BookSetup) -> list[dg.AssetsDefinition | dg.AssetSpe
     )
 
     def ledger_in(name: str, lookback: Lookback) -> dict[str, dg.AssetIn]:
-        return {name: ledger_input(setup, name, within(lookback))}
+        return {name: ledger_input(setup, name, within(lookback, policy.frequency))}
 
     @book_asset(
         setup,
         catalog.ENSEMBLE_WEIGHTS,
-        ins=_measured_on(setup, within(policy.longest_lookback)) | ledger_in("market_regime", policy.longest_lookback),
+        ins=_measured_on(setup, within(policy.longest_lookback, policy.frequency))
+        | ledger_in("market_regime", policy.longest_lookback),
         # Not an input of the sets, but nothing of a book is computed where its metrics are refused.
         deps=[dg.AssetKey([book.name, "metrics"])],
     )
@@ -189,9 +190,9 @@ def _measured_on(setup: BookSetup, back: Back) -> dict[str, dg.AssetIn]:
 def _seen(tables: Mapping[str, pd.DataFrame], windows: Sequence[Window], source: LedgerSource) -> ReturnHistory:
     """Returns up to the last session of the run's partitions, and where they are not known."""
     sessions = sessions_of(source, windows)
-    newest = last_sessions(sessions, window_dates(windows))[-1]
+    newest, observed = last_sessions(sessions, window_dates(windows))[-1], source.frequency.observed(sessions)
     returns = known(tables[catalog.STRATEGY_RETURNS.name], windows)
-    history = ReturnHistory.from_long(returns, sessions=sessions[sessions <= newest])
+    history = ReturnHistory.from_long(returns, sessions=observed[observed <= newest])
     unknown = tables.get(catalog.UNKNOWN_POSITIONS.name)
     return history if unknown is None else history.with_unknown(known(unknown, windows))
 

@@ -116,7 +116,7 @@ def test_an_impossible_lookback_is_refused():
 )
 def test_a_window_is_open_at_its_start(text, d, first):
     sessions = pd.bdate_range("2023-01-02", "2024-12-31")
-    start = Lookback.parse(text).start(sessions, pd.Timestamp(d))
+    start = Lookback.parse(text).starts(sessions, pd.DatetimeIndex([d]))[0]
     assert sessions[start] == pd.Timestamp(first)
 
 
@@ -331,7 +331,7 @@ def test_the_total_of_a_full_year_is_its_annual_return():
 @pytest.mark.parametrize("lookback", [Lookback(365, "days"), Lookback(260, "sessions"), Lookback(13, "months")])
 def test_only_the_twelve_month_window_goes_without_annualisation(lookback):
     got = last(history(market(400, 1)), lookback)
-    assert got["months_of_data"][0] == lookback.full_months >= 12
+    assert got["months_of_data"][0] == lookback.full_months() >= 12
     annual = (1 + got["total_return"][0]) ** (252 / got["n_sessions"][0]) - 1
     assert got["annual_return"][0] == pytest.approx(annual, rel=1e-12)
     assert got["annual_return"][0] != got["total_return"][0]
@@ -761,7 +761,7 @@ def test_history_before_the_window_changes_no_bit(seed, spare, t, lookback, para
     """A load that just reaches back over the lookback gives what the whole history gives."""
     h = realistic(seed)
     as_of = h.sessions[[t]]
-    first = max(0, lookback.start(h.sessions, as_of[0]) - spare)
+    first = max(0, int(lookback.starts(h.sessions, as_of[:1])[0]) - spare)
     expected = metrics_table(h, as_of, lookback, parameters, starter=STARTERS)
     short = metrics_table(cut(h, slice(first, None)), as_of, lookback, parameters, starter=STARTERS)
     assert_frame_equal(short, expected, check_exact=True)
