@@ -184,10 +184,14 @@ def default_per_year(calendar: str) -> int:
 
 
 def recorded_bounds(calendar: str) -> tuple[dt.date, dt.date]:
-    """First and last day that a calendar is recorded for, within the years that a ledger may speak of."""
+    """First and last day that a calendar is recorded for, within the years that a ledger may speak of.
+
+    A file of sessions is taken for complete from the month of its first one on.
+    """
     if file_of(calendar):
         sessions = _listed(calendar).index
-        return sessions[0].date(), sessions[-1].date()
+        # A month begins with the first session that is listed of it.
+        return sessions[0].date().replace(day=1), sessions[-1].date()
     kind = type(_any_year(calendar))
     low, high = kind.bound_min(), kind.bound_max()
     return low.date() if low else dt.date(1900, 1, 1), high.date() if high else dt.date(2199, 12, 31)
@@ -222,7 +226,7 @@ def _require_density(calendar: str) -> None:
     found, (least, most) = len(_listed(calendar)) / years, (share * DAILY.per_year for share in _YEAR_DENSITY)
     if years >= 1 and not least <= found <= most:
         raise LedgerError(
-            f"calendar: {_shown(calendar)} lists {found:.0f} sessions a year, where {DAILY.per_year:g} are assumed; "
+            f"calendar: {shown(calendar)} lists {found:.0f} sessions a year, where {DAILY.per_year:g} are assumed; "
             f"say how many make a year: sessions_per_year: {found:.0f}"
         )
 
@@ -237,7 +241,7 @@ def _hours_over(calendar: str, start: dt.date, end: dt.date) -> pd.DataFrame:
 
 def _unrecorded(calendar: str, asked: str) -> LedgerError:
     low, high = recorded_bounds(calendar)
-    where = f"{_shown(calendar)} is recorded from {low} to {high}"
+    where = f"{shown(calendar)} is recorded from {low} to {high}"
     remedy = (
         "add the sessions to the file"
         if file_of(calendar)
@@ -246,7 +250,8 @@ def _unrecorded(calendar: str, asked: str) -> LedgerError:
     return LedgerError(f"calendar: {where}; {asked} was asked for: {remedy}")
 
 
-def _shown(calendar: str) -> str:
+def shown(calendar: str) -> str:
+    """Calendar as a person calls it: its name, or the file that lists its sessions."""
     return calendar.rpartition(_CLOCK)[0] if file_of(calendar) else calendar
 
 

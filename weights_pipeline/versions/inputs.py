@@ -37,6 +37,7 @@ from pydantic import TypeAdapter
 from weights_pipeline import core as science
 from weights_pipeline.books.book import Book
 from weights_pipeline.books.reading import validated
+from weights_pipeline.core.metrics.measures import MIN_VOLATILITY
 from weights_pipeline.core.metrics.starter import StarterMetrics
 from weights_pipeline.core.policy import Policy
 from weights_pipeline.core.returns.capital import CapitalBase, CapitalEntry, CapitalPolicy
@@ -242,9 +243,11 @@ def parameters_of(setup: BookSetup, as_of: pd.Timestamp) -> str:
     capital, calendar, frequency = source.capital, source.calendar, source.frequency
     # Where a file of sessions is differs between machines; what it lists is kept by month.
     listed = {"custom": exchange_timezone(calendar)} if file_of(calendar) else calendar
+    # A key that books have gained is left out while it says what always was: the same weights are no new version.
+    later = {"metrics": {"min_volatility"}} if book.metrics.min_volatility == MIN_VOLATILITY else {}
     return canonical(
         {
-            "book": book.model_dump(mode="json", exclude=_EXCLUDED),
+            "book": book.model_dump(mode="json", exclude=_EXCLUDED | later),
             "starter": _STARTER.dump_python(dict(setup.starter), mode="json"),
             "decisions": _DECISIONS.dump_python(tuple(d for d in made if d.date <= as_of.date()), mode="json"),
             "ledger": {

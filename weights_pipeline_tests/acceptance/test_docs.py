@@ -358,16 +358,18 @@ def own_ledger(tmp_path, monkeypatch):
 
 
 def test_a_ledger_of_ones_own_becomes_weights_as_the_page_says_and_its_errors_say_what_it_says(own_ledger):
-    for name in ("desk_fills", "desk_returns"):
+    for name, accepted in (("desk_fills", 3), ("desk_returns", 5), ("desk_record", 11), ("desk_custom", 5)):
         source = load_ledger_source(own_ledger / "data" / "ledgers" / f"{name}.yaml")
-        intake = read_ledger(source, own_ledger / "data", horizon=dt.date(2024, 3, 31))
+        horizon = dt.date(2024, 1, 4) if name == "desk_custom" else dt.date(2024, 3, 31)
+        intake = read_ledger(source, own_ledger / "data", horizon=horizon)
         assert intake.rejected.empty
+        assert intake.files["accepted"].sum() == accepted
         if name == "desk_fills":
             assert intake.lots["quantity"].tolist() == [60.0, 40.0]
             left = intake.holdings[intake.holdings["until"].isna()]
             assert left[["side", "quantity"]].to_numpy().tolist() == [["short", 20.0]]
         else:
-            assert len(intake.returns) == 5
+            assert len(intake.returns) == accepted
     told = [re.split(r"(?<!\\)\|", line)[1:3] for line in PAGES[LEDGER_PAGE].splitlines() if line.startswith("| ")]
     messages = {did.strip(): re.findall(r"`([^`]+)`", said) for did, said in told if did.strip() in FAULTS}
     assert messages.keys() == FAULTS.keys()
@@ -416,7 +418,7 @@ def test_everything_that_is_found_in_a_ledger_is_found_in_the_example_of_its_pag
             code, output, errors = call(*lines_of(block.content))
             assert matches(block.printed, output), f"{output}{errors}"
             assert code == ("ERROR " in output), output
-            found |= set(re.findall(r"(?m)^(?:ERROR|WARN) (\w+)", output))
+            found |= set(re.findall(r"(?m)^(?:ERROR|WARN|INFO) (\w+)", output))
     assert found >= set(FINDINGS)
     assert set(re.findall(r"`(\w+)`", PAGES[WRONG_PAGE])) >= set(FINDINGS)
     rows = [line.split("|")[1:3] for line in PAGES[WRONG_PAGE].splitlines() if line.startswith("| ")]

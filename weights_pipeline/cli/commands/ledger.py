@@ -31,6 +31,7 @@ def add(commands: common.Commands) -> None:
 def _list(options: argparse.Namespace) -> int:
     """List the ledgers: what they are made of, on which calendar."""
     from weights_pipeline.cli import render
+    from weights_pipeline.ledger.calendars import shown
 
     rows = [
         {
@@ -38,7 +39,7 @@ def _list(options: argparse.Namespace) -> int:
             "kinds": ", ".join(
                 kind for kind in ("lots", "fills", "cash", "openings", "returns") if getattr(source, kind)
             ),
-            "calendar": source.calendar,
+            "calendar": shown(source.calendar),
             "first month": source.first_month,
             "last month": source.last_month or "",
             "incomplete": source.incomplete,
@@ -112,10 +113,7 @@ def _print(source: LedgerSource, intake: Intake, *, apart: bool) -> None:
         shown[each.code] += 1
         if shown[each.code] > _SHOWN:
             continue
-        place = f"{each.source_file} line {each.line}" if each.line else each.source_file
-        of = " ".join(filter(None, (each.strategy, each.symbol)))
-        head = ": ".join(filter(None, (f"{each.severity} {each.code}", of, place)))
-        render.say(f"{head}: {each.message}. Resolved by: {each.setting}.")
+        render.ledger_finding(each)
     for code, count in shown.items():
         if count > _SHOWN:
             render.say(f"… and {count - _SHOWN} more of {code}.")

@@ -147,7 +147,7 @@ def _print_findings(findings: Sequence[LedgerFinding]) -> None:
     from weights_pipeline.cli import render
 
     for each in findings:
-        render.say(f"{each.severity} {each.code}: {each.strategy}: {each.message}. To resolve it: {each.setting}.")
+        render.ledger_finding(each)
 
 
 def _combinations(grid: Sequence[str]) -> list[dict[str, Any]]:

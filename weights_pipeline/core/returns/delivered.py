@@ -127,7 +127,7 @@ def delivery_findings(
         return []
     return [
         *(() if frequency.monthly else _off_calendar(returns)),
-        *_blanks(returns, sessions),
+        *_blanks(returns, sessions, frequency),
         *_ended(returns, sessions, frequency, horizon),
         *_scales(returns, frequency),
     ]
@@ -212,7 +212,7 @@ def _off_calendar(returns: pd.DataFrame) -> Iterable[LedgerFinding]:
         )
 
 
-def _blanks(returns: pd.DataFrame, sessions: pd.DatetimeIndex) -> Iterable[LedgerFinding]:
+def _blanks(returns: pd.DataFrame, sessions: pd.DatetimeIndex, frequency: Frequency) -> Iterable[LedgerFinding]:
     newest = returns["session"].max()
     spread, age = _aged(compounded(returns), sessions[sessions <= newest])
     for column, strategy in enumerate(spread.columns):
@@ -223,8 +223,8 @@ def _blanks(returns: pd.DataFrame, sessions: pd.DatetimeIndex) -> Iterable[Ledge
                 code="returns_gap",
                 strategy=str(strategy),
                 since=since,
-                message=f"{blank} of {lived} sessions from its first value to {newest:%Y-%m-%d} have none, the first "
-                f"{since:%Y-%m-%d}; each counts as a return of 0",
+                message=f"{blank} of {lived} {frequency.unit}s from its first value to {newest:%Y-%m-%d} have none, the "
+                f"first {since:%Y-%m-%d}; each counts as a return of 0",
                 figures={"blank": blank, "of": lived},
                 setting="write 0 where it earned nothing, and the return where it is missing",
             )
@@ -247,7 +247,7 @@ def _ended(
             since=since,
             message=f"its last return is of {spread.index[last]:%Y-%m-%d}; from {since:%Y-%m-%d} on it has none, and "
             "its metrics are null",
-            figures={"sessions_without": int(age[-1, column])},
+            figures={"without": int(age[-1, column])},
             setting="deliver its returns, or take it out of the books",
         )
 

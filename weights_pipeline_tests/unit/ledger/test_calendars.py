@@ -147,7 +147,7 @@ def listed(folder: Path, text: str, zone: str = "Europe/London") -> str:
 
 def test_dates_alone_are_sessions_that_end_with_their_day(tmp_path: Path) -> None:
     calendar = listed(tmp_path, "date\n2024-03-28\n2024-04-02\n2024-04-03\n")
-    assert recorded_bounds(calendar) == (dt.date(2024, 3, 28), dt.date(2024, 4, 3))
+    assert recorded_bounds(calendar) == (dt.date(2024, 3, 1), dt.date(2024, 4, 3))
     assert exchange_timezone(calendar) == "Europe/London"
     hours = session_hours(calendar, dt.date(2024, 3, 28), dt.date(2024, 4, 2))
     assert hours["open"].tolist() == [pd.Timestamp("2024-03-28"), pd.Timestamp("2024-04-01 23:00")]  # summer time
@@ -170,7 +170,7 @@ def test_hours_are_read_in_the_files_zone_and_in_any_order(tmp_path: Path) -> No
 
 def test_a_file_that_has_grown_is_read_again(tmp_path: Path) -> None:
     calendar = listed(tmp_path, "date\n2024-03-28\n")
-    with pytest.raises(LedgerError, match=r"sessions\.csv is recorded from 2024-03-28 to 2024-03-28; a session after"):
+    with pytest.raises(LedgerError, match=r"sessions\.csv is recorded from 2024-03-01 to 2024-03-28; a session after"):
         sessions_past(calendar, dt.date(2024, 3, 28), dt.date(2024, 3, 28))
     listed(tmp_path, "date\n2024-03-28\n2024-04-02\n")
     assert len(sessions_past(calendar, dt.date(2024, 3, 28), dt.date(2024, 3, 28))) == 2

@@ -153,7 +153,7 @@ def test_months_stand_on_their_last_session_however_they_are_dated(tmp_path: Pat
     assert fund["daily_return"].tolist() == [0.02, -0.01, 0.03, 0.0, 0.01, 0.0]
     assert fund["closed_lots"].isna().all()
     found = findings(intake)
-    assert "1 of 5 sessions" in found["returns_gap", "fund"]
+    assert "1 of 5 months" in found["returns_gap", "fund"]
     assert ("returns_off_calendar", "fund") not in found
 
 
