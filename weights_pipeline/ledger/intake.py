@@ -32,6 +32,7 @@ from weights_pipeline.core.returns.stream import Unknown
 from weights_pipeline.ledger.calendars import exchange_timezone, observed_sessions, recorded_bounds, session_hours
 from weights_pipeline.ledger.errors import LedgerError
 from weights_pipeline.ledger.flawless import flawless_rows
+from weights_pipeline.ledger.instruments import read_actions, read_instruments
 from weights_pipeline.ledger.prices import findings_of_prices
 from weights_pipeline.ledger.rows import UNHURT, Rows, gather
 from weights_pipeline.ledger.source import CapitalFile, LedgerSource
@@ -195,7 +196,10 @@ def read_ledger(source: LedgerSource, root: Path, *, horizon: dt.date) -> Intake
     fills.typed["session"] = session_of(fills.typed["ts"])
     openings.typed["session"] = _on_or_after(openings.typed["date"], sessions)
     openings.typed["ts"] = _begins(openings.typed["date"], hours, zone)
-    streams = read_streams(fills, openings, source, first=sessions[0], last=last)
+    instruments, lineage = read_instruments(source, root), read_actions(source, root, hours)
+    for rows in (lots, fills, openings):
+        rows.typed["multiplier"] = rows.typed["multiplier"].fillna(rows.typed["symbol"].map(instruments.multiplier))
+    streams = read_streams(fills, openings, source, lineage, instruments.never_short, first=sessions[0], last=last)
     made = streams.matched.lots.assign(
         margin_used=np.nan,
         open_session=session_of(streams.matched.lots["opened_at"]),

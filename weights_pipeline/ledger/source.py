@@ -247,6 +247,11 @@ class LedgerSource(Reading):
     prices
         File of closing prices (``date``, ``symbol``, ``close``). With it, lots from fills are marked to market while
         they are open; without, their profit is booked on exit, which understates drawdowns.
+    instruments
+        File of what symbols are: ``symbol``, ``multiplier``, ``long_only``.
+    actions
+        File of corporate actions: ``symbol``, ``date``, ``kind`` (split, rename or expiry) and what it needs of
+        ``ratio``, ``new_symbol`` and ``price``.
     """
 
     name: Annotated[Name, Field(max_length=63 - len(_SUFFIX))]
@@ -269,6 +274,8 @@ class LedgerSource(Reading):
     )
     benchmark: Benchmark | None = None
     prices: RelativePath | None = None
+    instruments: RelativePath | None = None
+    actions: RelativePath | None = None
     checks: dict[str, Threshold] = Field(default_factory=dict)
 
     @property
@@ -306,6 +313,8 @@ class LedgerSource(Reading):
     def _has_rows_and_months(self) -> LedgerSource:
         if not (self.lots or self.fills or self.returns):
             raise ValueError("expected at least one of lots, fills and returns")
+        if self.actions and not self.fills:
+            raise ValueError("actions: change positions, which only fills make known; expected fills beside actions")
         if self.openings and not self.fills:
             raise ValueError("openings: are what fills continue from; expected fills beside openings")
         if self.prices and not self.fills:

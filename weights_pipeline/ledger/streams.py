@@ -7,17 +7,18 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from weights_pipeline.core.returns.actions import Lineage, match_over
 from weights_pipeline.core.returns.ambiguity import ambiguous_order, opposites
 from weights_pipeline.core.returns.cells import ZONES, Fault
 from weights_pipeline.core.returns.findings import LedgerFinding
 from weights_pipeline.core.returns.lots import cancelled_faults, fill_faults, opening_faults, signed_amounts
-from weights_pipeline.core.returns.matching import MatchResult, match_fifo
+from weights_pipeline.core.returns.matching import MatchResult
 from weights_pipeline.core.returns.stream import Hole, Pair, Place, Stream, Unknown, known_streams
 from weights_pipeline.ledger.rows import Rows
 from weights_pipeline.ledger.source import LedgerSource
@@ -46,7 +47,14 @@ class Streams:
 
 
 def read_streams(
-    fills: Rows, openings: Rows, source: LedgerSource, *, first: pd.Timestamp, last: pd.Timestamp
+    fills: Rows,
+    openings: Rows,
+    source: LedgerSource,
+    lineage: Lineage,
+    never_short: Collection[str] = (),
+    *,
+    first: pd.Timestamp,
+    last: pd.Timestamp,
 ) -> Streams:
     """Match what is known, hold back what is not; faults are added to both kinds of rows.
 
@@ -56,6 +64,10 @@ def read_streams(
         Rows with their ``session``; those of openings with ``ts``, when their date begins.
     source
         The ledger.
+    lineage
+        Corporate actions.
+    never_short
+        Symbols of which nobody can be short.
     first, last
         First session of the calendar and last session of the ledger's history.
     """
@@ -74,23 +86,41 @@ def read_streams(
     sound = fills.flawless()
     placed = typed[["strategy", "symbol", "ts"]].notna().all(axis=1) & ~unhurt
     rows = typed[placed].assign(sound=sound[placed], position=np.flatnonzero(placed).astype(float))
-    rows = rows.fillna({"fees": 0.0, "multiplier": 1.0})
+    rows = lineage.spelled(rows.fillna({"fees": 0.0, "multiplier": 1.0}))
+
+    def oversold(row: int, held: float) -> Hole:
+        return _of_streams(_hole(fills, row, known, f"is oversold: it {_sells(fills, row, held)}", "ts"), lineage)
+
     stream = known_streams(
         rows,
-        openings.typed[openings.flawless()],
-        missing,
-        source.never_short(rows["strategy"]) & rows["sound"],
-        lambda row, held: _hole(fills, row, known, f"is oversold: it {_sells(fills, row, held)}", "ts"),
+        lineage.spelled(openings.typed[openings.flawless()]),
+        [_of_streams(hole, lineage) for hole in missing],
+        (source.never_short(rows["strategy"]) | rows["symbol"].isin(never_short)) & rows["sound"],
+        oversold,
+        lineage.expiries(),
     )
     for row, held in stream.oversold.items():
         says = f"amount: {_sells(fills, row, held)}, which cannot be short; state in openings what was held before"
         fills.faults.append(Fault(row, "oversold", says))
     fills.faults += [Fault(row, "position_unknown", f"held back: {why}") for row, why in stream.held.items()]
     return Streams(
-        matched=match_fifo(stream.events),
+        matched=match_over(stream.events, lineage.actions),
         unknown=stream.unknown,
         findings=[*_stream_findings(fills, openings, stream), *_lost_fees(fills)],
     )
+
+
+def _of_streams(hole: Hole, lineage: Lineage) -> Hole:
+    """The hole, by the names of the streams that it is in."""
+    if not lineage.symbols.intersection(symbol for _, symbol in hole.pairs):
+        return hole
+    at = None if hole.place is None or hole.latest != hole.place.ts else hole.place.ts
+    streams = {
+        (strategy, name)
+        for strategy, symbol in hole.pairs
+        for name in (lineage.ever(symbol) if at is None else [lineage.of(symbol, at)[0]])
+    }
+    return replace(hole, pairs=sorted(streams))
 
 
 def _sells(fills: Rows, row: int, held: float) -> str:

@@ -16,6 +16,7 @@ from weights_pipeline.core.returns.lot_arrays import (
     require_columns,
     require_grid,
 )
+from weights_pipeline.core.returns.matching import carried_from
 from weights_pipeline.core.returns.open_positions import decimal, parts_of, spans_of
 
 
@@ -32,7 +33,8 @@ def mark_to_market(
     r"""Daily P&L with lots from fills marked to market while they are open.
 
     A lot of signed quantity :math:`q` earns :math:`q\,(p_s - p_{s-1})` in each session it is open, from its
-    entry price in the session of the opening to its exit price in that of the exit. What prices do not
+    entry price in the session of the opening to its exit price in that of the exit. What was carried over a split or
+    a rename goes on from the close before it, in its new units. What prices do not
     explain of its realised P&L, the fees, is booked on exit, so that the days of a lot add up to its P&L.
     Each month stands on the lots closed in it and those open at its end. Other lots are not known before
     their exit and stay booked there.
@@ -93,7 +95,8 @@ def mark_to_market(
     multiplier = np.where(paid > 0, decimal(np.divide(value, paid, out=np.ones_like(paid), where=paid > 0)), 1.0)
     quantity = side[row] * multiplier[row] * np.concatenate([spans.quantity[span], units[exits]])
     price = np.where(leaves, leave[row], close[day, symbol[row]])
-    price_before = np.where(day == parts["opened"].to_numpy()[row], entry[row], close_before[day, symbol[row]])
+    begins = _begins(parts, pd.Index(symbols), close_before)
+    price_before = np.where(day == parts["opened"].to_numpy()[row], begins[row], close_before[day, symbol[row]])
     if (missing := np.isnan(price - price_before)).any():
         where = int(np.argmax(missing))
         lot = parts.iloc[row[where]]
@@ -113,6 +116,25 @@ def mark_to_market(
     order = np.lexsort((amount, cell))
     total = np.bincount(cell[order], weights=amount[order], minlength=len(sessions) * len(names))
     return pd.DataFrame(total.reshape(len(sessions), len(names)), index=sessions, columns=names)
+
+
+def _begins(parts: pd.DataFrame, symbols: pd.Index, close_before: Floats) -> Floats:
+    """Price that each part is marked from in its first session, shape (n,).
+
+    That is what was paid; of what was carried, the close before in its new units, which the cost says.
+    """
+    paid: Floats = parts["open_price"].to_numpy(np.float64).copy()
+    earlier = [carried_from(opener) for opener in parts["opener"]]
+    if not any(earlier):
+        return paid
+    known = parts.drop_duplicates("opener").set_index("opener")[["symbol", "open_price"]]
+    for i, opener in enumerate(earlier):
+        if opener is None:
+            continue
+        symbol, cost = known.loc[opener]
+        ratio = float(decimal(np.array([cost / paid[i]]))[0]) if cost and paid[i] else 1.0
+        paid[i] = close_before[parts["opened"].iloc[i], symbols.get_loc(symbol)] / ratio
+    return paid
 
 
 def _last_row(frame: pd.DataFrame) -> Floats:

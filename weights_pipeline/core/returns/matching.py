@@ -6,6 +6,7 @@ from.
 
 from __future__ import annotations
 
+import re
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -24,8 +25,9 @@ Indices = NDArray[np.intp]
 RESIDUE = 1e-9
 """A remainder of at most this fraction of its own fill is rounding, not a position."""
 
-FILL, OPENING, SKIPPED, LOST = range(4)
-"""Events of a stream: a fill; a holding stated; a fill that is not matched but keeps its number; positions unknown."""
+FILL, OPENING, SKIPPED, LOST, CARRIED = range(5)
+"""Events of a stream: a fill; a holding stated; a fill that is not matched but keeps its number; holdings end there,
+unknown or in other units; a holding that goes on in other units or under another symbol."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +47,8 @@ class MatchResult:
         ``opened_at``, ``open_price``, ``fees`` (the opening fee's share of what is left), ``entry_value``,
         ``since``, ``until`` (NaT: not closed by the last fill).
     lost : DataFrame
-        What was open when the position became unknown: the columns of `holdings`, ``until`` being that instant.
+        What was open when the position became unknown, or was carried over an action: the columns of `holdings`,
+        ``until`` being that instant.
     """
 
     lots: pd.DataFrame
@@ -87,14 +90,14 @@ def match_fifo(events: pd.DataFrame) -> MatchResult:
         ``strategy``, ``symbol``, ``ts`` (tz-naive UTC), ``amount`` (signed, + buys), ``price``, ``fees``,
         ``fill_id`` (null where there is none, otherwise unique per strategy and symbol), ``multiplier``, ``sequence``
         (null where there is none; −inf of what comes before all fills of an instant), ``position`` (place in the files)
-        and ``event``, one of `FILL`, `OPENING`, `SKIPPED` and `LOST`. See :func:`stream_order`.
+        and ``event``, one of `FILL`, `OPENING`, `SKIPPED`, `LOST` and `CARRIED`. See :func:`stream_order`.
 
     Returns
     -------
     MatchResult
         A ``lot_id`` reads ``strategy|symbol|opening>closing``, each fill named by its ``fill_id`` or, without
         one, by ``#`` and its ordinal within strategy and symbol, which later fills do not change; an opening is named
-        by ``#`` and its date.
+        by ``#`` and its date, and what was carried over an action as :func:`carried_id` says.
 
     Raises
     ------
@@ -103,7 +106,7 @@ def match_fifo(events: pd.DataFrame) -> MatchResult:
     """
     events = events.iloc[stream_order(events)].reset_index(drop=True)
     event = events["event"].to_numpy()
-    matched = (event == FILL) | (event == OPENING)
+    matched = (event == FILL) | (event == OPENING) | (event == CARRIED)
     amount, price, fees, multiplier = (
         events[name].to_numpy(dtype=float) for name in ("amount", "price", "fees", "multiplier")
     )
@@ -325,10 +328,35 @@ def _fill_keys(events: pd.DataFrame, group: Indices) -> list[str]:
 def _opening_ids(events: pd.DataFrame, group: Indices, key: list[str]) -> list[str]:
     pairs = events[["strategy", "symbol"]].drop_duplicates().itertuples(index=False, name=None)
     prefix = [f"{_escape(strategy)}|{_escape(symbol)}|" for strategy, symbol in pairs]
-    return [prefix[g] + name for g, name in zip(group.tolist(), key, strict=True)]
+    event, given = events["event"].tolist(), events["fill_id"].tolist()
+    # What was carried brings its whole id.
+    return [
+        given[i] if event[i] == CARRIED else prefix[g] + name
+        for i, (g, name) in enumerate(zip(group.tolist(), key, strict=True))
+    ]
 
 
-_ESCAPES = str.maketrans({"%": "%25", "|": "%7C", ">": "%3E", "#": "%23"})
+def carried_id(lot_id: str, session: pd.Timestamp, new_symbol: str = "") -> str:
+    """Id of an opening after it was carried over a split, or over a rename to another symbol, of a session.
+
+    It is the one it had and ``@`` with the date; of a rename ``@=``, and the old symbol stays after the new one.
+    """
+    strategy, rest = lot_id.split("|", 1)
+    moved = f"{_escape(new_symbol)}|{rest}@=" if new_symbol else f"{rest}@"
+    return f"{strategy}|{moved}{session:%Y-%m-%d}"
+
+
+def carried_from(lot_id: str) -> str | None:
+    """Id that an opening had before it was carried, of :func:`carried_id`; None of one that was not."""
+    found = _CARRIED_ID.fullmatch(lot_id)
+    if found is None:
+        return None
+    strategy, rest = found["before"].split("|", 1)
+    return f"{strategy}|{rest.split('|', 1)[1]}" if found["moved"] else found["before"]
+
+
+_CARRIED_ID = re.compile(r"(?P<before>.*)@(?P<moved>=?)\d{4}-\d\d-\d\d", re.DOTALL)
+_ESCAPES = str.maketrans({"%": "%25", "|": "%7C", ">": "%3E", "#": "%23", "@": "%40"})
 
 
 def _escape(name: str) -> str:

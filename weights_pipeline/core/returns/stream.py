@@ -138,24 +138,28 @@ def known_streams(
     holes: Iterable[Hole],
     never_short: pd.Series,
     oversold_hole: Callable[[int, float], Hole],
+    expiries: Mapping[str, Sequence[pd.Timestamp]] | None = None,
 ) -> Stream:
     """Split fills into what may be matched and what is held back.
 
     Parameters
     ----------
     fills : DataFrame
-        Every fill with a strategy, a symbol and a place in the order: ``strategy``, ``symbol``, ``ts``, ``amount``,
+        Every fill with a strategy, a symbol and a place in the order: ``strategy``, ``symbol``, ``stream`` and
+        ``units`` (the symbol that it goes by since, and units of that for one of it), ``ts``, ``amount``,
         ``price``, ``fees``, ``fill_id``, ``multiplier``, ``sequence``, ``position``, and ``sound``: False of one that
         is missing. The index names the row.
     openings : DataFrame
-        Sound openings: ``strategy``, ``symbol``, ``date``, ``ts`` (when the date begins), ``amount``, ``price``,
-        ``multiplier``.
+        Sound openings: ``strategy``, ``symbol``, ``stream``, ``units``, ``date``, ``ts`` (when the date begins),
+        ``amount``, ``price``, ``multiplier``.
     holes
-        What is missing.
+        What is missing, of which streams.
     never_short : Series of bool
         Of each fill, whether its position cannot be short.
     oversold_hole
         The hole that a fill leaves which sells more than such a position holds, by its row and what is held.
+    expiries
+        Instants at which the position of a stream ends, by its name.
 
     Returns
     -------
@@ -167,9 +171,9 @@ def known_streams(
     for hole in holes:
         for pair in hole.pairs:
             marks[pair].append(hole)
-    stated = dict(iter(openings.groupby(["strategy", "symbol"])))
-    wary = {*fills.loc[never_short, ["strategy", "symbol"]].itertuples(index=False, name=None)}
-    groups = fills.groupby(["strategy", "symbol"], sort=False).indices
+    stated = dict(iter(openings.groupby(["strategy", "stream"])))
+    wary = {*fills.loc[never_short, ["strategy", "stream"]].itertuples(index=False, name=None)}
+    groups = fills.groupby(["strategy", "stream"], sort=False).indices
     plain = np.ones(len(fills), dtype=bool)
     nothing = np.empty(0, dtype=np.intp)
     found = _Found()
@@ -177,7 +181,7 @@ def known_streams(
         rows = groups.get(pair, nothing)
         plain[rows] = False
         _Walk(pair, fills.iloc[rows], never_short.iloc[rows], oversold_hole, found).through(
-            marks[pair], stated.get(pair)
+            marks[pair], stated.get(pair), (expiries or {}).get(pair[1], ())
         )
     others = fills[plain]
     events = [others.assign(event=np.where(others["sound"], FILL, SKIPPED))[_EVENT], *found.events]
@@ -212,7 +216,7 @@ class _Walk:
         oversold_hole: Callable[[int, float], Hole],
         found: _Found,
     ) -> None:
-        order = stream_order(fills)
+        order = stream_order(fills.assign(symbol=fills["stream"]))
         self.pair, self.fills, self.found = pair, fills.iloc[order], found
         self.never_short, self.oversold_hole = never_short.iloc[order].tolist(), oversold_hole
         self.position, self.begun = Decimal(0), False
@@ -220,12 +224,14 @@ class _Walk:
         self.blocked, self.held_back = _NEVER, 0
         self.lost: list[Place] = []
 
-    def through(self, holes: Sequence[Hole], openings: pd.DataFrame | None) -> None:
+    def through(self, holes: Sequence[Hole], openings: pd.DataFrame | None, expiries: Sequence[pd.Timestamp]) -> None:
         fills = self.fills
         rows, amounts, sound = fills.index.tolist(), fills["amount"].tolist(), fills["sound"].tolist()
+        units = fills["units"].tolist()
         sequence = fills["sequence"].fillna(np.inf).tolist()
         places = [*map(Place, fills["ts"].tolist(), sequence, fills["position"].tolist())]
-        others: list[tuple[Place, Hole | pd.DataFrame]] = [(hole.place or _BEGINNING, hole) for hole in holes]
+        others: list[tuple[Place, Hole | pd.DataFrame | None]] = [(hole.place or _BEGINNING, hole) for hole in holes]
+        others += [(Place(at, np.inf, np.inf), None) for at in expiries]
         if openings is not None:
             others += [(Place(pd.Timestamp(str(at)), -np.inf, 0), stated) for at, stated in openings.groupby("ts")]
         others.sort(key=lambda each: each[0])
@@ -236,13 +242,14 @@ class _Walk:
             if not sound[i]:
                 continue
             self.begun = True
-            step = Decimal(repr(float(amounts[i])))
+            step = Decimal(repr(float(amounts[i]))) * units[i]
             if self.hole is not None:
                 self.found.held[row] = self.hole.cause
                 self.held_back += 1
-            elif self.never_short[i] and float(self.position + step) < -RESIDUE * abs(amounts[i]):
-                self.found.oversold[row] = float(self.position)
-                self._meet(place, self.oversold_hole(row, float(self.position)))
+            elif self.never_short[i] and float(self.position + step) < -RESIDUE * abs(float(step)):
+                held = float(self.position / units[i])
+                self.found.oversold[row] = held
+                self._meet(place, self.oversold_hole(row, held))
             else:
                 kind[i] = FILL
                 self.position += step
@@ -251,15 +258,21 @@ class _Walk:
         self._known_again(None)
         self.found.events += [fills.assign(event=kind)[_EVENT], self._losses()]
 
-    def _meet(self, place: Place, other: Hole | pd.DataFrame) -> None:
-        """Come to a hole or to openings of one instant."""
+    def _meet(self, place: Place, other: Hole | pd.DataFrame | None) -> None:
+        """Come to a hole, to openings of one instant, or to an expiry, after which nothing is held."""
+        if other is None:
+            if self.hole is not None and place.ts > self.blocked:
+                self._known_again(place.ts)
+            self.position = Decimal(0)
+            return
         if isinstance(other, Hole):
             self.blocked = max(self.blocked, _FOREVER if other.latest is None else other.latest)
             if self.hole is None:
                 self.hole, self.held_back = other, 0
                 self.lost.append(place)
             return
-        total = sum((Decimal(repr(float(each))) for each in other["amount"]), Decimal(0))
+        amounts, units = other["amount"].tolist(), other["units"].tolist()
+        total = sum((Decimal(repr(float(a))) * u for a, u in zip(amounts, units, strict=True)), Decimal(0))
         if self.hole is not None:
             if place.ts <= self.blocked:
                 return
@@ -275,8 +288,8 @@ class _Walk:
                     strategy=strategy,
                     symbol=symbol,
                     at=place.ts,
-                    stated=float(total),
-                    found=float(self.position),
+                    stated=float(total / units[0]),
+                    found=float(self.position / units[0]),
                 )
             )
             self.lost.append(place._replace(position=-1))
@@ -303,12 +316,13 @@ class _Walk:
         self.hole, self.blocked = None, _NEVER
 
     def _losses(self) -> pd.DataFrame:
-        """Events that end all holdings."""
-        strategy, symbol = self.pair
+        """Events that end all holdings, under whichever symbol they are."""
+        strategy, stream = self.pair
         rows = [
             (strategy, symbol, place.ts, 0.0, 0.0, 0.0, None, 1.0, place.sequence, place.position, LOST)
             for place in self.lost
             if place is not _BEGINNING
+            for symbol in sorted({stream, *self.fills["symbol"]})
         ]
         return pd.DataFrame(rows, columns=_EVENT).astype({"ts": "datetime64[us]", "fill_id": "str", "event": "int64"})
 

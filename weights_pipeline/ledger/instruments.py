@@ -1,0 +1,142 @@
+"""What a ledger's symbols are, and what happens to them: instruments and corporate actions.
+
+Scope: the two small files beside a ledger's rows. Not here: what becomes of positions (``core.returns.actions``).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+from pathlib import Path
+
+import pandas as pd
+
+from weights_pipeline.core.returns.actions import Action, Lineage
+from weights_pipeline.core.returns.cells import Column
+from weights_pipeline.ledger.errors import LedgerError
+from weights_pipeline.ledger.flawless import flawless_rows
+from weights_pipeline.ledger.source import LedgerSource
+
+_INSTRUMENTS = {
+    "symbol": Column(kind="text"),
+    "multiplier": Column(kind="number", required=False),
+    "long_only": Column(kind="text", required=False),
+}
+_ACTIONS = {
+    "symbol": Column(kind="text"),
+    "date": Column(kind="date"),
+    "kind": Column(kind="text"),
+    "ratio": Column(kind="text", required=False),
+    "new_symbol": Column(kind="text", required=False),
+    "price": Column(kind="number", required=False),
+}
+_RATIO = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)(?::(\d{1,9}(?:\.\d{1,9})?))?", re.ASCII)
+_NEEDS = {"split": "ratio", "rename": "new_symbol", "expiry": "price"}
+_MOMENT = pd.Timedelta(microseconds=1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Instruments:
+    """What is said of symbols.
+
+    Attributes
+    ----------
+    multiplier
+        Units that a contract stands for, by symbol; 1 of any other.
+    never_short
+        Symbols of which nobody can be short.
+    """
+
+    multiplier: Mapping[str, float] = field(default_factory=dict)
+    never_short: frozenset[str] = frozenset()
+
+
+def read_instruments(source: LedgerSource, root: Path) -> Instruments:
+    """What the source's file of instruments says; nothing where it names none.
+
+    Raises
+    ------
+    LedgerError
+        The file cannot be read, a symbol stands in it twice, a multiplier is not above 0, or ``long_only`` is neither
+        true nor false.
+    """
+    if source.instruments is None:
+        return Instruments()
+    path = source.instruments
+    rows, line = flawless_rows(root, path, _INSTRUMENTS)
+    said = rows["long_only"].fillna("false").str.strip().str.lower()
+    for wrong, what in (
+        (rows.duplicated("symbol"), "symbol: stands twice; keep one"),
+        (rows["multiplier"] <= 0, "multiplier: expected a number above 0"),
+        (~said.isin(["true", "false"]), "long_only: expected true or false"),
+    ):
+        if wrong.any():
+            at = int(wrong.to_numpy().argmax())
+            raise LedgerError(f"{path}: line {line[at]}: {rows['symbol'].iloc[at]}: {what}")
+    known = rows[rows["multiplier"].notna()]
+    return Instruments(
+        multiplier=dict(zip(known["symbol"], known["multiplier"].astype(float), strict=True)),
+        never_short=frozenset(rows.loc[said == "true", "symbol"]),
+    )
+
+
+def read_actions(source: LedgerSource, root: Path, hours: pd.DataFrame) -> Lineage:
+    """Corporate actions of the source's file; none where it names none.
+
+    Parameters
+    ----------
+    source, root
+        The ledger, and the data folder.
+    hours
+        ``open`` and ``close`` of sessions, tz-naive UTC, by session. An action before the second of them, or after the
+        last, has nothing to act on.
+
+    Raises
+    ------
+    LedgerError
+        The file cannot be read, or a line is not an action; the message names file and line.
+    """
+    if source.actions is None:
+        return Lineage()
+    rows, line = flawless_rows(root, source.actions, _ACTIONS)
+    return Lineage(tuple(_actions(rows, [f"{source.actions}: line {n}" for n in line.tolist()], hours)))
+
+
+def _actions(rows: pd.DataFrame, places: list[str], hours: pd.DataFrame) -> Iterator[Action]:
+    sessions = pd.DatetimeIndex(hours.index)
+    seen: dict[tuple[object, ...], str] = {}
+    for row, place in zip(rows.itertuples(index=False), places, strict=True):
+        kind = str(row.kind)
+        if kind not in _NEEDS:
+            raise LedgerError(f"{place}: kind: expected one of {', '.join(_NEEDS)}, got {kind!r}")
+        if pd.isna(getattr(row, _NEEDS[kind])):
+            raise LedgerError(f"{place}: {_NEEDS[kind]}: a {kind} needs it")
+        if (first := seen.setdefault((row.symbol, row.date, kind), place)) != place:
+            raise LedgerError(f"{place}: {kind} of {row.symbol} on {row.date:%Y-%m-%d} stands in {first} too")
+        day = int(sessions.searchsorted(row.date))
+        if not 0 < day < len(sessions):
+            continue
+        last = pd.Timestamp(hours["close"].iloc[day - 1])
+        before_it = last - _MOMENT if hours["open"].iloc[day] == last else last
+        ends = pd.Timestamp(hours["close"].iloc[day]) - _MOMENT
+        more, fewer = _ratio(str(row.ratio), place) if kind == "split" else (Decimal(1), Decimal(1))
+        yield Action(
+            symbol=str(row.symbol),
+            kind=kind,
+            session=sessions[day],
+            before=before_it,
+            at=ends if kind == "expiry" else before_it + _MOMENT,
+            more=more,
+            fewer=fewer,
+            new_symbol=str(row.new_symbol) if kind == "rename" else "",
+            price=float(row.price) if kind == "expiry" else 0.0,
+        )
+
+
+def _ratio(text: str, place: str) -> tuple[Decimal, Decimal]:
+    found = _RATIO.fullmatch(text.strip())
+    if found is None or not Decimal(found[1]) or (found[2] is not None and not Decimal(found[2])):
+        raise LedgerError(f"{place}: ratio: expected new units for old ones, such as 10:1, 3:2 or 1:10, got {text!r}")
+    return Decimal(found[1]), Decimal(found[2] or 1)
