@@ -1,6 +1,7 @@
-"""What a ledger's symbols are, and what happens to them: instruments and corporate actions.
+"""What a ledger's symbols are, what happens to them, and what a broker states of them.
 
-Scope: the two small files beside a ledger's rows. Not here: what becomes of positions (``core.returns.actions``).
+Scope: the small files of instruments, corporate actions and positions beside a ledger's rows. Not here: what becomes of
+positions (``core.returns.actions``).
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ import pandas as pd
 
 from weights_pipeline.core.returns.actions import Action, Lineage
 from weights_pipeline.core.returns.cells import Column
+from weights_pipeline.core.returns.findings import LedgerFinding
+from weights_pipeline.core.returns.reconciliation import breaks
 from weights_pipeline.ledger.errors import LedgerError
 from weights_pipeline.ledger.flawless import flawless_rows
 from weights_pipeline.ledger.source import LedgerSource
@@ -31,6 +34,13 @@ _ACTIONS = {
     "ratio": Column(kind="text", required=False),
     "new_symbol": Column(kind="text", required=False),
     "price": Column(kind="number", required=False),
+}
+_POSITIONS = {
+    "date": Column(kind="date"),
+    "symbol": Column(kind="text"),
+    "quantity": Column(kind="number"),
+    "strategy": Column(kind="text", required=False),
+    "realized_pnl": Column(kind="number", required=False),
 }
 _RATIO = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)(?::(\d{1,9}(?:\.\d{1,9})?))?", re.ASCII)
 _NEEDS = {"split": "ratio", "rename": "new_symbol", "expiry": "price"}
@@ -102,6 +112,43 @@ def read_actions(source: LedgerSource, root: Path, hours: pd.DataFrame) -> Linea
         return Lineage()
     rows, line = flawless_rows(root, source.actions, _ACTIONS)
     return Lineage(tuple(_actions(rows, [f"{source.actions}: line {n}" for n in line.tolist()], hours)))
+
+
+def statement_findings(
+    source: LedgerSource, root: Path, sessions: pd.DatetimeIndex, holdings: pd.DataFrame, lots: pd.DataFrame
+) -> Iterator[LedgerFinding]:
+    """Where the broker's statement and the ledger differ; the first date of each difference.
+
+    Raises
+    ------
+    LedgerError
+        The file cannot be read.
+    """
+    if source.positions is None:
+        return
+    rows, line = flawless_rows(root, source.positions, _POSITIONS)
+    day = sessions.searchsorted(pd.DatetimeIndex(rows["date"]), side="right") - 1
+    known = day >= 0
+    rows, line = rows[known].reset_index(drop=True), line[known]
+    rows["session"] = sessions.take(day[known])
+    seen = set()
+    for each in breaks(rows, holdings, lots):
+        if (key := (each.strategy, each.symbol, each.what)) in seen:
+            continue
+        seen.add(key)
+        what = "position" if each.what == "quantity" else "realised profit"
+        yield LedgerFinding(
+            code="not_reconciled",
+            strategy=each.strategy,
+            symbol=each.symbol,
+            since=each.session,
+            source_file=source.positions,
+            line=int(line[each.row]) if each.row >= 0 else 0,
+            message=f"{what} on {each.session:%Y-%m-%d}: the statement says {each.stated:.15g}, the ledger's rows come "
+            f"to {each.found:.15g}",
+            figures={"stated": each.stated, "found": each.found},
+            setting="add the rows that are missing, or correct those that are wrong",
+        )
 
 
 def _actions(rows: pd.DataFrame, places: list[str], hours: pd.DataFrame) -> Iterator[Action]:

@@ -32,7 +32,7 @@ from weights_pipeline.core.returns.stream import Unknown
 from weights_pipeline.ledger.calendars import exchange_timezone, observed_sessions, recorded_bounds, session_hours
 from weights_pipeline.ledger.errors import LedgerError
 from weights_pipeline.ledger.flawless import flawless_rows
-from weights_pipeline.ledger.instruments import read_actions, read_instruments
+from weights_pipeline.ledger.instruments import read_actions, read_instruments, statement_findings
 from weights_pipeline.ledger.prices import findings_of_prices
 from weights_pipeline.ledger.rows import UNHURT, Rows, gather
 from weights_pipeline.ledger.source import CapitalFile, LedgerSource
@@ -226,7 +226,8 @@ def read_ledger(source: LedgerSource, root: Path, *, horizon: dt.date) -> Intake
 
     unknown = _unknown(streams.unknown, session_of, sessions[0])
     findings = [replace(each, since=_session(each.since, session_of)) for each in streams.findings]
-    findings += [*said_of_returns, *findings_of_prices(source, root)]
+    findings += [*said_of_returns, *findings_of_prices(source, root, holdings, lineage.actions)]
+    findings += statement_findings(source, root, sessions, holdings, booked)
     findings += [each for rows in kinds.values() for each in rows.findings()]
     findings += [*_unknown_findings(unknown), *_missing_findings(lots, given), *_missing_findings(cash, booked_cash)]
     findings += _scale_findings(lots)

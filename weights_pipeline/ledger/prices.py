@@ -5,14 +5,17 @@ Scope: the file of closes that open lots are marked to. Not here: what lots earn
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
 
+from weights_pipeline.core.returns.actions import Action
 from weights_pipeline.core.returns.cells import Column
 from weights_pipeline.core.returns.closes import has_jumped, price_findings
 from weights_pipeline.core.returns.daily import RuinError
 from weights_pipeline.core.returns.findings import LedgerFinding
+from weights_pipeline.core.returns.splits import jumps_held_over
 from weights_pipeline.ledger.errors import LedgerError
 from weights_pipeline.ledger.flawless import flawless_rows
 from weights_pipeline.ledger.source import LedgerSource
@@ -33,9 +36,27 @@ def read_prices(source: LedgerSource, root: Path) -> pd.DataFrame | None:
     return _closes(root, source.prices).pivot(index="date", columns="symbol", values="close").sort_index()
 
 
-def findings_of_prices(source: LedgerSource, root: Path) -> list[LedgerFinding]:
-    """What there is to say of the prices; nothing where the source names no file."""
-    return [] if source.prices is None else price_findings(_closes(root, source.prices), source.prices)
+def findings_of_prices(
+    source: LedgerSource, root: Path, holdings: pd.DataFrame, actions: Sequence[Action]
+) -> list[LedgerFinding]:
+    """What there is to say of the prices, of what was held at them; nothing where the source names no file."""
+    if source.prices is None:
+        return []
+    closes = _closes(root, source.prices)
+    splits = [
+        LedgerFinding(
+            code="possible_split",
+            strategy=each.strategy,
+            symbol=each.symbol,
+            since=each.session,
+            source_file=source.prices,
+            line=each.line,
+            message=f"closes on {each.session:%Y-%m-%d} as after a split of {each.ratio}, while it is held",
+            setting=f"add the split to the file of actions: {each.symbol},{each.session:%Y-%m-%d},split,{each.ratio}",
+        )
+        for each in jumps_held_over(closes, holdings, actions)
+    ]
+    return [*price_findings(closes, source.prices), *splits]
 
 
 def blamed(error: RuinError, lots: pd.DataFrame, open_lots: pd.DataFrame, source: LedgerSource, root: Path) -> str:

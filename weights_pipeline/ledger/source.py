@@ -252,6 +252,9 @@ class LedgerSource(Reading):
     actions
         File of corporate actions: ``symbol``, ``date``, ``kind`` (split, rename or expiry) and what it needs of
         ``ratio``, ``new_symbol`` and ``price``.
+    positions
+        File of what the broker states: ``date``, ``symbol``, ``quantity`` and perhaps ``strategy`` and
+        ``realized_pnl`` to date.
     """
 
     name: Annotated[Name, Field(max_length=63 - len(_SUFFIX))]
@@ -276,6 +279,7 @@ class LedgerSource(Reading):
     prices: RelativePath | None = None
     instruments: RelativePath | None = None
     actions: RelativePath | None = None
+    positions: RelativePath | None = None
     checks: dict[str, Threshold] = Field(default_factory=dict)
 
     @property
@@ -315,6 +319,8 @@ class LedgerSource(Reading):
             raise ValueError("expected at least one of lots, fills and returns")
         if self.actions and not self.fills:
             raise ValueError("actions: change positions, which only fills make known; expected fills beside actions")
+        if self.positions and not self.fills:
+            raise ValueError("positions: only fills say what is open; expected fills beside positions")
         if self.openings and not self.fills:
             raise ValueError("openings: are what fills continue from; expected fills beside openings")
         if self.prices and not self.fills:

@@ -19,6 +19,7 @@ from weights_pipeline.core.returns.cells import ZONES, Fault
 from weights_pipeline.core.returns.findings import LedgerFinding
 from weights_pipeline.core.returns.lots import cancelled_faults, fill_faults, opening_faults, signed_amounts
 from weights_pipeline.core.returns.matching import MatchResult
+from weights_pipeline.core.returns.splits import sold_times
 from weights_pipeline.core.returns.stream import Hole, Pair, Place, Stream, Unknown, known_streams
 from weights_pipeline.ledger.rows import Rows
 from weights_pipeline.ledger.source import LedgerSource
@@ -106,7 +107,7 @@ def read_streams(
     return Streams(
         matched=match_over(stream.events, lineage.actions),
         unknown=stream.unknown,
-        findings=[*_stream_findings(fills, openings, stream), *_lost_fees(fills)],
+        findings=[*_stream_findings(fills, openings, stream, lineage.symbols), *_lost_fees(fills)],
     )
 
 
@@ -214,7 +215,7 @@ def _hole(rows: Rows, row: int, known: _Known, what: str, instant: str, *, place
     )
 
 
-def _stream_findings(fills: Rows, openings: Rows, stream: Stream) -> Iterator[LedgerFinding]:
+def _stream_findings(fills: Rows, openings: Rows, stream: Stream, acted_on: Collection[str]) -> Iterator[LedgerFinding]:
     for each in stream.differences:
         yield LedgerFinding(
             code="opening_differs",
@@ -240,6 +241,19 @@ def _stream_findings(fills: Rows, openings: Rows, stream: Stream) -> Iterator[Le
             f"{order.buys_first - order.sells_first:.2f}; they are taken in the order of the file",
             figures={"buys_first": order.buys_first, "sells_first": order.sells_first},
             setting="a column sequence",
+        )
+    for each in sold_times(stream.events[~stream.events["symbol"].isin(acted_on)]):
+        yield LedgerFinding(
+            code="possible_split",
+            strategy=each.strategy,
+            symbol=each.symbol,
+            since=each.ts,
+            source_file=fills.parts[fills.file[each.row]].name,
+            line=int(fills.line[each.row]),
+            message=f"trades {each.times} times the {each.held:.15g} held, the other way, at about a {each.times}th of "
+            f"the price before: where {each.symbol} was split, it closes the position and opens none",
+            figures={"times": float(each.times), "held": each.held},
+            setting="a split in the file of actions",
         )
     for pair in opposites(stream.events):
         yield LedgerFinding(

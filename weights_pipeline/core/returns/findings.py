@@ -25,6 +25,8 @@ FINDINGS: Mapping[str, tuple[Severity, str]] = {
     "scale": ("WARN", "figures of another size than they should be"),
     "ambiguous_order": ("WARN", "fills of opposite signs at one instant, which nothing puts in order"),
     "possible_cancellation": ("WARN", "a fill and its opposite at one instant, price and size"),
+    "not_reconciled": ("ERROR", "the broker states another position or profit than the ledger's rows come to"),
+    "possible_split": ("WARN", "prices or quantities change as they do in a split, and no action says so"),
     "returns_gap": ("WARN", "delivered returns lack more than 1% of their sessions"),
     "series_ended": ("WARN", "delivered returns have ended"),
     "returns_off_calendar": ("INFO", "delivered returns of days without a session, part of the next session's"),

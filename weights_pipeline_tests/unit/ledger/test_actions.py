@@ -85,6 +85,52 @@ def test_marked_on_unadjusted_closes_a_split_is_no_loss_and_earlier_days_keep_th
     pd.testing.assert_frame_equal(whole.loc[:until], unaware.loc[:until], check_exact=True)
 
 
+def test_a_split_that_nobody_told_of_is_asked_about(tmp_path: Path) -> None:
+    (tmp_path / "closes.csv").write_text(
+        "date,symbol,close\n"
+        + "".join(
+            f"{day:%Y-%m-%d},NVX,{1200 if day < pd.Timestamp('2024-06-10') else 121}\n"
+            for day in SESSIONS[SESSIONS >= "2024-05-31"]
+        )
+    )
+    (by_close,) = [f for f in read(tmp_path, BOUGHT, prices="closes.csv").findings if f.code == "possible_split"]
+    assert (by_close.symbol, by_close.since) == ("NVX", pd.Timestamp("2024-06-10"))
+    assert by_close.setting.endswith("NVX,2024-06-10,split,10:1")
+    told = read(tmp_path, BOUGHT, SOLD, actions=(SPLIT,), prices="closes.csv")
+    assert not told.findings
+    (by_fill,) = read(tmp_path, BOUGHT, SOLD).findings
+    assert (by_fill.code, by_fill.symbol, by_fill.line, by_fill.figures) == (
+        "possible_split",
+        "NVX",
+        3,
+        {"times": 10.0, "held": 10.0},
+    )
+
+
+def test_a_statement_that_differs_names_both_figures_and_the_first_date(tmp_path: Path) -> None:
+    rows = (
+        "m,X,2024-03-01T10:00:00-05:00,10,5,0,1",
+        "k,X,2024-03-01T10:00:00-05:00,5,5,0,2",
+        "m,X,2024-03-05T10:00:00-05:00,-4,6,0,3",
+        "m,Y,2024-03-05T10:00:00-05:00,7,6,0,4",
+    )
+    (tmp_path / "positions.csv").write_text(
+        "date,symbol,quantity,strategy,realized_pnl\n"
+        "2024-03-02,X,15,,0\n"
+        "2024-03-05,X,6,m,4\n"
+        "2024-03-05,X,5,k,\n"
+        "2024-03-08,X,12,,4.5\n"
+        "2024-03-11,X,12,,4\n"
+    )
+    found = read(tmp_path, *rows, positions="positions.csv").findings
+    assert {f.severity for f in found} == {"ERROR"}
+    assert {(f.symbol, f.line, f.message) for f in found} == {
+        ("X", 5, "position on 2024-03-08: the statement says 12, the ledger's rows come to 11"),
+        ("X", 5, "realised profit on 2024-03-08: the statement says 4.5, the ledger's rows come to 4"),
+        ("Y", 0, "position on 2024-03-08: the statement says 0, the ledger's rows come to 7"),
+    }
+
+
 def test_a_rename_carries_lots_over_and_the_old_symbol_may_be_used_again(tmp_path: Path) -> None:
     rows = (
         "m,FBX,2024-06-03T10:00:00-04:00,10,190,0,1",
