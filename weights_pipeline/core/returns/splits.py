@@ -83,10 +83,11 @@ def sold_times(events: pd.DataFrame) -> Iterator[SoldTimes]:
     fills = events[events["event"] == FILL]
     fills = fills.iloc[stream_order(fills)]
     pair = [fills["strategy"], fills["symbol"]]
-    held = fills["amount"].groupby(pair).cumsum() - fills["amount"]
+    amount, price = fills["amount"].astype(float), fills["price"].astype(float)
+    held = amount.groupby(pair).cumsum() - amount
     with np.errstate(divide="ignore", invalid="ignore"):
-        times = (-fills["amount"] / held).to_numpy(np.float64)
-        part = (fills["price"].groupby(pair).shift(1) / fills["price"]).to_numpy(np.float64)
+        times = (-amount / held).to_numpy(np.float64)
+        part = (price.groupby(pair).shift(1) / price).to_numpy(np.float64)
         whole = np.rint(times)
         like = (np.abs(times - whole) <= 1e-9) & (np.abs(part / whole - 1) <= LIKE)
     # What is left of sums of decimals is no position, and its multiples are beyond the largest.
