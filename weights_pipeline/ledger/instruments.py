@@ -153,32 +153,31 @@ def statement_findings(
 
 def _actions(rows: pd.DataFrame, places: list[str], hours: pd.DataFrame) -> Iterator[Action]:
     sessions = pd.DatetimeIndex(hours.index)
-    seen: dict[tuple[object, ...], str] = {}
-    for row, place in zip(rows.itertuples(index=False), places, strict=True):
-        kind = str(row.kind)
+    opens, closes = (pd.DatetimeIndex(hours[name]) for name in ("open", "close"))
+    days = sessions.searchsorted(pd.DatetimeIndex(rows["date"])).tolist()
+    seen: dict[tuple[str, int, str], str] = {}
+    for said, day, place in zip(rows.to_dict("records"), days, places, strict=True):
+        symbol, kind = said["symbol"], said["kind"]
         if kind not in _NEEDS:
             raise LedgerError(f"{place}: kind: expected one of {', '.join(_NEEDS)}, got {kind!r}")
-        if pd.isna(getattr(row, _NEEDS[kind])):
-            raise LedgerError(f"{place}: {_NEEDS[kind]}: a {kind} needs it")
-        if (first := seen.setdefault((row.symbol, row.date, kind), place)) != place:
-            raise LedgerError(f"{place}: {kind} of {row.symbol} on {row.date:%Y-%m-%d} stands in {first} too")
-        day = int(sessions.searchsorted(row.date))
+        if pd.isna(said[_NEEDS[kind]]):
+            raise LedgerError(f"{place}: {_NEEDS[kind]}: needed by every {kind}")
+        if (first := seen.setdefault((symbol, day, kind), place)) != place:
+            raise LedgerError(f"{place}: {kind} of {symbol} on {said['date']:%Y-%m-%d} stands in {first} too")
         if not 0 < day < len(sessions):
             continue
-        last = pd.Timestamp(hours["close"].iloc[day - 1])
-        before_it = last - _MOMENT if hours["open"].iloc[day] == last else last
-        ends = pd.Timestamp(hours["close"].iloc[day]) - _MOMENT
-        more, fewer = _ratio(str(row.ratio), place) if kind == "split" else (Decimal(1), Decimal(1))
+        before = closes[day - 1] - (_MOMENT if opens[day] == closes[day - 1] else pd.Timedelta(0))
+        more, fewer = _ratio(said["ratio"], place) if kind == "split" else (Decimal(1), Decimal(1))
         yield Action(
-            symbol=str(row.symbol),
+            symbol=symbol,
             kind=kind,
             session=sessions[day],
-            before=before_it,
-            at=ends if kind == "expiry" else before_it + _MOMENT,
+            before=before,
+            at=closes[day] - _MOMENT if kind == "expiry" else before + _MOMENT,
             more=more,
             fewer=fewer,
-            new_symbol=str(row.new_symbol) if kind == "rename" else "",
-            price=float(row.price) if kind == "expiry" else 0.0,
+            new_symbol=said["new_symbol"] if kind == "rename" else "",
+            price=said["price"] if kind == "expiry" else 0.0,
         )
 
 

@@ -242,17 +242,17 @@ def _stream_findings(fills: Rows, openings: Rows, stream: Stream, acted_on: Coll
             figures={"buys_first": order.buys_first, "sells_first": order.sells_first},
             setting="a column sequence",
         )
-    for each in sold_times(stream.events[~stream.events["symbol"].isin(acted_on)]):
+    for turned in sold_times(stream.events[~stream.events["symbol"].isin(acted_on)]):
         yield LedgerFinding(
             code="possible_split",
-            strategy=each.strategy,
-            symbol=each.symbol,
-            since=each.ts,
-            source_file=fills.parts[fills.file[each.row]].name,
-            line=int(fills.line[each.row]),
-            message=f"trades {each.times} times the {each.held:.15g} held, the other way, at about a {each.times}th of "
-            f"the price before: where {each.symbol} was split, it closes the position and opens none",
-            figures={"times": float(each.times), "held": each.held},
+            strategy=turned.strategy,
+            symbol=turned.symbol,
+            since=turned.ts,
+            source_file=fills.parts[fills.file[turned.row]].name,
+            line=int(fills.line[turned.row]),
+            message=f"trades {turned.times} times the {turned.held:.15g} held, the other way, at about a "
+            f"{turned.times}th of the price before: where it was split, it closes the position",
+            figures={"times": float(turned.times), "held": turned.held},
             setting="a split in the file of actions",
         )
     for pair in opposites(stream.events):

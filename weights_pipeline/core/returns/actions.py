@@ -85,14 +85,11 @@ class Lineage:
 
     def spelled(self, rows: pd.DataFrame) -> pd.DataFrame:
         """Rows with ``stream`` and ``units``, by their ``symbol`` and ``ts``."""
-        found = rows.assign(stream=rows["symbol"], units=Decimal(1))
-        touched = np.flatnonzero(rows["symbol"].isin(self.symbols) & rows["ts"].notna())
-        if len(touched):
-            pairs = zip(rows["symbol"].iloc[touched], rows["ts"].iloc[touched], strict=True)
-            said = [self.of(str(symbol), ts) for symbol, ts in pairs]
-            found.iloc[touched, found.columns.get_loc("stream")] = [name for name, _ in said]
-            found.iloc[touched, found.columns.get_loc("units")] = [units for _, units in said]
-        return found
+        stream, units = rows["symbol"].tolist(), [Decimal(1)] * len(rows)
+        for i in np.flatnonzero(rows["symbol"].isin(self.symbols) & rows["ts"].notna()).tolist():
+            stream[i], units[i] = self.of(stream[i], rows["ts"].iloc[i])
+        spelled = pd.Series(stream, index=rows.index, dtype="str"), pd.Series(units, index=rows.index, dtype=object)
+        return rows.assign(stream=spelled[0], units=spelled[1])
 
     def expiries(self) -> dict[str, list[pd.Timestamp]]:
         """Instants at which the position of a stream ends, by its name."""
@@ -180,18 +177,20 @@ def _carried(held: pd.DataFrame, action: Action, own: pd.DataFrame) -> pd.DataFr
 
 def _expired(held: pd.DataFrame, action: Action, own: pd.DataFrame) -> pd.DataFrame:
     """Events that close what is held at an expiry."""
-    rows = held.assign(signed=_signed(held), multiplier=_multipliers(held, own))
-    net = rows.groupby("strategy").agg(signed=("signed", "sum"), multiplier=("multiplier", "last")).reset_index()
+    net: dict[str, Decimal] = {}
+    for strategy, signed in zip(held["strategy"].tolist(), _signed(held), strict=True):
+        net[strategy] = net.get(strategy, Decimal(0)) + signed
+    multiplier = dict(zip(held["strategy"], _multipliers(held, own), strict=True))
     return pd.DataFrame(
         {
-            "strategy": net["strategy"],
+            "strategy": [*net],
             "symbol": action.symbol,
             "ts": action.at,
-            "amount": [-float(each) for each in net["signed"]],
+            "amount": [-float(each) for each in net.values()],
             "price": action.price,
             "fees": 0.0,
             "fill_id": f"expiry {action.session:%Y-%m-%d}",
-            "multiplier": net["multiplier"],
+            "multiplier": [multiplier[name] for name in net],
             "sequence": np.inf,
             "position": np.inf,
             "event": FILL,

@@ -44,25 +44,21 @@ def breaks(statement: pd.DataFrame, holdings: pd.DataFrame, lots: pd.DataFrame) 
         Closed lots: ``strategy``, ``symbol``, ``session``, ``pnl``.
     """
     signed = holdings["quantity"].where(holdings["side"] == "long", -holdings["quantity"])
-    for session, rows in statement.groupby("session"):
+    rows = statement.assign(strategy=statement["strategy"].fillna("")).reset_index(drop=True)
+    for session in sorted(rows["session"].unique()):
         here = (holdings["since"] <= session) & ~(holdings["until"] <= session)
-        open_now = holdings.loc[here, ["strategy", "symbol"]].assign(quantity=signed[here])
+        held = holdings.loc[here, ["strategy", "symbol"]].assign(quantity=signed[here])
         done = lots[lots["session"] <= session]
-        for row in rows.itertuples():
-            own = "" if pd.isna(row.strategy) else str(row.strategy)
-            held, closed = (
-                frame[(frame["symbol"] == row.symbol) & ((frame["strategy"] == own) | (not own))]
-                for frame in (open_now, done)
-            )
-            found = float(held["quantity"].sum())
-            if abs(found - row.quantity) > QUANTITY * max(abs(found), abs(row.quantity)):
-                yield Break(row.Index, session, own, row.symbol, "quantity", float(row.quantity), found)
-            if pd.notna(row.realized_pnl):
-                profit = float(closed["pnl"].sum())
-                if abs(profit - row.realized_pnl) > PROFIT * max(abs(profit), abs(row.realized_pnl)):
-                    yield Break(row.Index, session, own, row.symbol, "realized_pnl", float(row.realized_pnl), profit)
-        if rows["strategy"].isna().all():
-            by_symbol = open_now.groupby("symbol")["quantity"].sum()
-            for symbol, found in by_symbol.drop(rows["symbol"].unique(), errors="ignore").items():
-                if found != 0:
-                    yield Break(-1, session, "", str(symbol), "quantity", 0.0, float(found))
+        stated = rows[rows["session"] == session]
+        for row, said in zip(stated.index.tolist(), stated.to_dict("records"), strict=True):
+            strategy, symbol = said["strategy"], said["symbol"]
+            figures = ("quantity", held, "quantity", QUANTITY), ("realized_pnl", done, "pnl", PROFIT)
+            for what, frame, column, tolerance in figures:
+                own = frame[(frame["symbol"] == symbol) & ((frame["strategy"] == strategy) | (not strategy))]
+                found, figure = float(own[column].sum()), said[what]
+                if pd.notna(figure) and abs(found - figure) > tolerance * max(abs(found), abs(figure)):
+                    yield Break(row, session, strategy, symbol, what, figure, found)
+        if (stated["strategy"] == "").all():
+            unlisted = held[~held["symbol"].isin(stated["symbol"])].groupby("symbol")["quantity"].sum()
+            for symbol, found in unlisted[unlisted != 0].items():
+                yield Break(-1, session, "", str(symbol), "quantity", 0.0, float(found))

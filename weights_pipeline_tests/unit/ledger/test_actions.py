@@ -181,10 +181,10 @@ def test_instruments_say_what_a_contract_stands_for_and_what_cannot_be_short(tmp
     ("line", "message"),
     [
         ("X,2024-03-04,merger,,,", "line 2: kind: expected one of split, rename, expiry, got 'merger'"),
-        ("X,2024-03-04,split,,,", "line 2: ratio: a split needs it"),
+        ("X,2024-03-04,split,,,", "line 2: ratio: needed by every split"),
         ("X,2024-03-04,split,0:1,,", "line 2: ratio: expected new units for old ones"),
-        ("X,2024-03-04,rename,,,", "line 2: new_symbol: a rename needs it"),
-        ("X,2024-03-04,expiry,,,", "line 2: price: a expiry needs it"),
+        ("X,2024-03-04,rename,,,", "line 2: new_symbol: needed by every rename"),
+        ("X,2024-03-04,expiry,,,", "line 2: price: needed by every expiry"),
         ("X,04.03.2024,split,2,,", "line 2: date"),
         (f"{SPLIT}\n{SPLIT}", "line 3: split of NVX on 2024-06-10 stands in actions.csv: line 2 too"),
     ],
