@@ -7,8 +7,9 @@ from time import perf_counter
 import numpy as np
 import pandas as pd
 
-from weights_pipeline.core.allocator.scalar import PROFILES, AllocatorParameters, allocate
-from weights_pipeline.core.allocator.state import REQUIRED
+from weights_pipeline.core.allocator.regime import classify
+from weights_pipeline.core.allocator.scalar import PROFILES, risk_scalar
+from weights_pipeline.core.allocator.state import REQUIRED, allocator_state
 
 SIZES = ((250, 12), (2_500, 12), (25_000, 50))
 PANDAS_SESSIONS = 2_500
@@ -28,9 +29,9 @@ def book(sessions: int, strategies: int, gaps: float = 0.0) -> Inputs:
 
 
 def ours(portfolio: pd.Series, equity: pd.Series, components: pd.DataFrame) -> pd.Series:
-    """Scalars by :func:`allocate`, with the optional features."""
-    result = allocate(portfolio, equity, components, AllocatorParameters(), trend_units=components, sleeves=components)
-    return result.scalars["scalar"]
+    """Scalars by the steps of the chain, with the optional features."""
+    state = allocator_state(portfolio, equity, components, trend_units=components, sleeves=components)
+    return risk_scalar(classify(state)["regime"], PROFILES["low"])["scalar"]
 
 
 def pandas_correlation(components: pd.DataFrame, window: int) -> pd.Series:

@@ -454,17 +454,15 @@ def state_of(
         sleeves=sleeve_contributions(portfolio.units, sleeves or None),
         per_year=frequency.per_year,
     )
-    table = state.features.assign(
-        portfolio_return=portfolio.returns.reindex(state.features.index),
-        equity=portfolio.equity.reindex(state.features.index),
+    table = state.assign(
+        portfolio_return=portfolio.returns.reindex(state.index), equity=portfolio.equity.reindex(state.index)
     )
     return table.rename_axis("session").reset_index()
 
 
 def regime_table(state: pd.DataFrame, thresholds: RegimeThresholds) -> pd.DataFrame:
     """Risk regime of every session of a state table, from its first row on."""
-    path = classify(state.set_index("session"), thresholds)
-    return path.frame.rename_axis("session").reset_index()
+    return classify(state.set_index("session"), thresholds).rename_axis("session").reset_index()
 
 
 def scalar_table(regimes: pd.DataFrame, overlay: AllocatorParameters) -> pd.DataFrame:

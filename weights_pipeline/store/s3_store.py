@@ -361,15 +361,14 @@ class S3Store:
     def _rows(self, place: _Place, schema: pa.Schema, contents: Mapping[str, str]) -> pa.Table:
         """Columns of contents by partition key, null where a content lacks one that came later."""
         seen = self._seen.parts
-        missing = [place.rows(*item) for item in contents.items() if place.rows(*item) not in seen]
-        seen.update(zip(missing, _at_once(lambda name: self._part(place, name), missing), strict=True))
+        missing = {place.rows(*item): item for item in contents.items() if place.rows(*item) not in seen}
+        seen.update(zip(missing, _at_once(lambda item: self._part(place, *item), [*missing.values()]), strict=True))
         parts = [seen[place.rows(*item)] for item in contents.items()]
         return pa.concat_tables([_with_columns(part, schema) for part in parts] or [schema.empty_table()])
 
-    def _part(self, place: _Place, name: str) -> pa.Table:
+    def _part(self, place: _Place, key: str, content: str) -> pa.Table:
         """Rows of one partition, exactly as they were written."""
-        *_, key, content = name.removesuffix(".parquet").split("/")
-        mend = f"Materialise {place}{'' if key == _UNPARTITIONED else f' {key}'} again, or restore"
+        name, mend = place.rows(key, content), f"Materialise {place}{f' {key}' if key else ''} again, or restore"
         found = self.objects.get(name)
         if found is None:
             raise self._damaged(name, "is missing", mend)

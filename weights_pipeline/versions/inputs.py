@@ -60,6 +60,7 @@ from weights_pipeline.tables import catalog
 from weights_pipeline.tables.contract import no_rows
 from weights_pipeline.tables.definition import Table
 from weights_pipeline.tables.errors import DamagedError
+from weights_pipeline.tables.partition import PartitionId
 from weights_pipeline.workspace import BookSetup
 
 LEDGER = (
@@ -124,8 +125,8 @@ class Known:
     calendar, first_month
         Calendar of the ledger, or ``None`` where the desk lists sessions itself, and its first month, ``YYYY-MM``.
     months
-        By month, the hash of each content: of a table by ``schema/table/partition``, of a file's part by
-        ``capital/month``, ``prices/month`` or ``sessions/month``.
+        By month, the hash of each content: of a table by its partition, of a file's part by ``capital/month``,
+        ``prices/month`` or ``sessions/month``.
     sets
         The same of the weight sets that an ensemble had made at the rebalance and by hand.
     capital
@@ -210,7 +211,8 @@ def inputs_of(setup: BookSetup, rebalances: Mapping[str, pd.Timestamp]) -> Versi
             if key[:7] <= newest:
                 own = months.setdefault(key[:7], {})
                 # Without rows a table says nothing, whether it is there or not.
-                own |= {f"{source.schema_name}/{table.name}/{key}": record.content_hash} if record.rows else {}
+                name = str(PartitionId(source.schema_name, table.name, key))
+                own |= {name: record.content_hash} if record.rows else {}
     dated, documents = _dated(source, setup.root, sessions, newest), dict[str, str]()
     for name, part in dated.items():
         text = canonical({**part.to_dict("list"), "date": part["date"].dt.strftime("%Y-%m-%d").tolist()})
@@ -332,10 +334,11 @@ def read_named(store: Store, table: Table, named: Mapping[str, str]) -> pd.DataF
     weights_pipeline.tables.errors.StoreError
         A content is nowhere any more, or not what it was.
     """
-    parts = [(*name.split("/"), content) for name, content in named.items() if name.split("/")[1] == table.name]
+    partitions = {PartitionId.parse(name): content for name, content in named.items()}
+    parts = {of: content for of, content in partitions.items() if of is not None and of.table == table.name}
     if not parts:
         return no_rows(table)
-    return store.read_known(parts[0][0], table, {key: content for _, _, key, content in parts})
+    return store.read_known(next(iter(parts)).schema, table, {of.key: content for of, content in parts.items()})
 
 
 def _ledger_hashes(
@@ -370,8 +373,8 @@ def _so_far(
     for name in names:
         if name in dated:
             part, column = dated[name], "date"
-        elif (table_name := name.split("/")[1]) in by_table:
-            part, column = by_table[table_name], "session"
+        elif (of := PartitionId.parse(name)) is not None and of.table in by_table:
+            part, column = by_table[of.table], "session"
             begin = pd.Timestamp(f"{month}-01")
             edges = part[column].searchsorted([begin, begin + pd.offsets.MonthBegin()])
             part = part.iloc[edges[0] : edges[1]]
@@ -427,8 +430,12 @@ def _sets(book: Book, store: Store, keys: Iterable[str]) -> dict[str, dict[str, 
         {key: record.content_hash for key, record in store.partitions(book.name, table.name).items()}
         for table in (catalog.ENSEMBLE_WEIGHTS, catalog.ENSEMBLE_UPDATES)
     )
-    updates = {f"{book.name}/{catalog.ENSEMBLE_UPDATES.name}/{key}": content for key, content in by_hand.items()}
-    return {key: {f"{book.name}/{catalog.ENSEMBLE_WEIGHTS.name}/{key}": made[key], **updates} for key in keys}
+
+    def name(table: Table, key: str) -> str:
+        return str(PartitionId(book.name, table.name, key))
+
+    updates = {name(catalog.ENSEMBLE_UPDATES, key): content for key, content in by_hand.items()}
+    return {key: {name(catalog.ENSEMBLE_WEIGHTS, key): made[key], **updates} for key in keys}
 
 
 def _capital(policy: Mapping[str, Any], dated: Mapping[str, pd.DataFrame]) -> CapitalPolicy:

@@ -36,7 +36,7 @@ from weights_pipeline_tests.support.by_library import assert_stored, tables_of
 from weights_pipeline_tests.support.desk import Desk
 from weights_pipeline_tests.support.small_table import WINDOWS, frame, month, small_table
 
-FIRST_CORRECTED = "2012-10-01"
+FIRST_CORRECTED = "2013-01-01"
 NOW = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
 
 
@@ -59,13 +59,13 @@ def record_only(desk, first, last, **tags):
 
 @pytest.fixture(scope="module")
 def corrected(finished, small_data, tmp_path_factory):
-    """The finished history after a lot of October 2012 was corrected, and everything from then on was run again."""
+    """The finished history after a lot of January 2013 was corrected, and everything from then on was run again."""
     home = tmp_path_factory.mktemp("corrected")
     data = shutil.copytree(small_data, home / "data")
     changed = []
 
     def better(row):
-        if row["strategy"] == "rsi2" and row["closed_at"][:7] == "2012-10" and not changed:
+        if row["strategy"] == "rsi2" and row["closed_at"][:7] == FIRST_CORRECTED[:7] and not changed:
             changed.append(row["lot_id"])
             row["pnl"] = str(float(row["pnl"]) + 40_000)
         return row
@@ -142,13 +142,13 @@ def test_the_same_inputs_add_nothing_and_other_parameters_add_a_version(finished
 
 def test_a_correction_adds_versions_from_its_month_on_and_keeps_the_old(finished, corrected):
     versions, before = versions_of(corrected), history_of(finished)
-    assert versions.index.tolist() == list(range(1, 28))
+    assert versions.index.tolist() == list(range(1, 25))
     added = versions.loc[19:]
     assert added["rebalance"].tolist() == [m for m in versions.loc[:18, "rebalance"] if m >= FIRST_CORRECTED]
     assert set(added["reason"]) == {"correction"}
     after = history_of(corrected)
     pd.testing.assert_frame_equal(after[after["version"] <= 18], before, check_exact=True)
-    assert {line.changed for line in list_versions(corrected.store, BOOK, 8)} == {"ledger, metrics, earlier weights"}
+    assert {line.changed for line in list_versions(corrected.store, BOOK, 5)} == {"ledger, metrics, earlier weights"}
     final = corrected.store.read(BOOK, catalog.FINAL_WEIGHTS)
     assert unbroken(after, final).passed
 
@@ -162,7 +162,7 @@ def test_what_was_believed_before_a_correction_stays_known(finished, corrected):
     then = versions_of(finished)["recorded_at"].max().to_pydatetime().replace(tzinfo=dt.UTC)
     now = then + dt.timedelta(days=1)
     old, new = (weights_known(corrected.store, BOOK, on, known) for known in (then, now))
-    assert (old.version, new.version) == (14, 23)
+    assert (old.version, new.version) == (14, 20)
     assert old.effective_from == new.effective_from == dt.date(2013, 3, 1)
     final = {
         desk: desk.store.read(BOOK, catalog.FINAL_WEIGHTS, ["2013-02-01"])["final"].tolist()
@@ -174,7 +174,7 @@ def test_what_was_believed_before_a_correction_stays_known(finished, corrected):
         weights_known(corrected.store, BOOK, on, then - dt.timedelta(microseconds=1))
 
 
-@pytest.mark.parametrize("version", [1, 10, 18, 19, 27])
+@pytest.mark.parametrize("version", [1, 10, 18, 19, 24])
 def test_versions_before_and_after_a_correction_are_recomputed_bit_for_bit(corrected, version):
     found = reproduce(corrected.store, BOOK, version)
     assert found.finding.passed, found.finding.summary
@@ -205,11 +205,11 @@ def test_metrics_of_an_ensemble_are_those_of_the_set_it_read(finished_weekly):
 
 def test_a_tampered_version_is_found_by_the_check_and_by_computing_it_again(corrected, tampered):
     book = f'"{BOOK}"'
-    store = tampered(f"UPDATE {book}.weight_history SET final = final + 1e-16 WHERE version = 23 AND strategy = 'rsi2'")
+    store = tampered(f"UPDATE {book}.weight_history SET final = final + 1e-16 WHERE version = 20 AND strategy = 'rsi2'")
     check = unbroken(store.read(BOOK, catalog.WEIGHT_HISTORY), store.read(BOOK, catalog.FINAL_WEIGHTS))
     assert not check.passed
     assert check.offending["strategy"].tolist() == ["rsi2"]
-    found = reproduce(store, BOOK, 23)
+    found = reproduce(store, BOOK, 20)
     assert not found.finding.passed
     assert found.finding.offending["strategy"].tolist() == ["rsi2"]
     assert 0 < found.finding.value < 1e-15
@@ -220,9 +220,9 @@ def test_a_tampered_version_is_found_by_the_check_and_by_computing_it_again(corr
     [
         ("UPDATE {book}.weight_documents SET document = replace(document, '0.5', '0.6') WHERE document LIKE '%alpha%'",
          "is not what was recorded"),
-        ("DELETE FROM {book}.weight_documents WHERE document LIKE '%trade_ledger/2012-10-01%'", "is missing"),
-        ('DELETE FROM store."sample_ledger.trade_ledger"', "trade_ledger 2012-10-01"),
-        ('UPDATE store."sample_ledger.trade_ledger" SET pnl = pnl + 1e-9', "trade_ledger 2012-10-01"),
+        ("DELETE FROM {book}.weight_documents WHERE document LIKE '%trade_ledger/2013-01-01%'", "is missing"),
+        ('DELETE FROM store."sample_ledger.trade_ledger"', "trade_ledger 2013-01-01"),
+        ('UPDATE store."sample_ledger.trade_ledger" SET pnl = pnl + 1e-9', "trade_ledger 2013-01-01"),
     ],
 )  # fmt: skip
 def test_what_a_version_was_computed_from_cannot_be_altered_unnoticed(tampered, statement, message):
@@ -269,13 +269,13 @@ def weights(corrected, monkeypatch):
 def test_history_lists_the_newest_first(weights):
     lines = weights("history", "--limit", "10").output.splitlines()
     assert lines[0] == "calmar_core: versions of weights, the newest first"
-    assert lines[3].split()[:3] == ["27", "2013-06-01", "2013-07-01"]
+    assert lines[3].split()[:3] == ["24", "2013-06-01", "2013-07-01"]
     assert "correction  ledger, metrics, earlier weights" in lines[3]
-    assert lines[-1].split()[0] == "18"
+    assert lines[-1].split()[0] == "15"
     listed = weights("history", "--book", BOOK, "--json").json[BOOK]
-    assert [line["version"] for line in listed] == list(range(27, 7, -1))
+    assert [line["version"] for line in listed] == list(range(24, 4, -1))
     assert listed[-1]["changed"] == "new"
-    assert listed[8]["changed"] == "ledger, metrics"
+    assert listed[5]["changed"] == "ledger, metrics"
 
 
 def test_as_of_answers_on_both_axes(weights, finished):
@@ -283,22 +283,22 @@ def test_as_of_answers_on_both_axes(weights, finished):
     old, new = (
         weights("as-of", "--effective", "2013-03-15", *known, "--json").json[0] for known in (("--known", then), ())
     )
-    assert (old["version"], new["version"]) == (14, 23)
+    assert (old["version"], new["version"]) == (14, 20)
     assert old["rows"][0]["metrics"].keys() == {"calmar_12m"}
     shown = weights("as-of", "--effective", "2013-03-15", "--known", "9999-12-31").output
-    assert "Version 23: rebalance 2013-02-01 on data to 2013-02-28, in force from 2013-03-01, recorded" in shown
+    assert "Version 20: rebalance 2013-02-01 on data to 2013-02-28, in force from 2013-03-01, recorded" in shown
     assert "100.00%" in shown
 
 
 def test_diff_says_what_changed_and_where(weights):
-    found = weights("diff", "14", "23", "--book", BOOK, "--json").json
+    found = weights("diff", "14", "20", "--book", BOOK, "--json").json
     assert found["changed"][:3] == ["ledger", "metrics", "earlier weights"]
-    assert found["ledger"] == ["sample_ledger/trade_ledger/2012-10-01"]
+    assert found["ledger"] == ["sample_ledger/trade_ledger/2013-01-01"]
     assert found["parameters"] == {}
     rsi2 = next(row for row in found["weights"] if row["strategy"] == "rsi2")
     assert rsi2["final_change"] == rsi2["final_new"] - rsi2["final_old"] > 0
-    shown = weights("diff", "14", "23", "--book", BOOK).output
-    assert "in the ledger: sample_ledger/trade_ledger/2012-10-01" in shown
+    shown = weights("diff", "14", "20", "--book", BOOK).output
+    assert "in the ledger: sample_ledger/trade_ledger/2013-01-01" in shown
     assert f"{rsi2['final_change']:+.6f}" in shown
 
 
@@ -318,7 +318,7 @@ def test_reproduce_shows_bits_and_fails_where_they_differ(weights, tampered, mon
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        (("reproduce", "99", "--book", BOOK), 3, "no version 99; there are 1 to 27"),
+        (("reproduce", "99", "--book", BOOK), 3, "no version 99; there are 1 to 24"),
         (("diff", "1", "28", "--book", BOOK), 3, "no version 28"),
         (("diff", "1", "2", "--book", "nonsense"), 3, "nonsense: no version 1; there are none yet"),
         (("history", "--book", "nonsense"), 3, "nonsense: no versions in"),

@@ -99,51 +99,6 @@ class ScalarInForce:
     reason: str | None
 
 
-@dataclass(frozen=True, kw_only=True)
-class OverlayResult:
-    """Weights of one rebalance with and without the overlay.
-
-    Attributes
-    ----------
-    scalar : ScalarInForce
-    scaled : Series, shape (strategies,)
-        realised × scalar; null with the scalar.
-    final : Series, shape (strategies,)
-        Weights to trade: ``scaled`` for an enabled overlay, otherwise the realised ones.
-    """
-
-    scalar: ScalarInForce
-    scaled: pd.Series
-    final: pd.Series
-
-
-def apply_overlay(
-    realised: pd.Series,
-    scalar: pd.Series,
-    effective_from: pd.Timestamp,
-    sessions: pd.DatetimeIndex,
-    *,
-    lag: int,
-    enabled: bool,
-) -> OverlayResult:
-    """Scale the weights of one rebalance: final_t = realised × scalar_{t−lag}.
-
-    Parameters
-    ----------
-    realised : Series, shape (strategies,)
-        Unscaled weights.
-    scalar, effective_from, sessions, lag, enabled
-        See :func:`scalar_in_force`.
-
-    Returns
-    -------
-    OverlayResult
-    """
-    used = scalar_in_force(scalar, effective_from, sessions, lag=lag, enabled=enabled)
-    scaled = realised * used.value
-    return OverlayResult(scalar=used, scaled=scaled, final=scaled if enabled else realised)
-
-
 def scalar_in_force(
     scalar: pd.Series,
     effective_from: pd.Timestamp,
@@ -300,11 +255,6 @@ def applied_scalar(scalar: pd.Series, sessions: pd.DatetimeIndex, lag: int) -> p
     """
     _require_lag(lag)
     return scalar.reindex(sessions).ffill().shift(lag).fillna(1.0).rename("scalar")
-
-
-def scaled_returns(portfolio: pd.Series, scalar: pd.Series, lag: int) -> pd.Series:
-    """Scale daily returns: r_t × scalar_{t−lag}; see :func:`applied_scalar` for the first sessions."""
-    return (portfolio * applied_scalar(scalar, pd.DatetimeIndex(portfolio.index), lag)).rename("scaled")
 
 
 def audit(

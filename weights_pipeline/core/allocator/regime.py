@@ -115,23 +115,6 @@ class RegimeCarry:
 
 
 @dataclass(frozen=True, kw_only=True)
-class RegimePath:
-    """Regimes session by session.
-
-    Attributes
-    ----------
-    frame : DataFrame, shape (sessions, 9)
-        ``regime`` (str), ``score`` and ``exit_score`` (0 to 4), the four signals at their entry thresholds
-        (bool), ``sessions_in_regime`` (the entry session counts as 1), ``changed`` (bool).
-    carry : RegimeCarry or None
-        To continue from; None only when there is no session at all.
-    """
-
-    frame: pd.DataFrame
-    carry: RegimeCarry | None
-
-
-@dataclass(frozen=True, kw_only=True)
 class RegimeSummary:
     """How a path was spread over the regimes.
 
@@ -147,9 +130,7 @@ class RegimeSummary:
     transitions: pd.DataFrame
 
 
-def classify(
-    state: pd.DataFrame, thresholds: RegimeThresholds | None = None, carry: RegimeCarry | None = None
-) -> RegimePath:
+def classify(state: pd.DataFrame, thresholds: RegimeThresholds | None = None) -> pd.DataFrame:
     """Classify each session as NORMAL, ELEVATED, STRESS or CRISIS.
 
     The score is the number of signals at their entry thresholds and sets the target:
@@ -165,14 +146,14 @@ def classify(
     ----------
     state : DataFrame, shape (sessions, features)
         With ``vol_accel``, ``corr_shock``, ``dd_level`` and ``dd_slope_10d``, none of them null.
+        The first session enters its target.
     thresholds : RegimeThresholds, optional
-    carry : RegimeCarry, optional
-        Where the path stood before the first session; without it, the first session enters its target. A path
-        continued from a carry equals the path of the whole history.
 
     Returns
     -------
-    RegimePath
+    DataFrame, shape (sessions, 9)
+        ``regime`` (str), ``score`` and ``exit_score`` (0 to 4), the four signals at their entry thresholds
+        (bool), ``sessions_in_regime`` (the entry session counts as 1), ``changed`` (bool).
 
     Raises
     ------
@@ -188,8 +169,8 @@ def classify(
         row, column = np.argwhere(np.isnan(values))[0]
         raise ValueError(f"state: expected no null, got one in {FEATURES[column]} on {state.index[row]:%Y-%m-%d}")
 
-    path = regime_arrays(values.T, limits, carry)
-    frame = pd.DataFrame(
+    path = regime_arrays(values.T, limits)
+    return pd.DataFrame(
         {
             "regime": texts(REGIMES, path.levels),
             "score": path.score,
@@ -200,11 +181,13 @@ def classify(
         },
         index=state.index,
     )
-    return RegimePath(frame=frame, carry=path.carry)
 
 
 class RegimeArrays(NamedTuple):
-    """Columns of :class:`RegimePath` as arrays, with regimes as their positions in ``REGIMES``."""
+    """Columns of :func:`classify` as arrays, with regimes as their positions in ``REGIMES``, and where the path stands.
+
+    The carry is None only where there has been no session at all.
+    """
 
     levels: NDArray[np.intp]
     stays: NDArray[np.intp]
@@ -224,8 +207,10 @@ def regime_arrays(
     ----------
     features : array, shape (4, sessions)
         In the order of ``FEATURES``, not null.
-    limits, carry
+    limits
         See :func:`classify`.
+    carry : RegimeCarry, optional
+        Where the path stood before the first session. A path continued from it equals that of the whole history.
 
     Returns
     -------

@@ -19,13 +19,9 @@ import pandas as pd
 from weights_pipeline.core.allocator.overlay import AuditGates
 from weights_pipeline.core.allocator.regime import (
     REGIMES,
-    RegimeCarry,
-    RegimePath,
     RegimeThresholds,
-    classify,
     regime_levels,
 )
-from weights_pipeline.core.allocator.state import WARM_UP, AllocatorState, allocator_state, known_sessions
 
 WHOLE_BOOK = ""
 """What stands for the book as a whole where scalars are told apart by sleeve."""
@@ -163,61 +159,12 @@ class AllocatorParameters:
         return sleeve if sleeve in self.sleeve_maps else WHOLE_BOOK
 
 
-@dataclass(frozen=True, kw_only=True)
-class AllocatorCarry:
-    """All that the next session needs to know of the past, besides the inputs of the last 59 sessions.
-
-    Attributes
-    ----------
-    session : Timestamp
-        Last session of the past.
-    warm_up : int
-        Earlier sessions to give along with new ones: 59, or all there are of a shorter history.
-    peak : float
-        Highest equity before those.
-    regime : RegimeCarry or None
-        Where the regime path stands; None before the first state.
-    scalars : mapping of str to float
-        Last smoothed scalar of the book, under ``WHOLE_BOOK``, and of each sleeve with a map of its own; empty before
-        the first state.
-    """
-
-    session: pd.Timestamp
-    warm_up: int
-    peak: float
-    regime: RegimeCarry | None
-    scalars: Mapping[str, float]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Allocation:
-    """State, regimes and scalars of one stretch of sessions.
-
-    Attributes
-    ----------
-    state : AllocatorState
-    regimes : RegimePath
-    scalars : DataFrame, shape (sessions, 2)
-        Those of the book; see :func:`risk_scalar`.
-    sleeve_scalars : mapping of str to DataFrame
-        Likewise, of each sleeve with a map of its own.
-    carry : AllocatorCarry or None
-        To continue from; None only when there has been no session at all.
-    """
-
-    state: AllocatorState
-    regimes: RegimePath
-    scalars: pd.DataFrame
-    sleeve_scalars: Mapping[str, pd.DataFrame]
-    carry: AllocatorCarry | None
-
-
 def smoothing_alpha(half_life: float) -> float:
     """Convert a half-life in sessions to a smoothing weight: α = 1 − 2^(−1/h)."""
     return float(1.0 - 2.0 ** (-1.0 / half_life))
 
 
-def risk_scalar(regimes: pd.Series, profile: Profile, carry: float | None = None) -> pd.DataFrame:
+def risk_scalar(regimes: pd.Series, profile: Profile) -> pd.DataFrame:
     """Smooth the targets of the regimes: s_t = (1 − α)·s_{t−1} + α·target_t, clipped to [floor, cap].
 
     The recursion is seeded at the first target and carries the clipped value, so a floor above a target does
@@ -229,8 +176,6 @@ def risk_scalar(regimes: pd.Series, profile: Profile, carry: float | None = None
     regimes : Series of str, shape (sessions,)
         In session order.
     profile : Profile
-    carry : float, optional
-        Scalar of the session before the first; continues a recursion bit for bit.
 
     Returns
     -------
@@ -240,98 +185,17 @@ def risk_scalar(regimes: pd.Series, profile: Profile, carry: float | None = None
     Raises
     ------
     ValueError
-        A value that is not a regime; a carry outside [floor, cap].
+        A value that is not a regime.
     """
-    if carry is not None and not profile.floor <= carry <= profile.cap:
-        raise ValueError(f"carry: expected a scalar in [{profile.floor}, {profile.cap}], got {carry}")
     targets = np.array([profile.map[regime] for regime in REGIMES])[regime_levels(regimes)]
-    keep, last = 1.0 - profile.alpha, carry
-    scalars = []
+    keep, scalars = 1.0 - profile.alpha, list[float]()
+    last = targets[0].item() if len(targets) else 0.0
     for target in targets.tolist():
-        if last is None:
-            last = target
-        elif last != target:
+        if last != target:
             last = keep * last + profile.alpha * target
         last = min(max(last, profile.floor), profile.cap)
         scalars.append(last)
     return pd.DataFrame({"target": targets, "scalar": np.array(scalars, dtype=float)}, index=regimes.index)
-
-
-def allocate(
-    portfolio: pd.Series,
-    equity: pd.Series,
-    components: pd.DataFrame,
-    parameters: AllocatorParameters,
-    *,
-    trend_units: pd.DataFrame | None = None,
-    sleeves: pd.DataFrame | None = None,
-    peak: float = 1.0,
-    carry: AllocatorCarry | None = None,
-) -> Allocation:
-    """Chain state, regime and scalar: of a whole history, or of the sessions that have come since.
-
-    One session further, bit for bit as if the whole history had been given::
-
-        yesterday = allocate(portfolio[:-1], equity[:-1], components[:-1], parameters)
-        today = allocate(portfolio[-60:], equity[-60:], components[-60:], parameters, carry=yesterday.carry)
-
-    Parameters
-    ----------
-    portfolio, equity, components, trend_units, sleeves
-        See :func:`~weights_pipeline.core.allocator.state.allocator_state`. After a carry, the new sessions and at least
-        the last 59 before them, or all there are; older ones change nothing.
-    parameters : AllocatorParameters
-    peak : float
-        Highest equity before the first session given; the carry knows it after one.
-    carry : AllocatorCarry, optional
-        Where an earlier stretch ended.
-
-    Returns
-    -------
-    Allocation
-        Of the new sessions.
-
-    Raises
-    ------
-    ValueError
-        After a carry, the sessions before the new ones are too few; see also
-        :func:`~weights_pipeline.core.allocator.state.allocator_state`.
-    """
-    known = known_sessions(portfolio, equity)
-    if carry:
-        past = int(known.searchsorted(carry.session, side="right"))
-        if past < carry.warm_up:
-            raise ValueError(
-                f"portfolio, equity: expected the last {carry.warm_up} sessions up to {carry.session:%Y-%m-%d} "
-                f"before the new ones, got {past}"
-            )
-        known, peak = known[past - carry.warm_up :], carry.peak
-        portfolio, equity = portfolio.loc[known[0] :], equity.loc[known[0] :]
-    state = allocator_state(portfolio, equity, components, trend_units=trend_units, sleeves=sleeves, peak=peak)
-    path = classify(state.features, parameters.thresholds, carry.regime if carry else None)
-    last = carry.scalars if carry else {}
-    scalars = {
-        name: risk_scalar(path.frame["regime"], profile, last.get(name))
-        for name, profile in parameters.profiles().items()
-    }
-    if len(known):
-        warm_up = min(WARM_UP, len(known))
-        carry = AllocatorCarry(
-            session=known[-1],
-            warm_up=warm_up,
-            peak=float(equity.reindex(known).to_numpy(np.float64)[: len(known) - warm_up].max(initial=peak)),
-            regime=path.carry,
-            scalars={name: float(each["scalar"].iloc[-1]) for name, each in scalars.items()}
-            if len(state.features)
-            else last,
-        )
-    return Allocation(
-        state=state,
-        regimes=path,
-        scalars=scalars.pop(WHOLE_BOOK),
-        sleeve_scalars=scalars,
-        carry=carry,
-    )
 
 
 def parameter_hash(parameters: AllocatorParameters) -> str:

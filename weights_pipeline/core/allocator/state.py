@@ -71,31 +71,6 @@ class ReferencePortfolio:
     units: pd.DataFrame
 
 
-@dataclass(frozen=True, kw_only=True)
-class AllocatorState:
-    """State features and an account of the sessions that have none.
-
-    Attributes
-    ----------
-    features : DataFrame, shape (sessions, 8 to 10)
-        The columns of ``REQUIRED``, never null, and those of ``OPTIONAL`` whose inputs were given.
-    dropped_warm_up : int
-        Sessions at the start without a full 60-session window: 59, or all of a shorter history.
-    dropped_beyond : int
-        Later sessions dropped because a required feature is null.
-    """
-
-    features: pd.DataFrame
-    dropped_warm_up: int
-    dropped_beyond: int
-
-    @property
-    def beyond_share(self) -> float:
-        """Share of the sessions after the warm-up that were dropped; 0.0 when there are none."""
-        eligible = len(self.features) + self.dropped_beyond
-        return self.dropped_beyond / eligible if eligible else 0.0
-
-
 def reference_portfolio(weights: pd.DataFrame, returns: pd.DataFrame) -> ReferencePortfolio:
     """Portfolio returns at the weights in force: Σ_i w_i·r_i, weights constant between rebalances.
 
@@ -166,9 +141,8 @@ def allocator_state(
     *,
     trend_units: pd.DataFrame | None = None,
     sleeves: pd.DataFrame | None = None,
-    peak: float = 1.0,
     per_year: float = DAILY.per_year,
-) -> AllocatorState:
+) -> pd.DataFrame:
     r"""State features per session; windows in sessions, ddof = 1, annualised by √252 or what the ledger says.
 
     ============================ =========================================================================
@@ -197,25 +171,21 @@ def allocator_state(
         Lagged weight × return. Left out, not null-filled, together with its feature.
     sleeves : DataFrame, shape (sessions, sleeves), optional
         Sleeve contributions, likewise.
-    peak : float
-        Highest equity before the first session given. The default, the starting equity of
-        :func:`reference_portfolio`, makes a loss on the very first session a drawdown; to continue a history,
-        its running maximum.
     per_year : float
         Sessions a year; it moves the two volatilities and nothing else.
 
     Returns
     -------
-    AllocatorState
-        Sessions with a null in ``REQUIRED`` are dropped and counted.
+    DataFrame, shape (sessions, 8 to 10)
+        The columns of ``REQUIRED``, never null, and those of ``OPTIONAL`` whose inputs were given. The first 59
+        sessions, which are warm-up, and later ones with a null in ``REQUIRED`` have no row. A loss on the very first
+        session is a drawdown from the starting equity, 1.0.
 
     Raises
     ------
     ValueError
-        Dates or columns that repeat, dates out of order, infinite values, equity or peak not above 0.
+        Dates or columns that repeat, dates out of order, infinite values, equity not above 0.
     """
-    if not 0.0 < peak < np.inf:
-        raise ValueError(f"peak: expected a positive number, got {peak}")
     optional = {BREADTH: trend_units, CONCENTRATION: sleeves}
     given = {name: frame for name, frame in optional.items() if frame is not None and len(frame.columns)}
     _check_frame("portfolio", portfolio)
@@ -229,14 +199,12 @@ def allocator_state(
     sessions = known_sessions(portfolio, equity)
     names = [*REQUIRED, *given]
     if len(sessions) <= WARM_UP:
-        none = pd.DataFrame(index=sessions[:0], columns=names, dtype=float)
-        return AllocatorState(features=none, dropped_warm_up=len(sessions), dropped_beyond=0)
+        return pd.DataFrame(index=sessions[:0], columns=names, dtype=float)
 
     values = required_features(
         _on(portfolio, sessions).to_numpy(dtype=float),
         _on(equity, sessions).to_numpy(dtype=float),
         component_correlations(_by_name(_on(components, sessions))),
-        peak=peak,
         per_year=per_year,
     )
     if BREADTH in given:
@@ -245,9 +213,7 @@ def allocator_state(
         values[CONCENTRATION] = _herfindahl(_by_name(_on(given[CONCENTRATION], sessions)))
     table = np.column_stack([values[name] for name in names])
     known = np.logical_not(np.isnan(table[:, : len(REQUIRED)]).any(axis=1))
-    features = pd.DataFrame(table[known], index=sessions[WARM_UP:][known], columns=names)
-    dropped = len(table) - len(features)
-    return AllocatorState(features=features, dropped_warm_up=WARM_UP, dropped_beyond=dropped)
+    return pd.DataFrame(table[known], index=sessions[WARM_UP:][known], columns=names)
 
 
 def known_sessions(portfolio: pd.Series, equity: pd.Series) -> pd.Index:
@@ -315,8 +281,8 @@ def component_correlations(components: Floats) -> tuple[Floats, Floats]:
     return fast, slow
 
 
-def mean_pairwise_correlation(returns: Floats, window: int) -> Floats:
-    """Average the pairwise-complete Pearson correlations between rows, over rolling windows.
+def _mean_correlations(returns: Floats, windows: tuple[int, ...]) -> tuple[Floats, ...]:
+    """Average the pairwise-complete Pearson correlations between rows, over windows that end on the same sessions.
 
     With z standardised in the window so that Σ_t z² = 1, k complete components have
     Σ_t (Σ_i z_it)² = k + 2 Σ_{i<j} ρ_ij, so they need no loop over pairs. Pairs with a gap in the window are
@@ -327,20 +293,14 @@ def mean_pairwise_correlation(returns: Floats, window: int) -> Floats:
     ----------
     returns : array, shape (components, sessions)
         Null where not live.
-    window : int
-        Sessions in a window.
+    windows : tuple of int
+        Sessions in a window, shortest first.
 
     Returns
     -------
-    array, shape (sessions − window + 1,)
+    tuple of arrays, each of shape (sessions − longest window + 1,)
         In [−1, 1]; null where no pair is left (see :func:`allocator_state`).
     """
-    (values,) = _mean_correlations(returns, (window,))
-    return values
-
-
-def _mean_correlations(returns: Floats, windows: tuple[int, ...]) -> tuple[Floats, ...]:
-    """Values of :func:`mean_pairwise_correlation` for windows that end on the same sessions, shortest first."""
     longest = windows[-1]
     step = max(_BLOCK_CELLS // max(len(returns), 1), longest)
     starts = range(0, returns.shape[1] - longest + 1, step)

@@ -248,7 +248,7 @@ def walk_forward(
     _require(labels, state, sessions, train, test, score)
 
     distinct = dict.fromkeys(choice.thresholds for choice in choices)
-    paths = {thresholds: classify(state, thresholds).frame["regime"] for thresholds in distinct}
+    paths = {thresholds: classify(state, thresholds)["regime"] for thresholds in distinct}
     scalars = {
         choice.label: applied_scalar(risk_scalar(paths[choice.thresholds], choice.profile)["scalar"], sessions, lag)
         for choice in choices

@@ -316,7 +316,7 @@ class _Shared:
         if overlay is not None:
             features = self.once("features", moved_by, lambda: self.features(strategies, path))
             classified_by = (overlay.thresholds, moved_by)
-            regimes = self.once("regimes", classified_by, lambda: classify(features, overlay.thresholds).frame)
+            regimes = self.once("regimes", classified_by, lambda: classify(features, overlay.thresholds))
             by_sleeve = {name: risk_scalar(regimes["regime"], each) for name, each in overlay.profiles().items()}
             scalars = by_sleeve[WHOLE_BOOK]
             scalar, scalar_session, strategy_scalar = self.in_force_at(self.effective_from, by_sleeve, policy)

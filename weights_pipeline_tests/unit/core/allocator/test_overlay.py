@@ -9,52 +9,47 @@ from hypothesis import strategies as st
 from weights_pipeline.core.allocator.overlay import (
     STRESS_WINDOWS,
     AuditGates,
-    OverlayResult,
     ScalarInForce,
     StaleScalarError,
     applied_scalar,
-    apply_overlay,
     audit,
     audit_misses,
     scalar_in_force,
     scalars_in_force,
-    scaled_returns,
     sleeve_scalars,
 )
 
 SESSIONS = pd.bdate_range("2024-01-01", periods=20)
-REALISED = pd.Series({"a": 0.25, "b": 0.75})
 SCALAR = pd.Series([0.5, 0.75, 0.25, 1.0], index=SESSIONS[10:14])
 
 
-def overlay(at: int, *, lag: int = 1, enabled: bool = True, scalar: pd.Series = SCALAR) -> OverlayResult:
-    return apply_overlay(REALISED, scalar, SESSIONS[at], SESSIONS, lag=lag, enabled=enabled)
+def overlay(at: int, *, lag: int = 1, enabled: bool = True, scalar: pd.Series = SCALAR) -> ScalarInForce:
+    return scalar_in_force(scalar, SESSIONS[at], SESSIONS, lag=lag, enabled=enabled)
 
 
-class TestApplyOverlay:
+class TestScalarInForce:
     @pytest.mark.parametrize(("at", "lag", "scalar"), [(11, 1, 0.5), (12, 1, 0.75), (12, 2, 0.5), (16, 3, 1.0)])
-    def test_final_is_realised_times_the_lagged_scalar(self, at: int, lag: int, scalar: float) -> None:
-        result = overlay(at, lag=lag)
-        assert result.scalar == ScalarInForce(value=scalar, session=SESSIONS[at - lag], reason=None)
-        assert result.scaled.to_dict() == result.final.to_dict() == {"a": 0.25 * scalar, "b": 0.75 * scalar}
+    def test_it_is_that_of_the_session_a_lag_before(self, at: int, lag: int, scalar: float) -> None:
+        for enabled in (True, False):
+            expected = ScalarInForce(value=scalar, session=SESSIONS[at - lag], reason=None)
+            assert overlay(at, lag=lag, enabled=enabled) == expected
 
     def test_lag_skips_days_without_a_session(self) -> None:
         monday = SESSIONS[15]
         assert monday.day_name() == "Monday"
         scalar = pd.Series([0.5], index=[monday - pd.Timedelta(days=3)])
-        assert overlay(15, scalar=scalar).scalar.value == 0.5
+        assert overlay(15, scalar=scalar).value == 0.5
 
     @pytest.mark.parametrize(("at", "lag"), [(10, 1), (11, 2), (0, 1), (1, 2)])
     def test_before_the_first_scalar_weights_are_unscaled(self, at: int, lag: int) -> None:
         result = overlay(at, lag=lag)
-        assert (result.scalar.value, result.scalar.reason) == (1.0, "before the first scalar, that of 2024-01-15")
-        assert pd.isna(result.scalar.session)
-        assert result.final.tolist() == REALISED.tolist()
+        assert (result.value, result.reason) == (1.0, "before the first scalar, that of 2024-01-15")
+        assert pd.isna(result.session)
 
     @pytest.mark.parametrize("scalar", [SCALAR.iloc[:0], pd.Series(dtype=float), SCALAR * np.nan])
     def test_without_any_scalar_weights_are_unscaled(self, scalar: pd.Series) -> None:
         result = overlay(12, scalar=scalar)
-        assert (result.scalar.value, result.scalar.reason) == (1.0, "no scalar has been computed yet")
+        assert (result.value, result.reason) == (1.0, "no scalar has been computed yet")
 
     @pytest.mark.parametrize(
         ("at", "scalar", "needed", "latest"),
@@ -72,32 +67,25 @@ class TestApplyOverlay:
 
     def test_a_gap_of_a_disabled_overlay_is_null_with_a_reason(self) -> None:
         result = overlay(15, enabled=False)
-        assert np.isnan(result.scalar.value)
-        assert result.scaled.isna().all()
-        assert pd.isna(result.scalar.session)
-        assert result.scalar.reason == "no scalar for 2024-01-19, the latest is that of 2024-01-18"
-        assert result.final.tolist() == REALISED.tolist()
-
-    def test_disabled_overlay_computes_but_does_not_apply(self) -> None:
-        result = overlay(11, enabled=False)
-        assert (result.scalar.value, result.scaled.tolist()) == (0.5, [0.125, 0.375])
-        assert result.final.tolist() == REALISED.tolist()
+        assert np.isnan(result.value)
+        assert pd.isna(result.session)
+        assert result.reason == "no scalar for 2024-01-19, the latest is that of 2024-01-18"
 
     def test_bad_calls_are_refused(self) -> None:
         with pytest.raises(ValueError, match="lag: expected at least 1 session, got 0"):
             overlay(12, lag=0)
         for day in ("2024-01-06", "2024-02-01"):
             with pytest.raises(ValueError, match=f"effective_from: expected a session of the calendar, got {day}"):
-                apply_overlay(REALISED, SCALAR, pd.Timestamp(day), SESSIONS, lag=1, enabled=True)
+                scalar_in_force(SCALAR, pd.Timestamp(day), SESSIONS, lag=1, enabled=True)
 
     @settings(max_examples=25, deadline=None)
     @given(at=st.integers(11, 14), lag=st.integers(1, 3), future=st.floats(0.25, 1.0))
     def test_nothing_at_or_after_the_effective_session_counts(self, at: int, lag: int, future: float) -> None:
         revised = SCALAR.where(SCALAR.index < SESSIONS[at], future)
-        assert overlay(at, lag=lag).final.tolist() == overlay(at, lag=lag, scalar=revised).final.tolist()
+        assert overlay(at, lag=lag) == overlay(at, lag=lag, scalar=revised)
 
 
-class TestScaledReturns:
+class TestAppliedScalar:
     def test_scalar_is_lagged_and_one_before_the_first(self) -> None:
         applied = applied_scalar(SCALAR, SESSIONS, 2)
         assert applied.iloc[:12].tolist() == [1.0] * 12
@@ -107,13 +95,9 @@ class TestScaledReturns:
         applied = applied_scalar(SCALAR.drop(SESSIONS[11]), SESSIONS, 1)
         assert applied.iloc[11:14].tolist() == [0.5, 0.5, 0.25]
 
-    def test_returns_are_scaled(self) -> None:
-        returns = scaled_returns(pd.Series(0.5, index=SESSIONS), SCALAR, 1)
-        assert returns.iloc[10:14].tolist() == [0.5, 0.25, 0.375, 0.125]
-
     def test_lag_of_zero_is_refused(self) -> None:
         with pytest.raises(ValueError, match="lag: expected at least 1 session"):
-            scaled_returns(pd.Series(0.01, index=SESSIONS), SCALAR, 0)
+            applied_scalar(SCALAR, SESSIONS, 0)
 
 
 def whole(audited: pd.DataFrame) -> pd.DataFrame:

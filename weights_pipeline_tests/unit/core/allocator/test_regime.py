@@ -13,9 +13,9 @@ from weights_pipeline.core.allocator.regime import (
     FEATURES,
     REGIMES,
     RegimeCarry,
-    RegimePath,
     RegimeThresholds,
     classify,
+    regime_arrays,
     regime_levels,
     regime_summary,
 )
@@ -44,7 +44,7 @@ def from_grid(rows: list[tuple[int, ...]]) -> pd.DataFrame:
 
 
 def path(rows: list[tuple[float, ...]], **options: object) -> list[str]:
-    return classify(frame(rows), RegimeThresholds(**options)).frame["regime"].tolist()  # type: ignore[arg-type]
+    return classify(frame(rows), RegimeThresholds(**options))["regime"].tolist()  # type: ignore[arg-type]
 
 
 def together(*signals: tuple[float, ...]) -> tuple[float, ...]:
@@ -66,7 +66,7 @@ class TestTargets:
     def test_each_signal_is_inclusive_and_alone_means_elevated(
         self, row: tuple[float, ...], short: tuple[float, ...], signal: str
     ) -> None:
-        at, before = (classify(frame([each])).frame.iloc[0] for each in (together(row), short))
+        at, before = (classify(frame([each])).iloc[0] for each in (together(row), short))
         assert (at["regime"], at["score"], bool(at[signal])) == ("ELEVATED", 1, True)
         assert (before["regime"], before["score"], bool(before[signal])) == ("NORMAL", 0, False)
 
@@ -75,7 +75,7 @@ class TestTargets:
         [((1.15, 0, 0, 0), 1), ((1, 0.05, 0, 0), 1), ((1, 0, -0.06, 0), 1), ((1, 0, 0, -0.03), 1), (CALM, 0)],
     )
     def test_exit_thresholds_are_inclusive_too(self, row: tuple[float, ...], exit_score: int) -> None:
-        at = classify(frame([row])).frame.iloc[0]
+        at = classify(frame([row])).iloc[0]
         assert (at["score"], at["exit_score"], at["regime"]) == (0, exit_score, "NORMAL")
 
     @pytest.mark.parametrize(
@@ -109,7 +109,7 @@ class TestTargets:
     @given(first=stress, second=stress)
     def test_more_stress_never_means_a_calmer_target(self, first: tuple[int, ...], second: tuple[int, ...]) -> None:
         worse = tuple(np.maximum(first, second))
-        (level,), (worse_level,) = (regime_levels(classify(from_grid([row])).frame["regime"]) for row in (first, worse))
+        (level,), (worse_level,) = (regime_levels(classify(from_grid([row]))["regime"]) for row in (first, worse))
         assert worse_level >= level
 
     @settings(max_examples=60, deadline=None)
@@ -125,7 +125,7 @@ class TestTargets:
         limits = RegimeThresholds(vol_accel_enter=1.3 + shift, corr_shock_enter=0.1 + shift, dd_enter=-0.1 - shift / 3)
         stressed = list(row)
         stressed[feature] += by if feature < 2 else -by
-        level, worse = (regime_levels(classify(frame([each]), limits).frame["regime"])[0] for each in (row, stressed))
+        level, worse = (regime_levels(classify(frame([each]), limits)["regime"])[0] for each in (row, stressed))
         assert worse >= level
         for profile in PROFILES.values():
             assert profile.map[REGIMES[worse]] <= profile.map[REGIMES[level]]
@@ -139,22 +139,22 @@ class TestTargets:
 
     def test_the_order_of_features_is_irrelevant(self) -> None:
         rows = frame([CALM, together(VOL, CORR), together(WORSE), together(DEEP, WORSE), CALM])
-        expected = classify(rows).frame
+        expected = classify(rows)
         for order in permutations(FEATURES):
-            pd.testing.assert_frame_equal(classify(rows[[*order]]).frame, expected)
+            pd.testing.assert_frame_equal(classify(rows[[*order]]), expected)
 
 
 class TestPath:
     CRISIS = together(VOL, CORR, DEEP)
 
     def test_first_session_enters_its_target_and_counts_as_one(self) -> None:
-        result = classify(frame([together(VOL, CORR)] * 2)).frame
+        result = classify(frame([together(VOL, CORR)] * 2))
         assert result["regime"].tolist() == ["STRESS", "STRESS"]
         assert result["sessions_in_regime"].tolist() == [1, 2]
         assert result["changed"].tolist() == [False, False]
 
     def test_upgrade_is_immediate_and_skips_levels(self) -> None:
-        result = classify(frame([CALM, self.CRISIS, self.CRISIS])).frame
+        result = classify(frame([CALM, self.CRISIS, self.CRISIS]))
         assert result["regime"].tolist() == ["NORMAL", "CRISIS", "CRISIS"]
         assert result["sessions_in_regime"].tolist() == [1, 1, 2]
         assert result["changed"].tolist() == [False, True, False]
@@ -198,10 +198,11 @@ class TestPath:
         assert path([CALM, self.CRISIS], stepwise=True) == ["NORMAL", "CRISIS"]
 
     def test_empty_state_keeps_the_carry(self) -> None:
-        assert classify(frame([])).carry is None
+        assert classify(frame([])).empty
         carry = RegimeCarry(regime="STRESS", sessions=3)
-        result = classify(frame([]), carry=carry)
-        assert (result.carry, len(result.frame)) == (carry, 0)
+        for before in (None, carry):
+            result = regime_arrays(np.empty((4, 0)), RegimeThresholds(), before)
+            assert (result.carry, len(result.levels)) == (before, 0)
 
     def test_missing_features_and_nulls_are_refused(self) -> None:
         with pytest.raises(ValueError, match="got none named corr_shock, dd_level"):
@@ -215,7 +216,7 @@ class TestPath:
         self, rows: list[tuple[int, ...]], stepwise: bool, min_stay: int
     ) -> None:
         limits = RegimeThresholds(min_stay=min_stay, stepwise=stepwise)
-        result = classify(from_grid(rows), limits).frame
+        result = classify(from_grid(rows), limits)
         step = np.diff(regime_levels(result["regime"]))
         assert (result["sessions_in_regime"].to_numpy()[:-1][step < 0] >= min_stay).all()
         assert (step >= -1).all() or not stepwise
@@ -228,11 +229,13 @@ class TestPath:
     ) -> None:
         limits = RegimeThresholds(stepwise=stepwise)
         state, cut = from_grid(rows), data.draw(st.integers(0, len(rows)))
-        whole, head = classify(state, limits), classify(state.iloc[:cut], limits)
-        tail: RegimePath = classify(state.iloc[cut:], limits, head.carry)
-        parts = [part.frame for part in (head, tail) if len(part.frame)]
-        pd.testing.assert_frame_equal(pd.concat(parts), whole.frame, check_freq=False)
+        features = state[[*FEATURES]].to_numpy().T
+        whole, head = regime_arrays(features, limits), regime_arrays(features[:, :cut], limits)
+        tail = regime_arrays(features[:, cut:], limits, head.carry)
         assert tail.carry == whole.carry
+        for name in ("levels", "stays", "changed", "score", "exit_score", "signals"):
+            parts = [getattr(part, name) for part in (head, tail)]
+            np.testing.assert_array_equal(np.concatenate(parts, axis=-1), getattr(whole, name))
 
 
 class TestThresholds:

@@ -1,7 +1,6 @@
 """Risk scalars: profiles, smoothing, parameters and the chain from portfolio to scalar."""
 
 from dataclasses import replace
-from itertools import pairwise
 
 import numpy as np
 import pandas as pd
@@ -16,11 +15,11 @@ from weights_pipeline.core.allocator.scalar import (
     PROFILES,
     AllocatorParameters,
     Profile,
-    allocate,
     parameter_hash,
     risk_scalar,
     smoothing_alpha,
 )
+from weights_pipeline_tests.support.allocated import allocated
 
 LOW = PROFILES["low"]
 paths = st.lists(st.sampled_from(REGIMES), min_size=1, max_size=30)
@@ -106,12 +105,9 @@ class TestSmoothing:
         scalars = risk_scalar(series("NORMAL", *["STRESS"] * 6), profile)["scalar"]
         assert scalars.iloc[-1] - 0.55 == pytest.approx((1.0 - 0.55) / 2.0)
 
-    def test_bad_regimes_and_carries_are_refused(self) -> None:
+    def test_bad_regimes_are_refused(self) -> None:
         with pytest.raises(ValueError, match="got 'CALM' on 2024-01-01"):
             risk_scalar(series("CALM"), LOW)
-        for carry in (0.2, 1.01, float("nan")):
-            with pytest.raises(ValueError, match="carry: expected a scalar in"):
-                risk_scalar(series("NORMAL"), LOW, carry)
 
     def test_no_session_has_no_scalar(self) -> None:
         assert risk_scalar(series(), LOW).shape == (0, 2)
@@ -147,14 +143,11 @@ class TestSmoothing:
 
     @settings(max_examples=50, deadline=None)
     @given(regimes=paths, data=st.data(), floor=st.sampled_from([0.25, 0.6]))
-    def test_continuing_equals_the_whole_and_appending_changes_no_past_bit(
-        self, regimes: list[str], data: st.DataObject, floor: float
-    ) -> None:
+    def test_appending_changes_no_past_bit(self, regimes: list[str], data: st.DataObject, floor: float) -> None:
         profile, cut = replace(LOW, floor=floor), data.draw(st.integers(1, len(regimes)))
         whole = risk_scalar(series(*regimes), profile)
         head = risk_scalar(series(*regimes[:cut]), profile)
-        tail = risk_scalar(series(*regimes).iloc[cut:], profile, head["scalar"].iloc[-1])
-        pd.testing.assert_frame_equal(pd.concat([head, tail]), whole, check_exact=True, check_freq=False)
+        pd.testing.assert_frame_equal(head, whole.iloc[:cut], check_exact=True, check_freq=False)
 
 
 class TestParameters:
@@ -249,7 +242,7 @@ class TestParameters:
         assert [parameters.scaled_by(name) for name in "abcde"] == ["x", "x", "", "d", ""]
 
 
-class TestAllocate:
+class TestChain:
     @staticmethod
     def stressed_book(sessions: int) -> tuple[pd.Series, pd.Series, pd.DataFrame]:
         """A calm year, then a common fall, then calm again."""
@@ -262,17 +255,17 @@ class TestAllocate:
         return portfolio, (1.0 + portfolio).cumprod(), components
 
     def test_chain_visits_regimes_and_scales_down(self) -> None:
-        result = allocate(*self.stressed_book(220), AllocatorParameters())
-        assert set(result.regimes.frame["regime"]) >= {"NORMAL", "CRISIS"}
+        result = allocated(*self.stressed_book(220), AllocatorParameters())
+        assert set(result.regimes["regime"]) >= {"NORMAL", "CRISIS"}
         assert result.scalars["scalar"].iloc[0] == 1.0
         assert result.scalars["scalar"].min() < 0.6
-        assert result.scalars.index.equals(result.state.features.index)
+        assert result.scalars["session"].equals(result.state["session"])
 
     @staticmethod
     def inputs(seed: int, sessions: int, gaps: float = 0.0) -> dict[str, pd.DataFrame | pd.Series]:
         """A book with a fall, a late component, and gaps in all that may have them."""
         rng = np.random.default_rng(seed)
-        portfolio, equity, components = TestAllocate.stressed_book(sessions)
+        portfolio, equity, components = TestChain.stressed_book(sessions)
         components.iloc[:70, 1] = np.nan
         components = components.mask(rng.random(components.shape) < gaps)
         return {
@@ -283,41 +276,12 @@ class TestAllocate:
             "sleeves": components.fillna(0.0)[["a", "c"]],
         }
 
-    @staticmethod
-    def assert_continues(
-        inputs: dict[str, pd.DataFrame | pd.Series], cuts: list[int], tail: int, parameters: AllocatorParameters
-    ) -> None:
-        """Stretches up to each cut, with only the last rows before it, are the whole history."""
-        whole = allocate(**inputs, parameters=parameters)
-        index, carry, found = inputs["components"].index, None, []
-        for begin, end in pairwise([0, *cuts, len(index)]):
-            window = slice(max(begin - tail, 0), end)
-            part = allocate(**{k: v.iloc[window] for k, v in inputs.items()}, parameters=parameters, carry=carry)
-            carry = part.carry
-            found.append(part)
-        for of in (
-            lambda each: each.state.features,
-            lambda each: each.regimes.frame,
-            lambda each: each.scalars,
-            *(lambda each, name=name: each.sleeve_scalars[name] for name in parameters.sleeve_maps),
-        ):
-            joined = pd.concat([of(part) for part in found if len(of(part))])
-            pd.testing.assert_frame_equal(joined, of(whole), check_exact=True, check_freq=False)
-        assert carry == whole.carry
-
     PARAMETERS = AllocatorParameters(
         profile="medium",
         half_life=4.0,
         thresholds=RegimeThresholds(stepwise=True),
         sleeve_maps={"a": {"NORMAL": 0.9, "ELEVATED": 0.6, "STRESS": 0.2, "CRISIS": 0.1}},
     )
-
-    @settings(max_examples=12, deadline=None)
-    @given(seed=st.integers(0, 999), cuts=st.sets(st.integers(1, 219), max_size=12), gaps=st.sampled_from([0.0, 0.04]))
-    def test_stretches_of_any_length_are_the_whole_history(self, seed: int, cuts: set[int], gaps: float) -> None:
-        inputs = self.inputs(seed, 220, gaps)
-        # With gaps in the portfolio itself, the last 59 sessions with a return reach back further than 59 rows.
-        self.assert_continues(inputs, sorted(cuts), 59 if gaps == 0 else 85, self.PARAMETERS)
 
     @settings(max_examples=10, deadline=None)
     @given(seed=st.integers(0, 999), cut=st.integers(1, 219), fate=st.floats(-3.0, 3.0))
@@ -329,38 +293,9 @@ class TestAllocate:
         other = inputs["equity"].copy()
         other.iloc[cut:] *= 1.5
         until = inputs["components"].index[cut - 1]
-        whole = allocate(**inputs, parameters=self.PARAMETERS)
+        whole = allocated(**inputs, parameters=self.PARAMETERS)
         for changed in (later | {"equity": other}, {name: values.iloc[:cut] for name, values in inputs.items()}):
-            found = allocate(**changed, parameters=self.PARAMETERS)
-            for one, expected in (
-                (found.state.features, whole.state.features),
-                (found.regimes.frame, whole.regimes.frame),
-                (found.scalars, whole.scalars),
-                (found.sleeve_scalars["a"], whole.sleeve_scalars["a"]),
-            ):
-                pd.testing.assert_frame_equal(one.loc[:until], expected.loc[:until], check_exact=True, check_freq=False)
-
-    def test_session_by_session_is_the_whole_history(self) -> None:
-        self.assert_continues(self.inputs(1, 150), list(range(1, 150)), 59, self.PARAMETERS)
-
-    def test_older_rows_than_needed_change_nothing(self) -> None:
-        self.assert_continues(self.inputs(2, 150, 0.02), [40, 100, 130], 10**6, AllocatorParameters())
-
-    def test_too_few_rows_before_the_new_ones_are_refused(self) -> None:
-        inputs = self.inputs(3, 150)
-        carry = allocate(**{k: v.iloc[:149] for k, v in inputs.items()}, parameters=self.PARAMETERS).carry
-        assert carry is not None
-        assert (carry.session, carry.warm_up) == (inputs["components"].index[148], 59)
-        with pytest.raises(
-            ValueError, match="expected the last 59 sessions up to 2020-07-27 before the new ones, got 58"
-        ):
-            allocate(**{k: v.iloc[-59:] for k, v in inputs.items()}, parameters=self.PARAMETERS, carry=carry)
-
-    def test_no_new_session_leaves_the_carry_alone(self) -> None:
-        nothing = {k: v.iloc[:0] for k, v in self.inputs(4, 80).items()}
-        assert allocate(**nothing, parameters=self.PARAMETERS).carry is None
-        for sessions in (30, 80):
-            inputs = self.inputs(4, sessions)
-            carry = allocate(**inputs, parameters=self.PARAMETERS).carry
-            again = allocate(**inputs, parameters=self.PARAMETERS, carry=carry)
-            assert (again.carry, len(again.scalars)) == (carry, 0)
+            found = allocated(**changed, parameters=self.PARAMETERS)
+            for one, expected in zip(found, whole, strict=True):
+                seen, known = (rows[rows["session"] <= until].reset_index(drop=True) for rows in (one, expected))
+                pd.testing.assert_frame_equal(seen, known, check_exact=True)

@@ -12,9 +12,7 @@ from weights_pipeline.core.allocator import state as module
 from weights_pipeline.core.allocator.state import (
     OPTIONAL,
     REQUIRED,
-    AllocatorState,
     allocator_state,
-    mean_pairwise_correlation,
     reference_portfolio,
     sleeve_contributions,
 )
@@ -39,15 +37,19 @@ def book(sessions: int, strategies: int, seed: int = 0, gaps: float = 0.0) -> tu
     return portfolio, components.mask(rng.random(components.shape) < gaps)
 
 
-def state_of(portfolio: pd.Series, components: pd.DataFrame, **options: float) -> AllocatorState:
+def state_of(portfolio: pd.Series, components: pd.DataFrame) -> pd.DataFrame:
     return allocator_state(
         portfolio,
         (1.0 + portfolio).cumprod(),
         components,
         trend_units=components,
         sleeves=components.fillna(0.0),
-        **options,
     )
+
+
+def mean_correlation(returns: np.ndarray, window: int) -> np.ndarray:
+    (values,) = module._mean_correlations(returns, (window,))
+    return values
 
 
 def pandas_correlation(window: pd.DataFrame) -> float:
@@ -153,8 +155,8 @@ class TestFeatures:
     def test_match_pandas(self) -> None:
         portfolio, components = book(100, 4, gaps=0.05)
         equity = (1.0 + portfolio).cumprod()
-        result = state_of(portfolio, components, peak=float(equity.iloc[0]))
-        drawdown = equity / equity.cummax() - 1.0
+        result = state_of(portfolio, components)
+        drawdown = equity / equity.cummax().clip(lower=1.0) - 1.0
         rvol = {window: portfolio.rolling(window).std() * np.sqrt(252) for window in (20, 60)}
         sums = components.fillna(0.0).rolling(60).sum().abs()
         corr = {n: pd.Series(rolling_oracle(components, n), index=portfolio.index[n - 1 :]) for n in (20, 60)}
@@ -172,21 +174,19 @@ class TestFeatures:
                 "sleeve_concentration_60d": (sums.div(sums.sum(axis=1), axis=0) ** 2).sum(axis=1),
             }
         ).iloc[59:]
-        assert list(result.features) == [*REQUIRED, *OPTIONAL]
-        pd.testing.assert_frame_equal(result.features, expected, rtol=0, atol=1e-12, check_freq=False)
+        assert list(result) == [*REQUIRED, *OPTIONAL]
+        pd.testing.assert_frame_equal(result, expected, rtol=0, atol=1e-12, check_freq=False)
 
     def test_only_the_first_59_sessions_are_warm_up(self) -> None:
         portfolio, components = book(75, 3)
         result = state_of(portfolio, components)
-        assert result.features.index.equals(portfolio.index[59:])
-        assert (result.dropped_warm_up, result.dropped_beyond, result.beyond_share) == (59, 0, 0.0)
+        assert result.index.equals(portfolio.index[59:])
 
     @pytest.mark.parametrize("sessions", [0, 1, 59])
     def test_short_history_has_no_state(self, sessions: int) -> None:
         result = state_of(*book(sessions, 3))
-        assert list(result.features) == [*REQUIRED, *OPTIONAL]
-        assert (len(result.features), result.dropped_warm_up, result.dropped_beyond) == (0, sessions, 0)
-        assert result.beyond_share == 0.0
+        assert list(result) == [*REQUIRED, *OPTIONAL]
+        assert result.empty
 
     def test_sessions_are_those_on_which_portfolio_and_equity_are_known(self) -> None:
         portfolio, components = book(80, 3)
@@ -194,50 +194,48 @@ class TestFeatures:
         portfolio.iloc[70] = np.nan
         result = allocator_state(portfolio, equity.iloc[5:], components)
         known = portfolio.index.delete(70)[5:]
-        assert result.features.index.equals(known[59:])
+        assert result.index.equals(known[59:])
 
     def test_optional_features_are_left_out_not_null_filled(self) -> None:
         portfolio, components = book(70, 3)
         equity = (1.0 + portfolio).cumprod()
         empty = pd.DataFrame(index=portfolio.index)
-        assert tuple(allocator_state(portfolio, equity, components).features) == REQUIRED
-        assert tuple(allocator_state(portfolio, equity, components, sleeves=empty).features) == REQUIRED
+        assert tuple(allocator_state(portfolio, equity, components)) == REQUIRED
+        assert tuple(allocator_state(portfolio, equity, components, sleeves=empty)) == REQUIRED
         with_breadth = allocator_state(portfolio, equity, components, trend_units=components)
-        assert tuple(with_breadth.features) == (*REQUIRED, "trend_breadth_20d")
+        assert tuple(with_breadth) == (*REQUIRED, "trend_breadth_20d")
 
-    def test_sessions_without_a_correlation_are_dropped_and_counted(self) -> None:
+    def test_sessions_without_a_correlation_are_dropped(self) -> None:
         portfolio, components = book(100, 2)
         components.iloc[60:, 1] = np.nan
         result = state_of(portfolio, components)
         # corr_20d still has the two returns it needs until the 19th session after the last pair.
-        assert (len(result.features), result.dropped_beyond) == (19, 22)
-        assert result.beyond_share == pytest.approx(22 / 41)
-        assert not result.features.isna().any(axis=None)
+        assert result.index.equals(portfolio.index[59:78])
+        assert not result.isna().any(axis=None)
 
     def test_first_day_loss_is_a_drawdown_from_the_starting_equity(self) -> None:
         portfolio, components = book(60, 3)
         portfolio[:] = 0.0
         portfolio.iloc[[0, 5]] = -0.25, 0.125
-        anchored = state_of(portfolio, components).features["dd_level"].iloc[0]
+        anchored = state_of(portfolio, components)["dd_level"].iloc[0]
         assert anchored == 0.75 * 1.125 - 1.0
-        assert state_of(portfolio, components, peak=0.75).features["dd_level"].iloc[0] == 0.0
 
     def test_constant_returns_have_exactly_no_volatility_and_no_acceleration(self) -> None:
         portfolio, components = book(130, 3)
         portfolio.iloc[70:] = 0.001
         result = state_of(portfolio, components)
-        assert result.features["port_rvol_20d"].iloc[-1] == 0.0
-        assert result.features["vol_accel"].iloc[-1] == 0.0
+        assert result["port_rvol_20d"].iloc[-1] == 0.0
+        assert result["vol_accel"].iloc[-1] == 0.0
         # Only the very last window of 60 sessions is constant throughout.
-        assert result.features.index[-1] == portfolio.index[-2]
-        assert result.dropped_beyond == 1
+        assert result.index[-1] == portfolio.index[-2]
+        assert len(result) == 130 - 59 - 1
 
     def test_volatility_forgets_an_outlier_completely(self) -> None:
         portfolio, components = book(150, 3)
         shocked = portfolio.copy()
         shocked.iloc[10] = 1e8
         columns = ["port_rvol_20d", "port_rvol_60d", "vol_accel"]
-        calm, after = (state_of(p, components).features[columns].iloc[20:] for p in (portfolio, shocked))
+        calm, after = (state_of(p, components)[columns].iloc[20:] for p in (portfolio, shocked))
         pd.testing.assert_frame_equal(calm, after, check_exact=True)
 
     def test_breadth_counts_a_sum_over_a_null_and_a_zero_as_not_positive(self) -> None:
@@ -247,7 +245,7 @@ class TestFeatures:
         units["c"] = 0.0
         units.iloc[-1, 3] = np.nan
         result = allocator_state(portfolio, (1.0 + portfolio).cumprod(), components, trend_units=units)
-        assert result.features["trend_breadth_20d"].tolist() == [0.25]
+        assert result["trend_breadth_20d"].tolist() == [0.25]
 
     def test_concentration_is_one_for_one_sleeve_and_one_over_n_for_equals(self) -> None:
         portfolio, components = book(60, 4)
@@ -255,7 +253,7 @@ class TestFeatures:
         sleeves = pd.DataFrame({"a": 0.25, "b": -0.25, "c": 0.0, "d": np.nan}, index=portfolio.index)
 
         def concentration(names: list[str]) -> float:
-            features = allocator_state(portfolio, equity, components, sleeves=sleeves[names]).features
+            features = allocator_state(portfolio, equity, components, sleeves=sleeves[names])
             return features["sleeve_concentration_60d"].iloc[0]
 
         assert concentration(["a"]) == concentration(["a", "c", "d"]) == 1.0
@@ -272,14 +270,11 @@ class TestFeatures:
             allocator_state(portfolio, equity, components.replace(components.iloc[3, 1], -np.inf))
         with pytest.raises(ValueError, match="portfolio: expected unique dates"):
             allocator_state(portfolio.iloc[[0, 0]], equity, components)
-        for peak in (0.0, -1.0, np.nan, np.inf):
-            with pytest.raises(ValueError, match="peak: expected a positive number"):
-                allocator_state(portfolio, equity, components, peak=peak)
 
 
 class TestCorrelation:
     def correlation(self, columns: list[list[float]]) -> float:
-        return float(mean_pairwise_correlation(np.array(columns), len(columns[0]))[0])
+        return float(mean_correlation(np.array(columns), len(columns[0]))[0])
 
     def test_worked_cases(self) -> None:
         up, down, tent = [1.0, 2.0, 3.0], [3.0, 2.0, 1.0], [1.0, 2.0, 1.0]
@@ -315,7 +310,7 @@ class TestCorrelation:
         _, frame = book(70, 4)
         frame.iloc[:40, 2] = np.nan
         np.testing.assert_allclose(
-            mean_pairwise_correlation(frame.to_numpy().T, 20), rolling_oracle(frame, 20), rtol=0, atol=1e-14
+            mean_correlation(frame.to_numpy().T, 20), rolling_oracle(frame, 20), rtol=0, atol=1e-14
         )
 
     @settings(max_examples=12, deadline=None)
@@ -330,7 +325,7 @@ class TestCorrelation:
     ) -> None:
         _, frame = book(35, strategies, seed, gaps)
         frame.iloc[5:30, 0] = 0.001
-        ours = mean_pairwise_correlation(frame.to_numpy().T, window)
+        ours = mean_correlation(frame.to_numpy().T, window)
         np.testing.assert_allclose(ours, rolling_oracle(frame, window), rtol=0, atol=1e-12)
 
     @settings(max_examples=12, deadline=None)
@@ -346,7 +341,7 @@ class TestCorrelation:
         shifted.iloc[7, 2] = 2.0**20
         plain = grid.copy()
         plain.iloc[7, 2] = 2.0**20
-        found, expected = (mean_pairwise_correlation(each.to_numpy().T, 20) for each in (shifted, plain))
+        found, expected = (mean_correlation(each.to_numpy().T, 20) for each in (shifted, plain))
         np.testing.assert_allclose(found, expected, rtol=0, atol=1e-12 + 1e-15 * abs(level))
 
 
@@ -364,7 +359,7 @@ class TestBits:
         portfolio, components = book(160, 11, seed, gaps)
         components.iloc[:75, 3] = np.nan
         equity = (1.0 + portfolio).cumprod()
-        whole = state_of(portfolio, components).features
+        whole = state_of(portfolio, components)
         cut = slice(start, start + length)
         part = allocator_state(
             portfolio.iloc[cut],
@@ -372,23 +367,25 @@ class TestBits:
             components.iloc[cut],
             trend_units=components.iloc[cut],
             sleeves=components.iloc[cut].fillna(0.0),
-            peak=max(1.0, equity.iloc[:start].max()) if start else 1.0,
-        ).features
+        )
         assert len(part) == length - 59
-        pd.testing.assert_frame_equal(part, whole.loc[part.index], check_exact=True, check_freq=False)
+        # Drawdowns reach back to the first session of all.
+        part = part.drop(columns=["dd_level", "dd_slope_10d"])
+        expected = whole.loc[part.index, part.columns]
+        pd.testing.assert_frame_equal(part, expected, check_exact=True, check_freq=False)
 
     def test_block_size_changes_no_bit(self, monkeypatch: pytest.MonkeyPatch) -> None:
         portfolio, components = book(150, 5, gaps=0.02)
-        whole = state_of(portfolio, components).features
+        whole = state_of(portfolio, components)
         for cells in (40, 700, 10**7):
             monkeypatch.setattr(module, "_BLOCK_CELLS", cells)
-            pd.testing.assert_frame_equal(state_of(portfolio, components).features, whole, check_exact=True)
+            pd.testing.assert_frame_equal(state_of(portfolio, components), whole, check_exact=True)
 
     @settings(max_examples=10, deadline=None)
     @given(order=st.permutations(range(9)), gaps=st.sampled_from([0.0, 0.05]))
     def test_permuting_components_changes_no_bit(self, order: list[int], gaps: float) -> None:
         portfolio, components = book(80, 9, gaps=gaps)
-        straight, turned = (state_of(portfolio, frame).features for frame in (components, components.iloc[:, order]))
+        straight, turned = (state_of(portfolio, frame) for frame in (components, components.iloc[:, order]))
         pd.testing.assert_frame_equal(straight, turned, check_exact=True)
 
     def test_components_that_are_left_out_change_no_bit(self) -> None:
@@ -396,7 +393,7 @@ class TestBits:
         equity = (1.0 + portfolio).cumprod()
         extra = components.copy()
         extra["a"], extra["s03b"], extra["z"] = np.nan, 0.001, 0.0
-        few, many = (allocator_state(portfolio, equity, frame).features for frame in (components, extra))
+        few, many = (allocator_state(portfolio, equity, frame) for frame in (components, extra))
         pd.testing.assert_frame_equal(few, many, check_exact=True)
 
     def test_future_changes_no_bit_of_the_past(self) -> None:
@@ -406,8 +403,8 @@ class TestBits:
         others.iloc[100:] = 0.5
         past = portfolio.index[99]
         pd.testing.assert_frame_equal(
-            state_of(portfolio, components).features.loc[:past],
-            state_of(other, others).features.loc[:past],
+            state_of(portfolio, components).loc[:past],
+            state_of(other, others).loc[:past],
             check_exact=True,
         )
 
@@ -416,7 +413,7 @@ class TestBits:
     def test_scaling_returns_by_a_power_of_two_leaves_ratios_unchanged(self, exponent: int, gaps: float) -> None:
         portfolio, components = book(80, 5, gaps=gaps)
         factor = 2.0**exponent
-        plain, scaled = (state_of(portfolio * f, components * f).features for f in (1.0, factor))
+        plain, scaled = (state_of(portfolio * f, components * f) for f in (1.0, factor))
         pd.testing.assert_frame_equal(plain[SCALE_FREE], scaled[SCALE_FREE], check_exact=True)
         assert (scaled["port_rvol_60d"] == factor * plain["port_rvol_60d"]).all()
 
@@ -428,8 +425,7 @@ class TestBits:
         portfolio, components = book(80, 5, gaps=gaps)
         equity = (1.0 + portfolio).cumprod()
         plain, scaled = (
-            allocator_state(portfolio * f, equity, components * f, trend_units=components * f).features
-            for f in (1.0, factor)
+            allocator_state(portfolio * f, equity, components * f, trend_units=components * f) for f in (1.0, factor)
         )
         columns = ["vol_accel", "corr_20d", "corr_60d", "corr_shock", "trend_breadth_20d"]
         pd.testing.assert_frame_equal(plain[columns], scaled[columns], rtol=0, atol=1e-12)

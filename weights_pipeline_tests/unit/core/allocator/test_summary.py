@@ -9,11 +9,12 @@ import pandas as pd
 import pytest
 
 from weights_pipeline.core.allocator.regime import REGIMES, RegimeThresholds
-from weights_pipeline.core.allocator.scalar import PROFILES, AllocatorParameters, allocate, parameter_hash
+from weights_pipeline.core.allocator.scalar import PROFILES, AllocatorParameters, parameter_hash
 from weights_pipeline.core.allocator.state import REQUIRED, WARM_UP
 from weights_pipeline.core.allocator.summary import VERSION, documents, regime_document, scalar_document, state_document
 from weights_pipeline.core.chain import regime_table, scalar_table, state_of
 from weights_pipeline.core.returns.frequency import DAILY
+from weights_pipeline_tests.support.allocated import allocated
 
 DATA = Path(__file__).resolve().parents[5] / "shared" / "data"
 OVERLAY = AllocatorParameters()
@@ -221,12 +222,8 @@ def test_the_published_run_of_a_real_book() -> None:
         return inputs.filter(regex=f"^{prefix}/").rename(columns=lambda name: name.removeprefix(f"{prefix}/"))
 
     portfolio, equity = inputs["portfolio/ret"], inputs["equity/equity"]
-    run = allocate(
+    state, regimes, scalars = allocated(
         portfolio, equity, group("component"), OVERLAY, trend_units=group("trend_unit"), sleeves=group("sleeve")
-    )
-    state, regimes, scalars = (
-        frame.rename_axis("session").reset_index()
-        for frame in (run.state.features, run.regimes.frame, run.scalars.assign(sleeve=""))
     )
     eligible = pd.DatetimeIndex(portfolio.dropna().index.intersection(equity.dropna().index))
     content = documents(state, regimes, scalars, eligible, OVERLAY)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from weights_pipeline.core.allocator.overlay import applied_scalar, performance, scaled_returns
+from weights_pipeline.core.allocator.overlay import applied_scalar, performance
 from weights_pipeline.core.allocator.regime import REGIMES, RegimeThresholds
 from weights_pipeline.core.allocator.scalar import PROFILES, AllocatorParameters, Profile
 from weights_pipeline.core.allocator.tune import DEFAULT_GRID, SCORES, Choice, TuneResult, choices, walk_forward
@@ -107,7 +107,7 @@ def test_figures_are_those_of_a_plain_study(score: str, lag: int) -> None:
     for choice in made:
         overlay = AllocatorParameters(profile=choice.profile, thresholds=choice.thresholds)
         scalars = scalar_table(regime_table(STATE, choice.thresholds), overlay).set_index("session")["scalar"]
-        scaled[choice.label] = scaled_returns(PORTFOLIO, scalars, lag)
+        scaled[choice.label] = PORTFOLIO * applied_scalar(scalars, PORTFOLIO.index, lag)
 
     def figures(returns: pd.Series) -> dict[str, float]:
         return {name: value for name, (value, _) in performance(returns).items()}
