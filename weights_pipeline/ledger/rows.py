@@ -391,6 +391,7 @@ def _formats(reading: Reading, timezone: str, exchange_timezone: str) -> Formats
         negatives=reading.negatives,
         unsigned=reading.unsigned,
         time_format=reading.time_format,
+        settable=True,
         timezone=timezone,
         exchange_timezone=exchange_timezone,
     )

@@ -60,6 +60,8 @@ class Formats:
         Columns of numbers whose sign says nothing: their size is taken.
     time_format
         Format of times and dates as of ``strptime``; ISO 8601 when empty.
+    settable
+        Whether a source says this, and could say otherwise: faults name the setting that would read a cell.
     timezone
         IANA zone of times that do not state theirs.
     exchange_timezone
@@ -73,6 +75,7 @@ class Formats:
     negatives: tuple[str, ...] = ()
     unsigned: tuple[str, ...] = ()
     time_format: str = ""
+    settable: bool = False
     timezone: str = "UTC"
     exchange_timezone: str = "UTC"
 
@@ -165,7 +168,7 @@ def parse_cells(
         else:
             typed[name], findings = _dates(text, given, formats)
         for mask, code, says in findings:
-            hints = text[mask].map(_number_hint) if code == "not_a_number" else None
+            hints = text[mask].map(_number_hint) if code == "not_a_number" and formats.settable else None
             said = says.replace("{", "{{").replace("}", "}}") + ("" if hints is None else "{}")
             faults += against(mask, code, f"{name}: {{!r}} {said}", text, hints)
     return Parsed(typed=pd.DataFrame(typed, index=cells.index), faults=faults, days=days, as_days=as_days, near=near)
@@ -207,7 +210,7 @@ def _plain(text: pd.Series, formats: Formats) -> pd.Series:
 
 
 def _numbers(text: pd.Series, given: Mask, formats: Formats) -> tuple[Floats, list[_Finding]]:
-    if formats != Formats(timezone=formats.timezone, exchange_timezone=formats.exchange_timezone):
+    if formats.decimal != "." or formats.thousands or formats.currency_signs or formats.negatives:
         text = _plain(text, formats)
     decimal = _matches(text, _DECIMAL)
     other = given & ~decimal
@@ -300,7 +303,7 @@ def _times(
         if formats.time_format
         else "an ISO 8601 time such as 2024-03-15T14:30:00-04:00"
     )
-    hint = "" if formats.time_format else "; a `time_format` reads others"
+    hint = "; a `time_format` reads others" if formats.settable and not formats.time_format else ""
     near = stated.where(local.ambiguous | local.nonexistent)
     zone = formats.timezone
     return (
