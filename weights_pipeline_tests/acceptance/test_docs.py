@@ -358,11 +358,14 @@ def own_ledger(tmp_path, monkeypatch):
 
 
 def test_a_ledger_of_ones_own_becomes_weights_as_the_page_says_and_its_errors_say_what_it_says(own_ledger):
-    for name in ("desk_fills", "desk_returns"):
+    for name in ("desk_fills", "desk_returns", "desk_broker"):
         source = load_ledger_source(own_ledger / "data" / "ledgers" / f"{name}.yaml")
         intake = read_ledger(source, own_ledger / "data", horizon=dt.date(2024, 3, 31))
         assert intake.rejected.empty
-        if name == "desk_fills":
+        if name == "desk_broker":
+            assert intake.lots["pnl"].round(9).tolist() == [89.0]
+            assert not intake.findings
+        elif name == "desk_fills":
             assert intake.lots["quantity"].tolist() == [60.0, 40.0]
             left = intake.holdings[intake.holdings["until"].isna()]
             assert left[["side", "quantity"]].to_numpy().tolist() == [["short", 20.0]]
