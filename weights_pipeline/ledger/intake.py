@@ -31,6 +31,7 @@ from weights_pipeline.core.returns.stream import Unknown
 from weights_pipeline.ledger.calendars import exchange_timezone, recorded_bounds, session_hours
 from weights_pipeline.ledger.errors import LedgerError
 from weights_pipeline.ledger.files import read_part, require_columns
+from weights_pipeline.ledger.places import file_at
 from weights_pipeline.ledger.rows import UNHURT, Rows, gather
 from weights_pipeline.ledger.source import CapitalFile, LedgerSource
 from weights_pipeline.ledger.streams import read_streams
@@ -440,7 +441,7 @@ _CAPITAL_COLUMNS = {
 
 def _flawless_rows(root: Path, path: str, columns: Mapping[str, Column]) -> pd.DataFrame:
     """Rows of a small file of inputs in which nothing may be wrong."""
-    part = read_part(root, path)
+    part = read_part(file_at(root, path))
     require_columns(part, columns)
     parsed = parse_cells(part.cells, columns, Formats())
     typed = parsed.typed

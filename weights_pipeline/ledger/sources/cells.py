@@ -55,12 +55,24 @@ def batch(names: Sequence[str], rows: Iterable[Sequence[Any]]) -> pa.RecordBatch
 
 def record_batch(records: Iterable[Mapping[str, Any]]) -> pa.RecordBatch:
     """Nested records as a batch: a column for each name that occurs, in the order in which they first do."""
-    rows = [dict(flat(record)) for record in records]
+    rows = [
+        dict(flat(record)) if any(isinstance(value, dict | list | tuple) for value in record.values()) else record
+        for record in records
+    ]
     names = list(dict.fromkeys(name for row in rows for name in row))
     return batch(names, ([row.get(name) for name in names] for row in rows))
 
 
 def _column(name: str, values: Sequence[Any]) -> pa.Array:
+    """Values as text: many of one kind by Arrow, which writes them as `text` does, others one by one."""
+    try:
+        typed = pa.array(values)
+        if pa.types.is_string(typed.type) or pa.types.is_null(typed.type):
+            return typed.cast(pa.string())
+        if pa.types.is_int64(typed.type) or pa.types.is_boolean(typed.type):
+            return typed.cast(pa.string())
+    except pa.ArrowException:
+        pass
     try:
         return pa.array([text(value) for value in values], pa.string())
     except TypeError as error:

@@ -1,25 +1,22 @@
 """Items of a DynamoDB table or index.
 
-Scope: one read-only scan, page by page. Not here: clients and what their failures mean (``live.aws``).
+Scope: one read-only scan, page by page. Not here: clients and what their failures mean (``aws``).
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import re
 from collections.abc import Iterator, Mapping
-from decimal import Decimal
 from typing import Annotated, Any, ClassVar
 
 import pyarrow as pa
 from pydantic import Field
 
+from weights_pipeline import aws
 from weights_pipeline.ledger.errors import LedgerError
 from weights_pipeline.ledger.sources.cells import record_batch
 from weights_pipeline.ledger.sources.reading import PassingError, RowSource
-from weights_pipeline.live import aws
-from weights_pipeline.live.document import UnreachableError
 
 _NAME = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{3,255}$")]
 _Value = bool | int | float | str
@@ -31,7 +28,6 @@ _PASSING = {
     "ServiceUnavailable",
     "ThrottlingException",
 }
-_LASTING = re.compile(r"Credential|NoRegion|Profile|no client can be made")
 _RIGHTS = "It takes the right dynamodb:Scan on the table, or on its index; check AWS_REGION and the name too."
 
 
@@ -67,26 +63,19 @@ class DynamoDb(RowSource):
 
     def batches(self, environment: Mapping[str, str]) -> Iterator[pa.RecordBatch]:
         """Scan, a page of the service at a time; see :meth:`RowSource.batches`."""
-        from boto3.dynamodb.types import TypeDeserializer
-
-        plain = TypeDeserializer().deserialize
         try:
-            with aws.requests(self.name):
-                client = aws.client("dynamodb")
+            client = aws.client("dynamodb")
+            with aws.requests(f"scan {self.name}", client):
                 for page in client.get_paginator("scan").paginate(**self._request()):
-                    yield record_batch(
-                        {name: _listed(plain(value)) for name, value in item.items()} for item in page["Items"]
-                    )
+                    yield record_batch({name: _plain(value) for name, value in item.items()} for item in page["Items"])
         except aws.RefusedError as refused:
             if refused.status >= 500 or refused.code in _PASSING:
                 raise PassingError(refused.code or str(refused.status)) from None
-            raise LedgerError(f"{refused}. {_RIGHTS}") from None
-        except UnreachableError as error:
-            if _LASTING.search(str(error)):
-                raise LedgerError(
-                    f"{self.name}: {error}; set the AWS_* variables of an account that may read it"
-                ) from None
-            raise PassingError(str(error)) from None
+            raise LedgerError(f"{refused} {_RIGHTS}") from None
+        except aws.ServiceError as error:
+            if "cannot be reached" in str(error):
+                raise PassingError(str(error)) from None
+            raise LedgerError(str(error)) from None
         except TypeError as error:
             raise LedgerError(f"{self.name}: {error}; leave such items out with `filter`") from error
 
@@ -109,13 +98,22 @@ class DynamoDb(RowSource):
 
 def _attribute(value: _Value) -> dict[str, Any]:
     """A value as DynamoDB's wire format has it."""
-    from boto3.dynamodb.types import TypeSerializer
-
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    attribute: dict[str, Any] = TypeSerializer().serialize(Decimal(str(value)) if number else value)
-    return attribute
+    if isinstance(value, bool):
+        return {"BOOL": value}
+    return {"S": value} if isinstance(value, str) else {"N": str(value)}
 
 
-def _listed(value: Any) -> Any:
-    """A set, which has no order, as a list that has one."""
-    return sorted(value, key=str) if isinstance(value, set) else value
+def _plain(attribute: Mapping[str, Any]) -> Any:
+    """A value of that format; a number as it is written, a set, which has no order, as a list that has one."""
+    ((kind, value),) = attribute.items()
+    match kind:
+        case "M":
+            return {name: _plain(each) for name, each in value.items()}
+        case "L":
+            return [_plain(each) for each in value]
+        case "SS" | "NS":
+            return sorted(value)
+        case "NULL":
+            return None
+        case _:
+            return value

@@ -5,6 +5,7 @@ Scope: what every adapter keeps, retries, and memory. Not here: a database's own
 
 from __future__ import annotations
 
+import os
 import random
 import time
 from abc import ABC, abstractmethod
@@ -63,11 +64,21 @@ class RowSource(BaseModel, ABC):
 
 
 def read_rows(
-    source: RowSource, environment: Mapping[str, str], *, pause: Callable[[float], None] = time.sleep
+    source: RowSource, environment: Mapping[str, str] | None = None, *, pause: Callable[[float], None] = time.sleep
 ) -> pa.Table:
     """Read all rows of a source, from its first to its last: after a failure everything anew, never a part.
 
     Batches wait in a temporary file, so that memory does not grow with the rows.
+
+    Parameters
+    ----------
+    source
+        What to read.
+    environment
+        Where addresses and their secrets are looked up: that of this process when left out, and at no other time, so
+        that nothing keeps them.
+    pause
+        Waits so many seconds.
 
     Returns
     -------
@@ -82,7 +93,9 @@ def read_rows(
     for attempt in range(ATTEMPTS):
         try:
             with TemporaryDirectory(prefix="weights-rows-") as folder:
-                table = _spooled(source.batches(environment), Path(folder), "read")
+                table = _spooled(
+                    source.batches(os.environ if environment is None else environment), Path(folder), "read"
+                )
                 return table if source.ordered else _spooled(_sorted(table), Path(folder), "sorted")
         except PassingError as error:
             why = str(error)

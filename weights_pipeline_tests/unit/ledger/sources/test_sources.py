@@ -10,6 +10,7 @@ import pytest
 from bson import Binary, Decimal128
 from pydantic import ValidationError
 
+from benchmarks.support.s3_servers import moto
 from weights_pipeline.ledger.errors import LedgerError
 from weights_pipeline.ledger.sources import SOURCES, reading
 from weights_pipeline.ledger.sources.cells import record_batch
@@ -18,7 +19,6 @@ from weights_pipeline.ledger.sources.mongodb import MongoDb
 from weights_pipeline.ledger.sources.reading import ATTEMPTS, read_rows
 from weights_pipeline.ledger.sources.sql import Sql
 from weights_pipeline_tests.support.mongo_server import MongoServer
-from weights_pipeline_tests.support.s3_servers import moto
 
 FILLS = [
     {"id": f"f{i:03}", "strategy": "carry", "symbol": "EWZ", "amount": 10 if i % 2 == 0 else -10, "price": 30 + i / 8}
