@@ -1,5 +1,6 @@
 """A foreign file says the same as one written for the ledger, or an error or a rejected row says why not."""
 
+import contextlib
 import datetime as dt
 import json
 import sqlite3
@@ -11,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks.support.s3_servers import BUCKET, moto
+from benchmarks.support.s3_servers import BUCKET, at_random, moto
 from weights_pipeline.core.returns.cells import Formats, parse_cells
 from weights_pipeline.core.returns.lots import FILL_COLUMNS
 from weights_pipeline.ledger import LedgerError, LedgerSource, read_ledger
@@ -213,6 +214,25 @@ def test_an_object_that_is_replaced_while_the_ledger_is_read_is_refused(tmp_path
         find_files(tmp_path, [f"s3://{BUCKET}/ledger/*.parquet"], "fills")
     with pytest.raises(LedgerError, match="the bucket does not exist"):
         find_files(tmp_path, ["s3://no-such-bucket/*.csv"], "fills")
+
+
+def test_a_bucket_of_which_every_third_request_fails_gives_all_rows_or_an_error(tmp_path, monkeypatch):
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "4")
+    entry = in_s3(tmp_path, monkeypatch)
+    right, _ = lots(source([entry]), tmp_path)
+    monkeypatch.setattr("weights_pipeline.aws.time.sleep", lambda _: None)
+    monkeypatch.setattr("botocore.endpoint.time.sleep", lambda _: None)
+    found = []
+    try:
+        for seed in range(3):
+            moto().fault = at_random(seed, 1 / 3)
+            with contextlib.suppress(LedgerError):
+                found.append(lots(source([entry]), tmp_path)[0])
+    finally:
+        moto().fault = None
+    assert found
+    for each in found:
+        pd.testing.assert_frame_equal(each, right)
 
 
 # --------------------------------------------------------------------------- whose a fill is
