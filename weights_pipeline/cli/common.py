@@ -143,6 +143,26 @@ def print_json(content: Any) -> None:
     sys.stdout.write(json.dumps(without_nan(content), indent=2, default=str, allow_nan=False) + "\n")
 
 
+def give_schema(schema: Mapping[str, Any], options: argparse.Namespace) -> int:
+    """Print a JSON Schema, or write it to the file that ``--output`` names."""
+    from weights_pipeline.cli import render
+    from weights_pipeline.files import write_text
+
+    text = json.dumps(schema, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False)
+    if options.output is None:
+        render.say(text)
+        return 0
+    try:
+        write_text(options.output, text + "\n")
+    except OSError as error:
+        stop(f"{options.output}: cannot be written: {error}", FAILED)
+    if options.json:
+        print_json({"file": options.output})
+    else:
+        render.say(f"Wrote {options.output}.")
+    return 0
+
+
 def without_nan(content: Any) -> Any:
     """Content with null in place of every NaN."""
     if isinstance(content, Mapping):

@@ -14,6 +14,7 @@ import pandas as pd
 from weights_pipeline.core.returns.cells import Column, Formats, parse_cells
 from weights_pipeline.ledger.errors import LedgerError
 from weights_pipeline.ledger.files import Indices, read_part, require_columns
+from weights_pipeline.ledger.places import file_at
 
 
 def flawless_rows(
@@ -41,7 +42,7 @@ def flawless_rows(
     LedgerError
         The file cannot be read, has no row, or something in it is wrong; the message names up to five lines.
     """
-    part = read_part(root, path)
+    part = read_part(file_at(root, path))
     require_columns(part, columns)
     parsed = parse_cells(part.cells, columns, Formats(timezone=timezone, exchange_timezone=timezone))
     typed, faults = parsed.typed, parsed.faults

@@ -25,6 +25,7 @@ from weights_pipeline.ledger.calendars import calendar_sessions, observed_sessio
 from weights_pipeline.ledger.errors import LedgerError
 from weights_pipeline.ledger.files import Part, read_part, require_columns
 from weights_pipeline.ledger.intake import price_series
+from weights_pipeline.ledger.places import file_at
 from weights_pipeline.ledger.rows import long_parts
 
 _COLUMNS = {
@@ -79,7 +80,7 @@ def read_returns_file(
         The file cannot be read, or anything in it is wrong; the message says on which lines (of Parquet: rows).
     """
     file = file.resolve()
-    parts = long_parts(read_part(file.parent, file.name), frequency)
+    parts = long_parts(read_part(file_at(file.parent, file.name)), frequency)
     for part in parts:
         require_columns(part, _COLUMNS)
     cells = pd.concat([part.cells for part in parts], ignore_index=True)
@@ -158,7 +159,7 @@ def read_benchmark_file(file: Path) -> pd.Series:
         There is no such column, or see :func:`~weights_pipeline.ledger.intake.read_benchmark`.
     """
     file = file.resolve()
-    names = [str(name) for name in read_part(file.parent, file.name).cells if name != "date"]
+    names = [str(name) for name in read_part(file_at(file.parent, file.name)).cells if name != "date"]
     if "close" not in names and len(names) != 1:
         raise LedgerError(
             f"{file.name}: expected the columns date and close, or date and one other; found {', '.join(names)}"

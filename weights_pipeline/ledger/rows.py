@@ -7,17 +7,17 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from itertools import groupby, pairwise, takewhile
+from itertools import chain, groupby, pairwise, takewhile
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from weights_pipeline.core.returns.cells import Column, Fault, Formats, parse_cells
+from weights_pipeline.core.returns.cells import Column, Fault, Formats, Parsed, parse_cells
 from weights_pipeline.core.returns.findings import LedgerFinding
 from weights_pipeline.core.returns.frequency import DAILY, Frequency
 from weights_pipeline.core.returns.identity import duplicate_faults
@@ -30,8 +30,12 @@ from weights_pipeline.core.returns.lots import (
     mostly_negative,
 )
 from weights_pipeline.ledger.errors import LedgerError
-from weights_pipeline.ledger.files import Part, list_files, read_part, require_columns
-from weights_pipeline.ledger.source import Kind, LedgerSource, Reading
+from weights_pipeline.ledger.files import Part, read_part, require_columns
+from weights_pipeline.ledger.mapping import CURRENCY, mapped, summands, unread
+from weights_pipeline.ledger.places import File, file_at, find_files
+from weights_pipeline.ledger.source import Kind, LedgerSource
+from weights_pipeline.ledger.sources import RowSource, read_rows
+from weights_pipeline.ledger.vocabulary import ByTable, Reading
 
 Indices = NDArray[np.intp]
 
@@ -108,15 +112,23 @@ class Rows:
         pieces = []
         self.faults: list[Fault] = []
         for reading, mine in self._alike():
-            parsed = parse_cells(
+            parsed = _parsed(
                 self.cells[mine].reset_index(drop=True),
                 columns,
+                reading,
                 _formats(reading, timezone, exchange_timezone),
                 self.file[mine],
                 {number: part.others for number, part in enumerate(parts) if len(part.others)},
             )
             pieces.append(parsed)
             self.faults += [fault._replace(row=fault.row + mine.start) for fault in parsed.faults]
+        said = [
+            fault._replace(row=fault.row + mine.start)
+            for part, mine in zip(parts, self._slices(), strict=True)
+            for fault in part.faults
+        ]
+        unassigned = {(fault.row, "missing_strategy") for fault in said if fault.code == "no_strategy"}
+        self.faults = said + [fault for fault in self.faults if (fault.row, fault.code) not in unassigned]
         self.typed, self.days, self.near = (
             pd.concat([getattr(piece, name) for piece in pieces], ignore_index=True)
             for name in ("typed", "days", "near")
@@ -195,7 +207,7 @@ class Rows:
                 int(flawless[mine].sum()),
                 int((~flawless[mine]).sum()) + len(part.malformed),
                 int(repeats[mine].sum()),
-                ";".join(sorted({*part.cells, *part.unreadable} - {*COLUMNS[self.kind]})),
+                ";".join(unread(part, COLUMNS[self.kind])),
                 int(unhurt[mine].sum()),
                 part.left_out,
             )
@@ -340,21 +352,44 @@ def gather(source: LedgerSource, root: Path, exchange_timezone: str) -> dict[Kin
     """
     taken: dict[str, list[tuple[Kind, Part]]] = {}
     parts = {kind: [*_parts_of(source, root, kind, taken)] for kind in COLUMNS}
+    _require_one_currency(source, chain.from_iterable(parts.values()))
     return {kind: Rows(kind, parts[kind], source.timezone, exchange_timezone) for kind in COLUMNS}
+
+
+def _require_one_currency(source: LedgerSource, parts: Iterable[Part]) -> None:
+    """Refuse amounts of several currencies, which nothing here converts."""
+    stated: dict[str, str] = {}
+    for part in parts:
+        if CURRENCY in part.cells and CURRENCY not in part.reading.ignore:
+            texts = part.cells[CURRENCY].str.strip().replace("", None).dropna().drop_duplicates()
+            stated |= {str(name): f"{part.name} line {part.line[cast(int, row)]}" for row, name in texts.items()}
+    if len(stated) > 1:
+        places = ", ".join(f"{name} ({place})" for name, place in sorted(stated.items()))
+        raise LedgerError(
+            f"ledger {source.name}: {CURRENCY}: amounts in {places} cannot be added up; take those of one currency "
+            f"with `where`, and keep another ledger for each other"
+        )
 
 
 def _parts_of(
     source: LedgerSource, root: Path, kind: Kind, taken: dict[str, list[tuple[Kind, Part]]]
 ) -> Iterator[Part]:
     key = f"ledger {source.name}: {kind}"
-    entries = [(entry.files, entry.reading(source)) for entry in getattr(source, kind) or ()]
-    named = [(path, number) for number, (files, _) in enumerate(entries) for path in list_files(root, files, key)]
-    for path, number in sorted(named):
+    entries = [(entry, entry.reading(source)) for entry in getattr(source, kind) or ()]
+    found: dict[tuple[str, int], File | None] = {}
+    for number, (entry, _) in enumerate(entries):
+        if entry.query:
+            found[entry.query.name, number] = None
+        else:
+            found |= {(file.path, number): file for file in find_files(root, entry.files or (), key)}
+    for path, number in sorted(found):
         before = taken.setdefault(path, [])
-        reading = entries[number][1]
+        entry, reading = entries[number]
         if any(other == kind and earlier.reading == reading for other, earlier in before):
             continue
-        part = read_part(root, path, reading)
+        file, rule = found[path, number], reading.strategy_from
+        part = read_part(file, reading) if file else _queried(entry.query, reading)
+        part = mapped(part, COLUMNS[kind], read_part(file_at(root, rule.table)) if isinstance(rule, ByTable) else None)
         if before:
             same = sum(other == kind for other, _ in before)
             part = replace(part, name=f"{path}#{kind}{f'-{same + 1}' if same else ''}")
@@ -367,9 +402,39 @@ def _parts_of(
             yield each
 
 
+def _queried(query: RowSource, reading: Reading) -> Part:
+    """Rows of a database as those of one file, whose lines are their ordinals."""
+    table = read_rows(query)
+    if not table.column_names:
+        raise LedgerError(f"{query.name}: has no rows; correct what is asked for, or leave it out")
+    cells = table.to_pandas()
+    return Part(name=query.name, cells=cells, line=np.arange(1, 1 + len(cells)), header=list(cells), reading=reading)
+
+
+def _parsed(
+    cells: pd.DataFrame,
+    columns: Mapping[str, Column],
+    reading: Reading,
+    formats: Formats,
+    file: Indices,
+    others: Mapping[int, pd.DataFrame],
+) -> Parsed:
+    """Cells read, with numbers that a file states in several columns added up."""
+    added = summands(reading, columns)
+    parts = {name: Column(kind="number", required=False) for terms in added.values() for name, _ in terms[1:]}
+    parsed = parse_cells(cells, {**columns, **parts}, formats, file, others)
+    typed = parsed.typed
+    for ours, terms in added.items():
+        figures = pd.DataFrame({name: typed[name] * sign for name, sign in terms})
+        typed[ours] = figures.sum(axis=1, min_count=1)
+    return replace(parsed, typed=typed[[*columns]])
+
+
 def _require_once(path: str, kind: Kind, part: Part, before: Sequence[tuple[Kind, Part]]) -> None:
-    """Refuse a file some line of which is a row of two kinds, or twice a row of one."""
+    """Refuse a file some line of which is a row of two kinds, or twice a row of one, and states a number to both."""
     for other, earlier in before:
+        if not _numbers(kind, part) & _numbers(other, earlier):
+            continue
         both = [*np.intersect1d(part.line, earlier.line).tolist(), *(line for line, _, _ in part.malformed)]
         if both:
             raise LedgerError(
@@ -377,13 +442,22 @@ def _require_once(path: str, kind: Kind, part: Part, before: Sequence[tuple[Kind
             )
 
 
+def _numbers(kind: Kind, part: Part) -> set[str]:
+    """Columns of a file that numbers are read from."""
+    ours = [name for name, column in COLUMNS[kind].items() if column.kind == "number" and name in part.cells]
+    return {theirs for name in ours for theirs in part.reading.columns.get(name, (name,))}
+
+
 def _require_meaning_read(part: Part, kind: Kind) -> None:
     """Refuse a column that no rule reads although its name says that it may change what a row means."""
-    unread = sorted({*part.header, *part.unreadable} - {*COLUMNS[kind], *part.reading.ignore})
     if kind == "returns":
         # Beside a daily return nothing changes what it means, and of a wide file columns are named by strategies.
         return
-    loaded = [name for name in unread if MEANING & {*re.split(r"[^a-z]+", name.casefold()), name.casefold()}]
+    loaded = [
+        name
+        for name in unread(part, COLUMNS[kind])
+        if MEANING & {*re.split(r"[^a-z]+", name.casefold()), name.casefold()}
+    ]
     if loaded:
         named = ", ".join(map(repr, loaded))
         raise LedgerError(
@@ -400,6 +474,7 @@ def _formats(reading: Reading, timezone: str, exchange_timezone: str) -> Formats
         negatives=reading.negatives,
         unsigned=reading.unsigned,
         time_format=reading.time_format,
+        settable=True,
         timezone=timezone,
         exchange_timezone=exchange_timezone,
     )

@@ -5,23 +5,20 @@ Here belongs what a source may say. Here does not belong the reading of what it 
 
 from __future__ import annotations
 
-import codecs
 import re
-from collections.abc import Iterable
-from pathlib import Path, PurePosixPath
+from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 from pydantic import (
     AfterValidator,
-    BeforeValidator,
     Field,
     TypeAdapter,
     ValidationInfo,
     ValidatorFunctionWrapHandler,
     WrapValidator,
+    create_model,
     field_validator,
     model_validator,
 )
@@ -32,17 +29,12 @@ from weights_pipeline.core.returns.capital import AverageLotValue, AveragePositi
 from weights_pipeline.core.returns.frequency import MONTHLY, Frequency
 from weights_pipeline.ledger.calendars import default_per_year, require_calendar, sessions_file
 from weights_pipeline.ledger.errors import LedgerError
+from weights_pipeline.ledger.importers import with_importers
+from weights_pipeline.ledger.sources import SOURCES, RowSource
+from weights_pipeline.ledger.vocabulary import Reading, RelativePath, relative
 
 Kind = Literal["lots", "fills", "cash", "openings", "returns"]
 _SUFFIX = "_ledger"
-
-
-def _relative(path: str) -> str:
-    """Refuse what would lead out of the data folder, and what no file should be called."""
-    parts = PurePosixPath(path).parts
-    if not parts or parts[0] == "/" or ".." in parts or "\\" in path or ":" in path or not path.isprintable():
-        raise ValueError("expected a path inside the data folder, such as trades/*.csv: no leading / and no ..")
-    return path
 
 
 def _month(text: str) -> str:
@@ -51,129 +43,57 @@ def _month(text: str) -> str:
     return text
 
 
-def _taken(value: Any) -> Any:
-    """Write conditions on a column out: a value, several, or all others than those under ``not``."""
-    if isinstance(value, Condition):
-        return value
-    negated = isinstance(value, dict)
-    if negated and list(value) != ["not"]:
-        raise ValueError("expected a value, a list of values, or {not: …}")
-    said = value["not"] if negated else value
-    return {"values": said if isinstance(said, list) else [said], "negated": negated}
-
-
-def _encoding(name: str) -> str:
-    try:
-        return codecs.lookup(name).name
-    except LookupError:
-        raise ValueError("expected the name of an encoding, such as utf-8, cp1252 or utf-16") from None
-
-
-def _cell(value: Any) -> Any:
-    """A number of the YAML stands for the cell that reads like it."""
-    return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
-
-
-Cell = Annotated[str, BeforeValidator(_cell)]
-RelativePath = Annotated[str, AfterValidator(_relative)]
 Globs = Annotated[tuple[RelativePath, ...], Field(min_length=1)]
 Month = Annotated[str, AfterValidator(_month)]
 
 
-class Condition(Model):
-    """Which rows are taken by a column: those with one of some values, or all others.
-
-    A number of the YAML is compared as one, text as it is written.
-    """
-
-    values: Annotated[tuple[str | int | float, ...], Field(min_length=1)]
-    negated: bool = False
-
-    def takes(self, cells: pd.Series) -> NDArray[np.bool_]:
-        """Whether each cell meets the condition, shape (n,)."""
-        text = cells.str.strip()
-        equal: NDArray[np.bool_] = text.isin([v for v in self.values if isinstance(v, str)]).to_numpy(bool)
-        if numbers := [float(value) for value in self.values if not isinstance(value, str)]:
-            equal = equal | pd.to_numeric(text, errors="coerce").isin(numbers).to_numpy(bool)
-        return ~equal if self.negated else equal
-
-
-class Reading(Model):
-    """How a file reads that was not written for this ledger, so that nobody has to edit it.
-
-    Attributes
-    ----------
-    columns
-        Their name of our columns, ``ours: theirs``.
-    constants
-        Value of one of our columns that the file does not have.
-    where
-        Rows to take, by column: a value, several, or ``{not: …}``.
-    values
-        What their values stand for, by our column: ``theirs: ours``.
-    ignore
-        Columns that no rule reads and that may be left unread, whatever their names say.
-    skip_lines, footer
-        Lines above the header, and lines below the last row.
-    delimiter, encoding
-        Of a CSV file.
-    decimal, thousands, currency_signs, negatives, unsigned, time_format
-        See :class:`~weights_pipeline.core.returns.cells.Formats`.
-    fees_sign
-        Whether a cost is written as a positive number or as a negative one.
-    """
-
-    columns: dict[str, str] = Field(default_factory=dict)
-    constants: dict[str, Cell] = Field(default_factory=dict)
-    where: dict[str, Annotated[Condition, BeforeValidator(_taken)]] = Field(default_factory=dict)
-    values: dict[str, dict[Cell, Cell]] = Field(default_factory=dict)
-    ignore: tuple[str, ...] = ()
-    skip_lines: Annotated[int, Field(ge=0)] = 0
-    footer: Annotated[int, Field(ge=0)] = 0
-    delimiter: Annotated[str, Field(min_length=1, max_length=1)] = ","
-    encoding: Annotated[str, AfterValidator(_encoding)] = "utf-8"
-    decimal: Literal[".", ","] = "."
-    thousands: Annotated[str, Field(max_length=1)] = ""
-    currency_signs: tuple[Annotated[str, Field(min_length=1)], ...] = ()
-    negatives: tuple[Literal["parentheses", "trailing", "minus_sign"], ...] = ()
-    unsigned: tuple[str, ...] = ()
-    time_format: str = ""
-    fees_sign: Literal["positive_is_cost", "negative_is_cost"] = "positive_is_cost"
-
-    @model_validator(mode="after")
-    def _unambiguous(self) -> Self:
-        if self.thousands == self.decimal:
-            raise ValueError(f"thousands: is {self.thousands!r}, which is the decimal mark too")
-        return self
-
-
-PLAIN = Reading()
-"""How a file reads that was written for this ledger."""
-
-
-class Files(Reading):
-    """Files of a kind, with what is said of these alone; anything else is as the ledger says of all its files.
+class _Files(Reading):
+    """Files or a query of a kind, with what is said of these alone; anything else is as the ledger says of all.
 
     Attributes
     ----------
     files
-        Paths, or globs.
+        Paths, or globs; or in their place a query under the key of its kind (``ledger.sources``).
+    importer
+        Preset that the rest is added to; see ``ledger.importers``.
     """
 
-    files: Globs
+    files: Globs | None = None
+    importer: str = ""
+
+    @property
+    def query(self) -> RowSource | None:
+        """The query that stands in place of files."""
+        return next((query for key in SOURCES if (query := getattr(self, key)) is not None), None)
+
+    @model_validator(mode="after")
+    def _from_one_place(self) -> Self:
+        given = [key for key in ("files", *SOURCES) if getattr(self, key) is not None]
+        if len(given) != 1:
+            raise ValueError(f"expected one of files, {', '.join(SOURCES)}; found {', '.join(given) or 'none'}")
+        if self.importer and not self.columns:
+            raise ValueError("importer: its settings are added when a ledger is loaded from its file")
+        return self
 
     def reading(self, ledger: Reading) -> Reading:
         """How these files read."""
         said = {name for name in Reading.model_fields if name in self.model_fields_set}
-        return Reading(**{name: getattr(self if name in said else ledger, name) for name in Reading.model_fields})
+        return Reading.model_construct(
+            **{name: getattr(self if name in said else ledger, name) for name in Reading.model_fields}
+        )
+
+
+_QUERIES: Mapping[str, Any] = {key: (kind | None, None) for key, kind in SOURCES.items()}
+Files: type[_Files] = create_model("Files", __base__=_Files, **_QUERIES)
 
 
 def _plain_path(value: Any, handler: ValidatorFunctionWrapHandler) -> Any:
     """A path by itself stands for files of which nothing else is said."""
-    return Files.model_construct({"files"}, files=(_relative(value),)) if isinstance(value, str) else handler(value)
+    return Files.model_construct({"files"}, files=(relative(value),)) if isinstance(value, str) else handler(value)
 
 
-Sources = Annotated[tuple[Annotated[Files, WrapValidator(_plain_path)], ...], Field(min_length=1)]
+_Entry = Annotated[Files, WrapValidator(_plain_path, json_schema_input_type=str | Files)]  # type: ignore[valid-type]
+Sources = Annotated[tuple[_Entry, ...], Field(min_length=1)]
 
 
 class CapitalFile(Model):
@@ -335,6 +255,12 @@ class LedgerSource(Reading):
         return self
 
 
+def ledger_schema() -> dict[str, Any]:
+    """JSON Schema of a ledger, for editors that complete and check YAML while it is typed."""
+    schema = TypeAdapter(LedgerSource).json_schema()
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "title": "Ledger of weights-pipeline"}
+
+
 def load_ledger_source(file: Path) -> LedgerSource:
     """Load and validate one ledger source; the data folder is the one that the file's own folder lies in.
 
@@ -345,7 +271,8 @@ def load_ledger_source(file: Path) -> LedgerSource:
     """
     try:
         context = {"root": file.resolve().parent.parent}
-        source: LedgerSource = validated(TypeAdapter(LedgerSource), read_yaml(file), file, context)
+        content = with_importers(read_yaml(file), file.parent)
+        source: LedgerSource = validated(TypeAdapter(LedgerSource), content, file, context)
     except BookError as error:
         raise LedgerError(str(error)) from error
     if source.name != file.stem:

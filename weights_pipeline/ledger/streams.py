@@ -149,7 +149,10 @@ class _Known:
             return [(str(strategy), str(symbol))]
         own = {str(strategy)} if has_strategy else self.strategies[file]
         found = [pair for pair in self.pairs if pair[0] in own] or ([] if has_strategy else [*self.pairs])
-        return [pair for pair in found if pair[1] == symbol] or found if has_symbol else found
+        if not has_symbol:
+            return found
+        # Where nobody is known to trade the symbol, it may be a position of any of the strategies.
+        return [pair for pair in found if pair[1] == symbol] or sorted({(pair[0], str(symbol)) for pair in found})
 
 
 def _unhurt(rows: Rows, first: pd.Timestamp) -> NDArray[np.bool_]:

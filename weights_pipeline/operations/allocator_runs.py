@@ -28,6 +28,7 @@ from weights_pipeline.core.returns.history import ReturnHistory
 from weights_pipeline.files import write_artefacts
 from weights_pipeline.ledger import LedgerError, read_returns_file
 from weights_pipeline.ledger.files import read_part
+from weights_pipeline.ledger.places import file_at
 from weights_pipeline.ledger.rows import long_parts
 from weights_pipeline.tables import catalog
 from weights_pipeline.workspace import BookSetup
@@ -243,7 +244,7 @@ def _pairs(file: Path) -> list[tuple[str, Any]]:
 
 def _strategies(file: Path) -> set[str]:
     """Names that a file of daily returns has."""
-    parts = long_parts(read_part(file.resolve().parent, file.name))
+    parts = long_parts(read_part(file_at(file.resolve().parent, file.name)))
     return {name.strip() for part in parts if "strategy" in part.cells for name in part.cells["strategy"].dropna()}
 
 

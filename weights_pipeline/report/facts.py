@@ -22,7 +22,7 @@ from weights_pipeline.core.allocator.scalar import WHOLE_BOOK
 from weights_pipeline.core.returns.daily import wide
 from weights_pipeline.core.returns.frequency import Frequency
 from weights_pipeline.core.study.book_comparison import BookComparison, Contender, compare
-from weights_pipeline.core.verify import Finding
+from weights_pipeline.core.verify import UNKNOWN_POSITION, Finding
 from weights_pipeline.core.versions import OPENING, changed_keys, diff, intact, newest_versions
 from weights_pipeline.core.waterfall import Step, waterfalls
 from weights_pipeline.report.seen import SeenStore
@@ -157,6 +157,8 @@ class BookReport:
         Checks of the book's tables.
     left_out
         Names of checks that mean nothing for a past day.
+    unknown
+        Positions of the book's strategies that the ledger does not know to this day: rows of ``ledger_findings``.
     """
 
     book: Book
@@ -181,6 +183,7 @@ class BookReport:
     version: Version | None
     outcomes: tuple[Outcome, ...]
     left_out: tuple[str, ...]
+    unknown: pd.DataFrame
 
     @property
     def turnover(self) -> float:
@@ -385,7 +388,15 @@ def _book(setup: BookSetup, seen: SeenStore) -> BookReport:
         version=_version(book.name, newest, before, seen),
         outcomes=outcomes,
         left_out=left_out,
+        unknown=_unknown(setup, seen, newest),
     )
+
+
+def _unknown(setup: BookSetup, seen: SeenStore, as_of: pd.Timestamp) -> pd.DataFrame:
+    """Positions of a book's strategies that its ledger does not know to this day, and did not on a day."""
+    found = seen.read(setup.source.schema_name, catalog.LEDGER_FINDINGS)
+    own = (found["code"] == UNKNOWN_POSITION) & found["strategy"].isin(list(setup.book.strategies))
+    return found[own & found["until"].isna() & (found["since"] <= as_of)]
 
 
 def _traded(book: Book, seen: SeenStore, final: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:

@@ -5,6 +5,8 @@ import pytest
 import yaml
 
 from weights_pipeline.orchestration.runs import materialise
+from weights_pipeline.report.facts import gather
+from weights_pipeline.report.words import headline
 from weights_pipeline.settings import Settings
 from weights_pipeline.tables import catalog
 from weights_pipeline.workspace import Workspace
@@ -83,3 +85,5 @@ def test_books_that_hold_the_strategy_stop_or_stay_neutral_and_others_go_on(work
     assert set(weights["final"]) == {0.5}
     shown = Result("show", "--book", "both")
     assert "Ledger: loser: position in X unknown since 2024-01-08, fills.csv line 8." in shown.output
+    ((report,),) = (report.books for report in gather(neutral, [["both"]]))
+    assert "loser: position in X unknown since 8 January 2024, fills.csv line 8." in headline(report)

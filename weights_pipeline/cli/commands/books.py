@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import datetime as dt
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -86,22 +85,8 @@ def _validate(options: argparse.Namespace) -> int:
 def _schema(options: argparse.Namespace) -> int:
     """Print the JSON Schema of books, for editors that complete and check YAML while it is typed."""
     from weights_pipeline.books.load import book_schema
-    from weights_pipeline.cli import render
-    from weights_pipeline.files import write_text
 
-    text = json.dumps(book_schema(), indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False)
-    if options.output is None:
-        render.say(text)
-        return 0
-    try:
-        write_text(options.output, text + "\n")
-    except OSError as error:
-        common.stop(f"{options.output}: cannot be written: {error}", common.FAILED)
-    if options.json:
-        common.print_json({"file": options.output})
-    else:
-        render.say(f"Wrote {options.output}.")
-    return 0
+    return common.give_schema(book_schema(), options)
 
 
 def _summary(book: Book) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""``weights ledger``: what the files of a ledger say, read and not written.
+"""``weights ledger``: what the files of a ledger say, read and not written; and what a ledger can say of them.
 
 Scope: the commands, and the clock: this is where "now" is read. Not here: the reading of files (``ledger``).
 """
@@ -9,6 +9,7 @@ import argparse
 import datetime as dt
 from collections import Counter
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from weights_pipeline.cli import common
@@ -26,6 +27,9 @@ def add(commands: common.Commands) -> None:
     beneath = ledger.add_subparsers(metavar="COMMAND", title="commands")
     check = common.command(beneath, "check", _check, within=True)
     check.add_argument("ledger", nargs="?", metavar="LEDGER", help="name of a ledger; all of them when left out")
+    common.command(beneath, "importers", _importers, within=True)
+    schema = common.command(beneath, "schema", _schema, within=True)
+    schema.add_argument("--output", type=Path, metavar="FILE", help="write it to a file")
 
 
 def _list(options: argparse.Namespace) -> int:
@@ -71,6 +75,36 @@ def _check(options: argparse.Namespace) -> int:
         _print(source, intake, apart=number > 0)
     wrong = any(each.severity == "ERROR" for _, intake in read for each in intake.findings)
     return common.FAILED if wrong else 0
+
+
+def _importers(options: argparse.Namespace) -> int:
+    """List the importers: vendors' exports that a ledger can read with ``importer: NAME``, and a desk's own."""
+    from weights_pipeline.cli import render
+    from weights_pipeline.ledger import LedgerError
+    from weights_pipeline.ledger.importers import importers
+
+    try:
+        listed = list(importers(common.settings().data / "ledgers"))
+    except LedgerError as error:
+        common.stop(str(error), common.INVALID)
+    if options.json:
+        common.print_json(
+            [
+                {"importer": name, "kind": preset.kind, "what": preset.what, "as_of": preset.as_of, "own": own}
+                for name, preset, own in listed
+            ]
+        )
+        return 0
+    rows = [[name, preset.kind, preset.what, "own" if own else preset.as_of] for name, preset, own in listed]
+    render.table(rows, ["Importer", "Rows", "Reads", "As of"])
+    return 0
+
+
+def _schema(options: argparse.Namespace) -> int:
+    """Print the JSON Schema of ledgers, for editors that complete and check YAML while it is typed."""
+    from weights_pipeline.ledger.source import ledger_schema
+
+    return common.give_schema(ledger_schema(), options)
 
 
 def _sources(name: str | None) -> list[LedgerSource]:

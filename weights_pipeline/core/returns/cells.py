@@ -23,6 +23,10 @@ Mask = NDArray[np.bool_]
 MAX_MAGNITUDE = 1e150
 """Largest number a ledger may hold: the product of any two stays finite."""
 
+EPOCHS: Mapping[str, int] = {"seconds": -6, "milliseconds": -3, "microseconds": 0, "nanoseconds": 3}
+"""Units in which times are counted since 1970, UTC, and the decimal places of a microsecond in each. With ``local_``
+before it, the count is of a clock that shows the source's zone."""
+
 ZONES = pd.Timedelta(hours=14)
 """No zone is further from UTC, so that a wall clock without its zone is at most so far off."""
 
@@ -59,7 +63,10 @@ class Formats:
     unsigned
         Columns of numbers whose sign says nothing: their size is taken.
     time_format
-        Format of times and dates as of ``strptime``; ISO 8601 when empty.
+        Formats of times and dates, the first that reads one: as of ``strptime``, or one of `EPOCHS`. ISO 8601 when
+        empty.
+    settable
+        Whether a source says this, and could say otherwise: faults name the setting that would read a cell.
     timezone
         IANA zone of times that do not state theirs.
     exchange_timezone
@@ -72,7 +79,8 @@ class Formats:
     currency_signs: tuple[str, ...] = ()
     negatives: tuple[str, ...] = ()
     unsigned: tuple[str, ...] = ()
-    time_format: str = ""
+    time_format: tuple[str, ...] = ()
+    settable: bool = False
     timezone: str = "UTC"
     exchange_timezone: str = "UTC"
 
@@ -165,7 +173,7 @@ def parse_cells(
         else:
             typed[name], findings = _dates(text, given, formats)
         for mask, code, says in findings:
-            hints = text[mask].map(_number_hint) if code == "not_a_number" else None
+            hints = text[mask].map(_number_hint) if code == "not_a_number" and formats.settable else None
             said = says.replace("{", "{{").replace("}", "}}") + ("" if hints is None else "{}")
             faults += against(mask, code, f"{name}: {{!r}} {said}", text, hints)
     return Parsed(typed=pd.DataFrame(typed, index=cells.index), faults=faults, days=days, as_days=as_days, near=near)
@@ -207,7 +215,7 @@ def _plain(text: pd.Series, formats: Formats) -> pd.Series:
 
 
 def _numbers(text: pd.Series, given: Mask, formats: Formats) -> tuple[Floats, list[_Finding]]:
-    if formats != Formats(timezone=formats.timezone, exchange_timezone=formats.exchange_timezone):
+    if formats.decimal != "." or formats.thousands or formats.currency_signs or formats.negatives:
         text = _plain(text, formats)
     decimal = _matches(text, _DECIMAL)
     other = given & ~decimal
@@ -280,10 +288,9 @@ def _times(
     text: pd.Series, given: Mask, formats: Formats, as_days: Mask
 ) -> tuple[pd.DatetimeIndex, Mask, pd.DatetimeIndex, list[_Finding]]:
     if formats.time_format:
-        stated, with_offset, has_clock = _formatted(text, formats.time_format)
+        stated, offset, clocked = _formatted(text, formats.time_format)
         read = np.asarray(stated.notna())
-        date_only, wall_clock = read & (not has_clock), read & has_clock & (not with_offset)
-        offset = read & with_offset
+        date_only, wall_clock = read & ~clocked, read & clocked & ~offset
     else:
         date_only, wall_clock = _matches(text, _DAY), _matches(text, _DAY + _CLOCK)
         offset = _matches(text, _DAY + _CLOCK + _OFFSET)
@@ -296,11 +303,11 @@ def _times(
     unparseable = given & np.asarray(stated.isna())
     utc = stated.where(offset, local.utc.where(wall_clock, midnight))
     expected = (
-        f"as time_format {formats.time_format!r} says"
+        f"as time_format {', '.join(map(repr, formats.time_format))} says"
         if formats.time_format
         else "an ISO 8601 time such as 2024-03-15T14:30:00-04:00"
     )
-    hint = "" if formats.time_format else "; a `time_format` reads others"
+    hint = "; a `time_format` reads others" if formats.settable and not formats.time_format else ""
     near = stated.where(local.ambiguous | local.nonexistent)
     zone = formats.timezone
     return (
@@ -319,7 +326,7 @@ def _dates(text: pd.Series, given: Mask, formats: Formats) -> tuple[pd.DatetimeI
     if formats.time_format:
         dates, _, _ = _formatted(text, formats.time_format)
         dates = pd.DatetimeIndex(dates.where(dates == dates.normalize()))
-        expected = f"a date as time_format {formats.time_format!r} says"
+        expected = f"a date as time_format {', '.join(map(repr, formats.time_format))} says"
     else:
         dates = _parsed(text.where(_matches(text, f"{_DAY}(?:{_MIDNIGHT})?")))
         expected = "an ISO 8601 date such as 2024-03-15"
@@ -331,13 +338,42 @@ def _matches(text: pd.Series, pattern: str) -> Mask:
     return text.str.fullmatch(pattern, na=False).to_numpy(dtype=bool)
 
 
-def _formatted(text: pd.Series, time_format: str) -> tuple[pd.DatetimeIndex, bool, bool]:
-    """Times of a format, whether it states an offset, and whether it has a time of day."""
-    zoned = "%z" in time_format
-    parsed = pd.DatetimeIndex(pd.to_datetime(text, format=time_format, utc=zoned, errors="coerce"))
-    plain = (parsed.tz_localize(None) if zoned else parsed).as_unit("us")
-    plain = pd.DatetimeIndex(plain.where((plain >= _EARLIEST) & (plain < _LATEST)))
-    return plain, zoned, bool(re.search(r"%[HIcXsfMST]", time_format))
+def _formatted(text: pd.Series, formats: tuple[str, ...]) -> tuple[pd.DatetimeIndex, Mask, Mask]:
+    """Times as the first format that reads them says, whether each states an offset, whether it has a time of day."""
+    times = pd.DatetimeIndex(np.full(len(text), np.datetime64("NaT", "us")))
+    zoned, clocked = np.zeros((2, len(text)), dtype=bool)
+    for each in formats:
+        unread = np.asarray(times.isna())
+        unit = each.removeprefix("local_")
+        offset, clock = "%z" in each or each in EPOCHS, unit in EPOCHS or bool(re.search(r"%[HIcXsfMST]", each))
+        if unit in EPOCHS:
+            found = _counted(text, EPOCHS[unit])
+        else:
+            parsed = pd.DatetimeIndex(pd.to_datetime(text, format=each, utc=offset, errors="coerce"))
+            found = (parsed.tz_localize(None) if offset else parsed).as_unit("us")
+        found = pd.DatetimeIndex(found.where((found >= _EARLIEST) & (found < _LATEST)))
+        mine = unread & np.asarray(found.notna())
+        times, zoned, clocked = (
+            pd.DatetimeIndex(times.where(~mine, found)),
+            zoned | mine & offset,
+            clocked | mine & clock,
+        )
+    return times, zoned, clocked
+
+
+def _counted(text: pd.Series, places: int) -> pd.DatetimeIndex:
+    """Times counted since 1970, cut to the microsecond: digits are moved, not multiplied, so that none is lost."""
+    parts = (
+        text.where(_matches(text, rf"[0-9]{{1,{18 + places}}}(?:\.[0-9]*)?"))
+        .str.split(".", n=1, expand=True)
+        .reindex(columns=[0, 1])
+    )
+    digits = parts[0]
+    if places < 0:
+        digits = digits + parts[1].astype("str").fillna("").str[:-places].str.pad(-places, "right", "0")
+    elif places:
+        digits = digits.str[:-places]
+    return pd.DatetimeIndex(pd.to_numeric(digits, errors="coerce").astype("Int64").astype("datetime64[us]"))
 
 
 def _parsed(text: pd.Series) -> pd.DatetimeIndex:

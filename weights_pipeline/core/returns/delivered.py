@@ -223,8 +223,8 @@ def _blanks(returns: pd.DataFrame, sessions: pd.DatetimeIndex, frequency: Freque
                 code="returns_gap",
                 strategy=str(strategy),
                 since=since,
-                message=f"{blank} of {lived} {frequency.unit}s from its first value to {newest:%Y-%m-%d} have none, the "
-                f"first {since:%Y-%m-%d}; each counts as a return of 0",
+                message=f"{blank} of {lived} {frequency.unit}s from its first value to {newest:%Y-%m-%d} have none, "
+                f"the first {since:%Y-%m-%d}; each counts as a return of 0",
                 figures={"blank": blank, "of": lived},
                 setting="write 0 where it earned nothing, and the return where it is missing",
             )

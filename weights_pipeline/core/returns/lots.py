@@ -8,6 +8,8 @@ Reason codes, all stable:
 
 =========================== ================================================================================
 ``missing_<column>``        a required cell is empty
+``no_strategy``             no rule of the source says whose the row is
+``unexpected_value``        a cell says what the source does not expect there
 ``not_a_number``            not a plain decimal such as ``-1234.5`` or ``1e-3``, nor what the source says it is
 ``non_finite``              NaN, infinite, or so large (above 1e150) that a product of two would be
 ``unparseable_time``        not an ISO 8601 time or date between 1900 and 2199

@@ -1,10 +1,12 @@
-"""The command ``weights ledger``: what files say, what is wrong with them, and which exit code a machine sees."""
+"""The command ``weights ledger``: what files say and what is wrong with them; importers; the schema."""
 
 import json
 
 import pytest
 import yaml
 
+from benchmarks.support.data import DATA
+from weights_pipeline.ledger.source import LedgerSource, ledger_schema
 from weights_pipeline_tests.support.commands import Result
 
 SOURCE = {
@@ -71,3 +73,49 @@ def test_a_ledger_that_is_not_there_or_cannot_be_read_is_refused(data):
     result = Result("ledger", "check", "desk")
     assert result.exit_code == 2
     assert "set delimiter" in result.errors
+
+
+OWN = {"what": "Our back office, CSV", "as_of": "2026-01", "kind": "fills", "columns": {"price": "Px"}}
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """A data folder without books, with an importer of its own."""
+    own = tmp_path / "ledgers" / "importers"
+    own.mkdir(parents=True)
+    (own / "back_office.yaml").write_text(yaml.safe_dump(OWN))
+    monkeypatch.setenv("WEIGHTS_DATA", str(tmp_path))
+    return own
+
+
+def test_importers_says_what_each_reads_and_which_are_the_desks_own(folder):
+    rows = {row["importer"]: row for row in json.loads(Result("ledger", "importers", "--json").output)}
+    assert rows["back_office"] == {
+        "importer": "back_office",
+        "kind": "fills",
+        "what": "Our back office, CSV",
+        "as_of": "2026-01",
+        "own": True,
+    }
+    assert not rows["ibkr_flex_trades"]["own"]
+    lines = Result("ledger", "importers").output.splitlines()
+    assert next(line for line in lines if "back_office" in line).split()[-1] == "own"
+    assert next(line for line in lines if "mt5_deals" in line).split()[-1] == "2026-11"
+
+
+def test_importers_that_are_not_valid_are_named(folder):
+    (folder / "broken.yaml").write_text(yaml.safe_dump({**OWN, "colums": {}}))
+    result = Result("ledger", "importers")
+    assert result.exit_code == 2
+    assert "broken.yaml: colums: Extra inputs are not permitted" in result.errors
+
+
+def test_schema_in_the_data_folder_is_up_to_date(tmp_path):
+    printed = Result("ledger", "schema")
+    assert printed.exit_code == 0
+    assert (DATA / "ledger.schema.json").read_text(encoding="utf-8") == printed.output, (
+        "run `weights ledger schema --output data/ledger.schema.json`"
+    )
+    assert set(ledger_schema()["properties"]) == set(LedgerSource.model_fields)
+    for file in (DATA / "ledgers").glob("*.yaml"):
+        assert file.read_text().startswith("# yaml-language-server: $schema=../ledger.schema.json\n")

@@ -375,7 +375,7 @@ def test_a_glob_without_files_another_format_and_a_link_out_of_the_folder_are_re
     with pytest.raises(LedgerError, match=r"ledger desk: lots: no file in .* matches 'trades/\*.csv'"):
         read_ledger(make(lots=["trades/*.csv"]), root, horizon=HORIZON)
     (root / "lots.xlsx").write_bytes(b"PK")
-    with pytest.raises(LedgerError, match=r"lots.xlsx: expected a file named .csv or .parquet"):
+    with pytest.raises(LedgerError, match=r"lots.xlsx: expected a file named .csv, .parquet, .json, .jsonl"):
         read_ledger(make(lots=["lots.xlsx"]), root, horizon=HORIZON)
     put(tmp_path, secret=f"{LOT_HEADER}\n{LOT}\n")
     (root / "lots.csv").symlink_to(tmp_path / "secret.csv")
@@ -807,17 +807,20 @@ def test_a_source_is_loaded_with_its_defaults(tmp_path: Path) -> None:
         ({"lots": None}, "expected at least one of lots, fills and returns"),
         ({"lots": []}, "lots: Tuple should have at least 1 item"),
         ({"lots": "trades.csv"}, "lots: Input should be a valid tuple, got 'trades.csv'"),
-        ({"lots": [{"globs": ["x.csv"]}]}, "lots.0.files: Field required"),
+        ({"lots": [{"globs": ["x.csv"]}]}, "lots.0.globs: Extra inputs are not permitted"),
+        ({"lots": [{"delimiter": ";"}]}, "lots.0: expected one of files, sql, dynamodb, mongodb; found none"),
         ({"lots": [{"files": ["../x.csv"]}]}, "lots.0.files.0: expected a path inside the data folder"),
         ({"decimal": ";"}, "decimal: Input should be '.' or ','"),
         ({"decimal": ",", "thousands": ","}, "thousands: is ',', which is the decimal mark too"),
         ({"encoding": "utf-9"}, "encoding: expected the name of an encoding, such as utf-8, .* got 'utf-9'"),
-        ({"where": {"x": {"in": 1}}}, r"where.x: expected a value, a list of values, or \{not: …\}"),
+        ({"where": {"x": {"in": 1}}}, r"where.x: expected a value, .*\{not: …\} or \{matches: PATTERN\}"),
         ({"openings": ["o.csv"]}, "openings: are what fills continue from; expected fills beside openings"),
         ({"incomplete": "ignore"}, "incomplete: Input should be 'stop' or 'neutral'"),
         ({"lots": ["../secret.csv"]}, "lots.0: .*expected a path inside the data folder"),
         ({"fills": ["/etc/passwd"]}, "fills.0: .*expected a path inside the data folder"),
-        ({"returns": ["s3://bucket/x.csv"]}, "returns.0: .*expected a path inside the data folder"),
+        ({"returns": ["s3://bucket"]}, "returns.0: .*expected s3://BUCKET/KEY"),
+        ({"returns": ["s3://bucket/a/../x.csv"]}, "returns.0: .*expected s3://BUCKET/KEY"),
+        ({"returns": ["https://bucket/x.csv"]}, "returns.0: .*expected a path inside the data folder"),
         ({"lots": ["C:\\x.csv"]}, "lots.0: .*expected a path inside the data folder"),
         ({"timezone": None}, "timezone: Field required"),
         ({"timezone": "New York"}, "timezone: .*'New York' is not an IANA time zone"),

@@ -343,7 +343,7 @@ def test_costs_are_positive_or_the_source_says_otherwise(tmp_path: Path) -> None
     assert lots(read(tmp_path, rows[0], positive[1])) == {"i|A|1>2": 99.8}
 
 
-@pytest.mark.parametrize("name", ["Direction", "currency", "Realized PnL", "trade_type", "contract_size", "Swap"])
+@pytest.mark.parametrize("name", ["Direction", "Ccy", "Realized PnL", "trade_type", "contract_size", "Swap"])
 def test_a_column_whose_name_carries_meaning_is_read_or_dismissed(tmp_path: Path, name: str) -> None:
     rows = [f"{row},x" for row in STREAM]
     with pytest.raises(LedgerError, match=rf"fills.csv: column '{name}': no rule reads it.* list it under ignore"):
@@ -487,7 +487,7 @@ def test_a_foreign_file_is_read_by_its_own_names(tmp_path: Path) -> None:
     intake = read_files(tmp_path, fills=[reading])
     assert lots(intake) == {"mine|X|#1>#2": 100.0}
     assert intake.files[["read", "left_out", "ignored_columns"]].to_numpy().tolist() == [[2, 1, "Konto"]]
-    with pytest.raises(LedgerError, match=r"fills.csv: columns: there is no Preis; found Zeit, Stück"):
+    with pytest.raises(LedgerError, match=r"fills.csv: columns: there is no column Preis; found Zeit, Stück"):
         read_files(tmp_path, fills=[reading | {"columns": reading["columns"] | {"price": "Preis"}}])
 
 

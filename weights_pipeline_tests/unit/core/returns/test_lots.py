@@ -434,7 +434,7 @@ def test_dates_may_be_midnights_but_no_other_times() -> None:
 def test_details_quote_the_cell_and_say_what_was_expected() -> None:
     cells = pd.DataFrame({"quantity": ["1,000"], "closed_at": ["2024-11-03 01:30"]}, dtype="str")
     columns = {"quantity": Column(kind="number"), "closed_at": Column(kind="time")}
-    formats = Formats(timezone="America/New_York", exchange_timezone="America/New_York")
+    formats = Formats(settable=True, timezone="America/New_York", exchange_timezone="America/New_York")
     assert [fault.detail for fault in parse_cells(cells, columns, formats).faults] == [
         "quantity: '1,000' is not a plain decimal number; the setting `thousands: \",\"` reads it",
         "closed_at: '2024-11-03 01:30' occurs twice in America/New_York: state its offset from UTC",
