@@ -20,8 +20,8 @@ import pandas as pd
 from numpy.lib.stride_tricks import sliding_window_view
 
 from weights_pipeline.core.metrics.lookback import Lookback
-from weights_pipeline.core.metrics.measures import rolling_calmar, rolling_max_drawdown, rolling_sharpe
-from weights_pipeline.core.metrics.table import metrics_table
+from weights_pipeline.core.metrics.measures import MetricParameters
+from weights_pipeline.core.metrics.table import metrics_grid
 from weights_pipeline.core.returns.history import ReturnHistory
 
 SIZES = ((10, 2_520), (100, 2_520), (1_000, 5_040))
@@ -39,6 +39,26 @@ def by_column(roll: Roll, returns: Array, window: int) -> Array:
     for i in range(returns.shape[1]):
         out[window - 1 :, i] = roll(np.ascontiguousarray(returns[:, i]))
     return out
+
+
+def ours(metric: str, window: int) -> Roll:
+    """One metric of every window, as a book measures it."""
+
+    def roll(returns: Array) -> Array:
+        rows, columns = returns.shape
+        history = ReturnHistory(
+            sessions=pd.bdate_range("2004-01-01", periods=rows),
+            strategies=tuple(f"s{i:04d}" for i in range(columns)),
+            returns=np.asfortranarray(returns),
+            closed_lots=None,
+            winning_lots=None,
+            active=np.ones(returns.shape, dtype=np.bool_, order="F"),
+        )
+        days, lookback = history.sessions[window - 1 :], Lookback(window, "sessions")
+        grid = metrics_grid(history, days, lookback, MetricParameters(risk_free=RISK_FREE), metrics=[metric])
+        return np.vstack([np.full((window - 1, columns), np.nan), grid.measured[metric].value])
+
+    return roll
 
 
 def pandas_drawdown(returns: Array) -> Array:
@@ -107,13 +127,13 @@ MEASURES: dict[str, tuple[int, Callable[[Array], float], dict[str, Roll]]] = {
     "Calmar(252)": (
         YEAR,
         exact_calmar,
-        {"ours": lambda r: rolling_calmar(r, YEAR), "empyrical": empyrical_calmar, "pandas": pandas_calmar},
+        {"ours": ours("calmar", YEAR), "empyrical": empyrical_calmar, "pandas": pandas_calmar},
     ),
     "Sharpe(90)": (
         QUARTER,
         exact_sharpe,
         {
-            "ours": lambda r: rolling_sharpe(r, QUARTER),
+            "ours": ours("sharpe", QUARTER),
             "empyrical": empyrical_sharpe,
             "pandas": pandas_sharpe,
         },
@@ -122,7 +142,7 @@ MEASURES: dict[str, tuple[int, Callable[[Array], float], dict[str, Roll]]] = {
         YEAR,
         exact_drawdown,
         {
-            "ours": lambda r: rolling_max_drawdown(r, YEAR),
+            "ours": ours("max_drawdown", YEAR),
             "empyrical": empyrical_drawdown,
             "pandas": pandas_drawdown,
         },
@@ -216,7 +236,7 @@ def run_tables(quick: bool = False) -> list[dict[str, object]]:
             active=np.asfortranarray(lots > 0),
         )
         days = history.sessions[np.linspace(sessions - 1, 260, as_of).astype(int)]
-        table = partial(metrics_table, history, days, Lookback(12, "months"))
-        seconds = timed(table, 3 if quick else 9)
+        grid = partial(metrics_grid, history, days, Lookback(12, "months"))
+        seconds = timed(lambda grid=grid: grid().table(), 3 if quick else 9)
         results.append({"strategies": strategies, "sessions": sessions, "as_of": as_of, "seconds": seconds})
     return results

@@ -1,6 +1,6 @@
 """Files that others read: whole or not there at all, never half-written.
 
-Here belongs putting a file in its place. Here does not belong what is in it.
+Scope: putting a file in its place. Not here: what is in it.
 """
 
 from __future__ import annotations

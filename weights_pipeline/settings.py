@@ -1,8 +1,8 @@
 """Settings: the stage, where the data is and where state is kept.
 
-Here belongs what differs between machines, read from the environment once, at the edge. Policies are in ``books``,
-ledger sources in ``ledger``. Here do not belong secrets: passwords and keys stay in the environment, where the
-libraries that use them look for them.
+Scope: what differs between machines, read from the environment once, at the edge. Not here: policies (``books``),
+ledger sources (``ledger``), and secrets: passwords and keys stay in the environment, where the libraries that use them
+look for them.
 """
 
 from __future__ import annotations

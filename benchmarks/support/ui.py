@@ -162,7 +162,7 @@ def choose(page: Page, partitions: str) -> None:
 
 
 def move_weight(store: DuckDBStore, book: str, month: str, weight: float, source: str, target: str) -> None:
-    """Change realised weights behind the pipeline's back: what one strategy loses another gains."""
+    """Change realized weights behind the pipeline's back: what one strategy loses another gains."""
     with store.writing() as connection:
         for strategy, change in ((source, -weight), (target, weight)):
             connection.execute(

@@ -419,7 +419,7 @@ class Lot:
 
     @property
     def pnl(self) -> float:
-        """Realised dollars, net of fees, in whole cents."""
+        """Realized dollars, net of fees, in whole cents."""
         gross = self.sign * (self.closed.price - self.opened.price) * self.quantity
         return round(gross - self.fee_cents / 100, 2)
 

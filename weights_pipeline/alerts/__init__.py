@@ -1,7 +1,7 @@
 """Alerts: what an operator is told of, in which words, and the queue it waits in until everybody has it.
 
-Here belong the alert and its message (``message``), the durable queue (``outbox``) and what goes wrong by itself as
-time passes (``deadlines``). Here does not belong who is told and how (``notify``), nor Dagster's events (``sensors``).
+Scope: the alert and its message (``message``), the durable queue (``outbox``), what goes wrong by itself as time passes
+(``deadlines``), and delivery (``delivery``). Not here: Dagster's events (``orchestration.sensors``).
 """
 
 from weights_pipeline.alerts.message import Alert, Message, Severity

@@ -1,8 +1,8 @@
 """What goes wrong by itself as time passes, and what has changed in the state of the world.
 
-Here belong questions to the store and to published weights, as of an instant that the caller gives: a rebalance that
-did not happen, weights that were not published or are stale, a regime that is another one than last time. Here does not
-belong what Dagster has seen fail (``sensors``).
+Scope: questions to the store and to published weights, as of an instant that the caller gives: a rebalance that did not
+happen, weights that were not published or are stale, a regime that is another one than last time. Not here: what
+Dagster has seen fail (``orchestration.sensors``).
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Delivery of messages: to every receiver that ``WEIGHTS_ALERTS`` names, or to a file where it names none.
 
-Here belongs how a message travels, and that it does so once. Which messages there are is in ``alerts``.
+Scope: how a message travels, and that it does so once. Not here: which messages there are.
 
 The URLs of receivers hold tokens and passwords. They are read from the environment by whoever delivers, and live in
 nothing that is kept, logged, raised or shown: a receiver is known by its scheme, and by a hash that is slow to guess.

@@ -1,7 +1,7 @@
 """An alert, and the message that tells of one or many.
 
-Here belongs what an alert says, what makes two of them the same event, and how text from outside is kept from acting.
-Here does not belong when something is an alert, nor how a message travels. Pure: no clock, no file, no environment.
+Scope: what an alert says, what makes two of them the same event, and how text from outside is kept from acting. Not
+here: when something is an alert, and how a message travels. Pure: no clock, no file, no environment.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The outbox: alerts wait here until every receiver has them, across restarts.
 
-Here belongs what is kept, and when alerts are put together into messages. Here does not belong how a message travels.
+Scope: what is kept, and when alerts are put together into messages. Not here: how a message travels.
 
 One file of JSON lines is only ever appended to, and on the disk before anything goes on:
 

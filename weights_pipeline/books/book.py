@@ -53,7 +53,7 @@ Threshold = Annotated[FiniteFloat, Field(ge=0)]
 
 
 class Adjustment(Model):
-    """How fast realised weights follow their targets: ``w += rate · (target − w)`` each rebalance."""
+    """How fast realized weights follow their targets: ``w += rate · (target − w)`` each rebalance."""
 
     rate: Rate | dict[str, Rate] = Field(description="Share of the gap closed; one number, or one per risk regime.")
     turnover_cap: Turnover | dict[str, Turnover] | None = Field(

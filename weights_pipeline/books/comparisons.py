@@ -1,6 +1,6 @@
 """Comparisons: several methods over the strategies of one book, as validated YAML.
 
-Here belongs what is compared and its loading. What a comparison computes is in ``core.comparison``.
+Scope: what is compared, and its loading. Not here: what a comparison computes (``core.study.comparison``).
 """
 
 from __future__ import annotations

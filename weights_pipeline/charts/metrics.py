@@ -1,6 +1,6 @@
 """Charts of metrics: of each strategy on one date, and of all strategies over time.
 
-Here belong figures of ``metrics``. Here does not belong what a method makes of them (``weights``).
+Scope: figures of ``metrics``. Not here: what a method makes of them (``weights``).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Parts that several charts have: a heading, a key, and a row for each strategy.
 
-Here belongs layout. Here does not belong what a chart shows. Rows are made of few artists, without ticks: an axis tick
-of Matplotlib costs a millisecond or two, and a chart of sixteen strategies is drawn a hundred times in a run.
+Scope: layout. Not here: what a chart shows. Rows are made of few artists, without ticks: an axis tick of Matplotlib
+costs a millisecond or two, and a chart of sixteen strategies is drawn a hundred times in a run.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
 """Charts of the allocator: the state of the book, its risk regime, and the scalar that follows.
 
-Here belong figures over time, on a ribbon of regimes. Here does not belong what the scalar does to weights
-(``weights``).
+Scope: figures over time, on a ribbon of regimes. Not here: what the scalar does to weights (``weights``).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Charts of the report: weights, their history, regime and scalar, and the books side by side, as SVG for a page.
 
-Here belong figures that are read on a phone, on a screen and on paper: drawn once, narrow enough for the first, with
-text that stays text. Here does not belong the page (``report``).
+Scope: figures that are read on a phone, on a screen and on paper: drawn once, narrow enough for the first, with text
+that stays text. Not here: the page (``report``).
 """
 
 from __future__ import annotations
@@ -47,14 +47,14 @@ def inline(drawn: Figure, prefix: str, label: str) -> str:
 
 
 def weights(rows: pd.DataFrame, applied: bool) -> Figure:
-    """Weights now, the largest first: traded, realised, target, base, and between which limits.
+    """Weights now, the largest first: traded, realized, target, base, and between which limits.
 
     Parameters
     ----------
     rows
         By strategy: ``base``, ``lower``, ``upper``, ``target``, ``realized`` and ``final``.
     applied
-        Whether the risk scalar sets the traded weight apart from the realised one.
+        Whether the risk scalar sets the traded weight apart from the realized one.
     """
     rows = rows.sort_values(["final", "base"], ascending=False, kind="stable")
     places = np.arange(len(rows))
@@ -69,8 +69,8 @@ def weights(rows: pd.DataFrame, applied: bool) -> Figure:
             ax.hlines(at, lower, upper, colors=style.GREY, linewidth=0.8, label="floor to cap", zorder=1)
             ax.plot([*lower, *upper], [*at, *at], "|", color=style.GREY, markersize=4, zorder=1)
         if applied:
-            ax.hlines(places, 0, rows["realized"], colors=style.SKY, linewidth=7, label="realised", zorder=2)
-        name = "realised × scalar" if applied else "realised"
+            ax.hlines(places, 0, rows["realized"], colors=style.SKY, linewidth=7, label="realized", zorder=2)
+        name = "realized × scalar" if applied else "realized"
         ax.hlines(places, 0, rows["final"], colors=style.BLUE, linewidth=4.5 if applied else 6, label=name, zorder=3)
         ax.plot(rows["base"], places, "|", color=style.BLACK, markersize=9, mew=1.6, label="base", zorder=4)
         looks: dict[str, Any] = {"markersize": 4.5, "markeredgecolor": style.BLACK, "markeredgewidth": 0.6}

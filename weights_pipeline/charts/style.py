@@ -1,7 +1,7 @@
 """What every chart shares: colours, sizes, and how a figure becomes bytes.
 
-Here belongs what makes the charts look like one hand drew them, and the same bytes for the same figures. Here does not
-belong what a chart shows.
+Scope: what makes the charts look like one hand drew them, and the same bytes for the same figures. Not here: what a
+chart shows.
 """
 
 from __future__ import annotations

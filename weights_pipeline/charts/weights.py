@@ -1,7 +1,7 @@
 """Charts of weights: where they stand, where they should go, and what moved them.
 
-Here belong figures of ``target_weights``, ``realized_weights`` and ``final_weights``. Here does not belong any figure
-of a strategy's returns (``metrics``).
+Scope: figures of ``target_weights``, ``realized_weights`` and ``final_weights``. Not here: any figure of a strategy's
+returns (``metrics``).
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _LINE: Final[dict[str, Any]] = {"color": style.BLACK, "markersize": 9, "mew": 1.
 
 
 def realized(rows: pd.DataFrame) -> Figure:
-    """Realised weights against target, base, floor and cap, the largest first.
+    """Realized weights against target, base, floor and cap, the largest first.
 
     Parameters
     ----------
@@ -50,12 +50,12 @@ def realized(rows: pd.DataFrame) -> Figure:
         left = np.nansum(np.abs(weight - target)) / 2
         parts.heading(
             drawn,
-            f"Realised weights as of {_date(rows)}",
+            f"Realized weights as of {_date(rows)}",
             f"sum {parts.percent(np.nansum(weight))}, one-way turnover {parts.percent(moved)}, "
             f"{parts.percent(left)} one way from target",
         )
         handles = [
-            _bars(ax, weight, "realised"),
+            _bars(ax, weight, "realized"),
             parts.marks(ax, target, "o", "target", **_DOT),
             parts.marks(ax, base, "|", "base", **_LINE),
         ]
@@ -81,7 +81,7 @@ def realized(rows: pd.DataFrame) -> Figure:
 
 
 def final(rows: pd.DataFrame) -> Figure:
-    """Weights to trade against realised weights, the largest first.
+    """Weights to trade against realized weights, the largest first.
 
     Parameters
     ----------
@@ -102,7 +102,7 @@ def final(rows: pd.DataFrame) -> Figure:
         )
         handles = [_bars(ax, weight, "to trade")]
         if rows["applied"].all():
-            handles.append(parts.marks(ax, unscaled, "|", "realised", **_LINE))
+            handles.append(parts.marks(ax, unscaled, "|", "realized", **_LINE))
         elif np.isfinite(scaled).any():
             handles.append(parts.marks(ax, scaled, "o", "scaled, not applied", **_DOT))
         ax.set_xlim(0, _end(weight, unscaled) * 1.03)
@@ -170,7 +170,7 @@ def multipliers(rows: pd.DataFrame) -> Figure:
 
 
 def history(rows: pd.DataFrame) -> Figure:
-    """Realised weights over time: a row per strategy, the darker the larger.
+    """Realized weights over time: a row per strategy, the darker the larger.
 
     Parameters
     ----------
@@ -191,7 +191,7 @@ def history(rows: pd.DataFrame) -> Figure:
         largest = float(np.nanmax(table.to_numpy(), initial=0.0))
         parts.heading(
             drawn,
-            f"Realised weights from {dates[0]:%Y-%m-%d} to {dates[-1]:%Y-%m-%d}",
+            f"Realized weights from {dates[0]:%Y-%m-%d} to {dates[-1]:%Y-%m-%d}",
             f"white is nothing, darkest {parts.percent(largest)}; newest beside",
         )
         _shade(ax, table, largest)
@@ -248,7 +248,7 @@ def _shade(ax: Axes, table: pd.DataFrame, largest: float) -> None:
 
 
 def held_at(rows: pd.DataFrame) -> npt.NDArray[np.str_]:
-    """Limit that holds each realised weight: floor, cap, or empty; as for targets, none without a base weight."""
+    """Limit that holds each realized weight: floor, cap, or empty; as for targets, none without a base weight."""
     weight, lower, upper, base = (rows[name].to_numpy(np.float64) for name in ("realized", "lower", "upper", "base"))
     slack = 1e-9 * upper
     return np.select([base == 0, weight >= upper - slack, weight <= lower + slack], ["", "cap", "floor"], default="")

@@ -191,7 +191,7 @@ def at_bound(of: BookRows) -> Finding:
     advice=_DO_NOT_TRADE,
 )
 def limits_of_realized(of: BookRows) -> Finding:
-    """Realised weights keep gross, caps and floors."""
+    """Realized weights keep gross, caps and floors."""
     return verify.hard_limits(of.read(catalog.REALIZED_WEIGHTS), "realized")
 
 
@@ -201,7 +201,7 @@ def limits_of_realized(of: BookRows) -> Finding:
     advice=_DO_NOT_TRADE,
 )
 def recurrence(of: BookRows) -> Finding:
-    """W = w_old + λ(target − w_old) holds over the whole history."""
+    """The recurrence w = w_old + λ(target − w_old) holds over the whole history."""
     return verify.recurrence(of.read(catalog.REALIZED_WEIGHTS))
 
 
@@ -318,7 +318,7 @@ def audit(of: BookRows) -> Finding:
     advice=_DO_NOT_TRADE,
 )
 def final_is_realized_times_scalar(of: BookRows) -> Finding:
-    """Final weights are the realised ones, scaled where the overlay is enabled."""
+    """Final weights are the realized ones, scaled where the overlay is enabled."""
     return verify.overlay_applied(
         of.read(catalog.FINAL_WEIGHTS),
         of.read(catalog.REALIZED_WEIGHTS),

@@ -88,14 +88,14 @@ def _recomputed(setup: BookSetup, store: Reader, dates: pd.DatetimeIndex) -> lis
         begin=pd.Timestamp(f"{source.first_month}-01"),
         market=pd.Series(dtype="str"),
     )
-    by_hand = metrics[metrics["source"] == MANUAL]
+    overrides = metrics[metrics["source"] == MANUAL]
     again = []
     for as_of in dates:
         known = ledger.cut(as_of)
         if policy.ensemble:
             known = replace(known, market=_market(setup, as_of))
         past = realized[realized["as_of"] < as_of]
-        taken = Taken(past=past, sets=sets[sets["as_of"] < as_of], updates=updates, given=by_hand)
+        taken = Taken(past=past, sets=sets[sets["as_of"] < as_of], updates=updates, overrides=overrides)
         again.append(recomputed(as_of, known, taken, policy))
     return again
 

@@ -1,7 +1,7 @@
 """The command line itself: which commands there are, and how any of them begins and ends.
 
-Here belongs the registry. What a command does is in its file under ``commands``; what they share is in ``common``, and
-what they print in ``render``.
+Scope: the registry. Not here: what a command does (a file each under ``commands``), what they share (``common``) and
+print (``render``).
 
 Imports are inside the commands, and arguments are parsed by the standard library: `weights show` answers before a
 heavier parser, pandas or Dagster would even have been loaded.

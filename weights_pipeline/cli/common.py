@@ -1,6 +1,6 @@
 """What commands share: how they are declared, what they are told by the environment, how they end.
 
-Here belongs nothing that a single command needs alone, and no import that takes time.
+Scope: what more than one command needs. Not here: any import that takes time.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """What the commands print: tables, progress, JSON forms.
 
-Here belongs presentation only; nothing here computes a weight.
+Scope: presentation. Not here: any computation.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def weights(found: WeightSet) -> None:
     ]
     totals = [f"{100 * sum(getattr(row, part) for row in found.rows):.2f}%" for part in parts]
     say(f"{found.book}: weights in force from {found.effective_from}")
-    table([*rows, ["Total", *totals, "", ""]], ["Strategy", "Base", "Target", "Realised", "Final", metric, "Why"])
+    table([*rows, ["Total", *totals, "", ""]], ["Strategy", "Base", "Target", "Realized", "Final", metric, "Why"])
     say(f"Last rebalance: on data to {found.as_of}, in force from {found.effective_from}.")
     say(f"Next rebalance: {found.next_rebalance}.")
     if found.weight_set:

@@ -1,5 +1,5 @@
 """The science: pure functions on NumPy and pandas.
 
-Here belong formulas: sessions, lots, returns, metrics, tilts, normalisation, adjustment, allocator.
-Here do not belong Dagster, files, databases, the clock or the environment.
+Scope: formulas of sessions, lots, returns, metrics, targets, adjustment and the allocator. Not here: Dagster, files,
+databases, the clock and the environment.
 """

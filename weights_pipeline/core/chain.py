@@ -1,8 +1,8 @@
 """The chain from daily returns to final weights, table by table.
 
-Here belong the steps that map one stored table to the next, over any number of rebalances: each is one call into the
-formulas of its neighbours. Here do not belong formulas, nor where tables are kept. Whoever wants a whole history in
-memory calls these in order; an orchestrator calls them one by one.
+Scope: the steps that map one stored table to the next, over any number of rebalances; each is one call into the
+formulas of its neighbours. Not here: formulas, and where tables are kept. Whoever wants a whole history in memory calls
+these in order; an orchestrator calls them one by one.
 """
 
 from __future__ import annotations
@@ -170,7 +170,7 @@ def metric_grids(
 def base_regimes(history: ReturnHistory, policy: Policy) -> pd.Series:
     """Risk regime of the portfolio at constant base weights, by session; NORMAL on sessions without a state.
 
-    The metrics may depend on this one, but not on the regime of the realised weights, which follow from them.
+    The metrics may depend on this one, but not on the regime of the realized weights, which follow from them.
     """
     returns = pd.DataFrame(history.returns, index=history.sessions, columns=list(history.strategies))
     weights = pd.DataFrame([policy.weights], index=history.sessions[:1], columns=list(policy.strategies))
@@ -282,10 +282,10 @@ def realized_table(
     sessions: pd.DatetimeIndex,
     returns: pd.DataFrame | None = None,
 ) -> pd.DataFrame:
-    """Realised weights of every date in a targets table, each continuing from the one before.
+    """Realized weights of every date in a targets table, each continuing from the one before.
 
     A policy whose rate or turnover cap depends on the risk regime takes that of the as-of session, which earlier
-    realised weights have led to: the one that :func:`regime_table` gives for that session, or for the last one before
+    realized weights have led to: the one that :func:`regime_table` gives for that session, or for the last one before
     it that has a state; NORMAL before the first.
 
     Parameters
@@ -311,7 +311,7 @@ def realized_table(
     Raises
     ------
     ValueError
-        A policy paced by risk regime lacks returns up to the last date, or earlier realised weights.
+        A policy paced by risk regime lacks returns up to the last date, or earlier realized weights.
     """
     table = targets[["as_of", "strategy", "base", "target", "lower", "upper", "slack"]]
     table = table.sort_values(["as_of", "strategy"], ignore_index=True)
@@ -350,7 +350,7 @@ def realized_table(
 
 
 class _Walk:
-    """Risk regimes up to each rebalance, by the realised weights before it.
+    """Risk regimes up to each rebalance, by the realized weights before it.
 
     As in the stored history, the components of a session are the strategies of all rebalances up to the one whose
     partition it lies in.
@@ -373,7 +373,7 @@ class _Walk:
             oldest = previous[previous["as_of"] == first]
             if not np.allclose(oldest["previous"], oldest["base"], rtol=0, atol=GROSS_TOLERANCE * policy.gross):
                 raise ValueError(
-                    "previous: expected realised weights from the first rebalance on, which starts from base weights; "
+                    "previous: expected realized weights from the first rebalance on, which starts from base weights; "
                     f"the oldest, of {first:%Y-%m-%d}, does not"
                 )
         overlay = policy.overlay or AllocatorParameters()
@@ -397,7 +397,7 @@ class _Walk:
         return self._walk.regime
 
     def hold(self, weights: pd.Series) -> None:
-        """Put realised weights in force, by strategy."""
+        """Put realized weights in force, by strategy."""
         self._in_force = weights.reindex(self._names, fill_value=0.0).to_numpy(np.float64)
 
     def _components(self) -> tuple[Floats, Floats]:
@@ -411,7 +411,7 @@ class _Walk:
 
 
 def _newest(realized: pd.DataFrame) -> pd.Series:
-    """Realised weights of the newest date, by strategy."""
+    """Realized weights of the newest date, by strategy."""
     weights: pd.Series = realized[realized["as_of"] == realized["as_of"].max()].set_index("strategy")["realized"]
     return weights
 
@@ -494,7 +494,7 @@ def scalar_table(regimes: pd.DataFrame, overlay: AllocatorParameters) -> pd.Data
 def final_table(
     realized: pd.DataFrame, scalars: pd.DataFrame | None, policy: Policy, sessions: pd.DatetimeIndex
 ) -> pd.DataFrame:
-    """Weights to trade on every date of a realised table.
+    """Weights to trade on every date of a realized table.
 
     Parameters
     ----------
@@ -528,7 +528,7 @@ def daily_table(
     sessions: pd.DatetimeIndex,
     as_of: pd.DatetimeIndex,
 ) -> pd.DataFrame:
-    """Weights to trade after every session: the newest realised ones at a scalar of each day's own.
+    """Weights to trade after every session: the newest realized ones at a scalar of each day's own.
 
     Parameters
     ----------
@@ -543,7 +543,7 @@ def daily_table(
     -------
     DataFrame
         Columns of :func:`final_table`, one row per session and strategy in force on the session after it, which is
-        ``effective_from``. None for sessions before the first realised weights. After the as-of session of a rebalance
+        ``effective_from``. None for sessions before the first realized weights. After the as-of session of a rebalance
         they are those of :func:`final_table`.
 
     Raises
@@ -573,7 +573,7 @@ def daily_table(
 def _scaled(
     table: pd.DataFrame, scalars: pd.DataFrame | None, policy: Policy, sessions: pd.DatetimeIndex
 ) -> pd.DataFrame:
-    """Scale realised weights, each by the scalar of its sleeve that is in force when they are."""
+    """Scale realized weights, each by the scalar of its sleeve that is in force when they are."""
     if policy.overlay is None or scalars is None:
         nowhere = pd.DatetimeIndex([pd.NaT] * len(table)).as_unit("us")
         unscaled = table.assign(scalar=np.nan, scalar_session=nowhere, regime="", scaled=np.nan, applied=False)
@@ -608,7 +608,7 @@ def audit_table(
     policy: Policy,
     as_of: pd.DatetimeIndex,
 ) -> pd.DataFrame:
-    """Audit of an overlay over the whole history up to each date: final against realised weights, by what they earned.
+    """Audit of an overlay over the whole history up to each date: final against realized weights, by what they earned.
 
     Final weights are those of :func:`final_table`, or of :func:`daily_table` where the overlay is applied daily, also
     where it is disabled: what it would do. Where the scalar of a session is missing, the one before it stays.

@@ -1,8 +1,8 @@
 """Signals: whether a strategy may put on a position now, and with how much capital.
 
-Here belongs the decision on one signal, from weights that are in memory already: no store, no optimiser, no clock.
-Here does not belong where those weights come from (``live``), nor which orders follow. Standard library alone, so that
-a trading service starts at once.
+Scope: the decision on one signal, from weights that are in memory already: no store, no optimiser, no clock. Not here:
+where those weights come from (``live``), and which orders follow. Standard library alone, so that a trading service
+starts at once.
 """
 
 from __future__ import annotations

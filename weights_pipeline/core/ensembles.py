@@ -1,7 +1,8 @@
 """Ensembles: one weight set per market regime, and which of them is read.
 
-Here belong the making of weight sets on the sessions of each regime, and the order in which they are read. Here do not
-belong the regimes themselves (``market_regime``), the methods that make a set (``methods``), nor where sets are kept.
+Scope: the making of weight sets on the sessions of each regime, and the order in which they are read. Not here: the
+regimes themselves (``targets.market_regime``), the methods that make a set (``targets.methods``), and where sets are
+kept.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The policy of a book: everything that formulas need to know of it, validated as a whole.
 
-Here belongs what a book means to the science, free of files and schedules. Here does not belong how a policy is spelled
-in YAML, nor what a book says of its owner, account and cadence (``books``).
+Scope: what a book means to the science, free of files and schedules. Not here: how a policy is spelled in YAML, and
+what a book says of its owner, account and cadence (``books``).
 """
 
 from __future__ import annotations

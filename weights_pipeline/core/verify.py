@@ -1,7 +1,7 @@
 """Verification of stored tables: invariants that hold on every correct history, as pure functions on frames.
 
-Here belong findings: what was measured, against which limit, and the rows that offend. Here does not belong what
-becomes of a finding: the store refuses a write, an asset check turns red, the command line exits non-zero.
+Scope: findings: what was measured, against which limit, and the rows that offend. Not here: what becomes of a finding:
+the store refuses a write, an asset check turns red, the command line exits non-zero.
 """
 
 from __future__ import annotations
@@ -153,7 +153,7 @@ def _off_gross(total: pd.Series, gross: pd.Series, slack: pd.Series) -> pd.Serie
 
 
 def recurrence(realized: pd.DataFrame) -> Finding:
-    """Every realised weight follows from its predecessor: w = w_old + λ(target − w_old), whole history, to the bit.
+    """Every realized weight follows from its predecessor: w = w_old + λ(target − w_old), whole history, to the bit.
 
     Rate, limits and gross of each rebalance are those stored with it, so that a book may change its policy without
     its past turning wrong.
@@ -609,7 +609,7 @@ def audit_gates(audited: pd.DataFrame, gates: AuditGates) -> Finding:
 def overlay_applied(
     final: pd.DataFrame, realized: pd.DataFrame, scalars: pd.DataFrame, overlay: AllocatorParameters | None
 ) -> Finding:
-    """Final weights are the stored realised ones times the stored scalar of their sleeve where applied, to the bit."""
+    """Final weights are the stored realized ones times the stored scalar of their sleeve where applied, to the bit."""
     rows = final.merge(
         realized[["as_of", "strategy", "realized"]], on=["as_of", "strategy"], how="outer", suffixes=("", "_stored")
     )
@@ -626,7 +626,7 @@ def overlay_applied(
         passed=not broken.any(),
         value=float(gap.max()) if len(gap) else 0.0,
         limit=0.0,
-        summary=f"{len(rows)} final weights, {int(broken.sum())} differ from realised × scalar",
+        summary=f"{len(rows)} final weights, {int(broken.sum())} differ from realized × scalar",
         offending=rows[broken],
     )
 

@@ -1,8 +1,8 @@
-"""Versions of weights: which are in force on a day as known on another, which are new, and what sets two apart.
+"""Versions of weights: which are new, and what sets two apart.
 
-Here belong selection on the two time axes, the rows that a materialisation adds, differences, and hashes of rows and
-documents. Here do not belong where versions are kept (``store.history``), what they are computed from
-(``version_inputs``), nor computing them again (``recompute``).
+Scope: the rows that a materialisation adds, differences, and hashes of rows and documents. Not here: where versions are
+kept and which was in force (``versions.history``), what they are computed from (``versions.inputs``), and computing
+them again (``versions.recompute``).
 
 A version is the weights of one rebalance. A history has one row per version and strategy. It has two time axes:
 ``effective_from`` says when weights are in force, ``recorded_at`` since when that is known.
@@ -154,7 +154,7 @@ class Difference:
     Attributes
     ----------
     weights
-        By strategy: of base, target, realised and final weight the ``_old`` and ``_new`` one and the ``_change``; null
+        By strategy: of base, target, realized and final weight the ``_old`` and ``_new`` one and the ``_change``; null
         where a version does not have the strategy.
     changed
         Which of ``CHANGES`` there are.

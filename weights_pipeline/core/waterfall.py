@@ -1,7 +1,7 @@
 """Waterfalls: the way of one weight from its metric to what is traded, step by step.
 
-Here belong the steps between stored figures, each with its number; the last of them is the stored weight, bit for bit.
-Here does not belong the making of any figure: a waterfall only replays what tables hold.
+Scope: the steps between stored figures, each with its number; the last of them is the stored weight, bit for bit. Not
+here: the making of any figure: a waterfall only replays what tables hold.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ def waterfall(target: Mapping[str, Any], realized: Mapping[str, Any], final: Map
     Returns
     -------
     list of Step
-        Replayed one by one they give the stored target, realised and final weight, bit for bit.
+        Replayed one by one they give the stored target, realized and final weight, bit for bit.
 
     Raises
     ------
@@ -112,7 +112,7 @@ def waterfalls(targets: pd.DataFrame, realized: pd.DataFrame, final: pd.DataFram
         for table in (targets, realized, final)
     ]
     if not rows[0].keys() == rows[1].keys() == rows[2].keys():
-        raise ReplayError(f"targets, realised and final weights differ in strategies: {[list(each) for each in rows]}")
+        raise ReplayError(f"targets, realized and final weights differ in strategies: {[list(each) for each in rows]}")
     return {name: waterfall(rows[0][name], rows[1][name], rows[2][name]) for name in rows[0]}
 
 
@@ -161,12 +161,12 @@ def _clipped(value: float, lower: float, upper: float) -> float:
 def _to_realized(row: Mapping[str, Any], target: float) -> list[Step]:
     previous, rate, realized = (float(row[name]) for name in ("previous", "rate", "realized"))
     if rate == 1:
-        return [Step("realised weight", "times", (1.0,), realized, "all the way to target (rate 1)")]
+        return [Step("realized weight", "times", (1.0,), realized, "all the way to target (rate 1)")]
     start = "its base weight: new in the book" if row["entered"] else "weight before this rebalance"
     move = rate * (target - previous)
     return [
         Step("previous weight", "start", (previous,), previous, start),
-        Step("realised weight", "plus", (move,), realized, f"{rate!r} × (target - previous)"),
+        Step("realized weight", "plus", (move,), realized, f"{rate!r} × (target - previous)"),
     ]
 
 

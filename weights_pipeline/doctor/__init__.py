@@ -1,8 +1,8 @@
 """Doctor: is this machine fit to run the pipeline, and if not, what is to be done.
 
-Here belong the examinations of ``weights doctor``, each a small function of a :class:`Patient`, and making them. Here
-does not belong whether the numbers are right: that is ``checklist``. Nothing here creates or changes anything: what is
-not there is reported, and no folder, file, table or object comes into being by looking.
+Scope: the examinations of ``weights doctor``, each a small function of a :class:`Patient`, and making them. Not here:
+whether the numbers are right (``checks``). Nothing here creates or changes anything: what is not there is reported, and
+no folder, file, table or object comes into being by looking.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """The machine: versions, settings, folders, room, the clock and the zones.
 
-Here belong examinations that neither the store nor Dagster is needed for.
+Scope: examinations that neither the store nor Dagster is needed for. Not here: those that are (``stored``,
+``orchestration``).
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Dagster: its configuration and records, the code location, the daemon, the user interface, schedules and sensors.
 
-Here belong examinations that Dagster is needed for.
+Scope: examinations that Dagster is needed for. Not here: what runs (``weights_pipeline.orchestration``).
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """What is examined, and what an examination answers.
 
-Here belongs what several examinations look at. Here does not belong any judgement.
+Scope: what several examinations look at. Not here: any judgement.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """What is stored and published: the store, its lock, its tables, and live weights.
 
-Here belong examinations of whether it can be read. Whether the numbers in it are right is in ``checklist``.
+Scope: examinations of whether it can be read. Not here: whether the numbers in it are right (``checks``).
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Live weights: as the pipeline publishes them, and as trading services read them.
 
-Here belongs the contract between the two: the document (``document``), the places it is kept in (``places``, and one
-file for each kind), and the reader of a service (``reader``). Here does not belong which version is to be published.
-Neither Dagster, pandas nor DuckDB is loaded here, and boto3 only where a place needs it.
+Scope: the contract between the two: the document (``document``), the places it is kept in (``places``, and one file for
+each kind), and the reader of a service (``reader``). Not here: which version is to be published
+(``versions.publication``). Neither Dagster, pandas nor DuckDB is loaded here, and boto3 only where a place needs it.
 """
 
 from weights_pipeline.live.document import (

@@ -1,7 +1,7 @@
 """Live weights as they are published: one JSON document per book, which proves that it is whole.
 
-Here belongs what a document says, how it is written and checked, which of two is newer, and until when it counts. Here
-does not belong where documents are kept (``folder``, ``s3``, ``dynamodb``) nor who watches them (``reader``).
+Scope: what a document says, how it is written and checked, which of two is newer, and until when it counts. Not here:
+where documents are kept (``folder``, ``s3``, ``dynamodb``) and who watches them (``reader``).
 """
 
 from __future__ import annotations

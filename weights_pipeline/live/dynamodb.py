@@ -1,6 +1,6 @@
 """A DynamoDB table of live weights: the current version, and every version ever published.
 
-Here belong keys, attributes and the conditions of writes. Here does not belong what a document says (``document``).
+Scope: keys, attributes and the conditions of writes. Not here: what a document says (``document``).
 """
 
 from __future__ import annotations

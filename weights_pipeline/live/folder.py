@@ -1,6 +1,6 @@
 """A folder of live weights: one file ``<book>.json`` for each book.
 
-Here belongs how a file is replaced and polled. Here does not belong what is in it (``document``).
+Scope: how a file is replaced and polled. Not here: what is in it (``document``).
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """Where live weights are kept: what a place has to offer, and the registry of kinds of places.
 
-Here belongs one entry per kind; a new one is a file with a class and an entry here.
+Scope: one entry per kind; a new one is a file with a class and an entry here. Not here: any kind itself (``folder``,
+``s3``, ``dynamodb``).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The reader: live weights in the memory of a trading service, always whole, never blocking.
 
-Here belongs when published weights are taken over, when base weights stand in, and watching for new ones. Here does
-not belong how a place is polled (``folder``, ``s3``) nor what a signal is granted (``core.decide``).
+Scope: when published weights are taken over, when base weights stand in, and watching for new ones. Not here: how a
+place is polled (``folder``, ``s3``) and what a signal is granted (``core.decide``).
 """
 
 from __future__ import annotations

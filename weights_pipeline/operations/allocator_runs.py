@@ -1,7 +1,7 @@
 """The allocator over any history: a stored book's, or that of a file of daily returns at constant weights.
 
-Here belong what such a run reads, and the files it is handed on as. Stored allocator tables are not read, a run makes
-its own from returns and unscaled weights. Here do not belong formulas (``core``), nor what a person is shown.
+Scope: what such a run reads, and the files it is handed on as. Stored allocator tables are not read; a run makes its
+own from returns and unscaled weights. Not here: formulas (``core``), and what a person is shown.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ class AllocatorRun:
 
 
 def run_of_book(setup: BookSetup, *, profile: str | None = None, until: dt.date | None = None) -> AllocatorRun:
-    """Run the allocator over a book's stored returns and realised weights.
+    """Run the allocator over a book's stored returns and realized weights.
 
     Parameters
     ----------
@@ -249,7 +249,7 @@ def _strategies(file: Path) -> set[str]:
 
 
 def _constant(history: ReturnHistory, weights: Mapping[str, float]) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Rows of realised weights from the first session on which any strategy is live, and of returns from there on."""
+    """Rows of realized weights from the first session on which any strategy is live, and of returns from there on."""
     everything = pd.DataFrame(history.returns, index=history.sessions, columns=list(history.strategies))
     live = everything[list(weights)].dropna(how="all").rename_axis(index="session", columns="strategy")
     returns = live.reset_index().melt("session", value_name="daily_return").dropna(ignore_index=True)

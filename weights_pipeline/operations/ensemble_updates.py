@@ -1,7 +1,7 @@
 """Updates of an ensemble by hand: weight sets made outside of a rebalance, or by another method than the book's.
 
-Here belong what such an update reads from the store, which stored sets it replaces, and the document it is handed on
-as. Here do not belong the making of a weight set nor the order in which sets are read (``core.ensembles``).
+Scope: what such an update reads from the store, which stored sets it replaces, and the document it is handed on as. Not
+here: the making of a weight set, and the order in which sets are read (``core.ensembles``).
 """
 
 from __future__ import annotations

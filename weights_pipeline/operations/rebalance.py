@@ -1,7 +1,7 @@
 """Operation by hand: a desk's first day, and a rebalance that a person starts or tries out.
 
-Here belong the version that opens a book's history, metrics that a person gives, which rebalance can be started, and a
-rebalance in memory. Here do not belong formulas (``core``), nor running a rebalance (``runs``).
+Scope: the version that opens a book's history, metric overrides, which rebalance can be started, and a rebalance in
+memory. Not here: formulas (``core``), and running a rebalance (``orchestration.runs``).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from weights_pipeline.core.chain import last_sessions, metric_rows
 from weights_pipeline.core.metrics.label import metric_label
 from weights_pipeline.core.metrics.lookback import Lookback
 from weights_pipeline.core.metrics.starter import StarterMetrics
-from weights_pipeline.core.metrics.table import BY_HAND, given_by_hand
+from weights_pipeline.core.metrics.table import OVERRIDABLE, overridden
 from weights_pipeline.core.returns.history import ReturnHistory
 from weights_pipeline.core.versions import OPENING, WEIGHTS, Stamp, canonical, digest, link
 from weights_pipeline.ledger import sessions_past
@@ -147,7 +147,7 @@ def open_history(setup: BookSetup, effective: dt.date, *, now: dt.datetime, comm
     )
 
 
-def metrics_by_hand(content: Any, book: Book, named: Any) -> Mapping[str, StarterMetrics]:
+def metric_overrides(content: Any, book: Book, named: Any) -> Mapping[str, StarterMetrics]:
     """Twelve-month figures of a JSON document that stand in for what a book measures.
 
     Parameters
@@ -168,15 +168,15 @@ def metrics_by_hand(content: Any, book: Book, named: Any) -> Mapping[str, Starte
     figures = metrics_given(content, book, named)
     kind, reads = book.method.kind, book.method.reads
     if book.ensemble is not None:
-        raise BookError(f"{named}: book {book.name} reads weight sets made per market regime, no metrics given by hand")
+        raise BookError(f"{named}: book {book.name} reads weight sets made per market regime, no metric overrides")
     if not reads:
         raise BookError(
             f"{named}: method {kind} of book {book.name} reads no metrics, so that giving some has no effect"
         )
-    if absent := sorted(set(reads) - set(BY_HAND)):
+    if absent := sorted(set(reads) - set(OVERRIDABLE)):
         raise BookError(
-            f"{named}: method {kind} of book {book.name} reads {', '.join(absent)}, which cannot be given by hand; "
-            f"given are {', '.join(BY_HAND)}"
+            f"{named}: method {kind} of book {book.name} reads {', '.join(absent)}, which cannot be overridden; "
+            f"those that can are {', '.join(OVERRIDABLE)}"
         )
     if not figures:
         raise BookError(f"{named}: expected figures of at least one strategy, got none")
@@ -256,7 +256,8 @@ def require_ready(setup: BookSetup, periods: list[Window], *, trial: bool) -> No
     ]
     stored = store.partitions(book.name, catalog.REALIZED_WEIGHTS.name)
     lacking = next((each.key for each in periods if each.key not in stored), window.key)
-    run = f"weights run --book {book.name} --from {min(lacking[:7], *unread[:1]) if unread else lacking}"
+    begin = _since(min(lacking[:7], *unread[:1]), periods) if unread else lacking
+    run = f"weights run --book {book.name} --from {begin}"
     if unread:
         raise NotReadyError(
             f"{store.location} lacks {', '.join(unread[:6])}{' …' if len(unread) > 6 else ''} of ledger {source.name}, "
@@ -270,6 +271,13 @@ def require_ready(setup: BookSetup, periods: list[Window], *, trial: bool) -> No
         )
 
 
+def _since(month: str, periods: list[Window]) -> str:
+    """A month, or where none of the periods begins in it the one before that does, or the first."""
+    if any(each.key.startswith(month) for each in periods):
+        return month
+    return max((each.key for each in periods if each.key < month), default=periods[0].key)
+
+
 def plan(setup: BookSetup, periods: list[Window], figures: Mapping[str, StarterMetrics] | None = None) -> Plan:
     """Compute a rebalance from what the store has, and store nothing.
 
@@ -280,14 +288,14 @@ def plan(setup: BookSetup, periods: list[Window], figures: Mapping[str, StarterM
     periods
         Periods of the book up to the one to rebalance on; see :func:`due`.
     figures
-        What :func:`metrics_by_hand` gives, if anything.
+        What :func:`metric_overrides` gives, if anything.
 
     Raises
     ------
     NotReadyError
         The store lacks a month of the ledger, read after it was over, or the rebalance before.
     ValueError
-        Figures given by hand that were known only later.
+        Overrides that were known only later.
     """
     book, source, store, policy, window = setup.book, setup.source, setup.store, setup.policy, periods[-1]
     begin = pd.Timestamp(f"{source.first_month}-01")
@@ -305,8 +313,8 @@ def plan(setup: BookSetup, periods: list[Window], figures: Mapping[str, StarterM
     if figures:
         observed = policy.frequency.observed(sessions)
         history = ReturnHistory.from_long(returns, sessions=observed[observed <= as_of[0]]).with_unknown(unknown)
-        given = given_by_hand(metric_rows(history, as_of, policy), figures)
-        taken = Taken(past=taken.past, given=given)
+        overrides = overridden(metric_rows(history, as_of, policy), figures)
+        taken = Taken(past=taken.past, overrides=overrides)
     made = rebalanced(returns, unknown, as_of, taken, policy, sessions, market.set_index("session")["regime"])
     return _as_plan(window.key, made, held, origin)
 
@@ -365,4 +373,4 @@ def _starter_figures(given: StarterMetrics | None, as_of: pd.Timestamp) -> str:
     if given is None or as_of < pd.Timestamp(given.known_from or as_of):
         return "{}"
     figures = (given.twelve_month_return, given.twelve_month_max_drawdown, given.calmar_ratio)
-    return canonical({metric_label(name, _YEAR.label): value for name, value in zip(BY_HAND, figures, strict=True)})
+    return canonical({metric_label(name, _YEAR.label): value for name, value in zip(OVERRIDABLE, figures, strict=True)})

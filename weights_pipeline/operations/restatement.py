@@ -1,7 +1,7 @@
 """Restatements: what a changed ledger touches, before anything of it is written.
 
-Here belong comparing what the source files say now with what is stored, and the weights that follow from either. Here
-do not belong the reading of files (``ledger_tables``), nor the chain (``recompute``).
+Scope: comparing what the source files say now with what is stored, and the weights that follow from either. Not here:
+the reading of files (``ledger.tables``), and the chain (``versions.recompute``).
 
 A rebalance before the first change stays as it is stored; from there on both ledgers are computed in memory. So the
 difference shown is that of the ledger alone, also where something else has changed meanwhile.
@@ -90,7 +90,7 @@ class Effect:
     rebalances
         How many are stored.
     changed
-        Keys of those whose realised or final weights change.
+        Keys of those whose realized or final weights change.
     largest
         Largest change of a final weight; None where none changes.
     newest
@@ -307,7 +307,7 @@ def _effect(setup: BookSetup, since: pd.Timestamp, stored: _Ledger, given: _Ledg
     )
     weights = old.merge(new, on=["as_of", "strategy"], suffixes=("_old", "_new"))
     moved = (weights["final_old"] != weights["final_new"]) | (weights["realized_old"] != weights["realized_new"])
-    by_hand = metrics.loc[(metrics["source"] == MANUAL) & metrics["as_of"].isin(touched), "as_of"].unique()
+    overridden = metrics.loc[(metrics["source"] == MANUAL) & metrics["as_of"].isin(touched), "as_of"].unique()
     largest = int((weights["final_new"] - weights["final_old"]).abs().to_numpy().argmax())
     moves = [
         Move(rebalance=key_of[as_of], strategy=strategy, old=was, new=now)
@@ -321,13 +321,13 @@ def _effect(setup: BookSetup, since: pd.Timestamp, stored: _Ledger, given: _Ledg
         changed=tuple(key_of[date] for date in sorted(weights.loc[moved, "as_of"].unique())),
         largest=moves[largest] if moved.any() else None,
         newest=tuple(move for move in moves if move.rebalance == key_of[touched[-1]]),
-        remarks=tuple(_remarks(final, old, [key_of[date] for date in sorted(by_hand)], key_of)),
+        remarks=tuple(_remarks(final, old, [key_of[date] for date in sorted(overridden)], key_of)),
         command=f"weights run --book {book.name} --from {key_of[touched[0]][:7]}",
     )
 
 
 def _remarks(
-    stored: pd.DataFrame, again: pd.DataFrame, by_hand: Sequence[str], key_of: Mapping[pd.Timestamp, str]
+    stored: pd.DataFrame, again: pd.DataFrame, overridden: Sequence[str], key_of: Mapping[pd.Timestamp, str]
 ) -> Iterator[str]:
     """Say where the ledger as it is stored does not lead to the weights that are."""
     columns = ["as_of", "strategy", "realized", "final"]
@@ -335,8 +335,8 @@ def _remarks(
         stored.loc[stored["as_of"].isin(again["as_of"]), columns], on=["as_of", "strategy"], how="outer"
     )
     differs = (rows["realized_x"] != rows["realized_y"]) | (rows["final_x"] != rows["final_y"])
-    if by_hand:
-        yield f"metrics of {', '.join(by_hand)} were given by hand; run again, it is rebalanced on measured ones"
+    if overridden:
+        yield f"metrics of {', '.join(overridden)} are overrides; run again, it is rebalanced on measured ones"
     if differs.any():
         first = key_of[rows.loc[differs, "as_of"].min()]
         yield (

@@ -1,7 +1,7 @@
 """Asset checks: the checklist, as Dagster shows it.
 
-Here belongs the one factory that turns a declared check into an asset check. The checks themselves are declared in
-``checklist`` and computed in ``core.verify``.
+Scope: turning declared checks into asset checks. Not here: their declarations (``checks``), and what they compute
+(``core.verify``).
 """
 
 import dagster as dg

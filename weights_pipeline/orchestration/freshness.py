@@ -1,7 +1,7 @@
 """Automation: by when Dagster expects what to be fresh, and what follows a corrected ledger by itself.
 
-Here belong these two sets of rules, for all assets in one place. When a ledger is read and a book rebalances by the
-clock is in ``schedules``.
+Scope: these two sets of rules, for all assets in one place. Not here: when a ledger is read and a book rebalances by
+the clock (``schedules``).
 
 Freshness. What a schedule makes is due half an hour after its tick. Nothing is due of a ledger that states its last
 month, nor of the books on it: their schedules skip, and a finished history would otherwise be reported as late for

@@ -1,7 +1,7 @@
 """The Dagster IO manager of any store.
 
-Here belongs the translation between Dagster's contexts and the store: which table, which partitions, which of them
-must exist. What a frame has to look like is in ``contract``, how it is kept in the stores.
+Scope: the translation between Dagster's contexts and the store: which table, which partitions, which of them must
+exist. Not here: what a frame has to look like (``tables.contract``), and how it is kept (``store``).
 """
 
 from __future__ import annotations

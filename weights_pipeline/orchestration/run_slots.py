@@ -1,8 +1,10 @@
 """Runs that hold the store's pool, and those of them whose process is gone.
 
+Scope: telling such runs from living ones, and freeing what they held. Not here: the lock of the store itself, which
+ends with its process.
+
 Dagster counts a slot as taken until the run that took it says otherwise. A run that is killed says nothing, and every
-later one would wait for it for ever. Here belongs telling such runs from living ones, and freeing what they held. Here
-does not belong the lock of the store itself, which ends with its process.
+later one would wait for it for ever.
 """
 
 from __future__ import annotations

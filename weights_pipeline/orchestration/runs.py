@@ -1,6 +1,6 @@
 """Runs started from the command line: the ledger and a book over a range of months, in this process.
 
-Here belongs launching and following Dagster runs. What runs is in ``definitions``.
+Scope: launching and following Dagster runs. Not here: what runs (``definitions``).
 """
 
 from __future__ import annotations
@@ -177,11 +177,14 @@ def _stretches(definitions: dg.Definitions, setup: BookSetup, first: str | None,
     """Months of the ledger around a range of the book, the range itself, and months of daily weights around it."""
     ledger, book = (definitions.resolve_job_def(name) for name in (setup.source.schema_name, setup.name))
     keys = _range(book, first, last)
-    stretches = [_Stretch(ledger, _months_around(ledger, book, keys)), _Stretch(book, keys)]
+    begin, end = setup.periods.window(keys[0]).start, setup.periods.window(keys[-1]).end
+    # The first period may begin months after the ledger.
+    first_month = None if setup.periods.begun(begin)[0].key == keys[0] else begin
+    stretches = [_Stretch(ledger, _months(ledger, first_month, end)), _Stretch(book, keys)]
     overlay = setup.policy.overlay
     if overlay is not None and overlay.apply == "daily":
         daily = definitions.resolve_job_def(f"{setup.name}_daily")
-        stretches.append(_Stretch(daily, _months_around(daily, book, keys)))
+        stretches.append(_Stretch(daily, _months(daily, begin, end)))
     return stretches
 
 
@@ -210,12 +213,12 @@ def _matching(text: str, known: Sequence[str]) -> list[str]:
     return [key for key in known if key.startswith(text)]
 
 
-def _months_around(monthly: dg.JobDefinition, job: dg.JobDefinition, keys: Sequence[str]) -> list[str]:
-    """Months of a job, such as the ledger's, that partitions of the book's job lie in."""
-    book = require_partitions(job.partitions_def).periods
-    start, last_instant = book.window(keys[0]).start, book.window(keys[-1]).end - dt.timedelta(microseconds=1)
-    months = require_partitions(monthly.partitions_def).existing(_now())
-    return [month.key for month in months if f"{start:%Y-%m-01}" <= month.key <= f"{last_instant:%Y-%m-01}"]
+def _months(job: dg.JobDefinition, begin: dt.datetime | None, end: dt.datetime) -> list[str]:
+    """Months of a job from the one of an instant, or its first one, to the one before another instant."""
+    first = f"{begin:%Y-%m-01}" if begin else ""
+    last = f"{end - dt.timedelta(microseconds=1):%Y-%m-01}"
+    existing = require_partitions(job.partitions_def).existing(_now())
+    return [month.key for month in existing if first <= month.key <= last]
 
 
 def _now() -> dt.datetime:

@@ -1,6 +1,6 @@
 """Schedules: when a ledger is read and when a book rebalances.
 
-Here belongs timing. What a tick starts is a job of ``definitions``.
+Scope: timing. Not here: what a tick starts, a job of ``definitions``.
 """
 
 import datetime as dt

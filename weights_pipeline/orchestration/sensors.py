@@ -1,7 +1,7 @@
 """Sensors: what Dagster has seen, and the state of the world, become alerts that are delivered.
 
-Here belongs the translation of Dagster's events, and two ticks. What an alert says is in ``alerts``, how it is
-delivered in ``notify``. Both sensors run without being switched on: an alarm that somebody has to arm is none.
+Scope: the translation of Dagster's events, and two ticks. Not here: what an alert says (``alerts``), and its delivery
+(``alerts.delivery``). Both sensors run without being switched on: an alarm that somebody has to arm is none.
 """
 
 import datetime as dt

@@ -45,11 +45,11 @@ class Move:
     Attributes
     ----------
     base, lower, upper
-        Base weight, and the limits of target and realised weight.
+        Base weight, and the limits of target and realized weight.
     target, realized, final, before
         Weights now, and the weight that was traded before: ``change`` is final − before.
     by_tilt, by_scalar
-        What of the change the realised weight and the risk scalar made; they add up to it.
+        What of the change the realized weight and the risk scalar made; they add up to it.
     label, metric, metric_reason, metric_before
         Metric that the method read, its value, why it is null, and the value before.
     multiplier, multiplier_before, formula, note, bound

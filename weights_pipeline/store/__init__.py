@@ -1,7 +1,7 @@
-"""Persistence: table definitions, the write contract, the DuckDB and S3 stores, and their Dagster IO manager.
+"""Persistence: the DuckDB and S3 stores, and the interface both keep.
 
-Here belongs everything that knows files, objects and databases. Here do not belong formulas: a hard limit on weights
-is a function of ``core`` that a table definition names as its gate.
+Scope: everything that knows files, objects and databases. Not here: what a table is (``tables``), and formulas: a hard
+limit on weights is a function of ``core`` that a table definition names as its gate.
 """
 
 from __future__ import annotations

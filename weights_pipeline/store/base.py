@@ -1,7 +1,7 @@
 """What every store is: the one interface that assets, checks, queries and commands know.
 
-Here belongs the interface. What a frame must be is in ``contract``; how rows are kept is in ``duckdb_store`` and
-``s3_store``. It imports nothing that takes time, so that read-only commands start fast.
+Scope: the interface. Not here: what a frame must be (``tables.contract``), and how rows are kept (``duckdb_store``,
+``s3_store``). It imports nothing that takes time, so that read-only commands start fast.
 """
 
 from __future__ import annotations

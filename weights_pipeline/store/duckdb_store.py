@@ -1,8 +1,8 @@
 """The embedded store: one DuckDB file, shared by many processes, one schema per book.
 
-Here belongs what is particular to DuckDB: connections and their lock, transactions, table creation, the manifest of
-written partitions. What every store does is in ``base``. It does not import Dagster (nor, until a frame is asked for,
-pandas), so that read-only commands start fast.
+Scope: what is particular to DuckDB: connections and their lock, transactions, table creation, the manifest of written
+partitions. Not here: what every store does (``base``). It imports neither Dagster nor, until a frame is asked for,
+pandas, so that read-only commands start fast.
 
 A DuckDB file is open either in one writing process or in any number of reading ones. Every connection here is
 therefore short, reads are read-only, and whoever meets a lock waits with jitter up to ``lock_timeout`` seconds.

@@ -1,6 +1,6 @@
 """The manifest of one table in an object store: which partitions are current, and what each of them holds.
 
-Here belongs the document, as a value and as JSON. Where it lies and how it is replaced is in ``s3_store``.
+Scope: the document, as a value and as JSON. Not here: where it lies and how it is replaced (``s3_store``).
 """
 
 from __future__ import annotations

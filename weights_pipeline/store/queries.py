@@ -1,7 +1,7 @@
 """Read-only questions to the store, answered in SQL without Dagster, so that they answer at once.
 
-Here belong queries for people and consumers, and the one way in which a person asks a query of their own. Tables for
-computing on are read through the store itself.
+Scope: queries for people and consumers, and the one way in which a person asks a query of their own. Not here: tables
+for computing on, which are read through the store itself.
 """
 
 from __future__ import annotations

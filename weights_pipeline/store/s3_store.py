@@ -1,7 +1,7 @@
 """The store in S3: one immutable Parquet object per partition, one manifest per table that says which are current.
 
-Here belongs what is particular to objects: their names, their integrity, replacing a manifest, asking them in SQL.
-Talking to the server is in ``weights_pipeline.aws``.
+Scope: what is particular to objects: their names, their integrity, replacing a manifest, asking them in SQL. Not here:
+talking to the server (``weights_pipeline.aws``).
 
 Under the prefix of the store lie ::
 

@@ -1,6 +1,6 @@
 """Every table of the chain, in the order the chain computes them.
 
-Here belong the definitions only; see ``tables`` for what a definition is.
+Scope: the definitions. Not here: what a definition is (``definition``).
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ TRADE_LEDGER = Table(
         Column("open_price", FLOAT, "Entry price per unit."),
         Column("close_price", FLOAT, "Exit price per unit."),
         Column("fees", FLOAT, "Fees of entry and exit in account currency."),
-        Column("pnl", FLOAT, "Realised profit or loss net of fees, account currency."),
+        Column("pnl", FLOAT, "Realized profit or loss net of fees, account currency."),
         Column("margin_used", FLOAT, "Margin the lot tied up, where the ledger says so.", nullable=True),
         Column("parent_lot_id", TEXT, "Lot that this exit is a part of, where it is one.", nullable=True),
         Column("entry_value", FLOAT, "|quantity × open price|."),
@@ -401,7 +401,7 @@ _FINAL_COLUMNS = (
 
 FINAL_WEIGHTS = Table(
     name="final_weights",
-    description="Weights to trade: realised, scaled by the lagged risk scalar where the overlay is enabled.",
+    description="Weights to trade: realized, scaled by the lagged risk scalar where the overlay is enabled.",
     columns=(
         *_FINAL_COLUMNS,
         Column("next_rebalance", TEXT, "When the book is due again, ISO 8601 in the book's zone."),

@@ -1,7 +1,7 @@
 """What every store demands of a frame before it writes it, and what it records about the write.
 
-Here belong the rules shared by all stores: columns by name, types, nulls, keys, partition windows, gates, content
-hashes. Here does not belong anything that knows one storage technology.
+Scope: the rules shared by all stores: columns by name, types, nulls, keys, partition windows, gates, content hashes.
+Not here: anything that knows one storage technology.
 """
 
 from __future__ import annotations

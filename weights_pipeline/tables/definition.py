@@ -1,7 +1,7 @@
 """The explicit definition of every table: columns, types, keys, time column and gate.
 
-Here belongs what a table is. How rows are validated against it is in ``contract``, how they reach a file in
-``duckdb_store``. Adding a nullable column here is a migration that stores make by themselves; anything else is not.
+Scope: what a table is. Not here: how rows are validated against it (``contract``), and how they reach a file
+(``store``). Adding a nullable column is a migration that stores make by themselves; anything else is not.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """What a store says when it does not do what was asked.
 
-Here belong the exceptions only, free of imports, so that a command can catch them before anything heavy is loaded.
+Scope: the exceptions, free of imports, so that a command can catch them before anything heavy is loaded. Not here:
+errors of anything else.
 """
 
 from __future__ import annotations

@@ -1,7 +1,9 @@
 """What a version of weights was computed from: parameters, and the ledger as it was known.
 
-Here belongs what of it a version keeps, written and read back. Two hashes tell whether two versions had the same to go
-by, a third leads back to the rows themselves:
+Scope: what of it a version keeps, written and read back. Not here: where versions are kept (``history``), and computing
+weights from this again (``recompute``).
+
+Two hashes tell whether two versions had the same to go by, a third leads back to the rows themselves:
 
 ``parameters_hash``
     of a document with everything that has no date: what of the book has a bearing on weights, its starter metrics, the
@@ -13,9 +15,6 @@ by, a third leads back to the rows themselves:
 ``state_hash``
     of a chain of documents, one per month, that name the contents the store held when the version was made. The last
     month may have been longer than the as-of date lets see; a return is fixed on its session all the same.
-
-Here does not belong where versions are kept (``store.history``), nor computing weights from this again
-(``recompute``).
 """
 
 from __future__ import annotations

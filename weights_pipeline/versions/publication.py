@@ -1,6 +1,6 @@
 """Publication: the newest version of a book's weights whose day has come, as a document for consumers.
 
-Here belongs what of the history is published. How documents look and where they are kept is in ``live``.
+Scope: what of the history is published. Not here: how documents look and where they are kept (``live``).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Weights computed again: one rebalance from a ledger, or a version from the ledger as it was known then.
 
-Here belong the chain from ledger rows to the final weights of one date, and its comparison with what was recorded. Here
-do not belong the steps of the chain (``core.chain``), nor what a version keeps of its inputs (``version_inputs``).
+Scope: the chain from ledger rows to the final weights of one date, and its comparison with what was recorded. Not here:
+the steps of the chain (``core.chain``), and what a version keeps of its inputs (``inputs``).
 
 Some things are not computed again but taken as they were, since a rebalance starts from them whatever they came from;
 see :class:`Taken`. The weights that a desk opened with follow from its book alone.
@@ -21,7 +21,7 @@ import pandas as pd
 from weights_pipeline.core import chain
 from weights_pipeline.core.ensembles import all_weight_sets, ensemble_targets, weight_sets
 from weights_pipeline.core.metrics.label import of_label
-from weights_pipeline.core.metrics.table import MANUAL, with_given
+from weights_pipeline.core.metrics.table import MANUAL, with_overrides
 from weights_pipeline.core.policy import Policy
 from weights_pipeline.core.returns.capital import CapitalPolicy
 from weights_pipeline.core.returns.history import ReturnHistory
@@ -98,14 +98,14 @@ class Taken:
     sets, updates
         Rows of ``ensemble_weights`` of the rebalances before them, and of ``ensemble_updates``; read for an ensemble
         alone.
-    given
+    overrides
         Rows of ``metrics`` that a person gave in place of measured ones.
     """
 
     past: pd.DataFrame
     sets: pd.DataFrame = field(default_factory=lambda: no_rows(catalog.ENSEMBLE_WEIGHTS))
     updates: pd.DataFrame = field(default_factory=lambda: no_rows(catalog.ENSEMBLE_UPDATES))
-    given: pd.DataFrame = field(default_factory=lambda: no_rows(catalog.METRICS))
+    overrides: pd.DataFrame = field(default_factory=lambda: no_rows(catalog.METRICS))
 
 
 class Rebalanced(NamedTuple):
@@ -125,7 +125,7 @@ class Reproduction:
     version, rebalance, as_of
         Which.
     weights
-        By strategy: of previous, target, realised and final weight the recorded one and the ``_recomputed`` one.
+        By strategy: of previous, target, realized and final weight the recorded one and the ``_recomputed`` one.
     finding
         Passed where all are the same, bit for bit.
     """
@@ -173,8 +173,9 @@ def rebalanced(
         made = pd.concat([taken.sets, weight_sets(history, market, as_of, policy)], ignore_index=True)
         targets = ensemble_targets(all_weight_sets(made, taken.updates), market, as_of, sessions, policy)
     else:
-        given = taken.given[taken.given["as_of"].isin(as_of)]
-        targets = chain.target_table(with_given(chain.metric_rows(history, as_of, policy), given), policy, history)
+        metrics = chain.metric_rows(history, as_of, policy)
+        overrides = taken.overrides[taken.overrides["as_of"].isin(as_of)]
+        targets = chain.target_table(with_overrides(metrics, overrides), policy, history)
     realized = chain.realized_table(taken.past, targets, policy, sessions, returns)
     scalars = None
     if policy.overlay is not None:
@@ -227,7 +228,7 @@ def recomputed(as_of: pd.Timestamp, ledger: LedgerView, taken: Taken, policy: Po
 def reproduce(store: Store, book: str, version: int) -> Reproduction:
     """Compute a version again from what was known when it was made, and compare it with what was recorded.
 
-    Of the rebalances before it, the realised weights and weight sets are those of the versions that there were.
+    Of the rebalances before it, the realized weights and weight sets are those of the versions that there were.
 
     Parameters
     ----------
@@ -274,7 +275,7 @@ def reproduce(store: Store, book: str, version: int) -> Reproduction:
         begin=pd.Timestamp(f"{known.first_month}-01"),
         market=market.set_index("session")["regime"],
     )
-    taken = Taken(past=past, sets=sets, updates=updates, given=_given(rows))
+    taken = Taken(past=past, sets=sets, updates=updates, overrides=_overrides(rows))
     again = recomputed(as_of, ledger, taken, known.policy)
     return _compared(rows, again, same_ledger=seen == ledger_hash)
 
@@ -284,8 +285,8 @@ def _opened(policy: Policy) -> pd.DataFrame:
     return pd.DataFrame({"strategy": policy.strategies, **dict.fromkeys(WEIGHTS, policy.weights)})
 
 
-def _given(version: pd.DataFrame) -> pd.DataFrame:
-    """Rows of metrics that a version says were given by hand."""
+def _overrides(version: pd.DataFrame) -> pd.DataFrame:
+    """Metric overrides that a version says it was made with."""
     found = [
         (as_of, strategy, *of_label(label), np.nan if value is None else value, "missing" * (value is None), MANUAL)
         for as_of, strategy, read in version[["as_of", "strategy", "metrics"]].itertuples(index=False)

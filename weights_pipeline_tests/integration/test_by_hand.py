@@ -281,7 +281,7 @@ def inside_the_limits(raw: dict[str, float], book: dict[str, Any]) -> dict[str, 
 
 
 def weight_table(metrics: Metrics, old: dict[str, float], book: dict[str, Any]) -> dict[str, Row]:
-    """Multiplier, target and realised weight of every strategy; ``old`` are the realised weights before."""
+    """Multiplier, target and realized weight of every strategy; ``old`` are the realized weights before."""
     tilt = power_tilt if book["method"]["kind"] == "power_tilt" else minmax_tilt
     multipliers = tilt(metrics, book)
     target = inside_the_limits({s: book["strategies"][s] * multipliers[s] for s in metrics}, book)
@@ -597,7 +597,7 @@ def test_a_month_of_calmar_core(monthly, package_monthly, month):
     assert_same_table(monthly[month], rows[rows["as_of"] == pd.Timestamp(month)])
 
 
-def test_realised_weights_of_every_month(monthly, package_monthly):
+def test_realized_weights_of_every_month(monthly, package_monthly):
     found = package_monthly.realized.set_index(["as_of", "strategy"])["realized"].to_dict()
     expected = {(pd.Timestamp(d), s): row.realized for d, rows in monthly.items() for s, row in rows.items()}
     assert len(monthly) == 131

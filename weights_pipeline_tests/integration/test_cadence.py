@@ -13,15 +13,15 @@ from weights_pipeline.tables import catalog
 from weights_pipeline_tests.support.commands import Result
 
 CADENCES = {
-    "quarters": {"kind": "quarterly", "day": 2},
+    "quarters": {"kind": "quarterly", "day": 2, "first_month": 2},
     "fortnights": {"kind": "sessions", "every": 10, "time": "17:00"},
 }
-SESSIONS = calendar_sessions("XNYS", dt.date(2012, 1, 1), dt.date(2012, 6, 30))
+SESSIONS = calendar_sessions("XNYS", dt.date(2012, 1, 1), dt.date(2012, 7, 31))
 
 
 @pytest.fixture
 def own(tmp_path, desk, monkeypatch):
-    """A desk on half a year of daily returns of three strategies, with a book of each cadence."""
+    """A desk on seven months of daily returns of three strategies, with a book of each cadence."""
     data = tmp_path / "data"
     (data / "books").mkdir(parents=True)
     (data / "ledgers").mkdir()
@@ -29,7 +29,7 @@ def own(tmp_path, desk, monkeypatch):
     drawn = np.random.default_rng(7).normal(3e-4, 0.01, (len(SESSIONS), len(names)))
     pd.DataFrame(drawn, index=SESSIONS.rename("date"), columns=names).to_csv(data / "returns.csv")
     ledger = {"name": "desk", "description": "Returns.", "returns": ["returns.csv"], "timezone": "America/New_York"}
-    ledger |= {"first_month": "2012-01", "last_month": "2012-06"}
+    ledger |= {"first_month": "2012-01", "last_month": "2012-07"}
     (data / "ledgers" / "desk.yaml").write_text(yaml.safe_dump(ledger))
     for name, cadence in CADENCES.items():
         book = {"name": name, "description": "A trial.", "owner": "team:allocation", "account": "paper"}
@@ -54,7 +54,7 @@ def test_history_at_once_and_a_desk_that_goes_along_are_the_simulated_one(own, t
     everything = own.done(book="quarters")
     assert all(check.passed for check in everything.checks if check.error)
     keys = [window.key for window in own.workspace.setups["fortnights"].periods.ended(dt.datetime.now(dt.UTC))]
-    assert (len(keys), keys[:3]) == (12, ["2012-01-01", "2012-01-17", "2012-01-31"])
+    assert (len(keys), keys[:3]) == (14, ["2012-01-01", "2012-01-17", "2012-01-31"])
     own.done(keys[0], keys[-2], book="fortnights")
     with pytest.raises(RangeError, match="2012-05-01 is not a period of book fortnights; periods run from 2012-01-01"):
         own.run("2012-05-01", book="fortnights")
@@ -62,11 +62,11 @@ def test_history_at_once_and_a_desk_that_goes_along_are_the_simulated_one(own, t
     assert (report.first, report.last) == (keys[-1], keys[-1])
     assert all(check.passed for check in report.checks if check.error)
     columns = ["as_of", "effective_from", "strategy", "realized", "final", "next_rebalance"]
-    for name, partitions in (("quarters", ["2012-01-01", "2012-04-01"]), ("fortnights", keys)):
+    for name, partitions in (("quarters", ["2012-02-01", "2012-05-01"]), ("fortnights", keys)):
         assert sorted(own.store.partitions(name, catalog.FINAL_WEIGHTS.name)) == partitions
         stored, expected = own.store.read(name, catalog.FINAL_WEIGHTS), simulated(own, name, tmp_path)
         pd.testing.assert_frame_equal(expected[columns], stored[columns], check_exact=True, check_dtype=False)
     newest = stored[stored["as_of"] == stored["as_of"].max()].iloc[0]
-    # The last of the history, on the 120th session: due again ten sessions later.
-    assert newest["as_of"] == SESSIONS[119]
-    assert newest["next_rebalance"] == "2012-07-09T17:00-04:00"
+    # The last of the history, on the 140th session: due again ten sessions later.
+    assert newest["as_of"] == SESSIONS[139]
+    assert newest["next_rebalance"] == "2012-08-06T17:00-04:00"

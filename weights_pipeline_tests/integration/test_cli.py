@@ -23,7 +23,7 @@ def weights(finished, monkeypatch):
 def test_show_has_the_promised_columns_and_lines(weights):
     result = weights("show")
     assert result.exit_code == 0, result.output
-    for heading in ("Strategy", "Base", "Target", "Realised", "Final", "Calmar", "Why"):
+    for heading in ("Strategy", "Base", "Target", "Realized", "Final", "Calmar", "Why"):
         assert heading in result.output
     assert "in force from 2013-07-01" in result.output
     assert "Next rebalance: 2013-08-01T06:30-04:00" in result.output

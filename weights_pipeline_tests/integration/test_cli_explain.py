@@ -74,8 +74,8 @@ def test_lines_carry_full_precision_and_percent_where_it_is_a_weight(explain, fi
     assert "%" not in lines["multiplier"]
     assert f"{targets['target']:.10g}   {targets['target']:.4%}" in lines["target"]
     assert lines["target"].split()[1:3] == ["within", f"{targets['lower']:.10g}..{targets['upper']:.10g}"]
-    assert "0.1 × (target - previous)" in lines["realised weight"]
-    assert f"{realized['realized']:.4%}" in lines["realised weight"]
+    assert "0.1 × (target - previous)" in lines["realized weight"]
+    assert f"{realized['realized']:.4%}" in lines["realized weight"]
     assert f"the stored final weight exactly: {float(final['final'])!r}." in result.output
 
 
@@ -152,7 +152,7 @@ def test_nothing_there_yet(explain, monkeypatch, tmp_path, finished):
     ("table", "column", "step"),
     [
         ("target_weights", "multiplier", "target"),
-        ("realized_weights", "previous", "realised weight"),
+        ("realized_weights", "previous", "realized weight"),
         ("final_weights", "final", "final weight"),
     ],
 )

@@ -14,7 +14,7 @@ from weights_pipeline.books.load import load_book
 from weights_pipeline.books.reading import BookError
 from weights_pipeline.cli import app
 from weights_pipeline.cli.commands import decide, init, rebalance, show, sql
-from weights_pipeline.core.metrics.table import BY_HAND
+from weights_pipeline.core.metrics.table import OVERRIDABLE
 from weights_pipeline.core.versions import unbroken
 from weights_pipeline.ledger import calendar_sessions
 from weights_pipeline.live import LiveWeights
@@ -261,7 +261,7 @@ def test_metrics_by_hand_take_the_place_of_three_measured_ones(by_hand, finished
         d.store.read(BOOK, catalog.METRICS, [NEWEST]).set_index(["strategy", "metric"]) for d in (by_hand, finished)
     )
     given = found[found["source"] == "manual"]
-    assert {metric for _, metric in given.index} == set(BY_HAND)
+    assert {metric for _, metric in given.index} == set(OVERRIDABLE)
     assert len(given) == 3 * len(by_hand.book.strategies)
     assert given["value"].loc["trend_long"].to_dict() == {
         "annual_return": 0.30,
@@ -360,7 +360,7 @@ def test_files_of_metrics_that_cannot_be_used(finished, tmp_path, monkeypatch, c
 def test_books_that_metrics_by_hand_have_no_effect_on(name, message):
     book = load_book(DATA / "books" / f"{name}.yaml")
     with pytest.raises(BookError, match=message):
-        operation.metrics_by_hand({}, book, "figures.json")
+        operation.metric_overrides({}, book, "figures.json")
 
 
 # Which rebalance is due.

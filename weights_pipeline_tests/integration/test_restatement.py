@@ -45,7 +45,7 @@ def printed(desk, monkeypatch, *arguments):
 
 
 def weights(desk):
-    """Realised and final weights by partition and strategy."""
+    """Realized and final weights by partition and strategy."""
     final = desk.store.read(BOOK, catalog.FINAL_WEIGHTS)
     keys = dict(zip(sorted(final["as_of"].unique()), sorted(desk.store.partitions(BOOK, "final_weights")), strict=True))
     return final.assign(key=final["as_of"].map(keys)).set_index(["key", "strategy"])[["realized", "final"]]

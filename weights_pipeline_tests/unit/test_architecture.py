@@ -129,6 +129,25 @@ def test_nothing_but_tests_imports_tests():
     assert [file for file in others if any(name.startswith("weights_pipeline_tests") for name in imports(file))] == []
 
 
+def test_unit_tests_start_neither_runs_nor_servers_nor_browsers():
+    starts = {"materialise", "execute_in_process", "Popen", "make_server", "HTTPServer", "ThreadingHTTPServer"}
+    modules = {
+        "moto",
+        "playwright",
+        "aiosmtpd",
+        *(f"benchmarks.support.{name}" for name in ("processes", "s3_servers", "ui")),
+    }
+    found = {}
+    for file in Path(__file__).parent.rglob("*.py"):
+        names = {getattr(node, "attr", getattr(node, "id", "")) for node in ast.walk(tree(file))}
+        loaded = {
+            name for name in imports(file) if any(name == each or name.startswith(f"{each}.") for each in modules)
+        }
+        if both := (names & starts) | loaded:
+            found[file.name] = both
+    assert found == {}
+
+
 def test_core_is_pure():
     impure = {}
     for module in (each for each in MODULES if own_room(each).startswith("core")):

@@ -1,6 +1,6 @@
 """``weights alerts``: what operators were told, who has it, and whether anybody can be reached.
 
-Here belongs the command. What an alert is, and where alerts wait, is in ``alerts``; delivery is in ``notify``.
+Scope: the command. Not here: what an alert is and where it waits (``alerts``), and its delivery (``alerts.delivery``).
 """
 
 from __future__ import annotations

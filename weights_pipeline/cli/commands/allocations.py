@@ -1,7 +1,7 @@
 """``weights allocations``: the dated decisions of a book with fixed allocations, shown, checked, compared and added to.
 
-Here belong the commands, and the writing of a decision. What makes allocations a decision is in ``books`` and
-``core.methods.fixed``.
+Scope: the commands, and the writing of a decision. Not here: what makes allocations a decision (``books.allocations``,
+``core.targets.methods.fixed``).
 """
 
 from __future__ import annotations

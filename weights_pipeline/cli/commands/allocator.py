@@ -1,6 +1,7 @@
 """``weights allocator``: state, regimes and scalars of any history, what the overlay did, a study of thresholds.
 
-Here belong the commands and what they print. The history is read in ``allocator_runs``; nothing here changes a book.
+Scope: the commands and what they print; nothing here changes a book. Not here: reading the history
+(``operations.allocator_runs``).
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """``weights books``: which books there are, what one says in words, and the schema that editors check them by.
 
-Here belong the command and the words. What a book may say is in ``books``.
+Scope: the command and the words. Not here: what a book may say (``books``).
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """``weights check``: every check on what is stored, with an exit code for whoever runs it by a machine.
 
-Here belongs the command. The checks are in ``checklist``.
+Scope: the command. Not here: the checks (``checks``).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """``weights decide``: what a signal would be answered now, from the published weights of a book.
 
-Here belongs the command, and the clock: this is where "now" is read. The decision is in ``core.decide``, published
-weights in ``live``.
+Scope: the command, and the clock: this is where "now" is read. Not here: the decision (``core.decide``), and published
+weights (``live``).
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """``weights demo``: the sample book from its files to its newest weights.
 
-Here belongs the command, which is ``weights run`` and then ``weights show``.
+Scope: the command, which is ``weights run`` and then ``weights show``. Not here: either of them.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """``weights doctor``: is this machine fit to run the pipeline.
 
-Here belongs the command, the clock, and how findings are printed. What is examined is in ``doctor``.
+Scope: the command, the clock, and how findings are printed. Not here: what is examined (``doctor``).
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """``weights ensemble``: weight sets per market regime, made by hand.
 
-Here belongs the command. What it makes and stores is in ``ensemble_updates``.
+Scope: the command. Not here: what it makes and stores (``operations.ensemble_updates``).
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """``weights explain``: the way of one weight from its metric to what is traded, replayed step by step.
 
-Here belongs the command. The steps are in ``core.waterfall``.
+Scope: the command. Not here: the steps (``core.waterfall``).
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ def _explain(options: argparse.Namespace) -> int:
 
 
 def _rows(store: Store, found: WeightSet, strategy: str) -> list[Mapping[str, Any]]:
-    """Rows of target, realised and final weights of one strategy on the date of a weight set."""
+    """Rows of target, realized and final weights of one strategy on the date of a weight set."""
     from weights_pipeline.tables import catalog
 
     tables = (catalog.TARGET_WEIGHTS, catalog.REALIZED_WEIGHTS, catalog.FINAL_WEIGHTS)

@@ -1,7 +1,7 @@
 """``weights history``, ``as-of``, ``diff`` and ``reproduce``: what was in force, what was known, and why it changed.
 
-Here belong the commands. Asking for versions is in ``store.history``, comparing them in ``core.versions``, computing
-them again in ``recompute``.
+Scope: the commands. Not here: asking for versions (``versions.history``), comparing them (``core.versions``), and
+computing them again (``versions.recompute``).
 """
 
 from __future__ import annotations
@@ -218,7 +218,7 @@ def _show(weights: KnownWeights, effective: dt.date, known: dt.datetime) -> None
     rows = [[row.strategy, *(f"{getattr(row, part):.2%}" for part in parts)] for row in weights.rows]
     totals = [f"{sum(getattr(row, part) for row in weights.rows):.2%}" for part in parts]
     render.say(f"{weights.book}: weights in force on {effective}, as known at {known:%Y-%m-%d %H:%M:%S %Z}")
-    render.table([*rows, ["Total", *totals]], ["Strategy", "Base", "Target", "Realised", "Final"])
+    render.table([*rows, ["Total", *totals]], ["Strategy", "Base", "Target", "Realized", "Final"])
     render.say(
         f"Version {weights.version}: rebalance {weights.rebalance} on data to {weights.as_of}, in force from "
         f"{weights.effective_from}, recorded {weights.recorded_at:%Y-%m-%d %H:%M:%S} UTC ({weights.reason})."

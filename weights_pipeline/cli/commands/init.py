@@ -1,6 +1,7 @@
 """``weights init``: a desk's first day, at base weights.
 
-Here belongs the command, and the clock: this is where "now" is read. The version it records is made in ``operation``.
+Scope: the command, and the clock: this is where "now" is read. Not here: the version it records
+(``operations.rebalance``).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """``weights rebalance``: the rebalance that is due, started by hand or tried out.
 
-Here belongs the command, and the clock: this is where "now" is read. Which rebalance is due, metrics given by hand and
-the trial are in ``operation``; running it is in ``runs``.
+Scope: the command, and the clock: this is where "now" is read. Not here: which rebalance is due, metric overrides and
+the trial (``operations.rebalance``), and running it (``orchestration.runs``).
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def _rebalance(options: argparse.Namespace) -> int:
         NotDueError,
         NotReadyError,
         due,
-        metrics_by_hand,
+        metric_overrides,
         plan,
         require_ready,
     )
@@ -59,7 +59,7 @@ def _rebalance(options: argparse.Namespace) -> int:
     try:
         if options.metrics:
             content = read_json(options.metrics, "metrics")
-            figures |= metrics_by_hand(content, book, options.metrics)
+            figures |= metric_overrides(content, book, options.metrics)
         periods = due(setup, now, options.partition)
     except (BookError, LedgerError, NotDueError) as error:
         common.stop(str(error), common.INVALID)
@@ -119,7 +119,7 @@ def _print(book: Book, found: Plan, file: Path | None, absent: Sequence[str]) ->
         f"{book.name}, rebalance {found.partition} on data to {found.as_of:%Y-%m-%d}: weights that would be in force "
         f"from {found.effective_from:%Y-%m-%d}"
     )
-    headings = ["Strategy", "Base", "Target", "Before", "Realised", "Held", "Final", "Points", metric, "Why"]
+    headings = ["Strategy", "Base", "Target", "Before", "Realized", "Held", "Final", "Points", metric, "Why"]
     render.table([*rows, ["Total", *totals, "", "", ""]], headings)
     if found.weight_set:
         render.say(f"Weight set: {found.weight_set}.")
@@ -127,7 +127,7 @@ def _print(book: Book, found: Plan, file: Path | None, absent: Sequence[str]) ->
         render.say(_absent(file, absent))
     render.say(f"Held are the weights of {found.held}.")
     render.say(
-        f"One-way turnover: {found.turnover:.2%} of realised weights, {found.traded:.2%} of those to trade against "
+        f"One-way turnover: {found.turnover:.2%} of realized weights, {found.traded:.2%} of those to trade against "
         f"those held."
     )
     render.say("Dry run: nothing was stored.")

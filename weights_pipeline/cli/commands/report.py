@@ -1,6 +1,6 @@
 """``weights report``: a rebalance as one HTML file to read and to forward.
 
-Here belongs the command. What the page says is in ``report``.
+Scope: the command. Not here: what the page says (``report``).
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """``weights restate``: what a changed ledger touches, before anything of it is written.
 
-Here belongs the command, and the clock: this is where "now" is read. The comparison is in ``restatement``.
+Scope: the command, and the clock: this is where "now" is read. Not here: the comparison (``operations.restatement``).
 """
 
 from __future__ import annotations

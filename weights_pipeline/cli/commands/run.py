@@ -1,6 +1,6 @@
 """``weights run``: a book and the ledger it reads, materialised over a range of its periods.
 
-Here belongs the command. Launching and following runs is in ``runs``.
+Scope: the command. Not here: launching and following runs (``orchestration.runs``).
 """
 
 from __future__ import annotations

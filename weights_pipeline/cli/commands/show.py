@@ -1,6 +1,7 @@
 """``weights show``: the weights in force on a day.
 
-Here belongs the command. The question to the store is in ``store.queries``, what a weight set looks like in ``render``.
+Scope: the command. Not here: the question to the store (``store.queries``), and what a weight set looks like
+(``render``).
 """
 
 from __future__ import annotations

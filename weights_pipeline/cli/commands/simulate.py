@@ -1,7 +1,7 @@
 """``weights simulate``: a policy over daily returns in a file, without ledger, store or orchestrator.
 
-Here belongs the command. The simulation is in ``core.simulate``, rebalance periods are in ``ledger.periods``, and the
-reading of returns is in ``ledger.returns_file``.
+Scope: the command. Not here: the simulation (``core.study.simulate``), rebalance periods (``ledger.periods``), and the
+reading of returns (``ledger.returns_file``).
 """
 
 from __future__ import annotations

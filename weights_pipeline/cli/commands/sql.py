@@ -1,6 +1,6 @@
 """``weights sql``: a query of one's own over everything that is stored, which can change nothing.
 
-Here belongs the command. What a query may do is in ``store.queries``.
+Scope: the command. Not here: what a query may do (``store.queries``).
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""Application of the risk scalar to realised weights, and its audit over a whole history.
+"""Application of the risk scalar to realized weights, and its audit over a whole history.
 
-Here belong the lag between a scalar and the weights it scales, the refusal of a stale scalar, and the
-comparison of scaled with unscaled returns, with its gates. Here do not belong how a scalar comes about
-(:mod:`.scalar`) nor what becomes of a gate that is missed.
+Scope: the lag between a scalar and the weights it scales, the refusal of a stale scalar, and the comparison of scaled
+with unscaled returns, with its gates. Not here: how a scalar comes about (``scalar``), and what becomes of a gate that
+is missed.
 """
 
 from collections.abc import Mapping

@@ -1,8 +1,8 @@
 """Risk regimes: which of four states the reference portfolio is in, and for how long.
 
-Here belong the stress signals, their thresholds, and the path of regimes with hysteresis and a minimum stay.
-Here do not belong the features (:mod:`.state`), what a regime does to the weights (:mod:`.scalar`), nor the
-market regimes (bull, bear, range) of the ensembles.
+Scope: the stress signals, their thresholds, and the path of regimes with hysteresis and a minimum stay. Not here: the
+features (``state``), what a regime does to the weights (``scalar``), and the market regimes (bull, bear, range) of
+ensembles (``targets.market_regime``).
 """
 
 from dataclasses import dataclass

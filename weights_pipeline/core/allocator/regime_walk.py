@@ -1,8 +1,8 @@
 """Risk regimes of a book whose weights are still being decided, rebalance by rebalance.
 
-Here belongs the one recursion in which weights depend on regimes and regimes on weights: a rebalance reads the regime
-of its as-of session, which the realised weights of earlier rebalances alone have led to. Here do not belong features
-(:mod:`.state`), thresholds (:mod:`.regime`), nor what a rebalance makes of the regime (:mod:`.chain`).
+Scope: the one recursion in which weights depend on regimes and regimes on weights: a rebalance reads the regime of its
+as-of session, which the realized weights of earlier rebalances alone have led to. Not here: features (``state``),
+thresholds (``regime``), and what a rebalance makes of the regime (``core.chain``).
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class RegimeWalk:
         end
             Sessions walked afterwards; where that many have been walked already, nothing happens.
         weights
-            Realised weights in force, shape (strategies,).
+            Realized weights in force, shape (strategies,).
         correlations
             Of all sessions, from :func:`~weights_pipeline.core.allocator.state.component_correlations`; not read beyond
             ``end``.

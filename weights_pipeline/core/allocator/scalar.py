@@ -1,8 +1,7 @@
-"""Risk scalars: how much of the realised weights each regime leaves standing.
+"""Risk scalars: how much of the realized weights each regime leaves standing.
 
-Here belong the profiles (regime to scalar), their smoothing, the parameters of the whole overlay and the
-chain from the reference portfolio to its scalar. Here do not belong regimes as such (:mod:`.regime`) nor the
-application of a scalar to weights (:mod:`.overlay`).
+Scope: the profiles (regime to scalar), their smoothing, and the parameters of the whole overlay. Not here: regimes as
+such (``regime``), and the application of a scalar to weights (``overlay``).
 """
 
 import json

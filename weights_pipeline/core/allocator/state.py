@@ -1,8 +1,8 @@
 """Reference portfolio and allocator state: what the book itself has been doing lately.
 
-Here belong the unscaled reference portfolio, its sleeve contributions and the state features: volatility,
-drawdown, correlation, breadth and concentration. Here do not belong thresholds, regimes and scalars
-(:mod:`.regime`, :mod:`.scalar`), nor the metrics of single strategies.
+Scope: the unscaled reference portfolio, its sleeve contributions and the state features: volatility, drawdown,
+correlation, breadth and concentration. Not here: thresholds, regimes and scalars (``regime``, ``scalar``), and the
+metrics of single strategies.
 
 Every rolling value is the same sequence of element-wise operations on the content of its own window, with
 sums taken in one order of sessions and columns in the order of their names. Hence it depends neither on where the
@@ -51,7 +51,7 @@ _Values = TypeVar("_Values", pd.Series, pd.DataFrame)
 
 @dataclass(frozen=True, kw_only=True)
 class ReferencePortfolio:
-    """The book at its realised weights, unscaled, so that the overlay never feeds back on itself.
+    """The book at its realized weights, unscaled, so that the overlay never feeds back on itself.
 
     Attributes
     ----------
@@ -77,7 +77,7 @@ def reference_portfolio(weights: pd.DataFrame, returns: pd.DataFrame) -> Referen
     Parameters
     ----------
     weights : DataFrame, shape (rebalances, strategies)
-        Realised, unscaled weights indexed by the session they are effective from. A session uses the latest
+        Realized, unscaled weights indexed by the session they are effective from. A session uses the latest
         row not after it; sessions before the first row are left out. Null is 0: not in the book.
     returns : DataFrame, shape (sessions, strategies)
         Daily returns, null where a strategy is not live; such a strategy earns 0 (cash). Columns without a

@@ -1,8 +1,8 @@
 """Documents that go with an allocator run: what a state, regime or scalar table says, as plain numbers.
 
-Here belongs the summing up of the chain's tables ``allocator_state``, ``risk_regime`` and ``risk_scalar`` in dicts that
-become JSON as they are: keys sorted, dates as text, null where there is no number. Here do not belong the making of
-those tables (:mod:`.chain`), what the overlay would have earned (:mod:`.overlay`), nor where documents are kept.
+Scope: the summing up of the tables ``allocator_state``, ``risk_regime`` and ``risk_scalar`` in dicts that become JSON
+as they are: keys sorted, dates as text, null where there is no number. Not here: the making of those tables
+(``core.chain``), what the overlay would have earned (``overlay``), and where documents are kept.
 """
 
 from __future__ import annotations

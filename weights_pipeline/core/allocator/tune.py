@@ -1,8 +1,7 @@
 """Thresholds of the allocator on trial: chosen on the sessions before a window, judged on the window.
 
-Here belongs the walk-forward study of regime thresholds and profiles. Here do not belong the formulas it calls
-(:mod:`.regime`, :mod:`.scalar`, :mod:`.overlay`), nor the use of what it finds: parameters change where a person
-changes them.
+Scope: the walk-forward study of regime thresholds and profiles. Not here: the formulas it calls (``regime``,
+``scalar``, ``overlay``), and the use of what it finds: parameters change where a person changes them.
 """
 
 from __future__ import annotations

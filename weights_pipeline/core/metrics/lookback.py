@@ -1,7 +1,7 @@
 """Lookbacks: how far back a metric looks from a session.
 
-Here belong windows in months, days and sessions, and the length of a year. Here does not belong what is measured in a
-window (``measures``).
+Scope: windows in months, days and sessions, and the length of a year. Not here: what is measured in a window
+(``measures``).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Measures: the formula of every metric, with its null rules.
 
-Here belong formulas on the quantities of windows. Here do not belong the window arithmetic (``windows``), nor which
-windows are measured (``metrics``).
+Scope: formulas on the quantities of windows. Not here: the window arithmetic (``windows``), and which windows are
+measured (``metrics``).
 
 A null is NaN with a reason, never an infinity and never a stand-in number:
 
@@ -28,10 +28,9 @@ from types import MappingProxyType
 from typing import ClassVar, Literal
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from weights_pipeline.core.metrics.lookback import Lookback
-from weights_pipeline.core.metrics.windows import MOMENTS, WEALTH, rolling_statistic
 from weights_pipeline.core.returns.frequency import DAILY, Frequency
 
 FloatArray = NDArray[np.float64]
@@ -313,65 +312,3 @@ METRICS: Mapping[str, Callable[[WindowQuantities], Measured]] = MappingProxyType
 
 LESS_IS_BETTER = frozenset({"volatility", "max_drawdown"})
 """Metrics of which less is better."""
-
-
-def rolling_max_drawdown(returns: ArrayLike, window: int) -> FloatArray:
-    """Compute the maximum drawdown of every window of `window` sessions.
-
-    Parameters
-    ----------
-    returns : array_like, shape (T, N)
-        Simple daily returns, each above −1.
-    window : int
-        Sessions per window.
-
-    Returns
-    -------
-    ndarray, shape (T, N)
-        Positive fractions, anchored at 1.0 before the first session of the window; 0.0 when wealth never
-        falls. NaN in the first ``window - 1`` rows and where the window holds a NaN.
-    """
-    return rolling_statistic(WEALTH, returns, window)["max_drawdown"]
-
-
-def rolling_calmar(returns: ArrayLike, window: int) -> FloatArray:
-    """Compute annual return / maximum drawdown of every window of `window` sessions.
-
-    Parameters
-    ----------
-    returns : array_like, shape (T, N)
-        Simple daily returns, each above −1.
-    window : int
-        Sessions per window; a window of 252 is a full year, whose total return is its annual return.
-
-    Returns
-    -------
-    ndarray, shape (T, N)
-        NaN without a drawdown, in the first ``window - 1`` rows and where the window holds a NaN.
-    """
-    wealth = rolling_statistic(WEALTH, returns, window)
-    annual = _annual_return(wealth["total_return"], window, window == DAILY.per_year, DAILY.per_year)
-    return _measured(*calmar_of(annual, wealth["max_drawdown"])).value
-
-
-def rolling_sharpe(returns: ArrayLike, window: int, *, risk_free: float = 0.045) -> FloatArray:
-    """Compute (mean·252 − rf) / (std·√252) of every window of `window` sessions.
-
-    Parameters
-    ----------
-    returns : array_like, shape (T, N)
-        Simple daily returns, each above −1.
-    window : int
-        Sessions per window, at least 2 for a value.
-    risk_free : float
-        Annual risk-free rate, a fraction.
-
-    Returns
-    -------
-    ndarray, shape (T, N)
-        NaN where the annual volatility is below `MIN_VOLATILITY`, in the first ``window - 1`` rows and
-        where the window holds a NaN.
-    """
-    moments = rolling_statistic(MOMENTS, returns, window)
-    mean, m2 = moments["mean"], moments["m2"]
-    return _measured(*_sharpe(mean, m2, window, DAILY.per_year, risk_free, MIN_VOLATILITY)).value

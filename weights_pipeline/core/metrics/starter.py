@@ -1,6 +1,6 @@
 """Starter metrics: figures from before a strategy was live, and how they give way to live data.
 
-Here belong their validation and the build-up. Here do not belong live metrics (``measures``).
+Scope: their validation and the build-up. Not here: live metrics (``measures``).
 """
 
 from __future__ import annotations

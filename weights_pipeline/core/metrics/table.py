@@ -1,8 +1,8 @@
 """The table of all metrics of all strategies, as of many sessions.
 
-Here belong which windows are measured, where the build-up takes over, and where a person's figures take the place of
-measured ones. Here do not belong the formulas (``measures``, ``starter``), the window arithmetic (``windows``), the
-making of daily returns (``returns``), or anything that turns a metric into a weight.
+Scope: which windows are measured, where the build-up takes over, and where overrides take the place of measured
+figures. Not here: the formulas (``measures``, ``starter``), the arithmetic of windows (``windows``), daily returns
+(``core.returns``), and anything that turns a metric into a weight.
 
 A metric at session d reads the sessions in (d − lookback, d] from the strategy's first activity on, and nothing else.
 """
@@ -41,7 +41,7 @@ BoolArray = NDArray[np.bool_]
 MANUAL = "manual"
 SOURCES = ("none", "live", "build_up", "starter", MANUAL)
 
-BY_HAND = ("annual_return", "max_drawdown", "calmar")
+OVERRIDABLE = ("annual_return", "max_drawdown", "calmar")
 """Metrics that a person may give in place of the measured ones."""
 
 _KEY = ["as_of", "strategy", "metric", "lookback"]
@@ -71,7 +71,15 @@ class MetricGrid:
     source: Mapping[str, NDArray[np.int8]]
 
     def table(self) -> pd.DataFrame:
-        """One row per session, strategy and metric, ordered by them; see :func:`metrics_table`."""
+        """One row per session, strategy and metric, ordered by them.
+
+        Returns
+        -------
+        DataFrame
+            Columns ``as_of``, ``strategy``, ``metric`` (e.g. ``calmar``), ``lookback`` (e.g. ``12m``), ``value`` (NaN
+            is null), ``reason`` (one of `REASONS`, "" when measured) and ``source`` (live, build_up, starter; none
+            where null).
+        """
         metrics = sorted(self.measured)
         shape = (len(self.as_of), len(self.strategies), len(metrics))
         day, strategy, metric = (index.ravel() for index in np.indices(shape, dtype=np.int32))
@@ -180,44 +188,20 @@ def metrics_grid(
     return MetricGrid(as_of=as_of, strategies=names, lookback=lookback, measured=found, source=source)
 
 
-def metrics_table(
-    history: ReturnHistory,
-    as_of: pd.DatetimeIndex,
-    lookback: Lookback,
-    parameters: MetricParameters = DEFAULT_PARAMETERS,
-    **options: Any,
-) -> pd.DataFrame:
-    """Compute every metric of every strategy at every as-of session, as a table.
-
-    Parameters
-    ----------
-    history, as_of, lookback, parameters, **options
-        See :func:`metrics_grid`.
-
-    Returns
-    -------
-    DataFrame
-        Columns ``as_of``, ``strategy``, ``metric`` (e.g. ``calmar``), ``lookback`` (e.g. ``12m``), ``value`` (NaN is
-        null), ``reason`` (one of `REASONS`, "" when measured) and ``source`` (live, build_up, starter; none where
-        null), ordered by the first four.
-    """
-    return metrics_grid(history, as_of, lookback, parameters, **options).table()
-
-
-def given_by_hand(measured: pd.DataFrame, figures: Mapping[str, StarterMetrics]) -> pd.DataFrame:
+def overridden(measured: pd.DataFrame, figures: Mapping[str, StarterMetrics]) -> pd.DataFrame:
     """Metrics that a person gives of one date, in place of the measured ones.
 
     Parameters
     ----------
     measured : DataFrame
-        Rows of :func:`metrics_table` of that date.
+        Rows of :meth:`MetricGrid.table` of that date.
     figures : mapping of str to StarterMetrics
         Twelve-month figures by strategy; the ratio is taken as stated.
 
     Returns
     -------
     DataFrame
-        Rows as those of `measured`, of all its strategies and of the metrics ``BY_HAND`` alone, with the source
+        Rows as those of `measured`, of all its strategies and of the metrics ``OVERRIDABLE`` alone, with the source
         ``manual``. A strategy without figures is null with the reason ``missing``.
 
     Raises
@@ -225,7 +209,7 @@ def given_by_hand(measured: pd.DataFrame, figures: Mapping[str, StarterMetrics])
     ValueError
         Figures that were known only after the date.
     """
-    rows = measured[measured["metric"].isin(BY_HAND)].reset_index(drop=True)
+    rows = measured[measured["metric"].isin(OVERRIDABLE)].reset_index(drop=True)
     for strategy, given in sorted(figures.items()):
         if given.known_from is not None and (rows["as_of"] < pd.Timestamp(given.known_from)).any():
             raise ValueError(
@@ -235,7 +219,7 @@ def given_by_hand(measured: pd.DataFrame, figures: Mapping[str, StarterMetrics])
         (strategy, metric): value
         for strategy, given in figures.items()
         for metric, value in zip(
-            BY_HAND, (given.twelve_month_return, given.twelve_month_max_drawdown, given.calmar_ratio), strict=True
+            OVERRIDABLE, (given.twelve_month_return, given.twelve_month_max_drawdown, given.calmar_ratio), strict=True
         )
     }
     place = zip(rows["strategy"], rows["metric"], strict=True)
@@ -244,11 +228,11 @@ def given_by_hand(measured: pd.DataFrame, figures: Mapping[str, StarterMetrics])
     return rows.assign(value=value, reason=reason, source=MANUAL)
 
 
-def with_given(measured: pd.DataFrame, given: pd.DataFrame) -> pd.DataFrame:
+def with_overrides(measured: pd.DataFrame, overrides: pd.DataFrame) -> pd.DataFrame:
     """Metrics with some rows in the place of measured ones of the same date, strategy and metric."""
-    if given.empty:
+    if overrides.empty:
         return measured
-    both = pd.concat([given[measured.columns], measured], ignore_index=True)
+    both = pd.concat([overrides[measured.columns], measured], ignore_index=True)
     return both.drop_duplicates(_KEY).sort_values(_KEY, ignore_index=True)
 
 

@@ -1,14 +1,13 @@
 """Exact statistics of windows of daily returns, built from power-of-two blocks.
 
-Here belong the summaries of a stretch of sessions that join associatively (wealth and drawdown, mean and
-variance, plain sums) and the two ways to read them: every rolling window, or any list of windows. Here do not
-belong annualisation, risk-free rates, null rules or calendars: those are metrics.
+Scope: the summaries of a stretch of sessions that join associatively (wealth and drawdown, mean and variance, plain
+sums), read over any list of windows. Not here: annualisation, risk-free rates, null rules and calendars, which are
+metrics.
 
 A window of L sessions is cut by the binary digits of L, shortest block first, and the pieces are joined from
 left to right. Its result is therefore a function of its own returns alone: it has the same bits wherever the
-loaded history begins, whatever follows, and whether it was read by :func:`rolling_statistic` or
-:func:`window_statistic`. No running total is ever subtracted from another, so an outlier leaves no trace once
-it has left the window.
+loaded history begins, and whatever follows. No running total is ever subtracted from another, so an outlier leaves
+no trace once it has left the window.
 """
 
 from __future__ import annotations
@@ -24,11 +23,8 @@ __all__ = [
     "SUM",
     "WEALTH",
     "Statistic",
-    "WindowStats",
-    "rolling_statistic",
-    "rolling_stats",
+    "squared_shortfall",
     "window_statistic",
-    "window_stats",
 ]
 
 FloatArray = NDArray[np.float64]
@@ -145,86 +141,6 @@ SUM = Statistic(
 """Pairwise sum."""
 
 
-@dataclass(frozen=True, eq=False)
-class WindowStats:
-    """Statistics of windows of daily returns; all arrays have one shape.
-
-    Attributes
-    ----------
-    n : ndarray of int
-        Sessions in the window; 0 where there is no window.
-    total_return : ndarray of float
-        Π(1+r) − 1, a fraction.
-    mean : ndarray of float
-        Arithmetic mean of the daily returns.
-    m2 : ndarray of float
-        Σ(r − mean)²; exactly 0 if and only if all returns of the window are equal.
-    downside_ss : ndarray of float
-        Σ min(r − target, 0)².
-    max_drawdown : ndarray of float
-        Positive fraction, anchored at 1.0 before the first session of the window; 0.0 when wealth never
-        falls.
-
-    Notes
-    -----
-    The float arrays are NaN where the window is empty, incomplete or holds a NaN, and not finite where the
-    value exceeds floating point.
-    """
-
-    n: IntArray
-    total_return: FloatArray
-    mean: FloatArray
-    m2: FloatArray
-    downside_ss: FloatArray
-    max_drawdown: FloatArray
-
-
-@_overflow_is_infinity
-def rolling_statistic(statistic: Statistic, values: ArrayLike, window: int) -> dict[str, FloatArray]:
-    """Compute one statistic over every window of `window` sessions.
-
-    Parameters
-    ----------
-    statistic : Statistic
-        `WEALTH`, `MOMENTS` or `SUM`.
-    values : array_like, shape (T, N)
-        Daily values, time down the rows.
-    window : int
-        Sessions per window, at least 1.
-
-    Returns
-    -------
-    dict of str to ndarray, shape (T, N)
-        One array per name of the statistic. Row t is the window that ends with session t; NaN in the first
-        ``window - 1`` rows and wherever the window holds a NaN.
-
-    Raises
-    ------
-    ValueError
-        When `values` is not two-dimensional or `window` is below 1.
-
-    Notes
-    -----
-    Work is O(T·N·log window) in whole-array operations on chunks of columns that fit the L2 cache.
-    """
-    values = _matrix(values)
-    if window < 1:
-        raise ValueError(f"window: expected at least 1 session, got {window}")
-    rows, columns = values.shape
-    out = {name: np.empty((rows, columns)) for name in statistic.names}
-    for array in out.values():
-        array[: window - 1] = np.nan
-    if window > rows:
-        return out
-    width = max(1, _CHUNK_CELLS // rows)
-    for first in range(0, columns, width):
-        chunk = slice(first, first + width)
-        block = _rolling_block(statistic, np.ascontiguousarray(values[:, chunk]), window)
-        for name, result in zip(statistic.names, statistic.read(block), strict=True):
-            out[name][window - 1 :, chunk] = result
-    return out
-
-
 @_overflow_is_infinity
 def window_statistic(
     statistic: Statistic, values: ArrayLike, column: ArrayLike, start: ArrayLike, stop: ArrayLike
@@ -243,8 +159,7 @@ def window_statistic(
     Returns
     -------
     dict of str to ndarray, shape (K,)
-        One array per name of the statistic, with the bits :func:`rolling_statistic` gives for the same
-        returns; NaN where the window is empty or holds a NaN.
+        One array per name of the statistic; NaN where the window is empty or holds a NaN.
 
     Raises
     ------
@@ -269,90 +184,9 @@ def window_statistic(
     return out
 
 
-def rolling_stats(returns: ArrayLike, window: int, *, target: ArrayLike = 0.0) -> WindowStats:
-    """Compute all statistics over every window of `window` sessions.
-
-    Parameters
-    ----------
-    returns : array_like, shape (T, N)
-        Simple daily returns as fractions, each above −1.
-    window : int
-        Sessions per window, at least 1.
-    target : array_like, broadcastable to (T, N)
-        Daily return below which a session counts as downside.
-
-    Returns
-    -------
-    WindowStats
-        Arrays of shape (T, N); row t is the window that ends with session t.
-
-    Raises
-    ------
-    ValueError
-        When `returns` is not two-dimensional or `window` is below 1.
-    """
-    returns = _matrix(returns)
-    complete = np.where(np.arange(len(returns)) >= window - 1, window, 0)
-    return WindowStats(
-        n=np.broadcast_to(complete[:, None], returns.shape),
-        downside_ss=rolling_statistic(SUM, squared_shortfall(returns, target), window)["total"],
-        **rolling_statistic(WEALTH, returns, window),
-        **rolling_statistic(MOMENTS, returns, window),
-    )
-
-
-def window_stats(
-    returns: ArrayLike, column: ArrayLike, start: ArrayLike, stop: ArrayLike, *, target: ArrayLike = 0.0
-) -> WindowStats:
-    """Compute all statistics over any half-open windows [start, stop), each within one column.
-
-    Parameters
-    ----------
-    returns : array_like, shape (T, N)
-        Simple daily returns as fractions, each above −1.
-    column, start, stop : array_like of int, shape (K,)
-        Window k is ``returns[start[k]:stop[k], column[k]]``.
-    target : array_like, broadcastable to (T, N)
-        Daily return below which a session counts as downside.
-
-    Returns
-    -------
-    WindowStats
-        Arrays of shape (K,), with the bits :func:`rolling_stats` gives for the same returns.
-
-    Raises
-    ------
-    ValueError
-        When `returns` is not two-dimensional, the index arrays differ in length, or a window reaches outside.
-    """
-    returns = _matrix(returns)
-    where = (column, start, stop)
-    return WindowStats(
-        n=np.asarray(stop, dtype=np.int64) - np.asarray(start, dtype=np.int64),
-        downside_ss=window_statistic(SUM, squared_shortfall(returns, target), *where)["total"],
-        **window_statistic(WEALTH, returns, *where),
-        **window_statistic(MOMENTS, returns, *where),
-    )
-
-
 def squared_shortfall(returns: FloatArray, target: ArrayLike) -> FloatArray:
     """Square what each daily return lacks to its target: min(r − target, 0)², NaN where r is."""
     return np.minimum(returns - np.asarray(target, dtype=np.float64), 0.0) ** 2
-
-
-def _rolling_block(statistic: Statistic, values: FloatArray, window: int) -> Block:
-    """Return the summaries of all windows of a chunk, shape (T - window + 1, width), by first session."""
-    windows = len(values) - window + 1
-    block, done, size = statistic.leaf(values), 0, 1
-    result: Block | None = None
-    while True:
-        if window & size:
-            piece = tuple(field[done : done + windows] for field in block)
-            result = piece if result is None else statistic.join(result, piece, done, size)
-            done += size
-            if done == window:
-                return result
-        block, size = _double(statistic, block, size), 2 * size
 
 
 def _window_block(

@@ -1,7 +1,7 @@
-"""Partial adjustment: how realised weights follow their targets.
+"""Partial adjustment: how realized weights follow their targets.
 
-Here belongs the step from one rebalance to the next. Here do not belong targets (``methods``), how fast the
-steps get there (``speed``), nor where the previous weights are kept.
+Scope: the step from one rebalance to the next. Not here: targets (``core.targets``), how fast the steps get there
+(``speed``), and where the previous weights are kept.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def step(
     have changed) are first put back by :func:`~weights_pipeline.core.targets.normalise.fit_within`. Weights that keep
     both are taken as they are, so that a chain of steps disturbs no bit of them.
 
-    Both ends of the step are inside the limits and so is what lies between: realised weights keep floor and cap by
+    Both ends of the step are inside the limits and so is what lies between: realized weights keep floor and cap by
     construction.
 
     Parameters
@@ -113,13 +113,13 @@ def carried(
 ) -> tuple[Floats, npt.NDArray[np.bool_]]:
     """Weights that a step starts from, for the strategies that a book has now.
 
-    They are the realised weights of the preceding rebalance; the base weights in the first partition and for a strategy
+    They are the realized weights of the preceding rebalance; the base weights in the first partition and for a strategy
     that was not there before. A strategy that is no longer in the book is dropped.
 
     Parameters
     ----------
     previous
-        Realised weights of the preceding rebalance by strategy; None in the first partition.
+        Realized weights of the preceding rebalance by strategy; None in the first partition.
     strategies
         Names, n of them.
     base

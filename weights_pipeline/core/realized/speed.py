@@ -1,7 +1,7 @@
 """Speed of partial adjustment: how long weights take to follow their targets.
 
-Here belongs arithmetic on the rate alone, importable without NumPy or pandas, for whoever only wants to say how fast a
-book moves. Here does not belong the step itself (``adjust``).
+Scope: arithmetic on the rate alone, importable without NumPy or pandas, for whoever only wants to say how fast a book
+moves. Not here: the step itself (``adjust``).
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Books, equal weight and base weights side by side: the same sessions, the same fee, and how sure a difference is.
 
-Here belong what each would have earned at the weights it had in force, intervals of that, and the plain sentence. Here
-do not belong the formulas of figures (``overlay``), of intervals (``bootstrap``) and of Sharpe ratios under
-doubt (``core.sharpe_inference``); methods that are walked forward are compared in ``comparison``.
+Scope: what each would have earned at the weights it had in force, intervals of that, and the plain sentence. Not here:
+the formulas of figures (``allocator.overlay``), of intervals (``bootstrap``) and of Sharpe ratios under doubt
+(``sharpe_inference``), and methods that are walked forward (``comparison``).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Policies side by side: the same sessions, the same rebalances, out of sample only, after fees.
 
-Here belong the walk-forward windows, what each policy earns in them, and the check that all have seen the same. Here do
-not belong formulas of figures (``measures``), how weights come about (``simulate``), nor a choice between policies: the
+Scope: the walk-forward windows, what each policy earns in them, and the check that all have seen the same. Not here:
+formulas of figures (``metrics.measures``), how weights come about (``simulate``), and a choice between policies: the
 best of many has been fitted to the sessions on which they were compared.
 """
 

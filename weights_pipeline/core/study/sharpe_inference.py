@@ -1,7 +1,7 @@
 """Sharpe ratios under doubt: how likely a true ratio is above another one, also after a choice among many.
 
-Here belong the probabilistic and the deflated Sharpe ratio. Here do not belong the ratio of a window (``measures``),
-nor intervals without a formula (``bootstrap``).
+Scope: the probabilistic and the deflated Sharpe ratio. Not here: the ratio of a window (``metrics.measures``), and
+intervals without a formula (``bootstrap``).
 
 All ratios here are per session, not per year: mean / std (ddof = 1), risk-free rate 0. A null is NaN, by the rules of
 :mod:`.measures`: too few returns (``insufficient``), and returns that are all equal (``zero_volatility``).

@@ -1,8 +1,8 @@
 """Simulation: the whole history of a policy in memory, or of many policies over one history.
 
-Here belong the array forms of the steps of ``chain``, and what many policies share of them. Here do not belong formulas
-(those of the neighbours are called), files, stores, schedules, nor a search for the best policy: a grid that is read
-for its best point has been fitted to its history.
+Scope: the array forms of the steps of ``core.chain``, and what many policies share of them. Not here: formulas (those
+of the neighbours are called), files, stores, schedules, and a search for the best policy: a grid that is read for its
+best point has been fitted to its history.
 
 The results are those of ``chain``, bit for bit; what differs is that no table is made on the way.
 """
@@ -69,11 +69,11 @@ class Simulation:
     strategy_scalar : ndarray, shape (A, S)
         Risk scalar of each strategy: that of its sleeve where the sleeve has a map of its own, else that of the book.
     final : ndarray, shape (A, S)
-        Weights to trade from a rebalance on: realised × scalar under an enabled overlay, else the realised ones.
+        Weights to trade from a rebalance on: realized × scalar under an enabled overlay, else the realized ones.
     turnover : ndarray, shape (A,)
         One-way turnover ½·Σ|realized − previous|.
     unscaled, traded : Series, shape (sessions,)
-        Daily returns at the realised and at the final weights in force, from the first effective session on (but not
+        Daily returns at the realized and at the final weights in force, from the first effective session on (but not
         before any strategy is live) to the end of the history; a strategy not live earns 0, and so does cash. Under an
         overlay that is applied daily, the weights of each session have its own scalar.
     regimes, scalars : DataFrame, or None without overlay
@@ -251,7 +251,7 @@ class _Tilts(NamedTuple):
 
 
 class _Path(NamedTuple):
-    """Realised weights of all rebalances, how they came about, and what they earned by session."""
+    """Realized weights of all rebalances, how they came about, and what they earned by session."""
 
     previous: Floats
     realized: Floats
@@ -429,7 +429,7 @@ class _Shared:
         }
 
     def path(self, policy: Policy, tilts: _Tilts) -> _Path:
-        """Realised weights, each step from where the one before ended."""
+        """Realized weights, each step from where the one before ended."""
         previous, realized = np.empty_like(tilts.target), np.empty_like(tilts.target)
         rates, regimes = np.empty(len(tilts.targets)), []
         walk, correlations = None, (np.empty(0), np.empty(0))

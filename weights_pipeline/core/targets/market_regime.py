@@ -1,7 +1,7 @@
 """Market regimes: whether a benchmark is in a bull, bear, range-bound or neutral market, session by session.
 
-Here belong the trend signal of a price series and its confirmation. Here do not belong the risk regimes of the
-book itself (:mod:`.regime`), what an ensemble makes of a market regime, nor where the prices come from.
+Scope: the trend signal of a price series and its confirmation. Not here: the risk regimes of the book itself
+(``allocator.regime``), what an ensemble makes of a market regime, and where the prices come from.
 """
 
 from dataclasses import dataclass

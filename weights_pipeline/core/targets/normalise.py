@@ -1,7 +1,7 @@
 """Normalisation: from multipliers of base weights to weights that add up to gross.
 
-Here belongs the arithmetic of budget and bounds. Here does not belong how multipliers arise (``methods``)
-nor how weights move in time (``adjust``).
+Scope: the arithmetic of budget and bounds. Not here: how multipliers arise (``methods``), and how weights move in time
+(``core.realized``).
 
 Sums are correctly rounded (:func:`math.fsum`), hence independent of the order of strategies: permuting the
 input permutes the output, bit for bit.

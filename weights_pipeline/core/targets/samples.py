@@ -1,7 +1,7 @@
-"""Samples: the returns of a window that an optimised allocation is chosen on.
+"""Samples: the returns of a window that optimised weights are chosen on.
 
-Here belongs which observations a sample has. Here does not belong what is done with them (``optimise``), nor metrics,
-which are measured strategy by strategy (``metrics``).
+Scope: which observations a sample has. Not here: what is done with them (``methods``), and metrics, which are measured
+strategy by strategy (``core.metrics``).
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 """Assets: load, call one function of ``core``, return with metadata.
 
-Here belongs orchestration, thin enough to read in one sitting. Here do not belong formulas (``core``), nor how tables
-are stored (``store``).
+Scope: orchestration, thin enough to read in one sitting. Not here: formulas (``core``), and how tables are stored
+(``store``).
 """

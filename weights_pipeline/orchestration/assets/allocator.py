@@ -1,7 +1,7 @@
 """A book's allocator: state, regime, scalar, and the final weights they lead to.
 
-Here belongs loading, one call into ``core``, and metadata. State, regime and scalar are recursions from the first
-session on; each run computes them from the whole history up to its own end and keeps the sessions of its own
+Scope: loading, one call into ``core``, and metadata. Not here: formulas. State, regime and scalar are recursions from
+the first session on; each run computes them from the whole history up to its own end and keeps the sessions of its own
 partitions, so that they never depend on how the history was cut into runs.
 """
 
@@ -48,7 +48,7 @@ _COMPARED = ("cagr", "sharpe", "max_drawdown", "worst_month", "share_scaled", "t
 
 
 def allocator_assets(setup: BookSetup, artefacts: Path) -> list[dg.AssetsDefinition]:
-    """Assets from realised weights to final weights of one book; files beside them go to a folder of ``artefacts``."""
+    """Assets from realized weights to final weights of one book; files beside them go to a folder of ``artefacts``."""
     source, policy = setup.source, setup.policy
     ins = {name: own_input(setup, name) for name in ("target_weights", "realized_weights")}
     if policy.overlay is not None:

@@ -1,6 +1,6 @@
 """What every asset of the chain shares: its spec, and metadata per partition.
 
-Here belong the few lines that would otherwise stand in each asset.
+Scope: the few lines that would otherwise stand in each asset. Not here: any one asset.
 """
 
 from __future__ import annotations

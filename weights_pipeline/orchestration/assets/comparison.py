@@ -1,6 +1,6 @@
 """A comparison of methods: walk-forward windows, the weights in each, what they earned, and the figures.
 
-Here belongs loading, one call into ``core``, and metadata.
+Scope: loading, one call into ``core``, and metadata. Not here: formulas.
 """
 
 from collections.abc import Iterator, Mapping

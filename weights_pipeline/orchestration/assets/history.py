@@ -1,6 +1,6 @@
 """A book's history of weights: every materialisation adds the versions that it has made.
 
-Here belongs loading, one call that adds them, and metadata.
+Scope: loading, one call that adds them, and metadata. Not here: what a version is (``core.versions``, ``versions``).
 """
 
 from collections.abc import Mapping

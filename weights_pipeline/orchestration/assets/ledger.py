@@ -1,6 +1,7 @@
 """A ledger: closed and open lots, quarantine, source files, the daily returns that follow from them, market regimes.
 
-Here belongs loading, one call into ``ledger`` or ``core``, and metadata. All books on a ledger share these assets.
+Scope: loading, one call into ``ledger`` or ``core``, and metadata. All books on a ledger share these assets. Not here:
+the reading of files (``ledger``).
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence

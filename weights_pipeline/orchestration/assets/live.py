@@ -1,6 +1,7 @@
 """A book's live weights: the newest version whose day has come, published for consumers.
 
-Here belongs one call that makes the document, one that publishes it, and metadata.
+Scope: one call that makes the document, one that publishes it, and metadata. Not here: which version is in force
+(``versions.publication``), and the places (``live``).
 """
 
 from collections.abc import Sequence

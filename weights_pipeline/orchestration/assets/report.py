@@ -1,7 +1,7 @@
 """The report: one HTML file for each book that has weights, and one for all of them.
 
-Here belongs the asset: one call that says everything, one that makes each page, and metadata. What a page says is in
-``report``.
+Scope: one call that gathers what is known, one that makes each page, and metadata. Not here: what a page says
+(``report``).
 """
 
 import dagster as dg

@@ -1,6 +1,6 @@
-"""A book's metrics, target weights and realised weights.
+"""A book's metrics, target weights and realized weights.
 
-Here belongs loading, one call into ``core``, and metadata.
+Scope: loading, one call into ``core``, and metadata. Not here: formulas.
 """
 
 import json
@@ -17,13 +17,13 @@ from weights_pipeline.core.chain import last_sessions, metric_rows, realized_tab
 from weights_pipeline.core.ensembles import MAX_REGIME_AGE, all_weight_sets, ensemble_targets, weight_sets
 from weights_pipeline.core.metrics.label import metric_label
 from weights_pipeline.core.metrics.lookback import Lookback
-from weights_pipeline.core.metrics.table import MANUAL, given_by_hand, with_given
+from weights_pipeline.core.metrics.table import MANUAL, overridden, with_overrides
 from weights_pipeline.core.policy import Policy
 from weights_pipeline.core.returns.history import ReturnHistory
 from weights_pipeline.ledger import LedgerSource
 from weights_pipeline.ledger.periods import window_dates
 from weights_pipeline.ledger.tables import month_tables
-from weights_pipeline.operations.rebalance import metrics_by_hand
+from weights_pipeline.operations.rebalance import metric_overrides
 from weights_pipeline.orchestration.assets.common import (
     book_asset,
     known,
@@ -49,7 +49,7 @@ class MetricsConfig(dg.Config):
 
 
 def weight_assets(setup: BookSetup) -> list[dg.AssetsDefinition | dg.AssetSpec]:
-    """Assets from strategy returns to realised weights of one book."""
+    """Assets from strategy returns to realized weights of one book."""
     book, source, policy = setup.book, setup.source, setup.policy
     # The risk regime that chooses a window is a recursion from the first session on.
     reach: Back = "all" if policy.adaptive else within(policy.longest_lookback, policy.frequency)
@@ -65,8 +65,8 @@ def weight_assets(setup: BookSetup) -> list[dg.AssetsDefinition | dg.AssetSpec]:
         table = metric_rows(_seen(tables, windows, source), as_of, policy)
         if config.manual:
             if len(windows) > 1:
-                raise ValueError(f"metrics given by hand are of one partition, got {len(windows)}")
-            table = with_given(table, given_by_hand(table, metrics_by_hand(json.loads(config.manual), book, MANUAL)))
+                raise ValueError(f"metric overrides are of one partition, got {len(windows)}")
+            table = with_overrides(table, overridden(table, metric_overrides(json.loads(config.manual), book, MANUAL)))
         return per_partition(
             context,
             table,
@@ -79,7 +79,7 @@ def weight_assets(setup: BookSetup) -> list[dg.AssetsDefinition | dg.AssetSpec]:
 
     ins = {"target_weights": own_input(setup, "target_weights")}
     if policy.paced_by_regime:
-        # The regime of a rebalance follows from all realised weights before it, and from what they earned.
+        # The regime of a rebalance follows from all realized weights before it, and from what they earned.
         ins["strategy_returns"] = ledger_input(setup, "strategy_returns")
     ins["realized_weights"] = past_input(setup, "realized_weights", "all" if policy.paced_by_regime else 1)
 
@@ -214,7 +214,7 @@ def _metric_figures(rows: pd.DataFrame, policy: Policy) -> Mapping[str, Any]:
             "worst_metric": float(measured.min()),
         }
     if given := int((rows["source"] == MANUAL).sum()):
-        figures["given_by_hand"] = given
+        figures["overridden"] = given
     return figures
 
 

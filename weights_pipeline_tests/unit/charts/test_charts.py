@@ -25,7 +25,7 @@ from weights_pipeline.tables.contract import Window
 AS_OF = pd.Timestamp("2024-01-31")
 
 
-def realised(names=("a", "b", "c"), weight=(0.2, 0.5, 0.3), target=(0.25, 0.5, 0.25), base=(0.4, 0.25, 0.35)):
+def realized(names=("a", "b", "c"), weight=(0.2, 0.5, 0.3), target=(0.25, 0.5, 0.25), base=(0.4, 0.25, 0.35)):
     base = np.array(base, dtype=float)
     table = pd.DataFrame({"strategy": list(names), "realized": weight, "target": target, "base": base})
     return table.assign(as_of=AS_OF, previous=base, lower=base / 2, upper=base * 2)
@@ -99,9 +99,9 @@ def picture(markdown: str) -> Image.Image:
     return Image.open(io.BytesIO(base64.b64decode(markdown.rpartition("base64,")[2].rstrip(")"))))
 
 
-def test_realised_weights_are_bars_beside_target_base_floor_and_cap():
-    drawn = weights.realized(realised())
-    assert bars(drawn, "realised") == {0: (0, 0.5), 1: (0, 0.3), 2: (0, 0.2)}
+def test_realized_weights_are_bars_beside_target_base_floor_and_cap():
+    drawn = weights.realized(realized())
+    assert bars(drawn, "realized") == {0: (0, 0.5), 1: (0, 0.3), 2: (0, 0.2)}
     assert marked(drawn, "target") == {0: 0.5, 1: 0.25, 2: 0.25}
     assert marked(drawn, "base") == {0: 0.25, 1: 0.35, 2: 0.4}
     assert marked(drawn, "floor, cap") == {0: 0.125, 1: 0.175, 2: 0.2}
@@ -113,21 +113,21 @@ def test_realised_weights_are_bars_beside_target_base_floor_and_cap():
 
 
 def test_limits_far_outside_do_not_flatten_the_bars():
-    far = weights.realized(realised().assign(upper=10.0))
+    far = weights.realized(realized().assign(upper=10.0))
     assert far.axes[0].get_xlim()[1] < 0.6
     assert marked(far, "floor, cap") == {}
-    near = weights.realized(realised())
+    near = weights.realized(realized())
     assert near.axes[0].get_xlim()[1] >= 0.8
 
 
 def test_a_strategy_without_base_weight_is_held_by_no_limit():
-    rows = realised(weight=(0.0, 0.5, 0.5), base=(0.0, 0.25, 0.35)).assign(upper=[0.0, 0.5, 0.7])
+    rows = realized(weight=(0.0, 0.5, 0.5), base=(0.0, 0.25, 0.35)).assign(upper=[0.0, 0.5, 0.7])
     assert weights.held_at(rows).tolist() == ["", "cap", ""]
 
 
 def test_nulls_are_said_and_not_drawn():
-    drawn = weights.realized(realised(weight=(0.2, np.nan, 0.3)))
-    assert len(bars(drawn, "realised")) == 2
+    drawn = weights.realized(realized(weight=(0.2, np.nan, 0.3)))
+    assert len(bars(drawn, "realized")) == 2
     assert "no value" in texts(drawn)
     drawn = weights.multipliers(multipliers(multiplier=[2.0, 0.5, np.nan, 1.0]))
     assert "no value" in texts(drawn)
@@ -164,10 +164,10 @@ def test_a_method_without_metrics_says_how_it_chose_once():
 
 
 def test_final_weights_stand_beside_what_the_scalar_would_make_of_them():
-    rows = realised().rename(columns={"realized": "final"})
+    rows = realized().rename(columns={"realized": "final"})
     rows = rows.assign(realized=rows["final"] * 2, scalar=0.5, scaled=rows["final"], regime="STRESS", applied=True)
     drawn = weights.final(rows)
-    assert marked(drawn, "realised") == {0: 1.0, 1: 0.6, 2: 0.4}
+    assert marked(drawn, "realized") == {0: 1.0, 1: 0.6, 2: 0.4}
     assert "sum 100.0%, risk scalar 0.50 (stress)" in texts(drawn)
     idle = weights.final(rows.assign(applied=False, realized=rows["final"], scaled=rows["final"] / 2))
     assert marked(idle, "scaled, not applied") == {0: 0.25, 1: 0.15, 2: 0.1}
@@ -203,8 +203,8 @@ def test_rolling_metrics_show_the_median_strategy():
 
 
 def test_weights_over_time_are_cells_in_the_order_of_the_newest():
-    earlier = realised(names=("a", "b", "gone"), weight=(0.1, 0.2, 0.7)).assign(as_of=AS_OF - pd.DateOffset(months=1))
-    drawn = weights.history(pd.concat([realised(names=("a", "b", "new")), earlier]))
+    earlier = realized(names=("a", "b", "gone"), weight=(0.1, 0.2, 0.7)).assign(as_of=AS_OF - pd.DateOffset(months=1))
+    drawn = weights.history(pd.concat([realized(names=("a", "b", "new")), earlier]))
     cells = drawn.axes[0].collections[0].get_array()
     assert cells.tolist() == [[0.2, 0.5], [None, 0.3], [0.1, 0.2], [0.7, None]]
     assert [text for text in texts(drawn) if text in ("a", "b", "new", "gone")] == ["b", "new", "a", "gone"]
@@ -213,7 +213,7 @@ def test_weights_over_time_are_cells_in_the_order_of_the_newest():
 
 def test_weight_sets_stand_side_by_side_and_inactive_ones_are_named():
     rows = pd.concat(
-        realised().assign(weight_set=name, is_active=active, sessions=count)
+        realized().assign(weight_set=name, is_active=active, sessions=count)
         for name, active, count in (("all", True, 60), ("bear", False, 0))
     )
     drawn = weights.sets(rows)
@@ -260,7 +260,7 @@ def test_before_the_first_state_the_chart_says_so(path):
 
 
 def test_the_same_table_in_any_order_gives_the_same_bytes():
-    rows = realised(weight=(0.3, 0.4, 0.3))
+    rows = realized(weight=(0.3, 0.4, 0.3))
     drawn = [style.png(weights.realized(frame)) for frame in (rows, rows, rows.iloc[::-1])]
     assert drawn[0] == drawn[1] == drawn[2]
     assert b"Software" not in drawn[0]
@@ -271,7 +271,7 @@ def test_the_same_table_in_any_order_gives_the_same_bytes():
 def test_every_strategy_has_its_row(count):
     names = [f"strategy_{at:02d}" for at in range(count)]
     share = np.arange(1, count + 1) / (count * (count + 1) / 2)
-    drawn = weights.realized(realised(names, share, share, share))
+    drawn = weights.realized(realized(names, share, share, share))
     assert texts(drawn).count(names[0]) == 1
     assert set(names) <= set(texts(drawn))
     places = [text for text in drawn.axes[0].texts if text.get_text() in names]
@@ -283,7 +283,7 @@ def test_every_strategy_has_its_row(count):
 
 @pytest.mark.parametrize("name", ["a$b$c_{x}", r"\frac{1}$2$", "under_score", "50%", "$$", "new\nline", "x" * 300])
 def test_any_name_is_shown_as_it_is(name):
-    drawn = weights.realized(realised([name, "b", "c"]))
+    drawn = weights.realized(realized([name, "b", "c"]))
     style.png(drawn)
     shown = next(text for text in drawn.axes[0].texts if text.get_text() == parts.short(name))
     assert not shown.get_parse_math()
@@ -302,7 +302,7 @@ def test_named_colours_are_kept_exactly():
 
 
 def test_colours_of_small_marks_survive_the_palette():
-    image = picture(style.markdown(weights.realized(realised()), "x")).convert("RGB")
+    image = picture(style.markdown(weights.realized(realized()), "x")).convert("RGB")
     seen = {f"#{r:02x}{g:02x}{b:02x}" for _, (r, g, b) in image.getcolors(1 << 16)}
     assert {style.SKY, style.ORANGE, style.BLACK, "#ffffff"} <= seen
 

@@ -83,7 +83,7 @@ def test_figures_are_those_of_the_written_weights(folder):
 def test_text_shows_weights_and_figures(folder):
     result = simulate(folder)
     assert result.exit_code == 0, result.errors
-    for text in ("Simulated 17 rebalances", "Realised", "Max drawdown", "Unscaled", "Traded", "One-way turnover"):
+    for text in ("Simulated 17 rebalances", "Realized", "Max drawdown", "Unscaled", "Traded", "One-way turnover"):
         assert text in result.output
     assert "Without any return" not in result.output
     pd.read_csv(folder / "wide.csv").drop(columns="gamma").to_csv(folder / "two.csv", index=False)

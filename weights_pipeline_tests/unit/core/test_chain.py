@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from benchmarks.support.data import BOOK, DATA
 from weights_pipeline.books.load import load_books
 from weights_pipeline.core import chain
-from weights_pipeline.core.metrics.table import metrics_table
 from weights_pipeline.core.returns.capital import AveragePositionValue
 from weights_pipeline.core.returns.frequency import DAILY
 from weights_pipeline.core.returns.history import ReturnHistory
 from weights_pipeline.tables import catalog
+from weights_pipeline_tests.support.measured import metrics_table
 
 POLICY = load_books(DATA / "books")[BOOK].policy()
 NAMES = list(POLICY.strategies)
@@ -36,7 +36,7 @@ def simulated_returns(seed):
 
 
 def run_chain(returns, as_of, policy=POLICY):
-    """Targets, realised weights, state and final weights, as an orchestrator would compute them in one go."""
+    """Targets, realized weights, state and final weights, as an orchestrator would compute them in one go."""
     history = ReturnHistory.from_long(returns, sessions=SESSIONS[returns["session"].max() >= SESSIONS])
     metrics = chain.metric_rows(history, as_of, policy)
     targets = chain.target_table(metrics, policy)

@@ -52,7 +52,7 @@ class ZeroTilt(SharpeTilt):
 
 
 def rows(method, cross: CrossSection, limits=None, rate=1.0, overlay=None, scalars=None, previous=None):
-    """Target, realised and final weights of one date, as stored."""
+    """Target, realized and final weights of one date, as stored."""
     base = dict(zip(cross.strategies, cross.base.tolist(), strict=True))
     policy = Policy(base=base, gross=cross.gross, method=method, limits=limits or Limits(), rate=rate, overlay=overlay)
     targets = targets_frame([target_weights(method, cross, policy.limits)], cross.strategies, cross.base)
@@ -95,7 +95,7 @@ def assert_exact(tables) -> dict[str, list[Step]]:
     for name, steps in found.items():
         values = replayed(steps)
         assert values["target"] == targets.loc[name, "target"]
-        assert values["realised weight"] == realized.loc[name, "realized"]
+        assert values["realized weight"] == realized.loc[name, "realized"]
         assert values["final weight"] == final.loc[name, "final"]
         assert (steps[-1].name, steps[-1].value) == ("final weight", final.loc[name, "final"])
     return found
@@ -144,7 +144,7 @@ def test_steps_from_metric_to_final_weight():
         ("scale", "times", "one factor for all, so that weights add up to gross"),
         ("target", "clip", "floor 0.25, cap 1"),
         ("previous weight", "start", "weight before this rebalance"),
-        ("realised weight", "plus", "0.25 × (target - previous)"),
+        ("realized weight", "plus", "0.25 × (target - previous)"),
         ("final weight", "times", "risk scalar of 2020-03-02 STRESS"),
     ]
     expected = [2, 2, 2, 1, scale, scale, 0.5, 0.375 + 0.25 * scale, 0.9 * (0.375 + 0.25 * scale)]
@@ -263,8 +263,8 @@ def test_a_weight_as_good_as_zero_at_a_floor_of_zero():
 def test_rate_one_jumps_and_a_new_strategy_starts_from_base():
     cross = section([0.5, 0.5], sharpe=[1.0, 2.0])
     jumped = waterfalls(*rows(SharpeTilt(), cross))["s00"]
-    assert named(jumped, "realised weight").operands == (1.0,)
-    assert named(jumped, "realised weight").remark == "all the way to target (rate 1)"
+    assert named(jumped, "realized weight").operands == (1.0,)
+    assert named(jumped, "realized weight").remark == "all the way to target (rate 1)"
     assert "previous weight" not in [step.name for step in jumped]
     entered = assert_exact(rows(SharpeTilt(), cross, rate=0.5, previous={"s00": 0.5, "gone": 0.5}))
     assert named(entered["s00"], "previous weight").remark == "weight before this rebalance"
@@ -318,7 +318,7 @@ CASES = {
     ("table", "column", "step"),
     [
         ("targets", "target", "target"),
-        ("realized", "realized", "realised weight"),
+        ("realized", "realized", "realized weight"),
         ("final", "final", "final weight"),
     ],
 )
@@ -339,8 +339,8 @@ def test_a_weight_off_by_one_bit_is_refused_with_strategy_date_and_step(case, ta
         ("targets", "base", "target"),
         ("targets", "scale", "target"),
         ("targets", "upper", "target"),
-        ("realized", "previous", "realised weight"),
-        ("realized", "rate", "realised weight"),
+        ("realized", "previous", "realized weight"),
+        ("realized", "rate", "realized weight"),
         ("final", "scalar", "final weight"),
     ],
 )
@@ -357,7 +357,7 @@ def test_tables_of_different_strategies_are_refused():
         (targets, realized.iloc[:2], final),
         (targets, realized, final.assign(strategy=["s00", "s01", "other"])),
     ):
-        with pytest.raises(ReplayError, match=r"targets, realised and final weights differ in strategies: .*'s01'"):
+        with pytest.raises(ReplayError, match=r"targets, realized and final weights differ in strategies: .*'s01'"):
             waterfalls(*tables)
 
 

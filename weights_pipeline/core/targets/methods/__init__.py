@@ -1,4 +1,4 @@
-"""Allocation methods: one file each, and the registry that makes them known. One entry adds a method."""
+"""Weighting methods: one file each, and the registry that makes them known. One entry adds a method."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""What every allocation method shares: what it reads, the limits on its outcome, and the step to target weights.
+"""What every weighting method shares: what it reads, the limits on its outcome, and the step to target weights.
 
-Here belongs what is the same for all methods. Here does not belong the formula of any of them: each has a
-file of its own, and one entry in ``METHODS``.
+Scope: what is the same for all methods. Not here: the formula of any of them: each has a file of its own, and one entry
+in ``METHODS``.
 """
 
 from __future__ import annotations
@@ -219,7 +219,7 @@ class Multipliers:
 
 
 class Method(Protocol):
-    """An allocation method: a frozen dataclass of parameters that maps metrics to multipliers.
+    """A weighting method: a frozen dataclass of parameters that maps metrics to multipliers.
 
     Methods are pure and do not depend on the order of strategies. Of two measured strategies the one with the
     better metric never gets the smaller multiplier of a tilt, nor the smaller weight of a method that sets weights
@@ -349,7 +349,7 @@ def target_weights(method: Method, section: CrossSection, limits: Limits) -> Tar
     Parameters
     ----------
     method
-        The allocation method.
+        The weighting method.
     section
         Base weights and metrics of one date.
     limits

@@ -1,7 +1,6 @@
 """Composite tilt: several metrics, made comparable across strategies and averaged, then spread as one score.
 
-Here belong the standardisation and the average. Here does not belong the map from score to multiplier, which is the
-one of ``minmax_tilt``.
+Scope: the standardisation and the average. Not here: the map from score to multiplier (``minmax_tilt``).
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Equal weights: the same weight to every strategy, the benchmark that any other method has to beat.
 
-Here belongs this one method. Normalisation is in ``normalise``.
+Scope: this one method. Not here: normalisation (``normalise``).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Fixed allocations: weights that the desk has decided, in percent of capital, each decision with its date.
 
-Here belong which decision is in force, its checks against the book, and its translation to multipliers. Here does not
-belong reading decisions from their files (``books``), nor normalisation (``normalise``).
+Scope: which decision is in force, its checks against the book, and its translation to multipliers. Not here: reading
+decisions from their files (``books.allocations``), and normalisation (``normalise``).
 """
 
 from __future__ import annotations

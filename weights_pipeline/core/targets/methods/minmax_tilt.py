@@ -1,7 +1,7 @@
 """Min-max tilt: multipliers spread linearly between the worst and the best measured strategy.
 
-Here belongs this one map, the method on a metric of choice and its preset on the 90-day Sharpe ratio. Normalisation is
-in ``normalise``.
+Scope: this one map, the method on a metric of choice, and its preset on the 90-day Sharpe ratio. Not here:
+normalisation (``normalise``).
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Power tilt: multipliers that follow a metric relative to the median strategy, raised to a power.
 
-Here belongs this one method and its preset on the 12-month Calmar ratio. Normalisation is in ``normalise``.
+Scope: this one method, and its preset on the 12-month Calmar ratio. Not here: normalisation (``normalise``).
 """
 
 from __future__ import annotations

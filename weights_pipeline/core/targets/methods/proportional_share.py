@@ -1,7 +1,7 @@
 """Proportional shares: weights in proportion to a metric, whatever the base weights.
 
-Here belongs this one map and the methods on the Sharpe and the Calmar ratio. Here does not belong how shares of the
-measured become multipliers (``base``), nor normalisation (``normalise``).
+Scope: this one map and the methods on the Sharpe and the Calmar ratio. Not here: how shares of the measured become
+multipliers (``base``), and normalisation (``normalise``).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Softmax of the drawdown-penalised Sharpe ratio: weights from scores, whatever the base weights.
 
-Here belongs this one method. Here does not belong how shares of the measured become multipliers (``base``), nor
-normalisation (``normalise``).
+Scope: this one method. Not here: how shares of the measured become multipliers (``base``), and normalisation
+(``normalise``).
 """
 
 from __future__ import annotations

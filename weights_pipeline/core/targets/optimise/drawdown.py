@@ -1,6 +1,6 @@
 r"""The weights that keep limits, gross and a drawdown limit: a convex set, described by cuts.
 
-Here belongs everything that knows what a drawdown is in terms of weights. Here do not belong objectives.
+Scope: everything that knows what a drawdown is in terms of weights. Not here: objectives.
 
 With constant weights the portfolio returns :math:`p_u = r_u'w` daily, and the drawdown from session s to session t is
 :math:`1 - \exp(-h_{st}(w))` with :math:`h_{st}(w) = -\sum_{s < u \le t} \log(1 + p_u)`. Each :math:`h_{st}` is convex

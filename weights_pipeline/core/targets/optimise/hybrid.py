@@ -1,7 +1,7 @@
 r"""Hybrid objective: a share of daily Sharpe and a share of annual growth, under a limit on drawdown.
 
-Here belongs the objective and the search for its maximum. Here does not belong what a drawdown asks of weights
-(``drawdown``), nor the solver (``program``).
+Scope: the objective and the search for its maximum. Not here: what a drawdown asks of weights (``drawdown``), and the
+solver (``program``).
 
 With constant weights w the portfolio earns :math:`p = Rw` a day, cash nothing. What is maximised is
 
@@ -22,7 +22,7 @@ strategies that lose a little most days and gain much on a few, portfolios all a
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import ClassVar
@@ -112,7 +112,7 @@ class HybridObjective:
             raise ValueError(f"smallest: expected a weight such as 0.01 for 1%, 0 for none, got {self.smallest!r}")
 
 
-def solve(problem: Problem, objective: HybridObjective, *, start: Floats | None = None) -> Optimum:
+def solve(problem: Problem, objective: HybridObjective) -> Optimum:
     """Find the weights with the highest objective.
 
     Parameters
@@ -121,9 +121,6 @@ def solve(problem: Problem, objective: HybridObjective, *, start: Floats | None 
         Returns, limits and gross.
     objective
         Parameters.
-    start
-        Weights to climb from where they are better than those of the highest Sharpe, shape (n,), such as the answer
-        for the window before; they need not be admissible. The answer is the same, but for rounding.
 
     Returns
     -------
@@ -147,9 +144,7 @@ def solve(problem: Problem, objective: HybridObjective, *, start: Floats | None 
     window = _Window.of(problem, objective)
     region = Region(problem, problem.lower, _capped(problem, window), objective.max_drawdown)
     search = _Search(window, region)
-    if start is not None and (start.shape != window.mean.shape or not np.isfinite(start).all()):
-        raise ValueError(f"start: expected {len(window.mean)} finite weights, got {start!r}")
-    best = search.best(None if start is None else search.book(start))
+    best = search.best()
 
     dropped = np.zeros(len(window.mean), dtype=np.bool_)
     while (small := (best.weights > 0) & (best.weights < objective.smallest) & (problem.lower == 0)).any():
@@ -166,23 +161,6 @@ def solve(problem: Problem, objective: HybridObjective, *, start: Floats | None 
         search, dropped = _Search(window, region), dropping
         best = search.climb(search.book(rest))
     return _optimum(problem, objective, window, best.weights, dropped)
-
-
-def solve_windows(problems: Sequence[Problem], objective: HybridObjective) -> list[Optimum]:
-    """Solve windows of the same strategies in a row, each starting from the weights of the one before.
-
-    Raises
-    ------
-    NoSolutionError
-        As :func:`solve`, with the number of the window, from 0.
-    """
-    found: list[Optimum] = []
-    for number, problem in enumerate(problems):
-        try:
-            found.append(solve(problem, objective, start=found[-1].weights if found else None))
-        except NoSolutionError as error:
-            raise NoSolutionError(f"window {number}: {error}") from error
-    return found
 
 
 def _capped(problem: Problem, window: _Window) -> Floats:
@@ -379,15 +357,14 @@ class _Search:
         """Return these weights, or the admissible ones on the way to them."""
         return _Book(self.window, self.region.reach(weights))
 
-    def best(self, start: _Book | None) -> _Book:
+    def best(self) -> _Book:
         """Climb from either end of the frontier, then from wherever on it more is possible, until that is nowhere."""
         highest = self._highest_mean()
         low, efficient, appetite = self._low_end()
         frontier = _Frontier(self.window, low.mean if low.mean > 0 else LEAST_MEAN * highest, highest)
         frontier.touch(appetite, efficient)
         frontier.see(low)
-        best, book = None, low if start is None or start.objective < low.objective else start
-        frontier.see(book)
+        best, book = None, low
         for attempt in range(TANGENTS):
             if book.mean > 0 and (best is None or book.objective > best.objective or frontier.is_skewed(book)):
                 climbed = self.climb(book)

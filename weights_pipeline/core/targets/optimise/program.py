@@ -1,7 +1,6 @@
 """The one convex program that objectives are solved by: quadratic, under linear constraints.
 
-Here belongs the call of the solver and what its answers mean. Here do not belong objectives, which state their programs
-themselves.
+Scope: the call of the solver and what its answers mean. Not here: objectives, which state their programs themselves.
 """
 
 from __future__ import annotations

@@ -21,14 +21,10 @@ from weights_pipeline.core.metrics.measures import (
     METRICS,
     REASONS,
     MetricParameters,
-    rolling_calmar,
-    rolling_max_drawdown,
-    rolling_sharpe,
 )
 from weights_pipeline.core.metrics.starter import StarterMetrics, build_up
-from weights_pipeline.core.metrics.table import metrics_table
-from weights_pipeline.core.metrics.windows import rolling_stats
 from weights_pipeline.core.returns.history import ReturnHistory
+from weights_pipeline_tests.support.measured import metrics_table
 
 YEAR, QUARTER = Lookback(12, "months"), Lookback(90, "days")
 LENIENT = MetricParameters(min_closed_lots=0, min_sessions=2)
@@ -603,39 +599,20 @@ def test_prices_without_an_anchor_miss_the_loss_we_count():
     assert ours == pytest.approx(0.30)
 
 
-def test_rolling_functions_agree_with_the_table_and_with_empyrical():
+def test_every_window_agrees_with_empyrical():
     returns = market(300, 2)
     h = history(returns)
-    lookback = Lookback(90, "sessions")
-    table = metrics_table(h, h.sessions[89:], lookback, LENIENT).pivot(
-        index="as_of", columns=["metric", "strategy"], values="value"
-    )
-    for name, rolled in (
-        ("max_drawdown", rolling_max_drawdown(returns, 90)),
-        ("sharpe", rolling_sharpe(returns, 90)),
-        ("calmar", rolling_calmar(returns, 90)),
-    ):
-        np.testing.assert_array_equal(rolled[89:], table[name], err_msg=name)
-        assert np.isnan(rolled[:89]).all()
+
+    def rolled(metric, sessions):
+        rows = metrics_table(h, h.sessions[sessions - 1 :], Lookback(sessions, "sessions"), LENIENT, metrics=[metric])
+        return rows.pivot(index="as_of", columns="strategy", values="value").to_numpy()
+
     peer = empyrical.roll_sharpe_ratio(returns[:, 0], window=90, risk_free=0.045 / 252)
-    np.testing.assert_allclose(rolling_sharpe(returns, 90)[89:, 0], peer, rtol=1e-9)
+    np.testing.assert_allclose(rolled("sharpe", 90)[:, 0], peer, rtol=1e-9)
     peer = empyrical.roll_max_drawdown(returns[:, 0], window=252)
-    np.testing.assert_allclose(rolling_max_drawdown(returns, 252)[251:, 0], -peer, rtol=1e-9)
+    np.testing.assert_allclose(rolled("max_drawdown", 252)[:, 0], -peer, rtol=1e-9)
     year = np.array([empyrical.calmar_ratio(returns[t - 252 : t, 1]) for t in range(252, 301)])
-    np.testing.assert_allclose(rolling_calmar(returns, 252)[251:, 1], year, rtol=1e-9)
-    # Of a full year the total return is the annual return, to the last bit.
-    wealth = rolling_stats(returns, 252)
-    full = wealth.total_return / wealth.max_drawdown
-    np.testing.assert_array_equal(rolling_calmar(returns, 252), full)
-
-
-def test_rolling_ratios_are_null_where_undefined():
-    rising, flat = np.full((10, 1), 0.01), np.zeros((10, 1))
-    for returns in (rising, flat):
-        assert np.isnan(rolling_sharpe(returns, 5)).all()
-        assert np.isnan(rolling_calmar(returns, 5)).all()
-        assert (rolling_max_drawdown(returns, 5)[4:] == 0).all()
-    assert np.isnan(rolling_sharpe(market(10, 1), 1)).all()
+    np.testing.assert_allclose(rolled("calmar", 252)[:, 1], year, rtol=1e-9)
 
 
 # ----------------------------------------------------------------------------------------------- build-up
@@ -684,7 +661,7 @@ def test_starter_metrics_carry_a_strategy_through_its_first_year():
     assert (source.loc["2020-02-28", affected] == "starter").all()
     for m, day in enumerate(month_ends[2:13], start=1):
         window = returns[live & (sessions <= day), 0]
-        drawdown = rolling_max_drawdown(window[:, None], len(window))[-1, 0]
+        drawdown = -empyrical.max_drawdown(window)
         expected = build_up(0.20, 0.15, m, np.prod(1 + window) - 1, drawdown)
         got = built.loc[day, affected].tolist()
         assert got == pytest.approx([expected[0], expected[0] / expected[1], expected[1]], rel=1e-11)
@@ -859,8 +836,8 @@ def test_figures_given_by_hand_take_the_place_of_three_metrics_of_every_strategy
     h = history(market(300, 2))
     measured = metrics_table(h, h.sessions[-1:], QUARTER, LENIENT)
     stated = dataclasses.replace(STARTER, known_from=h.sessions[-1].date())
-    given_rows = metrics.given_by_hand(measured, {"s1": stated})
-    table = metrics.with_given(measured, given_rows)
+    given_rows = metrics.overridden(measured, {"s1": stated})
+    table = metrics.with_overrides(measured, given_rows)
     keys = ["as_of", "strategy", "metric"]
     assert_frame_equal(table[keys], measured[keys])
     own = table["metric"].isin(["annual_return", "max_drawdown", "calmar"])
@@ -873,7 +850,7 @@ def test_figures_given_by_hand_take_the_place_of_three_metrics_of_every_strategy
     assert set(by_strategy["s1"]["reason"]) == {""}
     assert by_strategy["s0"]["value"].isna().all()
     assert set(by_strategy["s0"]["reason"]) == {"missing"}
-    assert metrics.with_given(measured, given_rows.iloc[:0]) is measured
+    assert metrics.with_overrides(measured, given_rows.iloc[:0]) is measured
 
 
 def test_figures_known_only_later_are_refused():
@@ -881,7 +858,7 @@ def test_figures_known_only_later_are_refused():
     measured = metrics_table(h, h.sessions[-1:], YEAR, LENIENT)
     later = dataclasses.replace(STARTER, known_from=(h.sessions[-1] + pd.Timedelta(days=1)).date())
     with pytest.raises(ValueError, match=f"s0: known_from: expected a day up to {h.sessions[-1]:%Y-%m-%d}, got"):
-        metrics.given_by_hand(measured, {"s0": later})
+        metrics.overridden(measured, {"s0": later})
 
 
 # --- positions that are not known ---------------------------------------------------------------------------

@@ -1,6 +1,7 @@
 """The window kernel against plain loops, and its promise that a window depends on its own content alone."""
 
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,10 +14,8 @@ from weights_pipeline.core.metrics.windows import (
     MOMENTS,
     SUM,
     WEALTH,
-    rolling_statistic,
-    rolling_stats,
+    squared_shortfall,
     window_statistic,
-    window_stats,
 )
 
 FIELDS = ("n", "total_return", "mean", "m2", "downside_ss", "max_drawdown")
@@ -56,6 +55,23 @@ def same_bits(a, b):
     return a.tobytes() == b.tobytes()
 
 
+def window_stats(returns, column, start, stop, target=0.0):
+    """All statistics of windows, by name."""
+    returns, where = np.asarray(returns), (column, start, stop)
+    lacking = window_statistic(SUM, squared_shortfall(returns, target), *where)["total"]
+    found = window_statistic(WEALTH, returns, *where) | window_statistic(MOMENTS, returns, *where)
+    return SimpleNamespace(n=np.asarray(stop) - np.asarray(start), downside_ss=lacking, **found)
+
+
+def rolling_stats(returns, window, target=0.0):
+    """All statistics of every window of so many sessions, by its last one; those before the first whole one are NaN."""
+    stop, column = (index.ravel() for index in np.indices(returns.shape))
+    stop += 1
+    start = np.where(stop >= window, stop - window, stop)
+    found = window_stats(returns, column, start, stop, target)
+    return SimpleNamespace(**{name: values.reshape(returns.shape) for name, values in vars(found).items()})
+
+
 def market(rows, columns, seed=0):
     return np.random.default_rng(seed).normal(0.0004, 0.012, (rows, columns))
 
@@ -84,21 +100,6 @@ def test_any_window_matches_plain_loops(returns, data):
         assert getattr(stats, field)[0] == pytest.approx(expected, rel=1e-12, abs=1e-13), field
 
 
-@settings(max_examples=60, deadline=None)
-@given(return_matrices(values=st.one_of(RETURNS, st.just(np.nan))), st.integers(1, 41))
-def test_rolling_and_gathered_windows_have_the_same_bits(returns, window):
-    rolled = rolling_stats(returns, window, target=1e-4)
-    t, column = (index.ravel() for index in np.indices(returns.shape))
-    complete = t >= window - 1
-    stop = t[complete] + 1
-    gathered = window_stats(returns, column[complete], stop - window, stop, target=1e-4)
-    for field in FIELDS:
-        values = getattr(rolled, field).ravel()
-        assert same_bits(values[complete], getattr(gathered, field)), field
-        if field != "n":
-            assert np.isnan(values[~complete]).all()
-
-
 @settings(max_examples=40, deadline=None)
 @given(return_matrices(rows=20), return_matrices(rows=15), return_matrices(rows=15), st.integers(0, 19))
 def test_a_window_depends_on_its_own_content_alone(content, before, after, skip):
@@ -118,11 +119,9 @@ def test_chunks_change_no_bit(statistic, monkeypatch):
     returns = market(70, 9)
     column, start = np.repeat(np.arange(9)[::-1], 30), np.tile(np.arange(30), 9)
     stop = start + 1 + (start * 7 + column) % 40
-    rolled = rolling_statistic(statistic, returns, 37)
     gathered = window_statistic(statistic, returns, column, start, stop)
     monkeypatch.setattr(windows, "_CHUNK_CELLS", 150)
     for name in statistic.names:
-        assert same_bits(rolled[name], rolling_statistic(statistic, returns, 37)[name])
         assert same_bits(gathered[name], window_statistic(statistic, returns, column, start, stop)[name])
 
 
@@ -210,19 +209,16 @@ def test_no_strategies_and_no_windows():
 
 def test_a_target_may_vary_by_session():
     returns, target = market(30, 2), market(30, 1, seed=1)
-    expected = rolling_statistic(SUM, np.minimum(returns - target, 0) ** 2, 10)["total"]
-    assert same_bits(rolling_stats(returns, 10, target=target).downside_ss, expected)
     where = (np.repeat([0, 1], 21), np.tile(np.arange(21), 2), np.tile(np.arange(10, 31), 2))
-    losses = rolling_statistic(SUM, np.minimum(returns, 0) ** 2, 10)["total"]
-    assert same_bits(rolling_stats(returns, 10).downside_ss, losses)
-    assert same_bits(window_stats(returns, *where).downside_ss, losses[9:].T.ravel())
+    for lowest in (target, 0.0):
+        lacking = window_statistic(SUM, np.minimum(returns - lowest, 0) ** 2, *where)["total"]
+        assert same_bits(window_stats(returns, *where, target=lowest).downside_ss, lacking)
 
 
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda r: rolling_stats(r, 0), "window: expected at least 1 session, got 0"),
-        (lambda r: rolling_stats(r[:, 0], 2), r"expected shape \(sessions, strategies\), got \(5,\)"),
+        (lambda r: window_stats(r[:, 0], [0], [0], [2]), r"expected shape \(sessions, strategies\), got \(5,\)"),
         (lambda r: window_stats(r, [0], [0], [6]), r"window 0 is \[0, 6\) of column 0"),
         (lambda r: window_stats(r, [0, 0], [0, 3], [2, 2]), r"window 1 is \[3, 2\)"),
         (lambda r: window_stats(r, [0], [-1], [2]), r"window 0 is \[-1, 2\)"),

@@ -104,7 +104,7 @@ def test_the_gap_to_a_constant_target_shrinks_as_stated(rate: float):
 
 @settings(max_examples=25, deadline=None)
 @given(seed=seeds, rate=rates)
-def test_realised_weights_keep_caps_and_gross_along_a_history(seed: int, rate: float):
+def test_realized_weights_keep_caps_and_gross_along_a_history(seed: int, rate: float):
     base, targets = random_book(seed, partitions=8)
     steps = history(base, targets, rate)
     assert (steps["realized"] >= steps["lower"]).all()

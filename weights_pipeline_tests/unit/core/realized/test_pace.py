@@ -281,7 +281,7 @@ class TestDailyWeights:
         assert table.loc[table["scalar"].isna(), "as_of"].unique().tolist() == [SESSIONS[301]]
         assert (table["final"] == table["realized"]).all()
 
-    def test_without_overlay_they_are_the_realised_ones(self):
+    def test_without_overlay_they_are_the_realized_ones(self):
         realized, _ = self.tables()
         table = chain.daily_table(realized, None, PLAIN, CALENDAR, SESSIONS)
         assert (table["final"] == table["realized"]).all()

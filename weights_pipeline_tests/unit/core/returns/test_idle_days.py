@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from weights_pipeline.core.metrics.lookback import Lookback
 from weights_pipeline.core.metrics.measures import MetricParameters
-from weights_pipeline.core.metrics.table import metrics_table
 from weights_pipeline.core.returns.history import ReturnHistory
+from weights_pipeline_tests.support.measured import metrics_table
 
 PAGE = Path(__file__).resolve().parents[4] / "docs" / "idle_days.md"
 

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 from scipy.optimize import minimize, nnls
 
-from weights_pipeline.core.targets.optimise.hybrid import HybridObjective, solve, solve_windows
+from weights_pipeline.core.targets.optimise.hybrid import HybridObjective, solve
 from weights_pipeline.core.targets.optimise.problem import NoSolutionError, Problem
 from weights_pipeline.core.targets.optimise.program import minimise, minimum
 
@@ -234,7 +234,7 @@ def test_moments_beyond_the_variance_do_not_mislead(limit):
         assert solve(posed, objective).objective >= slsqp(posed, objective, starts) * (1 - 1e-6), seed
 
 
-def test_of_two_maxima_the_higher_is_found_from_either_side():
+def test_of_two_maxima_the_higher_is_found():
     # A steady strategy for the Sharpe, a wild one for growth: the best of either kind is a maximum of its own.
     days = np.arange(504)
     steady, wild = 0.0005 * np.cos(math.pi * days), 0.1 * np.cos(math.pi * (days // 2))
@@ -247,8 +247,6 @@ def test_of_two_maxima_the_higher_is_found_from_either_side():
         assert sum(values[at] > max(values[at - 1], values[at + 1]) for at in range(1, 400)) == 2
         found = solve(posed, objective)
         assert found.objective >= max(values)
-        for start in np.eye(2):
-            np.testing.assert_allclose(solve(posed, objective, start=start).weights, found.weights, rtol=0, atol=1e-8)
         chosen.append(bool(found.weights[1] > 0.5))
     assert chosen == [False, True]
 
@@ -358,15 +356,14 @@ def test_a_duplicate_shares_the_weight_of_its_twin(seed, share):
     assert doubled.objective == pytest.approx(alone.objective, rel=1e-6)
 
 
-def test_a_duplicate_with_a_lower_cap_is_at_it_from_any_start():
+def test_a_duplicate_with_a_lower_cap_is_at_it():
     returns = market(3, 4, 252, sharpe=0.1)
     twins = np.column_stack([returns, returns[:, 0]])
     whole = solve(problem(returns), WHOLE).weights[0]
     posed = problem(twins, upper=np.array([1, 1, 1, 1, 0.3 * whole]))
-    for start in (None, np.full(5, 0.1), np.eye(5)[0] * whole):
-        weights = solve(posed, WHOLE, start=start).weights
-        assert weights[4] == 0.3 * whole
-        assert weights[0] == pytest.approx(0.7 * whole, rel=1e-3)
+    weights = solve(posed, WHOLE).weights
+    assert weights[4] == 0.3 * whole
+    assert weights[0] == pytest.approx(0.7 * whole, rel=1e-3)
 
 
 @pytest.mark.parametrize("factor", [0.5, 7.0])
@@ -404,26 +401,6 @@ def test_the_same_bits_twice_and_in_another_process():
     other = subprocess.run(command, input=returns.tobytes().hex(), capture_output=True, text=True, check=True)
     assert other.stdout.split() == [one.hex(), "[]"]
     assert one == two
-
-
-def test_windows_in_a_row_have_the_answers_of_windows_alone():
-    booked = sample()
-    windows = [problem(booked[first : first + 252]) for first in range(0, 2500, 126)]
-    for warm, window in zip(solve_windows(windows, DEFAULT), windows, strict=True):
-        cold = solve(window, DEFAULT)
-        np.testing.assert_allclose(warm.weights, cold.weights, rtol=0, atol=1e-6)
-        assert warm.objective >= cold.objective * (1 - 1e-9)
-        assert warm.dropped == cold.dropped
-
-
-def test_a_start_far_outside_does_no_harm():
-    given = problem(market(9, 6, 252, sharpe=0.1))
-    cold = solve(given, DEFAULT)
-    for start in (np.full(6, 50.0), np.zeros(6), -np.ones(6), np.eye(6)[2]):
-        np.testing.assert_allclose(solve(given, DEFAULT, start=start).weights, cold.weights, rtol=0, atol=1e-6)
-    for wrong in (np.ones(5), np.full(6, np.nan)):
-        with pytest.raises(ValueError, match="start: expected 6 finite weights"):
-            solve(given, DEFAULT, start=wrong)
 
 
 def test_small_weights_are_dropped_and_reported_and_the_rest_is_the_best_without_them():
@@ -514,12 +491,6 @@ def test_no_weight_of_any_size_is_no_answer():
     given_up = HybridObjective(smallest=0.7)
     with pytest.raises(NoSolutionError, match=r"smallest: no strategy gets a weight of 70\.000% or more"):
         solve(problem(market(2, 4, 252, daily=0.02, sharpe=0.1)), given_up)
-
-
-def test_a_window_without_an_answer_is_named():
-    windows = [problem(market(1, 3, 100, sharpe=0.2)), problem(-np.abs(market(1, 3, 100)))]
-    with pytest.raises(NoSolutionError, match="window 1: returns: no strategy"):
-        solve_windows(windows, DEFAULT)
 
 
 def test_the_least_drawdown_there_is_decides_whether_there_is_an_answer():
