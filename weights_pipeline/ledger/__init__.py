@@ -1,9 +1,10 @@
 """Ledgers: where trades and daily returns come from, and how files become accepted and rejected rows.
 
-Here belongs what a ledger source is (``source``), which exchange calendar it keeps (``calendars``), and reading: the
-cells of files (``files``), their rows (``rows``), and the identity ``accepted + rejected = read`` (``intake``); also a
-file of daily returns that belongs to no ledger (``returns_file``). The rules that a row has to keep, FIFO matching and
-sessions are in ``core``. Here do not belong stores, partitions or Dagster.
+Scope: what a ledger source is (``source``) and may say of foreign files (``vocabulary``, ``importers``), which exchange
+calendar it keeps (``calendars``), where files and rows come from (``places``, ``sources``), their cells (``files``), in
+the ledger's words (``mapping``), their rows (``rows``), and the identity ``accepted + rejected = read`` (``intake``);
+also a file of daily returns that belongs to no ledger (``returns_file``). Not here: the rules that a row has to keep,
+FIFO matching and sessions (``core``); stores, partitions, Dagster.
 """
 
 from weights_pipeline.ledger.calendars import (

@@ -420,7 +420,8 @@ def _parsed(
     others: Mapping[int, pd.DataFrame],
 ) -> Parsed:
     """Cells read, with numbers that a file states in several columns added up."""
-    added = summands(reading, columns)
+    if not (added := summands(reading, columns)):
+        return parse_cells(cells, columns, formats, file, others)
     parts = {name: Column(kind="number", required=False) for terms in added.values() for name, _ in terms[1:]}
     parsed = parse_cells(cells, {**columns, **parts}, formats, file, others)
     typed = parsed.typed

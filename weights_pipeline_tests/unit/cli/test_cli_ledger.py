@@ -116,6 +116,8 @@ def test_schema_in_the_data_folder_is_up_to_date(tmp_path):
     assert (DATA / "ledger.schema.json").read_text(encoding="utf-8") == printed.output, (
         "run `weights ledger schema --output data/ledger.schema.json`"
     )
-    assert set(ledger_schema()["properties"]) == set(LedgerSource.model_fields)
+    assert set(ledger_schema()["properties"]) == {
+        field.alias or name for name, field in LedgerSource.model_fields.items()
+    }
     for file in (DATA / "ledgers").glob("*.yaml"):
         assert file.read_text().startswith("# yaml-language-server: $schema=../ledger.schema.json\n")

@@ -1,9 +1,7 @@
 """A foreign file says the same as one written for the ledger, or an error or a rejected row says why not."""
 
-import contextlib
 import datetime as dt
 import json
-import sqlite3
 
 import pandas as pd
 import pyarrow as pa
@@ -12,42 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks.support.s3_servers import BUCKET, at_random, moto
 from weights_pipeline.core.returns.cells import Formats, parse_cells
 from weights_pipeline.core.returns.lots import FILL_COLUMNS
-from weights_pipeline.ledger import LedgerError, LedgerSource, read_ledger
+from weights_pipeline.ledger import LedgerError, read_ledger
 from weights_pipeline.ledger.calendars import exchange_timezone
 from weights_pipeline.ledger.rows import gather
-from weights_pipeline_tests.support.mongo_server import MongoServer
-
-HORIZON = dt.date(2024, 6, 28)
-PLAIN = """strategy,symbol,ts,amount,price,fees,fill_id
-carry,EWZ,2024-03-04T15:15:00Z,300,34.10,1.5,a1
-carry,EWZ,2024-03-06T20:59:00Z,-300,34.60,1.5,a2
-fade,SPY,2024-03-05T14:30:05Z,-10,510.25,0.5,b1
-fade,SPY,2024-03-07T20:00:00Z,4,505,0.25,b2
-fade,SPY,2024-03-08T20:00:00Z,6,512.5,0.25,b3
-carry,EWZ,2024-03-11T15:00:00Z,100,33.90,1,a3
-"""
-FILLS = pd.read_csv(pd.io.common.StringIO(PLAIN), dtype="str")
-
-
-def source(fills, **keys):
-    content = {
-        "name": "desk",
-        "description": "A desk.",
-        "timezone": "UTC",
-        "first_month": "2024-01",
-        "last_month": "2024-06",
-        "fills": fills,
-    }
-    return LedgerSource.model_validate({**content, **keys})
-
-
-def lots(of, root):
-    intake = read_ledger(of, root, horizon=HORIZON)
-    assert intake.rejected.empty
-    return intake.lots, intake.holdings
+from weights_pipeline_tests.support.trades import FILLS, HORIZON, PLAIN, lots, source
 
 
 @pytest.fixture
@@ -145,94 +113,6 @@ def test_the_same_trades_in_another_form_are_the_same_lots(form, tmp_path):
         lots(source([form(tmp_path)]), tmp_path), lots(source(["plain.csv"]), tmp_path), strict=True
     ):
         pd.testing.assert_frame_equal(found, right, check_exact=True)
-
-
-def in_sqlite(folder, monkeypatch):
-    monkeypatch.setenv("DESK_DB", f"sqlite:///{folder}/desk.db")
-    with sqlite3.connect(folder / "desk.db") as database:
-        FILLS.to_sql("fills", database, index=False)
-    database.close()
-    return {"sql": {"url_env": "DESK_DB", "query": "SELECT * FROM fills ORDER BY ts, fill_id"}}
-
-
-def in_s3(folder, monkeypatch):
-    server = moto()
-    server.environment(monkeypatch)
-    half = len(FILLS) // 2
-    for number, part in enumerate([FILLS[:half], FILLS[half:]]):
-        body = part.to_csv(index=False).encode()
-        server.objects.client.put_object(Bucket=BUCKET, Key=f"ledger/{number}/fills.csv", Body=body)
-    return {"files": [f"s3://{BUCKET}/ledger/*/fills.csv"]}
-
-
-def in_mongodb(folder, monkeypatch):
-    server = MongoServer()
-    monkeypatch.setenv("DESK_MONGO", server.url)
-    server.data["desk"]["fills"].insert_many(FILLS.assign(live=True).to_dict("records"))
-    return {"mongodb": {"url_env": "DESK_MONGO", "collection": "fills", "filter": {"live": True}}}
-
-
-def in_dynamodb(folder, monkeypatch):
-    server = moto()
-    server.environment(monkeypatch)
-    from weights_pipeline import aws
-
-    client = aws.client("dynamodb")
-    client.create_table(
-        TableName="desk-fills",
-        KeySchema=[{"AttributeName": "fill_id", "KeyType": "HASH"}],
-        AttributeDefinitions=[{"AttributeName": "fill_id", "AttributeType": "S"}],
-        BillingMode="PAY_PER_REQUEST",
-    )
-    for row in FILLS.to_dict("records"):
-        numbers = ("amount", "price", "fees")
-        item = {name: {"N" if name in numbers else "S": value} for name, value in row.items()}
-        client.put_item(TableName="desk-fills", Item=item)
-    return {"dynamodb": {"table": "desk-fills"}}
-
-
-@pytest.mark.parametrize("place", [in_sqlite, in_s3, in_mongodb, in_dynamodb])
-def test_the_same_trades_from_another_place_are_the_same_lots(place, tmp_path, monkeypatch):
-    (tmp_path / "plain.csv").write_text(PLAIN)
-    monkeypatch.setenv("AWS_ENDPOINT_URL_DYNAMODB", moto().url)
-    for found, right in zip(
-        lots(source([place(tmp_path, monkeypatch)]), tmp_path), lots(source(["plain.csv"]), tmp_path), strict=True
-    ):
-        pd.testing.assert_frame_equal(found, right, check_exact=True)
-
-
-def test_an_object_that_is_replaced_while_the_ledger_is_read_is_refused(tmp_path, monkeypatch):
-    in_s3(tmp_path, monkeypatch)
-    from weights_pipeline.ledger.places import find_files
-
-    first, second = find_files(tmp_path, [f"s3://{BUCKET}/ledger/*/fills.csv"], "fills")
-    moto().objects.client.put_object(Bucket=BUCKET, Key="ledger/0/fills.csv", Body=b"other")
-    with pytest.raises(LedgerError, match=r"ledger/0/fills.csv: was replaced while the ledger was being read"):
-        first.read()
-    assert second.read().startswith(b"strategy,")
-    with pytest.raises(LedgerError, match="no file in S3 matches"):
-        find_files(tmp_path, [f"s3://{BUCKET}/ledger/*.parquet"], "fills")
-    with pytest.raises(LedgerError, match="the bucket does not exist"):
-        find_files(tmp_path, ["s3://no-such-bucket/*.csv"], "fills")
-
-
-def test_a_bucket_of_which_every_third_request_fails_gives_all_rows_or_an_error(tmp_path, monkeypatch):
-    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "4")
-    entry = in_s3(tmp_path, monkeypatch)
-    right, _ = lots(source([entry]), tmp_path)
-    monkeypatch.setattr("weights_pipeline.aws.time.sleep", lambda _: None)
-    monkeypatch.setattr("botocore.endpoint.time.sleep", lambda _: None)
-    found = []
-    try:
-        for seed in range(3):
-            moto().fault = at_random(seed, 1 / 3)
-            with contextlib.suppress(LedgerError):
-                found.append(lots(source([entry]), tmp_path)[0])
-    finally:
-        moto().fault = None
-    assert found
-    for each in found:
-        pd.testing.assert_frame_equal(each, right)
 
 
 # --------------------------------------------------------------------------- whose a fill is
