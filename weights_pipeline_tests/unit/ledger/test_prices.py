@@ -5,8 +5,10 @@ from __future__ import annotations
 import datetime as dt
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
+from weights_pipeline.core.returns.findings import LedgerFinding
 from weights_pipeline.ledger import LedgerError, LedgerSource, calendar_sessions, read_ledger
 from weights_pipeline.ledger.periods import ledger_months
 from weights_pipeline.ledger.prices import findings_of_prices, read_prices
@@ -51,9 +53,14 @@ def returns(source: LedgerSource, root: Path):
     return return_rows(rows, source, root, windows, NOW)
 
 
+def found_in(source: LedgerSource, root: Path) -> list[LedgerFinding]:
+    """What is said of prices at which nothing was held."""
+    return findings_of_prices(source, root, pd.DataFrame(columns=["strategy", "symbol", "since", "until"]), [])
+
+
 def test_sound_prices_say_nothing_and_mark(tmp_path: Path) -> None:
     source = desk(tmp_path)
-    assert findings_of_prices(source, tmp_path) == []
+    assert found_in(source, tmp_path) == []
     assert (returns(source, tmp_path)["daily_return"] == 0).all()
     assert read_prices(source, tmp_path).loc["2024-02-14"].to_dict() == {"A": 50.0, "B": 200.0}
 
@@ -86,7 +93,7 @@ def test_a_price_that_is_not_there_is_missed_in_its_file(tmp_path: Path) -> None
 @pytest.mark.parametrize(("wrong", "code"), [(5000.0, "price_jump"), (0.5, "price_jump"), (0.0, "price_not_positive")])
 def test_a_price_that_can_hardly_be_right_is_found(tmp_path: Path, wrong: float, code: str) -> None:
     source = desk(tmp_path, A2024_02_14=wrong)
-    (found,) = findings_of_prices(source, tmp_path)
+    (found,) = found_in(source, tmp_path)
     assert (found.code, found.severity, found.symbol) == (code, "WARN", "A")
     assert (found.source_file, found.line) == ("closes.csv", line_of(tmp_path, "2024-02-14", "A"))
     assert f"the close of {wrong:g} on 2024-02-14" in found.message
@@ -95,8 +102,8 @@ def test_a_price_that_can_hardly_be_right_is_found(tmp_path: Path, wrong: float,
 
 def test_what_moves_for_good_is_no_jump_and_several_are_one_finding(tmp_path: Path) -> None:
     split = {f"A{day.replace('-', '_')}": 5.0 for day in DAYS if day >= "2024-02-14"}
-    assert findings_of_prices(desk(tmp_path, **split), tmp_path) == []
-    (found,) = findings_of_prices(desk(tmp_path, A2024_02_14=500.0, A2024_02_21=500.0), tmp_path)
+    assert found_in(desk(tmp_path, **split), tmp_path) == []
+    (found,) = found_in(desk(tmp_path, A2024_02_14=500.0, A2024_02_21=500.0), tmp_path)
     assert found.figures == {"close": 500.0, "closes": 2}
     # The first and the last have one neighbour only, which says nothing.
-    assert findings_of_prices(desk(tmp_path, A2024_02_01=500.0, A2024_02_29=500.0), tmp_path) == []
+    assert found_in(desk(tmp_path, A2024_02_01=500.0, A2024_02_29=500.0), tmp_path) == []

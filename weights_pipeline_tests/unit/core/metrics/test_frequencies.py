@@ -13,12 +13,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from weights_pipeline.core.metrics.lookback import Lookback
-from weights_pipeline.core.metrics.measures import MIN_VOLATILITY, MetricParameters, rolling_sharpe
+from weights_pipeline.core.metrics.measures import MIN_VOLATILITY, MetricParameters
 from weights_pipeline.core.metrics.starter import StarterMetrics
-from weights_pipeline.core.metrics.table import metrics_table
 from weights_pipeline.core.returns.frequency import DAILY, MONTHLY, Frequency
 from weights_pipeline.core.returns.history import ReturnHistory
 from weights_pipeline.core.targets.samples import samples
+from weights_pipeline_tests.support.measured import metrics_table
 
 EVERY_DAY = Frequency(per_year=365)
 YEAR, QUARTER = Lookback.parse("12m"), Lookback.parse("90d")
@@ -153,7 +153,6 @@ def test_a_ratio_to_the_noise_of_an_account_value_is_null() -> None:
     assert found["annual_return"][1] == found["volatility"][1] == ""
     anything = MetricParameters(min_closed_lots=0, min_sessions=2, min_volatility=0.0)
     assert measured(history, Lookback(100, "sessions"), parameters=anything)["sharpe"][0] < -1e5
-    assert np.isnan(rolling_sharpe(history.returns, 60)).all()
 
 
 def test_the_least_volatility_is_that_of_a_year_and_itself_enough() -> None:
