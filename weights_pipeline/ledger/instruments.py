@@ -136,7 +136,7 @@ def statement_findings(
         if (key := (each.strategy, each.symbol, each.what)) in seen:
             continue
         seen.add(key)
-        what = "position" if each.what == "quantity" else "realised profit"
+        what = "position" if each.what == "quantity" else "realized profit"
         yield LedgerFinding(
             code="not_reconciled",
             strategy=each.strategy,

@@ -85,10 +85,10 @@ def ambiguous_order(events: pd.DataFrame) -> Iterator[Ambiguity]:
                     symbol,
                     ts,
                     int(min(position for position, _ in fills)),
-                    _realised(queue.copy(), buys + sells),
-                    _realised(queue.copy(), sells + buys),
+                    _realized(queue.copy(), buys + sells),
+                    _realized(queue.copy(), sells + buys),
                 )
-            _realised(queue, given)
+            _realized(queue, given)
 
 
 def opposites(events: pd.DataFrame) -> list[Opposites]:
@@ -103,8 +103,8 @@ def opposites(events: pd.DataFrame) -> list[Opposites]:
     return [Opposites(strategy, symbol, ts, int(min(a, b)), int(max(a, b))) for strategy, symbol, ts, a, b in found]
 
 
-def _realised(queue: deque[_Fill], fills: Iterable[_Fill]) -> float:
-    """Run fills into the queue of an open position; the profit realised, without fees."""
+def _realized(queue: deque[_Fill], fills: Iterable[_Fill]) -> float:
+    """Run fills into the queue of an open position; the profit realized, without fees."""
     profit = 0.0
     for amount, price, multiplier in fills:
         rest = amount

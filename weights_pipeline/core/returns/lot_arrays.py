@@ -78,7 +78,7 @@ class LotArrays:
     open_session
         Position of the opening, shape (n,); 0 where it is before the first session.
     pnl
-        Profit or loss realised, shape (n,), account currency.
+        Profit or loss realized, shape (n,), account currency.
     entry_value
         Value at entry, shape (n,), account currency, finite and non-negative.
     uses_margin, states_margin

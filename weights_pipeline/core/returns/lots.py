@@ -70,7 +70,7 @@ def lot_pnl(
     fees: pd.Series,
     multiplier: pd.Series | Floats,
 ) -> pd.Series:
-    """Realised net profit of each lot: ±quantity·multiplier·(close − open) − fees, + for long and − for short.
+    """Realized net profit of each lot: ±quantity·multiplier·(close − open) − fees, + for long and − for short.
 
     All arguments and the result have shape (n,); money is in the currency of the prices, fees are a cost. A
     NaN among a lot's figures gives NaN.

@@ -35,7 +35,7 @@ def mark_to_market(
     A lot of signed quantity :math:`q` earns :math:`q\,(p_s - p_{s-1})` in each session it is open, from its
     entry price in the session of the opening to its exit price in that of the exit. What was carried over a split or
     a rename goes on from the close before it, in its new units. What prices do not
-    explain of its realised P&L, the fees, is booked on exit, so that the days of a lot add up to its P&L.
+    explain of its realized P&L, the fees, is booked on exit, so that the days of a lot add up to its P&L.
     Each month stands on the lots closed in it and those open at its end. Other lots are not known before
     their exit and stay booked there.
 

@@ -1,6 +1,6 @@
 """Reconciliation: what a broker states, beside what a ledger's rows come to.
 
-Scope: positions and realised profit at the end of a session. Not here: files.
+Scope: positions and realized profit at the end of a session. Not here: files.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import NamedTuple
 import pandas as pd
 
 QUANTITY, PROFIT = 1e-6, 0.005
-"""Relative tolerance of a quantity, and of a realised profit."""
+"""Relative tolerance of a quantity, and of a realized profit."""
 
 
 class Break(NamedTuple):

@@ -126,7 +126,7 @@ def test_a_statement_that_differs_names_both_figures_and_the_first_date(tmp_path
     assert {f.severity for f in found} == {"ERROR"}
     assert {(f.symbol, f.line, f.message) for f in found} == {
         ("X", 5, "position on 2024-03-08: the statement says 12, the ledger's rows come to 11"),
-        ("X", 5, "realised profit on 2024-03-08: the statement says 4.5, the ledger's rows come to 4"),
+        ("X", 5, "realized profit on 2024-03-08: the statement says 4.5, the ledger's rows come to 4"),
         ("Y", 0, "position on 2024-03-08: the statement says 0, the ledger's rows come to 7"),
     }
 
