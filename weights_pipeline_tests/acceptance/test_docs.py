@@ -546,7 +546,8 @@ def test_every_block_is_of_a_language_that_is_tried():
                 assert before.language in {"sh", "python"}, f"{page}: nothing prints {block.content}"
             if block.file:
                 assert page in OWN_FOLDER, f"{page}: nothing puts {block.file} there"
-            if block.language == "csv":
+            if block.language == "csv" and "broker" not in block.file:
+                # A broker's export has lines above its header.
                 assert len({len(row) for row in csv.reader(io.StringIO(block.content))}) == 1
             if block.language == "ini":
                 configparser.RawConfigParser(strict=True).read_string(block.content)

@@ -16,8 +16,8 @@ from weights_pipeline.checks import book_checks, comparison_checks
 from weights_pipeline.core.returns.history import ReturnHistory
 from weights_pipeline.core.study.simulate import simulate
 from weights_pipeline.core.waterfall import waterfalls
-from weights_pipeline.ledger import calendar_sessions
-from weights_pipeline.ledger.periods import rebalances
+from weights_pipeline.ledger import calendar_sessions, load_ledger_source
+from weights_pipeline.ledger.periods import book_periods, rebalances
 from weights_pipeline.tables import catalog
 
 FIXED, DYNAMIC = "max_hybrid", "max_hybrid_dynamic"
@@ -41,7 +41,8 @@ def test_stored_weights_are_the_simulated_ones_and_every_check_holds(hybrid):
     hybrid.job(DYNAMIC, "2012-01-01", LAST)
     hybrid.job(FIXED, "2012-01-01")
     book = load_books(hybrid.settings.data / "books")[DYNAMIC]
-    _, as_of = rebalances(book, "XNYS", dt.date(2012, 1, 1), dt.date(2013, 6, 28))
+    source = load_ledger_source(hybrid.settings.data / "ledgers" / f"{book.ledger}.yaml")
+    _, as_of = rebalances(book_periods(book, source), dt.date(2013, 6, 28))
     tables = simulate(history, as_of, calendar, book.policy()).tables()
     for table in (catalog.TARGET_WEIGHTS, catalog.REALIZED_WEIGHTS, catalog.FINAL_WEIGHTS):
         stored = hybrid.store.read(DYNAMIC, table)
