@@ -460,13 +460,15 @@ def _history(
     source: LedgerSource, horizon: dt.date, *earlier: pd.Series
 ) -> tuple[pd.DataFrame, pd.Timestamp, pd.Timestamp]:
     """Hours of sessions back to the earliest event, and the first and last session of the history."""
-    begin, (recorded, _) = pd.Timestamp(f"{source.first_month}-01"), recorded_bounds(source.calendar)
+    begin, (recorded, until) = pd.Timestamp(f"{source.first_month}-01"), recorded_bounds(source.calendar)
     key = f"ledger {source.name}: first_month {source.first_month}"
     if pd.Timestamp(horizon) < begin:
         raise LedgerError(f"{key}: is after {horizon}, up to which the ledger is read")
     if begin.date() < recorded:
         raise LedgerError(f"{key}: calendar {source.calendar} is recorded from {recorded} on")
     end = min(pd.Period(month, "M").end_time.date() for month in (horizon, source.last_month or horizon))
+    # Of a month that goes on, what is recorded does, if only to the horizon.
+    end = min(end, max(until, horizon))
     # A month more, so that there is a session before the earliest event.
     start = min([begin, *(time.min() for time in earlier if time.notna().any())]) - pd.Timedelta(days=31)
     hours = session_hours(source.calendar, max(start.date(), recorded), end)
