@@ -136,7 +136,9 @@ class LotArrays:
         """Count rows per strategy and session, or sum their weights; shape (strategies, sessions)."""
         n, horizon = self.shape
         cell = self.strategy[rows].astype(np.int64) * horizon + self.session[rows]
-        return np.bincount(cell, weights=weights, minlength=n * horizon).reshape(n, horizon)
+        total = np.bincount(cell, weights=weights, minlength=n * horizon).reshape(n, horizon)
+        # Of no rows NumPy counts, whatever their weights.
+        return total if weights is None else total.astype(np.float64, copy=False)
 
     def by_session(self) -> Iterator[tuple[int, slice]]:
         """Yield every session of the grid with the slice of rows that end in it."""

@@ -115,6 +115,7 @@ def mark_to_market(
     cell = session * len(names) + strategy
     order = np.lexsort((amount, cell))
     total = np.bincount(cell[order], weights=amount[order], minlength=len(sessions) * len(names))
+    total = total.astype(np.float64, copy=False)  # of no rows NumPy counts, whatever their weights
     return pd.DataFrame(total.reshape(len(sessions), len(names)), index=sessions, columns=names)
 
 
