@@ -64,11 +64,13 @@ class MatchResult:
 def stream_order(rows: pd.DataFrame) -> Indices:
     """Positions of rows in the order of their streams, shape (n,).
 
-    That is by strategy and symbol, then by instant; of one instant those with a ``sequence`` first, by it; then by
-    ``position``, their place in the files. Ids order nothing.
+    That is by strategy and symbol, then by instant; of one instant those with a ``sequence`` first, by it (none is
+    one of infinity); then by ``position``, their place in the files. Ids order nothing.
     """
     names = ["strategy", "symbol", "ts", "sequence", "position"]
-    return np.asarray(rows[names].reset_index(drop=True).sort_values(names, kind="stable").index, dtype=np.intp)
+    # Where a null sorted behind infinity, the loss of what an instant's fills hold would come before these fills.
+    ordered = rows[names].reset_index(drop=True).fillna({"sequence": np.inf}).sort_values(names, kind="stable")
+    return np.asarray(ordered.index, dtype=np.intp)
 
 
 def match_fifo(events: pd.DataFrame) -> MatchResult:

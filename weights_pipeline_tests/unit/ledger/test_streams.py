@@ -635,6 +635,16 @@ def test_files_that_overlap_and_rows_that_repeat_change_nothing(
         assert booked(read_files(tmp_path, fills=globs)) == booked(full)
 
 
+def test_what_an_instant_held_before_a_hole_in_it_is_not_held_after(tmp_path: Path) -> None:
+    bought = [["a", "X", "2024-03-04T15:00:00Z", "1", f"{90 + i}", "0.1", f"f{i}"] for i in range(3)]
+    bought[1][4] = "?!"
+    again = [
+        ["a", "X", f"2024-03-2{day}T15:00:00Z", "1" if day == 5 else "-1", "100", "0", f"n{day}"] for day in (5, 6)
+    ]
+    part = read(tmp_path, *joined([*bought, *again]), openings=["a,X,2024-03-22,0,0"])
+    assert [lot[0] for lot in booked(part)] == ["a|X|n5>n6"]
+
+
 @settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(rows=ledgers(), data=st.data())
 def test_a_stream_is_whole_again_after_a_flat_position_is_stated(
