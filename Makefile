@@ -16,7 +16,7 @@ export DAGSTER_HOME := $(WEIGHTS_HOME)
 export PYTHONDONTWRITEBYTECODE :=
 PYTEST := $(BIN)/pytest -n 2 --dist loadgroup -q
 
-.PHONY: demo ui test tests lint unit integration acceptance mutants audit licences reliability bench sample screenshots lock clean help \
+.PHONY: demo ui test tests lint unit integration acceptance fuzz mutants audit licences reliability bench sample screenshots lock clean help \
   weights-init weights-show weights-rebalance weights-history
 
 help:            ## list the targets
@@ -60,6 +60,9 @@ integration: $(TESTED) ## tests of rooms together: real runs, stores, the comman
 
 acceptance: $(TESTED) ## tests of the whole: browser, deployment, faults, security, every page of the docs
 	$(PYTEST) weights_pipeline_tests/acceptance
+
+fuzz: $(SAMPLE)  ## properties of single rooms on new examples, which are others every time
+	$(PYTEST) --hypothesis-profile=default weights_pipeline_tests/unit
 
 mutants: $(STAMP) ## mutation tests of weighting and metrics, most of an hour; see docs/mutants.md
 	@$(BIN)/uv pip install -q --python $(BIN)/python -c constraints.txt 'mutmut>=3.8,<4'

@@ -16,6 +16,7 @@ from benchmarks import (
     bench_metrics,
     bench_optimise,
     bench_simulate,
+    bench_sources,
 )
 from benchmarks.support import circumstances
 
@@ -24,6 +25,7 @@ SUITES = {
     "metrics": bench_metrics.run,
     "metrics_table": bench_metrics.run_tables,
     "ledger": bench_ledger.run,
+    "sources": bench_sources.run,
     "allocator": bench_allocator.run,
     "simulate": bench_simulate.run,
     "decide": bench_decide.run,

@@ -94,7 +94,7 @@ def read(file: Path) -> LotArrays:
         strategies=STRATEGIES,
         sessions=SESSIONS,
         **columns,
-        closed=np.ones(table.num_rows, dtype=bool),
+        states_margin=np.zeros(table.num_rows, dtype=bool),
         from_fills=np.zeros(table.num_rows, dtype=bool),
     )
 

@@ -207,6 +207,12 @@ class S3Objects:
             f"network; if it persists, the object is damaged: write it again or restore its previous version."
         )
 
+    def list(self, prefix: str) -> Iterator[tuple[str, str]]:
+        """Yield key and version of every object whose key begins so, a page of the service at a time."""
+        with requests(f"list_objects_v2 {self.url(prefix)}", self.client):
+            for page in self.client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=prefix):
+                yield from ((entry["Key"], entry["ETag"]) for entry in page.get("Contents", ()))
+
     def put(self, key: str, content: bytes, metadata: Mapping[str, str]) -> None:
         """Store an object, whatever was there."""
         self._call("put_object", key, Body=content, Metadata=dict(metadata), **encryption(self.sse))

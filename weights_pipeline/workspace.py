@@ -59,7 +59,7 @@ class BookSetup:
     @cached_property
     def policy(self) -> Policy:
         """What the book means to the formulas, starter metrics included."""
-        return self.book.policy(self.starter)
+        return self.book.policy(self.starter, self.source.frequency)
 
     @cached_property
     def periods(self) -> Periods:

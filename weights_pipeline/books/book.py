@@ -22,6 +22,7 @@ from weights_pipeline.core.allocator.scalar import AllocatorParameters
 from weights_pipeline.core.metrics.measures import MetricParameters
 from weights_pipeline.core.metrics.starter import StarterMetrics
 from weights_pipeline.core.policy import Policy
+from weights_pipeline.core.returns.frequency import DAILY, Frequency
 from weights_pipeline.core.targets.methods import METHODS
 from weights_pipeline.core.targets.methods.base import Limits
 from weights_pipeline.core.targets.normalise import GROSS_TOLERANCE
@@ -124,8 +125,11 @@ class Book(Model):
         self.policy()
         return self
 
-    def policy(self, starter: Mapping[str, StarterMetrics] | None = None) -> Policy:
-        """What the book means to the formulas; ``starter`` are the metrics of :func:`load_starter_metrics`."""
+    def policy(self, starter: Mapping[str, StarterMetrics] | None = None, frequency: Frequency = DAILY) -> Policy:
+        """What the book means to the formulas.
+
+        ``starter`` are the metrics of :func:`load_starter_metrics`, ``frequency`` is the ledger's.
+        """
         return Policy(
             base=self.strategies,
             gross=self.gross,
@@ -137,4 +141,5 @@ class Book(Model):
             overlay=self.overlay,
             ensemble=self.ensemble is not None,
             starter=starter or {},
+            frequency=frequency,
         )

@@ -15,6 +15,7 @@ from weights_pipeline.books.book import Book, Name, Owner, SchemaName
 from weights_pipeline.books.load import load_book, load_starter_metrics, stage_overrides
 from weights_pipeline.books.reading import BookError, read_yaml, validated
 from weights_pipeline.core.policy import Policy
+from weights_pipeline.core.returns.frequency import DAILY, Frequency
 
 
 class Comparison(BaseModel):
@@ -71,7 +72,9 @@ def load_comparisons(folder: Path, books: Mapping[str, Book], taken: Collection[
     return found
 
 
-def compared_policies(comparison: Comparison, book: Book, root: Path, stage: str | None = None) -> dict[str, Policy]:
+def compared_policies(
+    comparison: Comparison, book: Book, root: Path, stage: str | None = None, frequency: Frequency = DAILY
+) -> dict[str, Policy]:
     """Policy of each method, by its name.
 
     Parameters
@@ -84,6 +87,8 @@ def compared_policies(comparison: Comparison, book: Book, root: Path, stage: str
         Data folder.
     stage
         Stage whose overrides of the book apply, before the keys of the method do.
+    frequency
+        How often the returns of the book's ledger are observed.
 
     Raises
     ------
@@ -93,6 +98,6 @@ def compared_policies(comparison: Comparison, book: Book, root: Path, stage: str
     starter, file = load_starter_metrics(book, root), root / "books" / f"{book.name}.yaml"
     overrides = stage_overrides(root / "books", stage)
     return {
-        name: load_book(file, root=root, overrides=overrides, changes=changes).policy(starter)
+        name: load_book(file, root=root, overrides=overrides, changes=changes).policy(starter, frequency)
         for name, changes in comparison.methods.items()
     }

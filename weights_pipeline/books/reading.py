@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Hashable
+from collections.abc import Hashable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -75,10 +75,15 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return content
 
 
-def validated(adapter: TypeAdapter[Any], content: Any, file: Path | str) -> Any:
-    """Validate content read from a file, turning every problem into one line ``file: key: what was expected``."""
+def validated(
+    adapter: TypeAdapter[Any], content: Any, file: Path | str, context: Mapping[str, Any] | None = None
+) -> Any:
+    """Validate content read from a file, turning every problem into one line ``file: key: what was expected``.
+
+    ``context`` is what validators need to know beside the content.
+    """
     try:
-        return adapter.validate_python(content)
+        return adapter.validate_python(content, context=context)
     except ValidationError as error:
         lines = [
             f"{file}: {'.'.join(map(str, e['loc'])) or '(whole file)'}: {e['msg'].removeprefix('Value error, ')}"

@@ -95,13 +95,36 @@ def _keeps_sets(of: BookRows) -> bool:
 @BOOK.check(
     catalog.METRICS,
     blocking=True,
+    when=lambda of: of.setup.source.incomplete == "stop",
+    title="positions are not known",
+    advice="Run `weights ledger check`: correct the row that it names, or set incomplete: neutral in the ledger.",
+)
+def positions_known(of: BookRows) -> Finding:
+    """Over every lookback all positions of the book's strategies are known."""
+    findings = of.store.read(of.setup.source.schema_name, catalog.LEDGER_FINDINGS)
+    return verify.measured_on_known_positions(of.read(catalog.METRICS), findings)
+
+
+BOOK.check(
+    catalog.METRICS,
+    when=lambda of: of.setup.source.incomplete == "neutral",
+    error=False,
+    title="positions are not known",
+    advice="Run `weights ledger check`: until the row that it names is correct, these strategies stay neutral.",
+)(positions_known)
+
+
+@BOOK.check(
+    catalog.METRICS,
+    blocking=True,
     when=_measures,
     title="no strategy is measured",
     advice="See whether the ledger was read and holds lots of the lookback; until then base weights count.",
 )
 def enough_data(of: BookRows) -> Finding:
     """At least one strategy is measured on every date on which one could be."""
-    full = {each.label: int(FULL_LOOKBACK * each.expected_sessions) for each in of.policy.lookbacks.values()}
+    frequency, lookbacks = of.policy.frequency, of.policy.lookbacks.values()
+    full = {each.label: int(FULL_LOOKBACK * each.expected(frequency)) for each in lookbacks}
     return verify.enough_data(of.read(catalog.METRICS), of.policy.method.reads, full)
 
 

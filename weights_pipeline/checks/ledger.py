@@ -77,6 +77,41 @@ def rejection_share(of: LedgerRows, limit: float) -> Finding:
     return verify.rejection_share(of.read(catalog.LEDGER_FILES), limit)
 
 
+_CHECK = "Run `weights ledger check`: it names what was found, and the setting that resolves it."
+
+
+@LEDGER.check(
+    catalog.LEDGER_FINDINGS,
+    when=lambda of: of.source.incomplete == "stop",
+    title="positions are not known",
+    advice="Run `weights ledger check`: correct the row that it names, or state in openings what is held.",
+)
+def positions_known(of: LedgerRows) -> Finding:
+    """Every position is known: no fill is missing from a stream, or a later opening has stated what is held."""
+    return verify.positions_known(of.read(catalog.LEDGER_FINDINGS))
+
+
+LEDGER.check(
+    catalog.LEDGER_FINDINGS,
+    when=lambda of: of.source.incomplete == "neutral",
+    error=False,
+    title="positions are not known",
+    advice="Run `weights ledger check`: until the row that it names is correct, metrics of the strategy are null.",
+)(positions_known)
+
+
+@LEDGER.check(catalog.LEDGER_FINDINGS, advice=_CHECK)
+def ledger_errors(of: LedgerRows) -> Finding:
+    """Nothing that was found says that figures are wrong or missing."""
+    return verify.ledger_findings(of.read(catalog.LEDGER_FINDINGS), "ERROR")
+
+
+@LEDGER.check(catalog.LEDGER_FINDINGS, error=False, advice=_CHECK)
+def ledger_warnings(of: LedgerRows) -> Finding:
+    """Nothing in the ledger's files leaves a person to decide what was meant."""
+    return verify.ledger_findings(of.read(catalog.LEDGER_FINDINGS), "WARN")
+
+
 @LEDGER.check(catalog.TRADE_LEDGER, blocking=True)
 def lots_unique(of: LedgerRows) -> Finding:
     """No lot is booked twice over the whole ledger."""
@@ -90,9 +125,10 @@ def lots_unique(of: LedgerRows) -> Finding:
 )
 def strategies_known(of: LedgerRows) -> Finding:
     """Ledger and books name the same strategies."""
-    returns = of.read(catalog.STRATEGY_RETURNS, ["strategy"])
+    tables = (catalog.STRATEGY_RETURNS, catalog.UNKNOWN_POSITIONS)
+    seen = {strategy for table in tables for strategy in of.read(table, ["strategy"])["strategy"]}
     booked = {strategy for book in of.books for strategy in book.strategies}
-    return verify.known_strategies(sorted(returns["strategy"].unique()), sorted(booked))
+    return verify.known_strategies(sorted(seen), sorted(booked))
 
 
 LEDGER.check(catalog.STRATEGY_RETURNS, needs_all=True, advice=RESTORE)(stored_as_written)

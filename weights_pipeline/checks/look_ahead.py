@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pandas as pd
@@ -19,7 +20,15 @@ from weights_pipeline.core.metrics.table import MANUAL
 from weights_pipeline.core.targets.market_regime import market_regimes
 from weights_pipeline.core.verify import Finding
 from weights_pipeline.core.versions import canonical, digest
-from weights_pipeline.ledger import CapitalFile, calendar_sessions, read_benchmark, read_capital, read_prices
+from weights_pipeline.ledger import (
+    CapitalFile,
+    calendar_sessions,
+    read_benchmark,
+    read_capital,
+    read_prices,
+    sessions_past,
+)
+from weights_pipeline.ledger.calendars import file_of
 from weights_pipeline.store.base import Reader
 from weights_pipeline.tables import catalog
 from weights_pipeline.versions.inputs import LEDGER, code_version, parameters_of
@@ -70,14 +79,16 @@ def _recomputed(setup: BookSetup, store: Reader, dates: pd.DatetimeIndex) -> lis
         return []
     source, policy, root = setup.source, setup.policy, setup.root
     realized, sets, updates, metrics, _ = (store.read(setup.name, table) for table in _BOOK)
-    lots, open_lots, given = (store.read(source.schema_name, table) for table in LEDGER[:-1])
+    lots, open_lots, given, cash, unknown = (store.read(source.schema_name, table) for table in LEDGER[:-1])
     ledger = LedgerView(
         lots=lots,
         open_lots=open_lots,
         given=given,
+        cash=cash,
+        unknown=unknown,
         capital=read_capital(source, root),
         prices=read_prices(source, root),
-        calendar=source.calendar,
+        sessions=partial(sessions_past, source.calendar),
         begin=pd.Timestamp(f"{source.first_month}-01"),
         market=pd.Series(dtype="str"),
     )
@@ -128,5 +139,5 @@ def _file_digests(setup: BookSetup) -> dict[str, str]:
     source = setup.source
     capital = source.capital.file if isinstance(source.capital, CapitalFile) else None
     benchmark = source.benchmark.file if source.benchmark and setup.policy.ensemble else None
-    named = [name for name in (capital, source.prices, benchmark) if name is not None]
-    return {name: hashlib.sha256((setup.root / name).read_bytes()).hexdigest() for name in named}
+    named = [name for name in (capital, source.prices, benchmark, file_of(source.calendar)) if name is not None]
+    return {str(name): hashlib.sha256((setup.root / name).read_bytes()).hexdigest() for name in named}

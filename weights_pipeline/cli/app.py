@@ -28,6 +28,7 @@ from weights_pipeline.cli.commands import (
     explain,
     history,
     init,
+    ledger,
     rebalance,
     report,
     restate,
@@ -48,6 +49,7 @@ COMMANDS = (
     restate,
     run,
     check,
+    ledger,
     report,
     alerts,
     books,
@@ -70,6 +72,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.stdout.flush()
     except StoreError as error:
         common.stop(str(error), common.FAILED)
+    except ValueError as error:
+        from weights_pipeline.ledger.errors import LedgerError
+
+        if not isinstance(error, LedgerError):
+            raise
+        common.stop(str(error), common.INVALID)
     except BrokenPipeError:
         # Whoever reads has seen enough (`weights check | head`); nothing may be written at exit either.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

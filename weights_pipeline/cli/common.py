@@ -57,6 +57,35 @@ def month(text: str) -> dt.date:
     return dt.date.fromisoformat(f"{text}-01")
 
 
+def add_calendar(parser: argparse.ArgumentParser) -> None:
+    """Declare the options that say what a session is of a file of returns."""
+    parser.add_argument(
+        "--calendar",
+        default="XNYS",
+        metavar="NAME|FILE",
+        help="calendar of the sessions in --returns, or a file that lists them (default XNYS)",
+    )
+    parser.add_argument(
+        "--sessions-per-year",
+        type=float,
+        metavar="N",
+        help="sessions that make a year (default 252, and 365 on 24/7)",
+    )
+
+
+def calendar(options: argparse.Namespace) -> tuple[str, float]:
+    """Calendar of a file of returns, and its sessions a year; raises LedgerError where there is no such calendar."""
+    from pathlib import Path
+
+    from weights_pipeline.ledger.calendars import default_per_year, require_calendar, sessions_file
+
+    name: str = options.calendar
+    if Path(name).suffix.lower() in (".csv", ".parquet"):
+        name = sessions_file(Path(name).resolve(), "UTC")
+    require_calendar(name, per_year=options.sessions_per_year)
+    return name, options.sessions_per_year or default_per_year(name)
+
+
 def settings() -> Settings:
     """Settings of this machine; ends the command where they are not usable."""
     from weights_pipeline.settings import Settings, SettingsError
@@ -112,6 +141,26 @@ def setup_named(of: Workspace, name: str) -> BookSetup:
 def print_json(content: Any) -> None:
     """Print JSON; a number that is none is null, and what JSON does not know is text."""
     sys.stdout.write(json.dumps(without_nan(content), indent=2, default=str, allow_nan=False) + "\n")
+
+
+def give_schema(schema: Mapping[str, Any], options: argparse.Namespace) -> int:
+    """Print a JSON Schema, or write it to the file that ``--output`` names."""
+    from weights_pipeline.cli import render
+    from weights_pipeline.files import write_text
+
+    text = json.dumps(schema, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False)
+    if options.output is None:
+        render.say(text)
+        return 0
+    try:
+        write_text(options.output, text + "\n")
+    except OSError as error:
+        stop(f"{options.output}: cannot be written: {error}", FAILED)
+    if options.json:
+        print_json({"file": options.output})
+    else:
+        render.say(f"Wrote {options.output}.")
+    return 0
 
 
 def without_nan(content: Any) -> Any:

@@ -17,6 +17,7 @@ from weights_pipeline.text import visible
 
 if TYPE_CHECKING:
     from weights_pipeline.checks import Check
+    from weights_pipeline.core.returns.findings import LedgerFinding
     from weights_pipeline.core.verify import Finding
     from weights_pipeline.orchestration.runs import RunReport
     from weights_pipeline.store.queries import WeightSet
@@ -54,6 +55,11 @@ def weights(found: WeightSet) -> None:
         shown = f"{scalars[0]:.4f}" if len(scalars) == 1 else f"{scalars[0]:.4f} to {scalars[-1]:.4f} by sleeve"
         say(f"Regime {found.regime or 'not known yet'}, risk scalar {shown} ({since}), {effect}.")
     say(f"Speed: {speed_sentence(found.rate)}")
+    for each in found.unknown:
+        say(
+            f"Ledger: {each.strategy}: position in {each.symbol} unknown since {each.since}, {each.source_file} line "
+            f"{each.line}. See `weights ledger check`."
+        )
 
 
 def opened(book: str, effective_from: object, rows: Mapping[str, float]) -> None:
@@ -116,6 +122,14 @@ def outcomes(found: Sequence[tuple[Check, Finding]]) -> None:
         if not finding.passed and len(finding.offending):
             say(f"\n{check.schema}/{check.table.name}: {check.name}, {len(finding.offending)} rows:")
             say(finding.offending.head(_OFFENDERS_SHOWN).to_string(index=False))
+
+
+def ledger_finding(found: LedgerFinding) -> None:
+    """Print what was found in a ledger, where, and what resolves it."""
+    place = f"{found.source_file} line {found.line}" if found.line else found.source_file
+    of = " ".join(filter(None, (found.strategy, found.symbol)))
+    head = ": ".join(filter(None, (f"{found.severity} {found.code}", of, place)))
+    say(f"{head}: {found.message}. Resolved by: {found.setting}.")
 
 
 def _mark(*, passed: bool, error: bool) -> str:

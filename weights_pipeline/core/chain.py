@@ -33,6 +33,8 @@ from weights_pipeline.core.realized.adjust import capped_step, carried
 from weights_pipeline.core.returns.capital import CapitalPolicy
 from weights_pipeline.core.returns.columns import texts
 from weights_pipeline.core.returns.daily import daily_returns, wide
+from weights_pipeline.core.returns.delivered import delivered
+from weights_pipeline.core.returns.frequency import DAILY, Frequency
 from weights_pipeline.core.returns.history import ReturnHistory
 from weights_pipeline.core.returns.marking import mark_to_market
 from weights_pipeline.core.returns.sessions import sessions_after
@@ -71,6 +73,8 @@ def returns_table(
     policy: CapitalPolicy,
     start: pd.Timestamp,
     prices: pd.DataFrame | None = None,
+    cash: pd.DataFrame | None = None,
+    frequency: Frequency = DAILY,
 ) -> pd.DataFrame:
     """Daily returns from ``start`` on, from lots or, where a strategy delivers them, as given.
 
@@ -79,15 +83,19 @@ def returns_table(
     lots, open_lots
         Rows of ``trade_ledger`` and ``open_lots`` from the first session on.
     given
-        Rows of ``given_returns`` from the first session on; a session without one is a return of 0.
+        Rows of ``given_returns`` from the first session on; see :func:`delivered` for a session without one.
     sessions
-        Trading sessions up to the last one wanted.
+        Sessions that returns stand on, up to the last one wanted.
     policy
         How capital is chosen.
     start
         First session wanted.
     prices
         Closing prices, sessions × symbols; where given, lots from fills are marked to market while open.
+    cash
+        Rows of ``cash`` from the first session on.
+    frequency
+        How often returns are observed.
 
     Returns
     -------
@@ -95,17 +103,17 @@ def returns_table(
         Rows of ``strategy_returns``.
     """
     marked = None if prices is None else mark_to_market(lots, open_lots, prices, sessions)
-    booked = daily_returns(lots, sessions, policy, open_lots=open_lots, marked=marked, start=start)
+    booked = daily_returns(lots, sessions, policy, open_lots=open_lots, marked=marked, cash=cash, start=start)
     if given.empty:
         return booked
-    spread = wide(given).reindex(sessions)
-    live = spread.notna().cumsum() > 0
-    rows = spread.fillna(0.0).where(live).loc[start:].rename_axis(index="session", columns="strategy")
-    delivered = rows.reset_index().melt("session", value_name="daily_return").dropna()
-    delivered = delivered.assign(
-        pnl=np.nan, capital=np.nan, closed_lots=np.nan, winning_lots=np.nan, active=delivered["daily_return"] != 0
+    live = (
+        delivered(given, sessions, frequency.ended_after).loc[start:].rename_axis(index="session", columns="strategy")
     )
-    table = pd.concat([booked, delivered], ignore_index=True)
+    rows = live.reset_index().melt("session", value_name="daily_return").dropna()
+    rows = rows.assign(
+        pnl=np.nan, capital=np.nan, closed_lots=np.nan, winning_lots=np.nan, active=rows["daily_return"] != 0
+    )
+    table = pd.concat([booked, rows], ignore_index=True)
     return table.sort_values(["session", "strategy"], ignore_index=True)
 
 
@@ -149,6 +157,7 @@ def metric_grids(
             dates,
             lookback,
             policy.metrics,
+            frequency=policy.frequency,
             metrics=metrics,
             strategies=policy.strategies,
             starter=policy.starter,
@@ -166,7 +175,7 @@ def base_regimes(history: ReturnHistory, policy: Policy) -> pd.Series:
     returns = pd.DataFrame(history.returns, index=history.sessions, columns=list(history.strategies))
     weights = pd.DataFrame([policy.weights], index=history.sessions[:1], columns=list(policy.strategies))
     overlay = policy.overlay or AllocatorParameters()
-    state = state_of(weights, returns, overlay.sleeves)
+    state = state_of(weights, returns, overlay.sleeves, policy.frequency)
     return (
         regime_table(state, overlay.thresholds)
         .set_index("session")["regime"]
@@ -228,7 +237,7 @@ def with_samples(
     sections: Sequence[CrossSection], history: ReturnHistory, as_of: pd.DatetimeIndex, policy: Policy
 ) -> list[CrossSection]:
     """Sections of some dates, each with the returns of its window."""
-    drawn = samples(history, as_of, policy.longest_lookback, policy.strategies)
+    drawn = samples(history, as_of, policy.longest_lookback, policy.strategies, policy.frequency)
     return [replace(section, sample=sample) for section, sample in zip(sections, drawn, strict=True)]
 
 
@@ -407,7 +416,9 @@ def _newest(realized: pd.DataFrame) -> pd.Series:
     return weights
 
 
-def state_table(returns: pd.DataFrame, realized: pd.DataFrame, sleeves: Mapping[str, str]) -> pd.DataFrame:
+def state_table(
+    returns: pd.DataFrame, realized: pd.DataFrame, sleeves: Mapping[str, str], frequency: Frequency
+) -> pd.DataFrame:
     """State of the unscaled reference portfolio on every session on which it can be computed.
 
     Parameters
@@ -418,6 +429,8 @@ def state_table(returns: pd.DataFrame, realized: pd.DataFrame, sleeves: Mapping[
         Rows of ``realized_weights`` from the first rebalance on.
     sleeves
         Sleeve of each strategy; each its own where empty.
+    frequency
+        How many sessions make a year.
 
     Returns
     -------
@@ -425,10 +438,12 @@ def state_table(returns: pd.DataFrame, realized: pd.DataFrame, sleeves: Mapping[
         Rows of ``allocator_state``.
     """
     weights = realized.pivot(index="effective_from", columns="strategy", values="realized").fillna(0.0)
-    return state_of(weights, wide(returns), sleeves)
+    return state_of(weights, wide(returns), sleeves, frequency)
 
 
-def state_of(weights: pd.DataFrame, returns: pd.DataFrame, sleeves: Mapping[str, str]) -> pd.DataFrame:
+def state_of(
+    weights: pd.DataFrame, returns: pd.DataFrame, sleeves: Mapping[str, str], frequency: Frequency
+) -> pd.DataFrame:
     """State as in :func:`state_table`, of weights by effective session and returns by session."""
     portfolio = reference_portfolio(weights, returns.reindex(columns=weights.columns))
     state = allocator_state(
@@ -437,6 +452,7 @@ def state_of(weights: pd.DataFrame, returns: pd.DataFrame, sleeves: Mapping[str,
         portfolio.components,
         trend_units=portfolio.units,
         sleeves=sleeve_contributions(portfolio.units, sleeves or None),
+        per_year=frequency.per_year,
     )
     table = state.assign(
         portfolio_return=portfolio.returns.reindex(state.index), equity=portfolio.equity.reindex(state.index)
@@ -635,7 +651,9 @@ def audit_table(
     exposure = lowest + (in_force * factor.sub(lowest, axis=0)).sum(axis=1) / in_force.sum(axis=1)
     path = regimes.set_index("session")["regime"]
     tables = [
-        audit(unscaled.loc[:date], scaled.loc[:date], exposure.loc[:date], path.loc[:date]).assign(as_of=date)
+        audit(unscaled.loc[:date], scaled.loc[:date], exposure.loc[:date], path.loc[:date], policy.frequency).assign(
+            as_of=date
+        )
         for date in as_of
     ]
     return pd.concat(tables, ignore_index=True)

@@ -88,7 +88,7 @@ def weight_sets(
     as_of, lookback = as_of.unique().sort_values(), policy.longest_lookback
     regime = regimes.reindex(history.sessions).to_numpy()
     stop = history.sessions.get_indexer(as_of) + 1
-    start = lookback.starts(history.sessions, as_of)
+    start = lookback.starts(history.sessions, as_of, policy.frequency)
     tables = []
     for name in sets:
         within = None if name == ALL else regime == name
@@ -97,6 +97,7 @@ def weight_sets(
             as_of,
             lookback,
             policy.metrics,
+            frequency=policy.frequency,
             metrics=policy.method.reads,
             strategies=policy.strategies,
             starter=policy.starter,

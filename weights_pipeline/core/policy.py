@@ -18,6 +18,7 @@ from weights_pipeline.core.allocator.scalar import AllocatorParameters
 from weights_pipeline.core.metrics.lookback import Lookback
 from weights_pipeline.core.metrics.measures import METRICS, MetricParameters
 from weights_pipeline.core.metrics.starter import StarterMetrics
+from weights_pipeline.core.returns.frequency import DAILY, Frequency
 from weights_pipeline.core.targets.methods.base import Limits, Method, require_budget
 from weights_pipeline.core.targets.normalise import GROSS_TOLERANCE, Floats
 
@@ -49,6 +50,8 @@ class Policy:
         Whether one weight set is kept per market regime.
     starter
         Figures from before a strategy was live, by strategy.
+    frequency
+        How often the returns that it reads are observed.
 
     Raises
     ------
@@ -66,6 +69,7 @@ class Policy:
     overlay: AllocatorParameters | None = None
     ensemble: bool = False
     starter: Mapping[str, StarterMetrics] = field(default_factory=dict)
+    frequency: Frequency = DAILY
 
     def __post_init__(self) -> None:
         for key, rate in _by_key("rate", self.rate).items():
@@ -111,6 +115,9 @@ class Policy:
             )
         if self.adaptive and self.ensemble:
             raise ValueError("method.lookback: an ensemble has one window; expected no window per risk regime")
+        daily = {"overlay": self.overlay, "ensemble": self.ensemble, "method.lookback per risk regime": self.adaptive}
+        if self.frequency.monthly and (asked := [key for key, value in daily.items() if value]):
+            raise ValueError(f"{asked[0]}: counts sessions, of which returns by month have none; expected no such key")
 
     @cached_property
     def strategies(self) -> tuple[str, ...]:
@@ -152,7 +159,7 @@ class Policy:
     @property
     def longest_lookback(self) -> Lookback:
         """The window that reaches back furthest."""
-        return max(self.lookbacks.values(), key=lambda lookback: lookback.expected_sessions)
+        return max(self.lookbacks.values(), key=lambda lookback: lookback.expected(self.frequency))
 
 
 def _by_key(key: str, value: float | Mapping[str, float] | None) -> dict[str, float]:

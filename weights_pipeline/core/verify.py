@@ -26,6 +26,10 @@ SUM_TOLERANCE = 1e-9
 BOUND_TOLERANCE = 1e-12
 """Largest overshoot of a floor or cap that rounding can explain."""
 
+UNKNOWN_POSITION = "position_unknown"
+"""Code of what is found where a fill is missing."""
+
+_LISTED = 5
 _NAMING = ("strategy", "partition_key", "source_file", "lot_id", "method", "table", "as_of", "session")
 """Columns that say of what an offending row is, the telling ones first."""
 
@@ -236,18 +240,99 @@ def accounting(files: pd.DataFrame, rejected: pd.DataFrame) -> Finding:
 
 
 def rejection_share(files: pd.DataFrame, limit: float) -> Finding:
-    """Share of rows that were rejected for a defect (repeats of a row already read do not count)."""
-    defects = files["rejected"] - files["duplicates"]
+    """Share of rows rejected for a defect of their own: repeats, and rows held back or taken back, are sound."""
+    defects = files["rejected"] - files["duplicates"] - files["unhurt"].fillna(0).astype(int)
     read = int(files["read"].sum())
     share = float(defects.sum()) / read if read else 1.0
+    unhurt = int(files["unhurt"].fillna(0).sum())
     return Finding(
         passed=share <= limit,
         value=share,
         limit=limit,
         summary=f"{int(defects.sum())} of {read} rows rejected for a defect ({share:.2%}); "
-        f"repeats of rows already read do not count: {int(files['duplicates'].sum())}",
+        f"repeats of rows already read do not count: {int(files['duplicates'].sum())}"
+        + (f", nor rows held back or taken back: {unhurt}" if unhurt else ""),
         offending=files[defects > 0] if share > limit else files.iloc[:0],
     )
+
+
+def positions_known(findings: pd.DataFrame) -> Finding:
+    """No position is unknown to this day: none was ever, or an opening has stated what is held.
+
+    Parameters
+    ----------
+    findings
+        Rows of ``ledger_findings``.
+    """
+    unknown = findings[findings["code"] == UNKNOWN_POSITION]
+    still = unknown[unknown["until"].isna()]
+    return Finding(
+        passed=still.empty,
+        value=float(len(still)),
+        limit=0.0,
+        summary=f"positions unknown: {_listed(still)}"
+        if len(still)
+        else f"every position is known; {len(unknown)} were not for a time"
+        if len(unknown)
+        else "every position is known",
+        offending=still[["strategy", "symbol", "since", "source_file", "line", "message"]],
+    )
+
+
+def measured_on_known_positions(metrics: pd.DataFrame, findings: pd.DataFrame) -> Finding:
+    """No metric is null because a position is not known in its window.
+
+    Parameters
+    ----------
+    metrics
+        Rows of a book's ``metrics``.
+    findings
+        Rows of its ledger's ``ledger_findings``, which say why.
+    """
+    null = metrics[metrics["reason"] == "ledger_incomplete"]
+    strategies = sorted(null["strategy"].unique())
+    why = findings[(findings["code"] == UNKNOWN_POSITION) & findings["strategy"].isin(strategies)]
+    shown = _listed(why) or ", ".join(strategies)
+    return Finding(
+        passed=not strategies,
+        value=float(len(strategies)),
+        limit=0.0,
+        summary=f"not measured from {null['as_of'].min():%Y-%m-%d} to {null['as_of'].max():%Y-%m-%d}, positions being "
+        f"unknown: {shown}; correct the ledger, or set incomplete: neutral in it"
+        if strategies
+        else "every strategy is measured on known positions",
+        offending=why[["strategy", "symbol", "since", "until", "source_file", "line", "message"]],
+    )
+
+
+def ledger_findings(findings: pd.DataFrame, severity: str) -> Finding:
+    """Nothing of a severity was found in a ledger; positions that are unknown have a check of their own.
+
+    Parameters
+    ----------
+    findings
+        Rows of ``ledger_findings``.
+    severity
+        ERROR or WARN.
+    """
+    found = findings[(findings["severity"] == severity) & (findings["code"] != UNKNOWN_POSITION)]
+    counted = found["code"].value_counts().sort_index()
+    return Finding(
+        passed=found.empty,
+        value=float(len(found)),
+        limit=0.0,
+        summary=", ".join(f"{code}: {count}" for code, count in counted.items()) or "nothing was found",
+        offending=found[["code", "strategy", "symbol", "since", "source_file", "line", "message", "setting"]],
+    )
+
+
+def _listed(unknown: pd.DataFrame) -> str:
+    """Whose positions are unknown, since when, and by which row; the first few."""
+    named = [
+        f"{row['strategy']} {row['symbol']} since {row['since']:%Y-%m-%d} ({row['source_file']} line {row['line']})"
+        for row in unknown.head(_LISTED).to_dict("records")
+    ]
+    return ", ".join(named) + (f" and {len(unknown) - _LISTED} more" if len(unknown) > _LISTED else "")
 
 
 def unique_lots(lots: pd.DataFrame) -> Finding:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from weights_pipeline.doctor.machine import books, clock, disk, home, python, settings, variables, zones
+from weights_pipeline.doctor.machine import books, calendars, clock, disk, home, python, settings, variables, zones
 from weights_pipeline.doctor.orchestration import (
     code_location,
     configuration,
@@ -41,6 +41,7 @@ EXAMINATIONS: tuple[Callable[[Patient], Answer], ...] = (
     disk,
     clock,
     zones,
+    calendars,
     lock,
     store,
     schema,

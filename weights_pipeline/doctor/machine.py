@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 _FEW, _MANY = 100_000_000, 1_000_000_000
 """Bytes free that are too few, and that are enough, however small the store is."""
 
+_CALENDAR_AHEAD = dt.timedelta(days=62)
+"""How far a calendar should be recorded: past the end of next month, and the session after it."""
+
 _CLOCK_SECONDS = 5.0
 """How far clocks may be apart: the network and the file system take their time, too."""
 
@@ -247,3 +250,21 @@ def zones(patient: Patient) -> Answer:
         found = "the database of zones is wrong: New York does not change its clocks in it"
         return "fail", found, "Install the package tzdata, or the system's."
     return "ok", ", ".join(time_in(patient.now, zone) for zone in sorted(named)), ""
+
+
+def calendars(patient: Patient) -> Answer:
+    """Calendars are recorded beyond today where a ledger goes on: a rebalance needs the session after it."""
+    from weights_pipeline.ledger import recorded_until
+
+    ends = {
+        source.name: recorded_until(source.calendar)
+        for source in patient.workspace.sources.values()
+        if source.last_month is None
+    }
+    short = {name: end for name, end in ends.items() if end - patient.now < _CALENDAR_AHEAD}
+    if not short:
+        return "ok", f"recorded for {_CALENDAR_AHEAD.days} days and more beyond today", ""
+    details = (f"{name}: to the beginning of {end:%Y-%m-%d}" for name, end in sorted(short.items()))
+    over = any(end <= patient.now for end in short.values())
+    todo = "Upgrade exchange_calendars, or list the sessions: calendar: {custom: {file: sessions.csv}}."
+    return "fail" if over else "warn", f"{len(short)} of {len(ends)} ledgers that go on end soon", todo, *details

@@ -1,21 +1,27 @@
 """Ledgers: where trades and daily returns come from, and how files become accepted and rejected rows.
 
-Here belongs what a ledger source is (``source``), which exchange calendar it keeps (``calendars``), and reading: the
-cells of files (``files``), their rows (``rows``), and the identity ``accepted + rejected = read`` (``intake``); also a
-file of daily returns that belongs to no ledger (``returns_file``). The rules that a row has to keep, FIFO matching and
-sessions are in ``core``. Here do not belong stores, partitions or Dagster.
+Scope: what a ledger source is (``source``) and may say of foreign files (``vocabulary``, ``importers``), which exchange
+calendar it keeps (``calendars``), where files and rows come from (``places``, ``sources``), their cells (``files``), in
+the ledger's words (``mapping``), their rows (``rows``), and the identity ``accepted + rejected = read`` (``intake``);
+also a file of daily returns that belongs to no ledger (``returns_file``). Not here: the rules that a row has to keep,
+FIFO matching and sessions (``core``); stores, partitions, Dagster.
 """
 
 from weights_pipeline.ledger.calendars import (
     SessionSpan,
     calendar_sessions,
     exchange_timezone,
+    observed_sessions,
+    recorded_bounds,
+    recorded_until,
     session_closes,
     session_span,
+    sessions_past,
 )
 from weights_pipeline.ledger.errors import LedgerError
-from weights_pipeline.ledger.intake import Intake, read_benchmark, read_capital, read_ledger, read_prices
-from weights_pipeline.ledger.returns_file import read_benchmark_file, read_returns_file
+from weights_pipeline.ledger.intake import Intake, read_benchmark, read_capital, read_ledger
+from weights_pipeline.ledger.prices import read_prices
+from weights_pipeline.ledger.returns_file import ReturnsFile, read_benchmark_file, read_returns_file
 from weights_pipeline.ledger.source import Benchmark, CapitalFile, LedgerSource, load_ledger_source, load_sources
 
 __all__ = [
@@ -24,17 +30,22 @@ __all__ = [
     "Intake",
     "LedgerError",
     "LedgerSource",
+    "ReturnsFile",
     "SessionSpan",
     "calendar_sessions",
     "exchange_timezone",
     "load_ledger_source",
     "load_sources",
+    "observed_sessions",
     "read_benchmark",
     "read_benchmark_file",
     "read_capital",
     "read_ledger",
     "read_prices",
     "read_returns_file",
+    "recorded_bounds",
+    "recorded_until",
     "session_closes",
     "session_span",
+    "sessions_past",
 ]

@@ -1,29 +1,31 @@
 """Files of a ledger: cells as text, with the line each row stands on.
 
-Here belong listing, CSV and Parquet. Here does not belong what a cell means.
+Here belong CSV, Parquet and JSON. Here does not belong what a cell means.
 """
 
 from __future__ import annotations
 
 import csv
 import io
+import json
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from itertools import takewhile
-from pathlib import Path, PurePosixPath
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import PurePosixPath
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.compute
 import pyarrow.csv
-import pyarrow.fs
 import pyarrow.parquet
 from numpy.typing import NDArray
 
-from weights_pipeline.core.returns.lots import Column
+from weights_pipeline.core.returns.cells import Column, Fault
 from weights_pipeline.ledger.errors import LedgerError
+from weights_pipeline.ledger.places import File
+from weights_pipeline.ledger.sources.cells import record_batch
+from weights_pipeline.ledger.vocabulary import PLAIN, Reading, Section
 
 Indices = NDArray[np.intp]
 
@@ -32,15 +34,38 @@ Indices = NDArray[np.intp]
 class Part:
     """Rows of one file as read.
 
-    `cells` is text with a positional index and `line` says where each row was read. `malformed` is what
-    is no row: line, reason and fields. `unreadable` are columns whose type is no cell, with that type.
+    Attributes
+    ----------
+    name
+        Path in the data folder; with ``#`` and a word behind it where rows of a file are read in more than one way.
+    cells, line
+        Text with a positional index, and where each row was read.
+    header
+        Columns as a line that is no row would have them, in the ledger's names.
+    malformed
+        What is no row: line, reason and fields.
+    unreadable
+        Columns whose type is no cell, with that type.
+    reading
+        How the source says that the file reads.
+    left_out
+        Rows that the source says are not to be read: its footer, and all that ``where`` does not take.
+    others
+        The latter.
+    faults
+        What is wrong with which of the rows, before their cells are read.
     """
 
     name: str
     cells: pd.DataFrame
     line: Indices
+    header: Sequence[str] = ()
     malformed: Sequence[tuple[int, str, list[str]]] = ()
     unreadable: Mapping[str, str] = field(default_factory=dict)
+    reading: Reading = PLAIN
+    left_out: int = 0
+    others: pd.DataFrame = field(default_factory=pd.DataFrame)
+    faults: Sequence[Fault] = ()
 
     @property
     def read(self) -> int:
@@ -62,71 +87,55 @@ def require_columns(part: Part, columns: Mapping[str, Column]) -> None:
     alike = {name.strip().casefold(): name for name in found}
     hints += [f"rename {alike[name]!r} to {name!r}" for name in missing if name in alike and name not in found]
     if len(found) == 1 and (other := next((c for c in ";\t|" if c in found[0]), None)):
-        hints.append(f"the fields seem to be separated by {other!r}: save the file with commas")
+        hints.append(f"the fields seem to be separated by {other!r}: save the file with commas, or set delimiter")
+    if preamble := _preamble(part, missing):
+        hints.append(preamble)
     raise LedgerError(
         f"{part.name}: missing column {', '.join(missing)}; found {', '.join(found) or 'none'}"
         + "".join(f"; {hint}" for hint in hints)
     )
 
 
-def _filesystem(root: Path) -> pyarrow.fs.FileSystem:
-    """Open the data folder; the one place that knows where it is kept."""
-    return pyarrow.fs.SubTreeFileSystem(str(root.resolve()), pyarrow.fs.LocalFileSystem())
+_HEADER_WITHIN = 20
 
 
-def list_files(root: Path, patterns: Iterable[str], key: str) -> list[str]:
-    """Files that any of the globs matches, sorted; a glob that matches none is an error."""
-    files: set[str] = set()
-    for pattern in patterns:
-        parts = PurePosixPath(pattern).parts
-        fixed = list(takewhile(lambda part: not set(part) & set("*?"), parts[:-1]))
-        below = pyarrow.fs.FileSelector("/".join(fixed), allow_not_found=True, recursive=True)
-        paths = pa.array([info.path for info in _filesystem(root).get_file_info(below) if info.is_file], pa.string())
-        # Arrow's expressions take time in proportion to the text; with Python's, a few stars may take for ever.
-        matches = pyarrow.compute.match_substring_regex(paths, _glob_expression("/".join(parts)))
-        found = set(paths.filter(matches).to_pylist())
-        if not found:
-            raise LedgerError(f"{key}: no file in {root} matches {pattern!r}; correct the path or add the file")
-        files |= found
-    return sorted(files)
+def _preamble(part: Part, missing: Sequence[str]) -> str:
+    """Say where the header is, when a line below the first has all that is missing."""
+    theirs = {each for name in missing for each in part.reading.columns.get(name, (name,))}
+    skipped = part.reading.skip_lines
+    rows = [(number, fields) for number, _, fields in part.malformed]
+    rows += list(zip(part.line.tolist(), part.cells.head(_HEADER_WITHIN).to_numpy().tolist(), strict=False))
+    for number, fields in sorted(rows, key=lambda row: row[0])[:_HEADER_WITHIN]:
+        if theirs <= {str(name).strip().strip('"') for name in fields}:
+            return (
+                f"the header is not in line {skipped + 1} but in line {number}: set skip_lines: {number - 1}, and "
+                f"footer to the number of lines below the last row that are none"
+            )
+    return ""
 
 
-def _glob_expression(pattern: str) -> str:
-    wild = {"**/": "(?:.+/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}
-    tokens = re.split(r"(\*\*/|\*\*|\*|\?)", pattern)
-    matched = "".join(wild.get(token) or re.escape(token) for token in tokens)
-    return f"(?s)^{matched}$"
-
-
-def read_part(root: Path, path: str) -> Part:
-    """Read one file.
+def read_part(file: File, reading: Reading = PLAIN) -> Part:
+    """Read one file, in its own words.
 
     Raises
     ------
     LedgerError
-        The path leads out of the data folder, or the file is missing, empty, or neither CSV nor Parquet.
+        The path leads out of the data folder, the file is missing, empty, or neither CSV, Parquet nor JSON, or what
+        the source says of its lines does not fit it.
     """
-    try:
-        inside = (root / path).resolve().is_relative_to(root.resolve())
-    except (OSError, RuntimeError) as error:
-        raise LedgerError(f"{path}: leads nowhere: {error}") from error
-    if not inside:
-        raise LedgerError(f"{path}: leads out of the data folder {root}; keep the file itself inside it")
-    readers = {".csv": _read_csv, ".parquet": _read_parquet}
-    reader = readers.get(PurePosixPath(path).suffix.lower())
+    path = file.path
+    reader = _READERS.get(PurePosixPath(path).suffix.lower())
     if reader is None:
-        raise LedgerError(f"{path}: expected a file named .csv or .parquet")
-    try:
-        with _filesystem(root).open_input_stream(path) as stream:
-            data = stream.read()
-    except OSError as error:
-        raise LedgerError(f"{path}: cannot be read from {root}: {error}") from error
+        raise LedgerError(f"{path}: expected a file named {', '.join(_READERS)}")
+    if reading.records and reader is not _read_json:
+        raise LedgerError(f"{path}: records: is a path within JSON; leave it out, or name the file .json")
+    data = file.read()
     if re.fullmatch(rb"(?:\xef\xbb\xbf)?\s*", data):
         raise LedgerError(f"{path}: is empty; expected at least a header, or leave the file out")
-    return reader(path, data)
+    return reader(path, data, reading)
 
 
-def _read_parquet(path: str, data: bytes) -> Part:
+def _read_parquet(path: str, data: bytes, reading: Reading) -> Part:
     """Read Parquet, every column as the text that a CSV file would have."""
     try:
         table = pyarrow.parquet.ParquetFile(pa.BufferReader(data)).read()
@@ -140,7 +149,18 @@ def _read_parquet(path: str, data: bytes) -> Part:
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
             unreadable[name] = str(column.type)
     cells = pa.table(texts).to_pandas() if texts else pd.DataFrame(index=range(table.num_rows))
-    return Part(name=path, cells=cells, line=np.arange(1, table.num_rows + 1), unreadable=unreadable)
+    if reading.skip_lines:
+        raise LedgerError(f"{path}: skip_lines: a Parquet file has no lines above its header; leave it out")
+    kept = max(table.num_rows - reading.footer, 0)
+    return Part(
+        name=path,
+        cells=cells.iloc[:kept],
+        line=np.arange(1, kept + 1),
+        header=list(texts),
+        unreadable=unreadable,
+        reading=reading,
+        left_out=table.num_rows - kept,
+    )
 
 
 def _as_text(column: pa.ChunkedArray) -> pa.ChunkedArray:
@@ -151,18 +171,76 @@ def _as_text(column: pa.ChunkedArray) -> pa.ChunkedArray:
     return column.cast(pa.string())
 
 
-def _read_csv(path: str, data: bytes) -> Part:
+def _read_csv(path: str, data: bytes, reading: Reading) -> Part:
     """Read CSV, every cell as text and every row with the physical line it starts on."""
-    text = _decoded(path, data)
-    if '"' in text:
-        return _read_quoted(path, io.StringIO(text, newline="").readlines())
-    return _read_unquoted(path, data, re.split(r"[\r\n]", text, maxsplit=1)[0])
+    lines = io.StringIO(_decoded(path, data, reading.encoding), newline="").readlines()
+    above, body, left_out = 0, lines, 0
+    if reading.section is not None:
+        above, body, left_out = _section(path, lines, reading.section, reading)
+    elif reading.skip_lines or reading.skip_to or reading.footer or reading.stop_at:
+        above, body, left_out = _without(path, lines, reading)
+    text = "".join(body)
+    part = _read_quoted(path, body, above, reading) if '"' in text else _read_unquoted(path, text, above, reading)
+    return replace(part, reading=reading, left_out=left_out)
 
 
-def _read_unquoted(path: str, data: bytes, header: str) -> Part:
+def _without(path: str, lines: list[str], reading: Reading) -> tuple[int, list[str], int]:
+    """How many lines are above the header, the lines from there to the last row, and how many rows are below."""
+    above = reading.skip_lines
+    if reading.skip_to:
+        wanted = (number for number, line in enumerate(lines) if _cells(line, reading)[:1] == [reading.skip_to])
+        if (found := next(wanted, None)) is None:
+            raise LedgerError(
+                f"{path}: skip_to: no line begins with the cell {reading.skip_to!r}; correct it or the file"
+            )
+        above = found
+    body = lines[above:]
+    last = len(body)
+    if reading.stop_at:
+        last = next((number for number, line in enumerate(body) if number and not line.strip()), last)
+    footer = 0
+    while footer < reading.footer and last:
+        last -= 1
+        footer += bool(body[last].strip())
+    if not any(line.strip() for line in body[:last]):
+        settings = f"skip_lines: {reading.skip_lines} and footer: {reading.footer}"
+        raise LedgerError(f"{path}: {settings} leave nothing of {len(lines)} lines")
+    return above, body[:last], sum(bool(line.strip()) for line in body[last:])
+
+
+def _section(path: str, lines: list[str], section: Section, reading: Reading) -> tuple[int, list[str], int]:
+    """As `_without`, of the lines of one section: their first cells are gone, and other lines are blank."""
+    above, header, body, left_out = -1, "", list[str](), 0
+    for number, line in enumerate(lines):
+        cells = _cells(line, reading)
+        begins = [tuple(cells[: len(first)]) == first for first in (section.header, section.rows)]
+        if not any(begins):
+            body.append("\n")
+            left_out += above >= 0 and bool(line.strip())
+            continue
+        rest = line.split(reading.delimiter, len(section.header if begins[0] else section.rows))[-1]
+        if begins[0] and above < 0:
+            above, header, body = number, rest, []
+        elif begins[0]:
+            if rest.strip() != header.strip():
+                raise LedgerError(f"{path}: line {number + 1}: section: another header than in line {above + 1}")
+            rest = "\n"
+        body.append(rest)
+    if above < 0:
+        raise LedgerError(f"{path}: section: no line begins with {reading.delimiter.join(section.header)}")
+    return above, body, left_out
+
+
+def _cells(line: str, reading: Reading) -> list[str]:
+    """Cells of a line by itself."""
+    return [cell.strip().strip('"') for cell in line.strip().split(reading.delimiter)]
+
+
+def _read_unquoted(path: str, text: str, above: int, reading: Reading) -> Part:
     """Read CSV without quotes, in which a line is a row: several times as fast as the general case."""
-    names = _header(path, header.split(","))
+    names = _header(path, re.split(r"[\r\n]", text, maxsplit=1)[0].split(reading.delimiter), above)
     cut: list[pyarrow.csv.InvalidRow] = []
+    data = text.encode()
 
     def skip(row: pyarrow.csv.InvalidRow) -> str:
         cut.append(row)
@@ -177,7 +255,11 @@ def _read_unquoted(path: str, data: bytes, header: str) -> Part:
             column_names=names,
         ),
         parse_options=pyarrow.csv.ParseOptions(
-            quote_char=False, double_quote=False, ignore_empty_lines=False, invalid_row_handler=skip
+            delimiter=reading.delimiter,
+            quote_char=False,
+            double_quote=False,
+            ignore_empty_lines=False,
+            invalid_row_handler=skip,
         ),
         convert_options=pyarrow.csv.ConvertOptions(
             column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=False
@@ -186,38 +268,40 @@ def _read_unquoted(path: str, data: bytes, header: str) -> Part:
     cells = table.to_pandas()
     line = np.delete(np.arange(2, 2 + len(cells) + len(cut)), [row.number - 2 for row in cut])
     if len(perhaps := np.flatnonzero(cells[names[0]] == "")):
-        physical = re.split(rb"\r\n|\r|\n", data)
+        physical = re.split(r"\r\n|\r|\n", text)
         blank = [row for row in perhaps.tolist() if not physical[line[row] - 1]]
         cells, line = cells.drop(index=blank).reset_index(drop=True), np.delete(line, blank)
-    malformed = [(row.number, _miscounted(names, row.actual_columns), row.text.split(",")) for row in cut]
-    return Part(name=path, cells=cells, line=line, malformed=malformed)
+    malformed = [
+        (row.number + above, _miscounted(names, row.actual_columns), row.text.split(reading.delimiter)) for row in cut
+    ]
+    return Part(name=path, cells=cells, line=line + above, header=names, malformed=malformed)
 
 
-def _read_quoted(path: str, lines: list[str]) -> Part:
+def _read_quoted(path: str, lines: list[str], above: int, reading: Reading) -> Part:
     """Read CSV whose cells may be quoted and then hold line breaks."""
-    records = _csv_records(lines)
+    records = _csv_records(lines, reading.delimiter)
     _, fields, problem = next(records)
     if problem:
-        raise LedgerError(f"{path}: line 1: the header is not CSV: {problem}")
-    names = _header(path, fields)
+        raise LedgerError(f"{path}: line {above + 1}: the header is not CSV: {problem}")
+    names = _header(path, fields, above)
     rows: list[list[str]] = []
     line: list[int] = []
     malformed: list[tuple[int, str, list[str]]] = []
     for number, fields, problem in records:
         if problem or len(fields) not in (0, len(names)):
-            malformed.append((number, problem or _miscounted(names, len(fields)), fields))
+            malformed.append((number + above, problem or _miscounted(names, len(fields)), fields))
         elif fields:
             rows.append(fields)
-            line.append(number)
+            line.append(number + above)
     columns = zip(*rows, strict=True) if rows else [()] * len(names)
     cells = pa.table([pa.array(column, pa.string()) for column in columns], names=names).to_pandas()
-    return Part(name=path, cells=cells, line=np.array(line, dtype=np.intp), malformed=malformed)
+    return Part(name=path, cells=cells, line=np.array(line, dtype=np.intp), header=names, malformed=malformed)
 
 
-def _header(path: str, fields: list[str]) -> list[str]:
+def _header(path: str, fields: list[str], above: int) -> list[str]:
     names = [name.strip() for name in fields]
     if not any(names):
-        raise LedgerError(f"{path}: line 1 is blank; expected the header there")
+        raise LedgerError(f"{path}: line {above + 1} is blank; expected the header there, or set skip_lines")
     _require_unique(path, names)
     return names
 
@@ -226,7 +310,7 @@ def _miscounted(names: list[str], found: int) -> str:
     return f"expected {len(names)} fields, found {found}"
 
 
-def _csv_records(lines: list[str]) -> Iterator[tuple[int, list[str], str]]:
+def _csv_records(lines: list[str], delimiter: str) -> Iterator[tuple[int, list[str], str]]:
     """Yield the records: the line each starts on, its fields, and what is wrong with its quotes.
 
     After broken quotes reading goes on with the very next line, so that a quote which is never closed
@@ -240,32 +324,77 @@ def _csv_records(lines: list[str]) -> Iterator[tuple[int, list[str], str]]:
             at += 1
             yield lines[at - 1]
 
-    reader = csv.reader(feed(), strict=True)
+    reader = csv.reader(feed(), delimiter=delimiter, strict=True)
     while (start := at) < len(lines):
         try:
             yield start + 1, next(reader), ""
         except csv.Error as error:
             at = start + 1
-            reader = csv.reader(feed(), strict=True)
+            reader = csv.reader(feed(), delimiter=delimiter, strict=True)
             yield at, [lines[start].rstrip("\r\n")], f"quotes: {error}"
 
 
-def _decoded(path: str, data: bytes) -> str:
-    """Text of a file, or where it stops being UTF-8 text."""
+def _read_json(path: str, data: bytes, reading: Reading) -> Part:
+    """Read JSON: a list of records, an object of them, or, in a file named .jsonl, one a line.
+
+    Numbers stay as they are written. What is nested in a record is a column ``outer.inner``.
+    """
+    if reading.skip_lines or reading.skip_to or reading.footer or reading.stop_at or reading.section:
+        raise LedgerError(
+            f"{path}: JSON has no lines to skip; leave skip_lines, skip_to, footer, stop_at and section out"
+        )
+    text = _decoded(path, data, reading.encoding)
+    lined = path.lower().endswith(".jsonl")
+    try:
+        content: Any = [_loaded(line) for line in text.splitlines() if line.strip()] if lined else _loaded(text)
+        for key in filter(None, reading.records.split(".")):
+            content = content[int(key)] if isinstance(content, list) else content[key]
+    except (KeyError, IndexError, TypeError):
+        raise LedgerError(f"{path}: records: there is no {reading.records!r} in it; correct the path") from None
+    except (ValueError, RecursionError) as error:
+        raise LedgerError(f"{path}: is not JSON ({error}); fetch or export it again") from None
+    listed = list(content.values()) if isinstance(content, dict) else content
+    if not isinstance(listed, list) or (
+        isinstance(content, dict) and not all(isinstance(each, dict) for each in listed)
+    ):
+        inside = ", ".join(content) if isinstance(content, dict) else type(content).__name__
+        raise LedgerError(f"{path}: expected a list of records; found {inside}: say with records where the list is")
+    rows = [(number, each) for number, each in enumerate(listed, 1) if isinstance(each, dict)]
+    cells = record_batch(each for _, each in rows).to_pandas()
+    return Part(
+        name=path,
+        cells=cells,
+        line=np.array([number for number, _ in rows], dtype=np.intp),
+        header=list(cells),
+        malformed=[(n, "is no record", [str(each)]) for n, each in enumerate(listed, 1) if not isinstance(each, dict)],
+        reading=reading,
+    )
+
+
+def _loaded(text: str) -> Any:
+    return json.loads(text, parse_float=str, parse_int=str, parse_constant=str)
+
+
+def _decoded(path: str, data: bytes, encoding: str) -> str:
+    """Text of a file, or where it stops being text of its encoding."""
     if data.startswith(b"PAR1"):
         raise LedgerError(f"{path}: is a Parquet file; name it .parquet")
-    remedy = "save the file as CSV in UTF-8"
+    remedy = "save the file as CSV in UTF-8, or set encoding"
+    spelled = encoding.upper()
     try:
-        text = data.decode("utf-8-sig")
+        text = data.decode("utf-8-sig" if spelled == "UTF-8" else encoding)
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         where = f"byte {data[error.start]:#04x} at offset {error.start}, line {line}"
-        raise LedgerError(f"{path}: is not UTF-8 ({where}); {remedy}") from error
+        raise LedgerError(f"{path}: is not {spelled} ({where}); {remedy}") from error
     if "\0" in text:
-        raise LedgerError(f"{path}: is not text (byte 0x00 at offset {data.index(0)}); {remedy}")
-    return text
+        raise LedgerError(f"{path}: is not text (byte 0x00 at offset {data.find(0)}); {remedy}")
+    return text.removeprefix("\ufeff")
 
 
 def _require_unique(path: str, names: Sequence[str]) -> None:
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise LedgerError(f"{path}: column {', '.join(map(repr, twice))} appears more than once; keep one")
+
+
+_READERS = {".csv": _read_csv, ".parquet": _read_parquet, ".json": _read_json, ".jsonl": _read_json}

@@ -1,39 +1,42 @@
 """Intake: everything that the files of a ledger say, row by row either accepted or rejected.
 
-Here belong reading a whole ledger and the small files of inputs beside it.
+Scope: reading a whole ledger, and the small files of inputs beside it. Not here: streams of fills (``streams``).
 """
 
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from weights_pipeline.core.returns.capital import CapitalBase, CapitalEntry, CapitalPolicy
+from weights_pipeline.core.returns.cells import Column, Fault
+from weights_pipeline.core.returns.delivered import compounded, delivery_findings, observation_of
+from weights_pipeline.core.returns.findings import SEVERITIES, LedgerFinding
 from weights_pipeline.core.returns.lots import (
     LOT_COLUMNS,
-    Column,
-    Fault,
+    cash_faults,
     entry_value,
-    fill_faults,
     lot_faults,
     lot_pnl,
-    match_fifo,
-    open_lots_at,
-    parse_cells,
     return_faults,
 )
-from weights_pipeline.core.returns.sessions import assign_session
-from weights_pipeline.ledger.calendars import calendar_sessions, exchange_timezone, recorded_bounds
+from weights_pipeline.core.returns.matching import open_lots_at
+from weights_pipeline.core.returns.scale import profit_multiples
+from weights_pipeline.core.returns.sessions import assign_session, day_start
+from weights_pipeline.core.returns.stream import Unknown
+from weights_pipeline.ledger.calendars import exchange_timezone, observed_sessions, recorded_bounds, session_hours
 from weights_pipeline.ledger.errors import LedgerError
-from weights_pipeline.ledger.files import read_part, require_columns
-from weights_pipeline.ledger.rows import COLUMNS, gather
+from weights_pipeline.ledger.flawless import flawless_rows
+from weights_pipeline.ledger.instruments import read_actions, read_instruments, statement_findings
+from weights_pipeline.ledger.prices import findings_of_prices
+from weights_pipeline.ledger.rows import UNHURT, Rows, gather
 from weights_pipeline.ledger.source import CapitalFile, LedgerSource
+from weights_pipeline.ledger.streams import read_streams
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +44,7 @@ class Intake:
     """Everything that a ledger's files say, row by row either accepted or rejected.
 
     Times are tz-naive UTC and sessions tz-naive midnights, both ``datetime64[us]``. Accepted rows do not
-    depend on the order of rows or on how they are spread over files.
+    depend on how rows are spread over files, nor on their order but where fills of opposite signs share an instant.
 
     Attributes
     ----------
@@ -52,28 +55,44 @@ class Intake:
         ``open_session``, ``session`` (of the exit), ``source`` (lots or fills). Sorted by session,
         strategy and lot_id.
     holdings : DataFrame
-        What fills held open, as `MatchResult.holdings` of ``core.lots``, but ``since`` and ``until`` are the
+        What fills held open, as `MatchResult.holdings` of ``core``, but ``since`` and ``until`` are the
         sessions of the events; and ``open_session``.
+    lost : DataFrame
+        What was open when a position became unknown: the columns of `holdings`.
+    unknown : list of Unknown
+        Stretches in which a position is not known, by strategy, symbol and date; ``since`` and ``until`` are sessions.
+    cash : DataFrame
+        Cash that is part of a session's profit: ``session``, ``strategy``, ``cash_id``, ``symbol`` (may be null),
+        ``kind``, ``ts``, ``amount`` (net of fees). Sorted by session, strategy and cash_id.
     returns : DataFrame
-        Daily returns given in place of a ledger: ``session``, ``strategy``, ``daily_return``. Sorted by
-        session and strategy.
+        Returns delivered in place of trades: ``session``, ``strategy``, ``daily_return``; those of days without a
+        session are part of the next session's, those of a month stand on its last session. Sorted by session and
+        strategy.
     rejected : DataFrame
-        ``source_file``, ``line``, ``kind`` (lots, fills or returns), ``reasons`` (the codes of
-        ``core.lots``, separated by ;), ``details``, ``content`` (the row as read, JSON). Lines count from
+        ``source_file``, ``line``, ``kind`` (lots, fills, cash, openings or returns), ``reasons`` (the codes of
+        ``core.returns.lots``, separated by ;), ``details``, ``content`` (the row as read, JSON). Lines count from
         1, a CSV file's header included; in a Parquet file they are rows. Sorted by source_file and line.
     files : DataFrame
         ``source_file``, ``kind``, ``read``, ``accepted``, ``rejected``, ``duplicates`` (rejected rows
-        that repeat an earlier one), ``ignored_columns``. Of a wide file of daily returns each strategy's
-        column is a source of its own, ``file#strategy``, whose rows are the cells that hold something.
+        that repeat an earlier one), ``ignored_columns``, ``unhurt`` (rejected rows that are held back or taken back,
+        not wrong), ``left_out`` (rows that the source says are none of its). Of a wide file of daily returns each
+        strategy's column is a source of its own, ``file#strategy``, whose rows are the cells that hold something.
+    findings : list of LedgerFinding
+        What the ledger's owner has to know or to decide; ``since`` and ``until`` are sessions. By severity, code,
+        strategy, symbol and date.
     lots_before_history : int
         Lots matched from fills whose exit is before the first month; they are not among `lots`.
     """
 
     lots: pd.DataFrame
     holdings: pd.DataFrame
+    lost: pd.DataFrame
+    unknown: Sequence[Unknown]
+    cash: pd.DataFrame
     returns: pd.DataFrame
     rejected: pd.DataFrame
     files: pd.DataFrame
+    findings: Sequence[LedgerFinding]
     lots_before_history: int
 
     def __post_init__(self) -> None:
@@ -95,20 +114,55 @@ class Intake:
         frame = open_lots_at(self.holdings, sessions)
         return frame[_OPEN_LOT_ORDER].sort_values(["snapshot", "strategy", "lot_id"], ignore_index=True)
 
+    def lost_lots(self) -> pd.DataFrame:
+        """Lots whose position became unknown, as `open_lots`: the snapshot is the last session they are known of."""
+        frame = self.lost.drop(columns="since").rename(columns={"until": "snapshot"})
+        return frame[_OPEN_LOT_ORDER].sort_values(["snapshot", "strategy", "lot_id"], ignore_index=True)
 
-_LOT_ORDER = [*LOT_COLUMNS, "entry_value", "open_session", "session", "source"]
+    def unknown_sessions(self, sessions: pd.DatetimeIndex) -> pd.DataFrame:
+        """Sessions in which a position of a strategy is not known.
+
+        Returns
+        -------
+        DataFrame
+            ``session``, ``strategy``, ``symbols`` (those that are not known, separated by commas). Sorted by the first
+            two.
+        """
+        found = []
+        for each in self.unknown:
+            first = int(sessions.searchsorted(each.since or sessions[0]))
+            end = len(sessions) if each.until is None else int(sessions.searchsorted(each.until))
+            found.append(
+                pd.DataFrame({"session": sessions[first:end], "strategy": each.strategy, "symbol": each.symbol})
+            )
+        if not found:
+            return pd.DataFrame(columns=["session", "strategy", "symbols"]).astype(_UNKNOWN_SESSION_TYPES)
+        rows = pd.concat(found, ignore_index=True).drop_duplicates().sort_values(["session", "strategy", "symbol"])
+        named = rows.groupby(["session", "strategy"])["symbol"].agg(", ".join).rename("symbols").reset_index()
+        return named.astype(_UNKNOWN_SESSION_TYPES)
+
+
+_LOT_ORDER = [
+    *(name for name in LOT_COLUMNS if name != "multiplier"),
+    "entry_value",
+    "open_session",
+    "session",
+    "source",
+]
 _OPEN_LOT_ORDER = [
     "lot_id", "strategy", "symbol", "side", "quantity", "opened_at", "open_price", "fees", "entry_value",
     "open_session", "snapshot",
 ]  # fmt: skip
+_CASH_ORDER = ["session", "strategy", "cash_id", "symbol", "kind", "ts", "amount"]
+_UNKNOWN_SESSION_TYPES = {"session": "datetime64[us]", "strategy": "str", "symbols": "str"}
 
 
 def read_ledger(source: LedgerSource, root: Path, *, horizon: dt.date) -> Intake:
     """Read all files of a ledger.
 
     The history runs from the first month to the last one or, while it goes on, to the month of `horizon`,
-    and of that to the first session on or after `horizon`. A row booked outside of it is rejected, except
-    that fills before it take part in matching: they may open what is closed within it.
+    and of that to the end of that day, whose evening belongs to the session after it. A row booked outside of it is
+    rejected, except that fills before it take part in matching: they may open what is closed within it.
 
     Parameters
     ----------
@@ -126,58 +180,208 @@ def read_ledger(source: LedgerSource, root: Path, *, horizon: dt.date) -> Intake
         trades, or `horizon` is before the first month.
     """
     zone = exchange_timezone(source.calendar)
-    kinds = lots, fills, returns = [gather(source, root, kind, zone) for kind in COLUMNS]
-    if twice := {part.name for part in lots.parts} & {part.name for part in fills.parts}:
-        raise LedgerError(f"ledger {source.name}: {sorted(twice)} are named both as lots and as fills")
-    if not any(part.read for rows in kinds for part in rows.parts):
+    kinds = gather(source, root, zone)
+    lots, fills, cash, openings, returns = kinds.values()
+    if not any(part.read for rows in kinds.values() for part in rows.parts):
         raise LedgerError(f"ledger {source.name}: none of its files has a row; expected at least one")
-    sessions, first, last = _history(source, horizon, lots.typed["opened_at"], fills.typed["ts"])
-    session_of = partial(assign_session, sessions=sessions, timezone=zone)
+    instants = lots.typed["opened_at"], fills.typed["ts"], openings.typed["date"], cash.typed["ts"]
+    hours, first, last = _history(source, horizon, *instants)
+    sessions = pd.DatetimeIndex(hours.index)
+    over = day_start(pd.DatetimeIndex([pd.Timestamp(horizon) + pd.Timedelta(days=1)]), zone)[0]
+
+    def session_of(times: pd.Series | pd.DatetimeIndex) -> pd.DatetimeIndex:
+        instants = pd.DatetimeIndex(times)
+        return pd.DatetimeIndex(assign_session(instants, hours, zone).where(instants < over))
 
     fills.typed["session"] = session_of(fills.typed["ts"])
-    fills.faults += fill_faults(fills.typed, first=sessions[0], last=last)
-    fills.reject_duplicates(["strategy", "fill_id"], "duplicate_fill_id")
-    matched = match_fifo(fills.accepted().fillna({"fees": 0.0}))
-    made = matched.lots.assign(
+    openings.typed["session"] = _on_or_after(openings.typed["date"], sessions)
+    openings.typed["ts"] = _begins(openings.typed["date"], hours, zone)
+    instruments, lineage = read_instruments(source, root), read_actions(source, root, hours)
+    for rows in (lots, fills, openings):
+        rows.typed["multiplier"] = rows.typed["multiplier"].fillna(rows.typed["symbol"].map(instruments.multiplier))
+    streams = read_streams(fills, openings, source, lineage, instruments.never_short, first=sessions[0], last=last)
+    made = streams.matched.lots.assign(
         margin_used=np.nan,
-        open_session=session_of(matched.lots["opened_at"]),
-        session=session_of(matched.lots["closed_at"]),
+        open_session=session_of(streams.matched.lots["opened_at"]),
+        session=session_of(streams.matched.lots["closed_at"]),
         source="fills",
     )
-    holdings = matched.holdings.assign(
-        since=session_of(matched.holdings["since"]),
-        until=session_of(matched.holdings["until"]),
-        open_session=session_of(matched.holdings["opened_at"]),
+    holdings, lost = (
+        frame.assign(**{name: session_of(frame[of]) for name, of in _HOLDING_SESSIONS.items()})
+        for frame in (streams.matched.holdings, streams.matched.lost)
     )
+    given = _given_lots(lots, made["lot_id"], session_of, first, last)
 
-    lots.typed["open_session"] = session_of(lots.typed["opened_at"])
-    lots.typed["session"] = session_of(lots.typed["closed_at"])
-    lots.faults += lot_faults(lots.typed, first=first, last=last)
-    lots.reject_duplicates(["lot_id"], "duplicate_lot_id")
-    taken = np.flatnonzero(lots.typed["lot_id"].isin(made["lot_id"])).tolist()
-    lots.faults += [Fault(i, "duplicate_lot_id", "lot_id: a lot matched from fills has it") for i in taken]
-    given = lots.accepted().fillna({"fees": 0.0}).assign(source="lots")
-    figures = (given[name] for name in ("side", "quantity", "open_price", "close_price", "fees"))
-    given["pnl"] = given["pnl"].fillna(lot_pnl(*figures))
-    given["entry_value"] = entry_value(given["quantity"], given["open_price"])
+    cash.typed["session"] = session_of(cash.typed["ts"])
+    cash.faults += cash_faults(cash.typed, first=first, last=last)
+    cash.reject_duplicates(["strategy", "cash_id"], "duplicate_cash_id")
+    booked_cash = _booked_cash(cash.accepted())
 
-    returns.faults += return_faults(returns.typed, sessions, first=first)
-    returns.reject_duplicates(["session", "strategy"], "duplicate_return")
-    daily = returns.accepted()
+    daily, said_of_returns = _accepted_returns(returns, source, sessions, first, horizon)
     in_history = made["session"] >= first
     booked = pd.concat([given[_LOT_ORDER], made.loc[in_history, _LOT_ORDER]]).astype({"source": "str"})
-    trading = {*booked["strategy"].unique(), *holdings["strategy"].unique()}
+    trading = {name for frame in (booked, holdings, booked_cash) for name in frame["strategy"].unique()}
     if both := sorted(trading.intersection(daily["strategy"].unique())):
         raise LedgerError(f"ledger {source.name}: {both} have daily returns and trades; give one of the two")
-    rejected = pd.concat([rows.rejected() for rows in kinds])
+
+    unknown = _unknown(streams.unknown, session_of, sessions[0])
+    findings = [replace(each, since=_session(each.since, session_of)) for each in streams.findings]
+    findings += [*said_of_returns, *findings_of_prices(source, root, holdings, lineage.actions)]
+    findings += statement_findings(source, root, sessions, holdings, booked)
+    findings += [each for rows in kinds.values() for each in rows.findings()]
+    findings += [*_unknown_findings(unknown), *_missing_findings(lots, given), *_missing_findings(cash, booked_cash)]
+    findings += _scale_findings(lots)
+    rejected = pd.concat([rows.rejected() for rows in kinds.values()])
+    files = pd.concat([rows.account() for rows in kinds.values()])
     return Intake(
         lots=booked.sort_values(["session", "strategy", "lot_id"], ignore_index=True),
         holdings=holdings,
-        returns=daily.sort_values(["session", "strategy"], ignore_index=True),
+        lost=lost,
+        unknown=unknown,
+        cash=booked_cash,
+        returns=daily,
         rejected=rejected.sort_values(["source_file", "line"], ignore_index=True),
-        files=pd.concat([rows.account() for rows in kinds]).sort_values("source_file", ignore_index=True),
+        files=files.sort_values("source_file", ignore_index=True),
+        findings=sorted(findings, key=_importance),
         lots_before_history=int((~in_history).sum()),
     )
+
+
+def _accepted_returns(
+    rows: Rows, source: LedgerSource, sessions: pd.DatetimeIndex, first: pd.Timestamp, horizon: dt.date
+) -> tuple[pd.DataFrame, list[LedgerFinding]]:
+    """Delivered returns by session, and what there is to say of them; rows outside the history get their faults."""
+    frequency, typed = source.frequency, rows.typed
+    observed = observed_sessions(source.calendar, frequency, sessions[sessions <= pd.Timestamp(horizon)])
+    typed["stands_on"] = observation_of(typed["session"], observed, frequency)
+    rows.faults += return_faults(typed, first=first, last=observed[-1] if len(observed) else first)
+    if frequency.monthly:
+        # Two days of a month are the same month.
+        typed["session"] = typed["stands_on"].fillna(typed["session"])
+    rows.reject_duplicates(["session", "strategy"], "duplicate_return")
+    accepted = rows.accepted_with_origin().rename(columns={"session": "date", "stands_on": "session"})
+    findings = delivery_findings(accepted, observed[observed >= first], frequency, pd.Timestamp(horizon))
+    return compounded(accepted), findings
+
+
+_SessionOf = Callable[[pd.Series | pd.DatetimeIndex], pd.DatetimeIndex]
+_HOLDING_SESSIONS = {"since": "since", "until": "until", "open_session": "opened_at"}
+
+
+def _importance(finding: LedgerFinding) -> tuple[object, ...]:
+    since = "" if finding.since is None else str(finding.since)
+    place = finding.source_file, finding.line
+    grave = SEVERITIES.index(finding.severity)
+    return grave, finding.code, finding.strategy, finding.symbol, since, *place
+
+
+def _given_lots(
+    lots: Rows, taken: pd.Series, session_of: _SessionOf, first: pd.Timestamp, last: pd.Timestamp
+) -> pd.DataFrame:
+    """Closed lots as they are given, completed; those at fault are left out."""
+    typed = lots.typed
+    typed["open_session"], typed["session"] = (session_of(typed[name]) for name in ("opened_at", "closed_at"))
+    lots.faults += lot_faults(typed, lots.days, first=first, last=last)
+    lots.reject_duplicates(["lot_id"], "duplicate_lot_id")
+    clash = np.flatnonzero(typed["lot_id"].isin(taken)).tolist()
+    lots.faults += [Fault(i, "duplicate_lot_id", "lot_id: a lot matched from fills has it") for i in clash]
+    given = lots.accepted().fillna({"fees": 0.0, "multiplier": 1.0}).assign(source="lots")
+    # A date alone that closes a lot of that day is no instant before it.
+    given["closed_at"] = given[["opened_at", "closed_at"]].max(axis=1)
+    figures = (given[name] for name in ("side", "quantity", "open_price", "close_price", "fees", "multiplier"))
+    given["pnl"] = given["pnl"].fillna(lot_pnl(*figures))
+    given["entry_value"] = entry_value(given["quantity"], given["open_price"], given["multiplier"])
+    return given
+
+
+def _booked_cash(accepted: pd.DataFrame) -> pd.DataFrame:
+    """Cash net of fees; a movement without an id is named by its instant and its place among those of the instant."""
+    rows = accepted.assign(amount=accepted["amount"] - accepted["fees"].fillna(0.0))
+    rows = rows.sort_values(["strategy", "ts", "kind", "symbol", "amount"], ignore_index=True)
+    number = rows.groupby(["strategy", "ts", rows["cash_id"].isna()]).cumcount() + 1
+    named = "#" + rows["ts"].dt.strftime("%Y-%m-%dT%H:%M:%S") + "." + number.astype("str")
+    rows["cash_id"] = rows["cash_id"].fillna(named)
+    return rows[_CASH_ORDER].sort_values(["session", "strategy", "cash_id"], ignore_index=True)
+
+
+def _unknown(stretches: Sequence[Unknown], session_of: _SessionOf, first: pd.Timestamp) -> list[Unknown]:
+    """Stretches by session; one that begins after the last session is not known of yet."""
+    found = []
+    for each in stretches:
+        since = None if each.since is None else _session(each.since, session_of)
+        if since is None and each.since is not None and each.since > first:
+            continue
+        found.append(replace(each, since=since or first, until=_session(each.until, session_of)))
+    return sorted(found, key=lambda each: (each.strategy, each.symbol, each.since))
+
+
+def _session(instant: pd.Timestamp | None, session_of: _SessionOf) -> pd.Timestamp | None:
+    if instant is None:
+        return None
+    session = session_of(pd.DatetimeIndex([instant]))
+    return None if session.hasnans else session[0]
+
+
+def _unknown_findings(unknown: Sequence[Unknown]) -> Iterator[LedgerFinding]:
+    for each in unknown:
+        ended = "" if each.until is None else f", known again from {each.until:%Y-%m-%d} on"
+        yield LedgerFinding(
+            code="position_unknown",
+            strategy=each.strategy,
+            symbol=each.symbol,
+            since=each.since,
+            until=each.until,
+            source_file=each.source_file,
+            line=each.line,
+            message=f"position unknown since {each.since:%Y-%m-%d}{ended}: {each.cause}; {each.held_back} later fills "
+            f"are held back",
+            figures={"held_back": float(each.held_back)},
+            setting="correct the row, or state in openings what is held on a later date",
+        )
+
+
+def _scale_findings(lots: Rows) -> Iterator[LedgerFinding]:
+    for each in profit_multiples(lots.typed[lots.flawless()]):
+        yield LedgerFinding(
+            code="scale",
+            strategy=each.strategy,
+            symbol=each.symbol,
+            since=lots.typed["session"].iloc[each.row],
+            source_file=lots.parts[lots.file[each.row]].name,
+            line=int(lots.line[each.row]),
+            message=f"pnl is {each.factor:.6g} times what prices give, over {each.lots} lots",
+            figures={"factor": each.factor, "lots": float(each.lots)},
+            setting=f"a multiplier of {each.factor:.6g}, as a column or under constants",
+        )
+
+
+def _missing_findings(rows: Rows, accepted: pd.DataFrame) -> Iterator[LedgerFinding]:
+    """What rejected lots or cash are of all that a strategy has."""
+    codes: dict[int, set[str]] = {}
+    for fault in rows.faults:
+        codes.setdefault(fault.row, set()).add(fault.code)
+    lost = rows.typed.loc[sorted(row for row, found in codes.items() if not found & {*UNHURT, "outside_history"})]
+    names = lost["strategy"].fillna("")
+    for strategy, own in lost.groupby(names):
+        row = int(own.index[0])
+        there = accepted[accepted["strategy"] == strategy]
+        figures = {"rejected": float(len(own)), "read": float(len(own) + len(there))}
+        share = ""
+        if rows.kind == "lots":
+            value = float(entry_value(own["quantity"].abs(), own["open_price"], own["multiplier"].fillna(1.0)).sum())
+            figures |= {"entry_value": value, "of": value + float(there["entry_value"].sum())}
+            share = f", with {value:.2f} of {figures['of']:.2f} of entry value"
+        yield LedgerFinding(
+            code=f"{rows.kind}_rejected",
+            strategy=strategy,
+            since=None if own["session"].isna().all() else own["session"].min(),
+            source_file=rows.parts[rows.file[row]].name,
+            line=int(rows.line[row]),
+            message=f"{len(own)} of {int(figures['read'])} {'lots' if rows.kind == 'lots' else 'rows of cash'} could "
+            f"not be read{share}: their profit is missing",
+            figures=figures,
+            setting="correct the rows that rejected_lots names",
+        )
 
 
 def read_capital(source: LedgerSource, root: Path) -> CapitalPolicy:
@@ -191,7 +395,7 @@ def read_capital(source: LedgerSource, root: Path) -> CapitalPolicy:
     if not isinstance(source.capital, CapitalFile):
         return source.capital
     path = source.capital.file
-    rows = _flawless_rows(root, path, _CAPITAL_COLUMNS)
+    rows, _ = flawless_rows(root, path, _CAPITAL_COLUMNS)
     try:
         return CapitalBase(
             table=tuple(
@@ -219,38 +423,16 @@ def read_benchmark(source: LedgerSource, root: Path) -> pd.Series:
 
 def price_series(root: Path, path: str, column: str) -> pd.Series:
     """Prices of a file by its column ``date``; otherwise as :func:`read_benchmark`."""
-    rows = _flawless_rows(root, path, {"date": Column(kind="date"), column: Column(kind="number")})
-    prices = pd.Series(rows[column].to_numpy(), index=pd.DatetimeIndex(rows["date"]), name=column).sort_index()
-    if not (prices > 0).all():
-        raise LedgerError(f"{path}: {column}: expected positive prices, got {prices.min():g}")
-    if prices.index.has_duplicates:
-        twice = prices.index[prices.index.duplicated()][0]
-        raise LedgerError(f"{path}: date: expected each date once, got {twice:%Y-%m-%d} twice")
-    return prices
+    rows, line = flawless_rows(root, path, {"date": Column(kind="date"), column: Column(kind="number")})
+    if (wrong := ~(rows[column] > 0).to_numpy()).any():
+        at = int(wrong.argmax())
+        price = rows[column].iloc[at]
+        raise LedgerError(f"{path}: line {line[at]}: {column}: expected a positive price, got {price:g}")
+    if (again := rows.duplicated("date").to_numpy()).any():
+        at = int(again.argmax())
+        raise LedgerError(f"{path}: line {line[at]}: date: {rows['date'].iloc[at]:%Y-%m-%d} stands twice; keep one")
+    return pd.Series(rows[column].to_numpy(), index=pd.DatetimeIndex(rows["date"]), name=column).sort_index()
 
-
-def read_prices(source: LedgerSource, root: Path) -> pd.DataFrame | None:
-    """Closing prices, dates × symbols, for marking open lots to market; None where the source names no file.
-
-    Raises
-    ------
-    LedgerError
-        The file cannot be read, or a line is not a date, a symbol and a price, each pair once.
-    """
-    if source.prices is None:
-        return None
-    rows = _flawless_rows(root, source.prices, _PRICE_COLUMNS)
-    if (repeated := rows.duplicated(["date", "symbol"])).any():
-        date, symbol = rows.loc[repeated, ["date", "symbol"]].iloc[0]
-        raise LedgerError(f"{source.prices}: expected each date and symbol once, got {date:%Y-%m-%d} {symbol} twice")
-    return rows.pivot(index="date", columns="symbol", values="close").sort_index()
-
-
-_PRICE_COLUMNS = {
-    "date": Column(kind="date"),
-    "symbol": Column(kind="text"),
-    "close": Column(kind="number"),
-}
 
 _CAPITAL_COLUMNS = {
     "strategy": Column(kind="text"),
@@ -259,34 +441,37 @@ _CAPITAL_COLUMNS = {
 }
 
 
-def _flawless_rows(root: Path, path: str, columns: Mapping[str, Column]) -> pd.DataFrame:
-    """Rows of a small file of inputs in which nothing may be wrong."""
-    part = read_part(root, path)
-    require_columns(part, columns)
-    typed, faults = parse_cells(part.cells, columns, timezone="UTC", exchange_timezone="UTC")
-    flaws = [(line, detail) for line, detail, _ in part.malformed]
-    flaws += [(int(part.line[fault.row]), fault.detail) for fault in faults]
-    if flaws:
-        listed = "; ".join(f"line {line}: {detail}" for line, detail in sorted(flaws)[:5])
-        raise LedgerError(f"{path}: {len(flaws)} cells or lines to correct: {listed}")
-    if typed.empty:
-        raise LedgerError(f"{path}: has no row below its header; expected {', '.join(columns)}")
-    return typed
+def _begins(dates: pd.Series, hours: pd.DataFrame, timezone: str) -> pd.DatetimeIndex:
+    """When a date begins to trade: at midnight, or the evening before where its session has opened by then."""
+    midnight = day_start(pd.DatetimeIndex(dates), timezone)
+    opens = pd.DatetimeIndex(hours["open"].reindex(pd.DatetimeIndex(dates)))
+    return pd.DatetimeIndex(midnight.where(~(opens < midnight), opens))
+
+
+def _on_or_after(dates: pd.Series, sessions: pd.DatetimeIndex) -> pd.DatetimeIndex:
+    """First session on or after each date; NaT before the first and after the last."""
+    days = pd.DatetimeIndex(dates)
+    position = sessions.searchsorted(days)
+    known = np.asarray(days >= sessions[0]) & (position < len(sessions))
+    return pd.DatetimeIndex(sessions.take(np.where(known, position, 0)).where(known))
 
 
 def _history(
     source: LedgerSource, horizon: dt.date, *earlier: pd.Series
-) -> tuple[pd.DatetimeIndex, pd.Timestamp, pd.Timestamp]:
-    """Sessions back to the earliest event, and the first and last session of the history."""
-    begin, (recorded, _) = pd.Timestamp(f"{source.first_month}-01"), recorded_bounds(source.calendar)
+) -> tuple[pd.DataFrame, pd.Timestamp, pd.Timestamp]:
+    """Hours of sessions back to the earliest event, and the first and last session of the history."""
+    begin, (recorded, until) = pd.Timestamp(f"{source.first_month}-01"), recorded_bounds(source.calendar)
     key = f"ledger {source.name}: first_month {source.first_month}"
     if pd.Timestamp(horizon) < begin:
         raise LedgerError(f"{key}: is after {horizon}, up to which the ledger is read")
     if begin.date() < recorded:
         raise LedgerError(f"{key}: calendar {source.calendar} is recorded from {recorded} on")
     end = min(pd.Period(month, "M").end_time.date() for month in (horizon, source.last_month or horizon))
+    # Of a month that goes on, what is recorded does, if only to the horizon.
+    end = min(end, max(until, horizon))
     # A month more, so that there is a session before the earliest event.
     start = min([begin, *(time.min() for time in earlier if time.notna().any())]) - pd.Timedelta(days=31)
-    sessions = calendar_sessions(source.calendar, max(start.date(), recorded), end)
-    sessions = sessions[: int(sessions.searchsorted(pd.Timestamp(horizon))) + 1]
-    return sessions, sessions[int(sessions.searchsorted(begin))], sessions[-1]
+    hours = session_hours(source.calendar, max(start.date(), recorded), end)
+    # What happens in the evening of the last day belongs to the session after it.
+    hours = hours.iloc[: int(hours.index.searchsorted(pd.Timestamp(horizon), side="right")) + 1]
+    return hours, hours.index[int(hours.index.searchsorted(begin))], hours.index[-1]

@@ -20,8 +20,17 @@ import pandas as pd
 from weights_pipeline.books.book import Book
 from weights_pipeline.books.cadence import Cadence, Monthly, instant
 from weights_pipeline.core.chain import last_sessions
-from weights_pipeline.ledger import LedgerError, LedgerSource, calendar_sessions, exchange_timezone, session_span
-from weights_pipeline.ledger.calendars import closes_from
+from weights_pipeline.ledger import (
+    LedgerError,
+    LedgerSource,
+    calendar_sessions,
+    exchange_timezone,
+    recorded_bounds,
+    recorded_until,
+    session_closes,
+    session_span,
+)
+from weights_pipeline.ledger.calendars import REACH, closes_from
 from weights_pipeline.tables.contract import Window
 
 _MONTH = dt.timedelta(days=31)
@@ -113,6 +122,17 @@ def daily_months(book: Book, source: LedgerSource) -> Periods:
     return Periods(Monthly(), book.timezone, source.calendar, _first_day(source), _day_after(source))
 
 
+def require_recorded(source: LedgerSource, now: dt.datetime) -> None:
+    """Refuse a ledger whose calendar is not recorded from its first month to its last one, or to an instant.
+
+    Raises
+    ------
+    LedgerError
+        The message names the calendar, what is recorded of it, and what to do.
+    """
+    calendar_sessions(source.calendar, dt.date.fromisoformat(f"{source.first_month}-01"), horizon(source, now))
+
+
 def horizon(source: LedgerSource, now: dt.datetime) -> dt.date:
     """Day up to which a ledger is read: that of an instant at the exchange, or the last one of a finished history."""
     today = now.astimezone(ZoneInfo(exchange_timezone(source.calendar))).date()
@@ -128,7 +148,7 @@ def rebalances(periods: Periods, newest: dt.date) -> tuple[list[Window], pd.Date
     periods
         Periods of a book.
     newest
-        Newest session with data. A period is left out when one of its sessions is after it.
+        Newest session with data. A period is left out when one of its sessions is after it, or may be.
 
     Returns
     -------
@@ -141,13 +161,19 @@ def rebalances(periods: Periods, newest: dt.date) -> tuple[list[Window], pd.Date
     ValueError
         A period has no session.
     """
-    far = newest + periods.cadence.longest + _MONTH
-    ended = periods.ended(instant(far, dt.time(), ZoneInfo(periods.timezone)))
-    begun = [window for window in ended if window.first <= newest]
-    sessions = calendar_sessions(periods.calendar, periods.first, far)
-    as_of = last_sessions(sessions, window_dates(begun)) if begun else sessions[:0]
-    complete = int(as_of.searchsorted(pd.Timestamp(newest), side="right"))
-    return begun[:complete], as_of[:complete]
+    _, high = recorded_bounds(periods.calendar)
+    closes = session_closes(periods.calendar, newest, max(newest, min(newest + REACH, high)))
+    following = closes[closes.index > pd.Timestamp(newest)]
+    # Periods are over before the next session closes, or with what is recorded.
+    moment = dt.timedelta(microseconds=1)
+    over = (
+        following.iloc[0].tz_localize("UTC").to_pydatetime() - moment
+        if len(following)
+        else recorded_until(periods.calendar)
+    )
+    windows = [window for window in periods.ended(over) if window.first <= newest]
+    sessions = calendar_sessions(periods.calendar, periods.first, newest)
+    return windows, last_sessions(sessions, window_dates(windows)) if windows else sessions[:0]
 
 
 def window_dates(windows: Sequence[Window]) -> pd.IntervalIndex:

@@ -1,72 +1,169 @@
 """Rows of a ledger's files: parsed, faulted, and either accepted or rejected.
 
-Here belongs the account of every row of one kind. Here do not belong the rules, which are in ``core``.
+Scope: the account of every row of one kind. Not here: the rules, which are in ``core``.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from itertools import pairwise
+from itertools import chain, groupby, pairwise, takewhile
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from weights_pipeline.core.returns.cells import Column, Fault, Formats, Parsed, parse_cells
+from weights_pipeline.core.returns.findings import LedgerFinding
+from weights_pipeline.core.returns.frequency import DAILY, Frequency
+from weights_pipeline.core.returns.identity import duplicate_faults
 from weights_pipeline.core.returns.lots import (
+    CASH_COLUMNS,
     FILL_COLUMNS,
     LOT_COLUMNS,
+    OPENING_COLUMNS,
     RETURN_COLUMNS,
-    Column,
-    duplicate_faults,
-    parse_cells,
+    mostly_negative,
 )
 from weights_pipeline.ledger.errors import LedgerError
-from weights_pipeline.ledger.files import Part, list_files, read_part, require_columns
+from weights_pipeline.ledger.files import Part, read_part, require_columns
+from weights_pipeline.ledger.mapping import CURRENCY, mapped, summands, unread
+from weights_pipeline.ledger.places import File, file_at, find_files
 from weights_pipeline.ledger.source import Kind, LedgerSource
+from weights_pipeline.ledger.sources import RowSource, read_rows
+from weights_pipeline.ledger.vocabulary import ByTable, Reading
 
 Indices = NDArray[np.intp]
+
+_MONTH = r"^\s*([0-9]{4}-[0-9]{2})\s*$"
 
 COLUMNS: Mapping[Kind, Mapping[str, Column]] = {
     "lots": LOT_COLUMNS,
     "fills": FILL_COLUMNS,
+    "cash": CASH_COLUMNS,
+    "openings": OPENING_COLUMNS,
     "returns": RETURN_COLUMNS,
 }
+UNHURT = ("exact_duplicate", "cancelled", "position_unknown")
+"""Reasons of rows that are not defective themselves."""
+MEANING = frozenset(
+    [
+        "side",
+        "direction",
+        "action",
+        "type",
+        "status",
+        "state",
+        "currency",
+        "ccy",
+        "multiplier",
+        "contract_size",
+        "commission",
+        "commissions",
+        "comm",
+        "swap",
+        "funding",
+        "fee",
+        "charges",
+        "tax",
+        "pnl",
+        "realized",
+        "realised",
+        "position",
+        "sign",
+        "cancel",
+        "cancelled",
+        "canceled",
+        "dividend",
+        "interest",
+    ]
+)
+"""Words in the name of a column that say it may change what a row means."""
 
 
 class Rows:
-    """All rows of one kind, over all its files, and the faults found in them."""
+    """All rows of one kind, over all its files, and the faults found in them.
+
+    Attributes
+    ----------
+    typed
+        Cells read; a positional index in the order of the files' names, then of lines.
+    faults
+        What is wrong with which row.
+    days, near, as_days
+        See :class:`~weights_pipeline.core.returns.cells.Parsed`.
+    file
+        Which part each row is of, shape (n,).
+    loose
+        Lines that are no row, as far as they can be read: the columns of `typed`, ``part``, ``line`` and ``why``.
+    """
 
     def __init__(self, kind: Kind, parts: Sequence[Part], timezone: str, exchange_timezone: str) -> None:
         columns = COLUMNS[kind]
         self.kind, self.parts = kind, parts
         nothing = pd.DataFrame(columns=[*columns], dtype="str")
         self.cells = pd.concat([nothing, *(part.cells for part in parts)], ignore_index=True)
-        self.origin = np.repeat(np.arange(len(parts)), [len(part.line) for part in parts])
+        self.file = np.repeat(np.arange(len(parts)), [len(part.line) for part in parts])
         self.line = np.concatenate([np.empty(0, np.intp), *(part.line for part in parts)])
-        self.typed, self.faults = parse_cells(
-            self.cells, columns, timezone=timezone, exchange_timezone=exchange_timezone
+        pieces = []
+        self.faults: list[Fault] = []
+        for reading, mine in self._alike():
+            parsed = _parsed(
+                self.cells[mine].reset_index(drop=True),
+                columns,
+                reading,
+                _formats(reading, timezone, exchange_timezone),
+                self.file[mine],
+                {number: part.others for number, part in enumerate(parts) if len(part.others)},
+            )
+            pieces.append(parsed)
+            self.faults += [fault._replace(row=fault.row + mine.start) for fault in parsed.faults]
+        said = [
+            fault._replace(row=fault.row + mine.start)
+            for part, mine in zip(parts, self._slices(), strict=True)
+            for fault in part.faults
+        ]
+        unassigned = {(fault.row, "missing_strategy") for fault in said if fault.code == "no_strategy"}
+        self.faults = said + [fault for fault in self.faults if (fault.row, fault.code) not in unassigned]
+        self.typed, self.days, self.near = (
+            pd.concat([getattr(piece, name) for piece in pieces], ignore_index=True)
+            for name in ("typed", "days", "near")
         )
+        self.as_days = np.concatenate([piece.as_days for piece in pieces])
+        self._name_footers()
+        if "fees" in columns:
+            self._turn_fees()
+        self.loose = self._loose(timezone, exchange_timezone)
 
     def reject_duplicates(self, identity: Sequence[str], code: str) -> None:
         """Compare rows by their typed cells, and by the text of cells that could not be read.
 
         Of a row without a name, whatever else its file says may tell it apart from another.
         """
+        columns = [*COLUMNS[self.kind]]
         unread = [""] * len(self.typed)
         for fault in self.faults:
             unread[fault.row] += fault.detail
-        nameless = self.typed[list(identity)].isna().any(axis=1)
-        beside = self.cells.drop(columns=[*COLUMNS[self.kind]]).where(nameless).add_prefix("beside ")
-        content = pd.concat([self.typed.assign(unread=unread), beside], axis=1)
-        self.faults += duplicate_faults(content, identity, code=code, place=self._place)
+        names = list(identity)
+        nameless = self.typed[names].isna().any(axis=1) if names else pd.Series(True, index=self.typed.index)
+        beside = self.cells.drop(columns=columns).where(nameless).add_prefix("beside ")
+        content = pd.concat([self.typed[columns].assign(unread=unread), beside], axis=1)
+        self.faults += duplicate_faults(content, names, self.file, code=code, place=self.place)
 
     def accepted(self) -> pd.DataFrame:
         """Typed rows without a fault."""
-        return self.typed[self._flawless()].reset_index(drop=True)
+        rows: pd.DataFrame = self.typed[self.flawless()].reset_index(drop=True)
+        return rows
+
+    def accepted_with_origin(self) -> pd.DataFrame:
+        """Typed rows without a fault, each with its ``source_file`` and ``line``."""
+        names = pd.array([part.name for part in self.parts], dtype="str").take(self.file)
+        rows: pd.DataFrame = self.typed.assign(source_file=names, line=self.line)[self.flawless()]
+        return rows.reset_index(drop=True)
 
     def rejected(self) -> pd.DataFrame:
         """Rows with faults and lines that are no row, as `Intake.rejected`."""
@@ -78,7 +175,7 @@ class Rows:
         faulty = sorted(reasons)
         records: list[tuple[Any, ...]] = [
             (
-                self.parts[self.origin[row]].name,
+                self.parts[self.file[row]].name,
                 self.line[row],
                 ";".join(reasons[row]),
                 "; ".join(details[row]),
@@ -94,9 +191,14 @@ class Rows:
 
     def account(self) -> pd.DataFrame:
         """Say what was read of each file and what became of it, as `Intake.files`."""
-        flawless = self._flawless()
-        repeats = np.zeros(len(flawless), dtype=bool)
-        repeats[[fault.row for fault in self.faults if fault.code == "exact_duplicate"]] = True
+        flawless = self.flawless()
+        codes: dict[int, set[str]] = {}
+        for fault in self.faults:
+            codes.setdefault(fault.row, set()).add(fault.code)
+        repeats, unhurt = np.zeros((2, len(flawless)), dtype=bool)
+        for row, found in codes.items():
+            repeats[row] = "exact_duplicate" in found
+            unhurt[row] = not repeats[row] and found <= {*UNHURT}
         rows = [
             (
                 part.name,
@@ -105,23 +207,118 @@ class Rows:
                 int(flawless[mine].sum()),
                 int((~flawless[mine]).sum()) + len(part.malformed),
                 int(repeats[mine].sum()),
-                ";".join(sorted({*part.cells, *part.unreadable} - {*COLUMNS[self.kind]})),
+                ";".join(unread(part, COLUMNS[self.kind])),
+                int(unhurt[mine].sum()),
+                part.left_out,
             )
             for part, mine in zip(self.parts, self._slices(), strict=True)
         ]
         return pd.DataFrame(rows, columns=[*_FILE_TYPES]).astype(_FILE_TYPES)
 
-    def _slices(self) -> list[slice]:
-        ends = np.cumsum([0, *(len(part.line) for part in self.parts)]).tolist()
-        return [slice(start, end) for start, end in pairwise(ends)]
+    def findings(self) -> list[LedgerFinding]:
+        """What is to be said of whole files."""
+        read = np.unique(self.file[self.as_days])
+        return [
+            LedgerFinding(
+                code="dates_read_as_days",
+                source_file=self.parts[number].name,
+                message="every time is a midnight: each is read as that date of the exchange, whatever zone is written",
+                figures={"rows": float((self.file == number).sum())},
+                setting="write dates alone, or times of day",
+            )
+            for number in read.tolist()
+        ]
 
-    def _flawless(self) -> NDArray[np.bool_]:
+    def flawless(self) -> NDArray[np.bool_]:
+        """Whether a row has no fault, shape (n,)."""
         flawless = np.ones(len(self.typed), dtype=bool)
         flawless[[fault.row for fault in self.faults]] = False
         return flawless
 
-    def _place(self, row: int) -> str:
-        return f"{self.parts[self.origin[row]].name} line {self.line[row]}"
+    def place(self, row: int) -> str:
+        """Say where a row was read."""
+        return f"{self.parts[self.file[row]].name} line {self.line[row]}"
+
+    def _alike(self) -> Iterator[tuple[Reading, slice]]:
+        """Runs of rows whose files read alike; one of nothing where there are no files."""
+        slices = self._slices()
+        runs = [
+            (reading, [number for number, _ in run])
+            for reading, run in groupby(enumerate(self.parts), key=lambda each: each[1].reading)
+        ]
+        for reading, run in runs:
+            yield reading, slice(slices[run[0]].start, slices[run[-1]].stop)
+        if not runs:
+            yield Reading(), slice(0, 0)
+
+    def _slices(self) -> list[slice]:
+        ends = np.cumsum([0, *(len(part.line) for part in self.parts)]).tolist()
+        return [slice(start, end) for start, end in pairwise(ends)]
+
+    def _name_footers(self) -> None:
+        """Say of lines at the end of a file that seem to be no rows which setting leaves them out."""
+        needed = sum(column.required for column in COLUMNS[self.kind].values())
+        empty = np.bincount(
+            [fault.row for fault in self.faults if fault.code.startswith("missing_")], minlength=len(self.typed)
+        )
+        # Faults of a row are in the order of its columns; the hint goes to the last of them.
+        at = {fault.row: number for number, fault in enumerate(self.faults)}
+        parts = []
+        for part, mine in zip(self.parts, self._slices(), strict=True):
+            rows = [(line, -1) for line, _, _ in part.malformed]
+            rows += [*zip(part.line.tolist(), range(mine.start, mine.stop), strict=True)]
+            rows.sort(reverse=True)
+            trailing = dict(takewhile(lambda each: each[1] < 0 or 2 * empty[each[1]] > needed, rows))
+            hint = f"; where it is a total, `footer: {len(trailing)}` leaves it out"
+            marked = [(line, why + hint * (line in trailing), fields) for line, why, fields in part.malformed]
+            parts.append(replace(part, malformed=marked))
+            for row in trailing.values():
+                if row >= 0:
+                    fault = self.faults[at[row]]
+                    self.faults[at[row]] = fault._replace(detail=fault.detail + hint)
+        self.parts = parts
+
+    def _turn_fees(self) -> None:
+        """Make fees costs, and refuse files that seem to write them otherwise than the source says."""
+        fees = self.typed["fees"].to_numpy(dtype=float, copy=True)
+        for part, mine in zip(self.parts, self._slices(), strict=True):
+            setting = part.reading.fees_sign
+            if setting == "negative_is_cost":
+                fees[mine] = 0.0 - fees[mine]
+            if mostly_negative(pd.Series(fees[mine])):
+                found, other = (
+                    ("negative", "negative_is_cost")
+                    if setting == "positive_is_cost"
+                    else (
+                        "positive",
+                        "positive_is_cost",
+                    )
+                )
+                raise LedgerError(
+                    f"{part.name}: fees: most are {found}, and would be booked as gains; where they are costs, set "
+                    f"fees_sign: {other}"
+                )
+        self.typed["fees"] = fees
+
+    def _loose(self, timezone: str, exchange_timezone: str) -> pd.DataFrame:
+        columns = COLUMNS[self.kind]
+        found = [pd.DataFrame(columns=[*columns, "part", "line", "why"])]
+        for number, part in enumerate(self.parts):
+            if not part.malformed:
+                continue
+            said = [
+                dict(zip(part.header, fields, strict=False)) | part.reading.constants for _, _, fields in part.malformed
+            ]
+            cells = pd.DataFrame(said, columns=[*columns], dtype="str")
+            parsed = parse_cells(cells, columns, _formats(part.reading, timezone, exchange_timezone))
+            found.append(
+                parsed.typed.assign(
+                    part=number,
+                    line=[line for line, _, _ in part.malformed],
+                    why=[why for _, why, _ in part.malformed],
+                )
+            )
+        return pd.concat(found[1:] or found, ignore_index=True)
 
 
 _REJECTED_TYPES = {
@@ -140,22 +337,167 @@ _FILE_TYPES = {
     "rejected": "int64",
     "duplicates": "int64",
     "ignored_columns": "str",
+    "unhurt": "int64",
+    "left_out": "int64",
 }
 
 
-def gather(source: LedgerSource, root: Path, kind: Kind, exchange_timezone: str) -> Rows:
-    """Read all files of one kind, in the order of their paths."""
-    patterns: Sequence[str] = getattr(source, kind) or ()
-    parts = [read_part(root, path) for path in list_files(root, patterns, f"ledger {source.name}: {kind}")]
-    if kind == "returns":
-        parts = [part for file in parts for part in long_parts(file)]
+def gather(source: LedgerSource, root: Path, exchange_timezone: str) -> dict[Kind, Rows]:
+    """Read all files of a ledger, each kind's in the order of their names.
+
+    Raises
+    ------
+    LedgerError
+        A file cannot be a ledger, a column that may change what its rows mean is not read, or a row is read twice.
+    """
+    taken: dict[str, list[tuple[Kind, Part]]] = {}
+    parts = {kind: [*_parts_of(source, root, kind, taken)] for kind in COLUMNS}
+    _require_one_currency(source, chain.from_iterable(parts.values()))
+    return {kind: Rows(kind, parts[kind], source.timezone, exchange_timezone) for kind in COLUMNS}
+
+
+def _require_one_currency(source: LedgerSource, parts: Iterable[Part]) -> None:
+    """Refuse amounts of several currencies, which nothing here converts."""
+    stated: dict[str, str] = {}
     for part in parts:
-        require_columns(part, COLUMNS[kind])
-    return Rows(kind, parts, source.timezone, exchange_timezone)
+        if CURRENCY in part.cells and CURRENCY not in part.reading.ignore:
+            texts = part.cells[CURRENCY].str.strip().replace("", None).dropna().drop_duplicates()
+            stated |= {str(name): f"{part.name} line {part.line[cast(int, row)]}" for row, name in texts.items()}
+    if len(stated) > 1:
+        places = ", ".join(f"{name} ({place})" for name, place in sorted(stated.items()))
+        raise LedgerError(
+            f"ledger {source.name}: {CURRENCY}: amounts in {places} cannot be added up; take those of one currency "
+            f"with `where`, and keep another ledger for each other"
+        )
 
 
-def long_parts(part: Part) -> list[Part]:
-    """Daily returns as long rows: each strategy's column of a wide file becomes a part of its own."""
+def _parts_of(
+    source: LedgerSource, root: Path, kind: Kind, taken: dict[str, list[tuple[Kind, Part]]]
+) -> Iterator[Part]:
+    key = f"ledger {source.name}: {kind}"
+    entries = [(entry, entry.reading(source)) for entry in getattr(source, kind) or ()]
+    found: dict[tuple[str, int], File | None] = {}
+    for number, (entry, _) in enumerate(entries):
+        if entry.query:
+            found[entry.query.name, number] = None
+        else:
+            found |= {(file.path, number): file for file in find_files(root, entry.files or (), key)}
+    for path, number in sorted(found):
+        before = taken.setdefault(path, [])
+        entry, reading = entries[number]
+        if any(other == kind and earlier.reading == reading for other, earlier in before):
+            continue
+        file, rule = found[path, number], reading.strategy_from
+        part = read_part(file, reading) if file else _queried(entry.query, reading)
+        part = mapped(part, COLUMNS[kind], read_part(file_at(root, rule.table)) if isinstance(rule, ByTable) else None)
+        if before:
+            same = sum(other == kind for other, _ in before)
+            part = replace(part, name=f"{path}#{kind}{f'-{same + 1}' if same else ''}")
+        _require_once(path, kind, part, before)
+        before.append((kind, part))
+        wide = long_parts(part, source.frequency) if kind == "returns" else [part]
+        for each in wide:
+            require_columns(each, COLUMNS[kind])
+            _require_meaning_read(each, kind)
+            yield each
+
+
+def _queried(query: RowSource, reading: Reading) -> Part:
+    """Rows of a database as those of one file, whose lines are their ordinals."""
+    table = read_rows(query)
+    if not table.column_names:
+        raise LedgerError(f"{query.name}: has no rows; correct what is asked for, or leave it out")
+    cells = table.to_pandas()
+    return Part(name=query.name, cells=cells, line=np.arange(1, 1 + len(cells)), header=list(cells), reading=reading)
+
+
+def _parsed(
+    cells: pd.DataFrame,
+    columns: Mapping[str, Column],
+    reading: Reading,
+    formats: Formats,
+    file: Indices,
+    others: Mapping[int, pd.DataFrame],
+) -> Parsed:
+    """Cells read, with numbers that a file states in several columns added up."""
+    if not (added := summands(reading, columns)):
+        return parse_cells(cells, columns, formats, file, others)
+    parts = {name: Column(kind="number", required=False) for terms in added.values() for name, _ in terms[1:]}
+    parsed = parse_cells(cells, {**columns, **parts}, formats, file, others)
+    typed = parsed.typed
+    for ours, terms in added.items():
+        figures = pd.DataFrame({name: typed[name] * sign for name, sign in terms})
+        typed[ours] = figures.sum(axis=1, min_count=1)
+    return replace(parsed, typed=typed[[*columns]])
+
+
+def _require_once(path: str, kind: Kind, part: Part, before: Sequence[tuple[Kind, Part]]) -> None:
+    """Refuse a file some line of which is a row of two kinds, or twice a row of one, and states a number to both."""
+    for other, earlier in before:
+        if not _numbers(kind, part) & _numbers(other, earlier):
+            continue
+        both = [*np.intersect1d(part.line, earlier.line).tolist(), *(line for line, _, _ in part.malformed)]
+        if both:
+            raise LedgerError(
+                f"{path}: line {min(both)} is read both as {other} and as {kind}; say with `where` which rows are which"
+            )
+
+
+def _numbers(kind: Kind, part: Part) -> set[str]:
+    """Columns of a file that numbers are read from."""
+    ours = [name for name, column in COLUMNS[kind].items() if column.kind == "number" and name in part.cells]
+    return {theirs for name in ours for theirs in part.reading.columns.get(name, (name,))}
+
+
+def _require_meaning_read(part: Part, kind: Kind) -> None:
+    """Refuse a column that no rule reads although its name says that it may change what a row means."""
+    if kind == "returns":
+        # Beside a daily return nothing changes what it means, and of a wide file columns are named by strategies.
+        return
+    loaded = [
+        name
+        for name in unread(part, COLUMNS[kind])
+        if MEANING & {*re.split(r"[^a-z]+", name.casefold()), name.casefold()}
+    ]
+    if loaded:
+        named = ", ".join(map(repr, loaded))
+        raise LedgerError(
+            f"{part.name}: column {named}: no rule reads it, and its name says that it may change what a row means; "
+            f"map it under columns, or list it under ignore"
+        )
+
+
+def _formats(reading: Reading, timezone: str, exchange_timezone: str) -> Formats:
+    return Formats(
+        decimal=reading.decimal,
+        thousands=reading.thousands,
+        currency_signs=reading.currency_signs,
+        negatives=reading.negatives,
+        unsigned=reading.unsigned,
+        time_format=reading.time_format,
+        settable=True,
+        timezone=timezone,
+        exchange_timezone=exchange_timezone,
+    )
+
+
+def long_parts(part: Part, frequency: Frequency = DAILY) -> list[Part]:
+    """Returns as long rows: each strategy's column of a wide file becomes a part of its own.
+
+    Of monthly returns a date may be a month alone, such as 2024-03.
+    """
+    parts = _long_parts(part)
+    if not frequency.monthly:
+        return parts
+    return [
+        replace(part, cells=part.cells.assign(session=part.cells["session"].str.replace(_MONTH, r"\1-01", regex=True)))
+        if "session" in part.cells
+        else part
+        for part in parts
+    ]
+
+
+def _long_parts(part: Part) -> list[Part]:
     names = [*part.cells, *part.unreadable]
     if {"strategy", "daily_return"} & {name.casefold() for name in names}:
         return [part]
@@ -165,7 +507,9 @@ def long_parts(part: Part) -> list[Part]:
             f"{part.name}: expected the columns {', '.join(RETURN_COLUMNS)}, or a date and one column of "
             f"numbers per strategy; found {', '.join(names)}"
         )
-    rowless = replace(part, cells=pd.DataFrame(columns=[*RETURN_COLUMNS], dtype="str"), line=part.line[:0])
+    rowless = replace(
+        part, cells=pd.DataFrame(columns=[*RETURN_COLUMNS], dtype="str"), line=part.line[:0], header=[*RETURN_COLUMNS]
+    )
     parts = [rowless] if part.malformed else []
     for strategy in part.cells.columns.drop(date):
         values = part.cells[strategy]
@@ -175,6 +519,8 @@ def long_parts(part: Part) -> list[Part]:
             name=f"{part.name}#{strategy}",
             cells=cells[given].reset_index(drop=True),
             line=part.line[given],
+            header=[*cells],
+            reading=part.reading,
         )
         parts.append(column)
     return parts

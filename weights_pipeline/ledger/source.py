@@ -6,36 +6,35 @@ Here belongs what a source may say. Here does not belong the reading of what it 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
-from pathlib import Path, PurePosixPath
-from typing import Annotated, Literal
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
 
+import pandas as pd
 from pydantic import (
     AfterValidator,
-    BaseModel,
-    ConfigDict,
     Field,
     TypeAdapter,
+    ValidationInfo,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+    create_model,
     field_validator,
     model_validator,
 )
 
 from weights_pipeline.books.book import Book, Name, Threshold, TimeZone
-from weights_pipeline.books.reading import BookError, read_yaml, validated
+from weights_pipeline.books.reading import BookError, Model, inside, read_yaml, validated
 from weights_pipeline.core.returns.capital import AverageLotValue, AveragePositionValue
-from weights_pipeline.ledger.calendars import require_calendar
+from weights_pipeline.core.returns.frequency import MONTHLY, Frequency
+from weights_pipeline.ledger.calendars import default_per_year, require_calendar, sessions_file
 from weights_pipeline.ledger.errors import LedgerError
+from weights_pipeline.ledger.importers import with_importers
+from weights_pipeline.ledger.sources import SOURCES, RowSource
+from weights_pipeline.ledger.vocabulary import Reading, RelativePath, relative
 
-Kind = Literal["lots", "fills", "returns"]
+Kind = Literal["lots", "fills", "cash", "openings", "returns"]
 _SUFFIX = "_ledger"
-
-
-def _relative(path: str) -> str:
-    """Refuse what would lead out of the data folder, and what no file should be called."""
-    parts = PurePosixPath(path).parts
-    if not parts or parts[0] == "/" or ".." in parts or "\\" in path or ":" in path or not path.isprintable():
-        raise ValueError("expected a path inside the data folder, such as trades/*.csv: no leading / and no ..")
-    return path
 
 
 def _month(text: str) -> str:
@@ -44,44 +43,119 @@ def _month(text: str) -> str:
     return text
 
 
-RelativePath = Annotated[str, AfterValidator(_relative)]
 Globs = Annotated[tuple[RelativePath, ...], Field(min_length=1)]
 Month = Annotated[str, AfterValidator(_month)]
 
 
-class _Model(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+class _Files(Reading):
+    """Files or a query of a kind, with what is said of these alone; anything else is as the ledger says of all.
+
+    Attributes
+    ----------
+    files
+        Paths, or globs; or in their place a query under the key of its kind (``ledger.sources``).
+    importer
+        Preset that the rest is added to; see ``ledger.importers``.
+    """
+
+    files: Globs | None = None
+    importer: str = ""
+
+    @property
+    def query(self) -> RowSource | None:
+        """The query that stands in place of files."""
+        return next((query for key in SOURCES if (query := getattr(self, key)) is not None), None)
+
+    @model_validator(mode="after")
+    def _from_one_place(self) -> Self:
+        given = [key for key in ("files", *SOURCES) if getattr(self, key) is not None]
+        if len(given) != 1:
+            raise ValueError(f"expected one of files, {', '.join(SOURCES)}; found {', '.join(given) or 'none'}")
+        if self.importer and not self.columns:
+            raise ValueError("importer: its settings are added when a ledger is loaded from its file")
+        return self
+
+    def reading(self, ledger: Reading) -> Reading:
+        """How these files read."""
+        said = {name for name in Reading.model_fields if name in self.model_fields_set}
+        return Reading.model_construct(
+            **{name: getattr(self if name in said else ledger, name) for name in Reading.model_fields}
+        )
 
 
-class CapitalFile(_Model):
+_QUERIES: Mapping[str, Any] = {key: (kind | None, None) for key, kind in SOURCES.items()}
+Files: type[_Files] = create_model("Files", __base__=_Files, **_QUERIES)
+
+
+def _plain_path(value: Any, handler: ValidatorFunctionWrapHandler) -> Any:
+    """A path by itself stands for files of which nothing else is said."""
+    return Files.model_construct({"files"}, files=(relative(value),)) if isinstance(value, str) else handler(value)
+
+
+_Entry = Annotated[Files, WrapValidator(_plain_path, json_schema_input_type=str | Files)]  # type: ignore[valid-type]
+Sources = Annotated[tuple[_Entry, ...], Field(min_length=1)]
+
+
+class CapitalFile(Model):
     """Capital by a dated table in a file with the columns ``strategy``, ``date`` and ``capital``."""
 
     kind: Literal["capital_base"]
     file: RelativePath
 
 
-class Benchmark(_Model):
+class Benchmark(Model):
     """A price series: a file with the column ``date`` and the column of the prices."""
 
     file: RelativePath
     column: str = Field(min_length=1)
 
 
-class LedgerSource(_Model):
+class SessionsFile(Model):
+    """Sessions that a desk lists itself: a file with ``date`` and perhaps ``open`` and ``close``."""
+
+    file: RelativePath
+    timezone: TimeZone | None = None
+
+
+class CustomCalendar(Model):
+    """A calendar that is none of the library's."""
+
+    custom: SessionsFile
+
+
+class LedgerSource(Reading):
     """Where one ledger comes from. Paths are relative to the data folder; globs know ``*``, ``?`` and ``**``.
+
+    What :class:`Reading` knows may be said here, of all files, or of some of them alone:
+    ``fills: [{files: [desk/*.csv], columns: {amount: Quantity}}]``.
 
     Attributes
     ----------
     name, description
         What it is called, and what it is.
     lots, fills, returns
-        Globs of closed lots, of fills and of daily returns (in place of a ledger); at least one of them.
+        Files of closed lots, of fills and of daily returns (in place of a ledger); at least one of them.
         Daily returns are long (``session``, ``strategy``, ``daily_return``) or wide (``date`` or
         ``session``, and one column per strategy).
+    cash
+        Files of cash that is part of a session's profit: dividends, funding, interest, fees.
+    openings
+        Files of what was held before the first fill, or is known to be held after fills that are missing.
+    long_only
+        Strategies that never hold a short position, or ``true`` for all: a sale beyond what one holds says that fills
+        are missing.
+    incomplete
+        What becomes of a book that holds a strategy whose positions are not known: it stops, or goes on with the
+        strategy's metrics null (``neutral``).
     timezone
         IANA zone of times that state no offset. A date alone is a date of the exchange.
     calendar
-        Calendar of `exchange_calendars` that says what a session is.
+        What a session is: a calendar of `exchange_calendars`, or ``custom: {file: sessions.csv}``, whose ``timezone``
+        is the ledger's unless it says so. Read, it is the calendar's name as ``calendars`` knows it.
+    unit
+        In YAML ``frequency``: ``monthly`` where returns are those of calendar months.
+    sessions_per_year
+        What annual figures reckon with: 365 on ``24/7`` and 252 on any other calendar unless stated.
     first_month, last_month
         Months of the history, ``YYYY-MM``; without a last one it goes on.
     capital
@@ -93,15 +167,29 @@ class LedgerSource(_Model):
     prices
         File of closing prices (``date``, ``symbol``, ``close``). With it, lots from fills are marked to market while
         they are open; without, their profit is booked on exit, which understates drawdowns.
+    instruments
+        File of what symbols are: ``symbol``, ``multiplier``, ``long_only``.
+    actions
+        File of corporate actions: ``symbol``, ``date``, ``kind`` (split, rename or expiry) and what it needs of
+        ``ratio``, ``new_symbol`` and ``price``.
+    positions
+        File of what the broker states: ``date``, ``symbol``, ``quantity`` and perhaps ``strategy`` and
+        ``realized_pnl`` to date.
     """
 
     name: Annotated[Name, Field(max_length=63 - len(_SUFFIX))]
     description: str = Field(min_length=1)
-    lots: Globs | None = None
-    fills: Globs | None = None
-    returns: Globs | None = None
+    lots: Sources | None = None
+    fills: Sources | None = None
+    cash: Sources | None = None
+    openings: Sources | None = None
+    returns: Sources | None = None
+    long_only: bool | tuple[str, ...] = False
+    incomplete: Literal["stop", "neutral"] = "stop"
     timezone: TimeZone
     calendar: str = "XNYS"
+    unit: Literal["daily", "monthly"] = Field(default="daily", alias="frequency")
+    sessions_per_year: float | None = Field(default=None, ge=1, le=366)
     first_month: Month
     last_month: Month | None = None
     capital: Annotated[CapitalFile | AveragePositionValue | AverageLotValue, Field(discriminator="kind")] = (
@@ -109,32 +197,72 @@ class LedgerSource(_Model):
     )
     benchmark: Benchmark | None = None
     prices: RelativePath | None = None
-    checks: dict[str, Threshold] = {}
+    instruments: RelativePath | None = None
+    actions: RelativePath | None = None
+    positions: RelativePath | None = None
+    checks: dict[str, Threshold] = Field(default_factory=dict)
 
     @property
     def schema_name(self) -> str:
         """Where the tables of this ledger are kept, and what its assets' keys begin with."""
         return f"{self.name}{_SUFFIX}"
 
-    @field_validator("calendar")
+    def never_short(self, strategy: pd.Series) -> pd.Series:
+        """Whether the strategy of each row is one that never holds a short position."""
+        if isinstance(self.long_only, bool):
+            return pd.Series(self.long_only, index=strategy.index)
+        return strategy.isin(list(self.long_only))
+
+    @property
+    def frequency(self) -> Frequency:
+        """How often returns are observed, and how many observations make a year."""
+        if self.unit == "monthly":
+            return MONTHLY
+        return Frequency(per_year=self.sessions_per_year or default_per_year(self.calendar))
+
+    @field_validator("calendar", mode="before")
     @classmethod
-    def _known_calendar(cls, value: str) -> str:
-        require_calendar(value)
-        return value
+    def _named(cls, value: object, info: ValidationInfo) -> object:
+        """Name a file of sessions by where it is; the data folder is the context of validation."""
+        if not isinstance(value, dict):
+            return value
+        custom = CustomCalendar.model_validate(value).custom
+        if info.context is None:
+            raise ValueError("a file of sessions is known by the data folder only, in which the ledger was not read")
+        # Without a valid zone of its own the ledger is refused anyway.
+        timezone = custom.timezone or info.data.get("timezone", "UTC")
+        return sessions_file(inside(info.context["root"], custom.file, "custom.file"), timezone)
 
     @model_validator(mode="after")
     def _has_rows_and_months(self) -> LedgerSource:
         if not (self.lots or self.fills or self.returns):
             raise ValueError("expected at least one of lots, fills and returns")
+        if self.actions and not self.fills:
+            raise ValueError("actions: change positions, which only fills make known; expected fills beside actions")
+        if self.positions and not self.fills:
+            raise ValueError("positions: only fills say what is open; expected fills beside positions")
+        if self.openings and not self.fills:
+            raise ValueError("openings: are what fills continue from; expected fills beside openings")
         if self.prices and not self.fills:
             raise ValueError("prices: only lots from fills are known while they are open; expected fills beside prices")
         if self.last_month is not None and self.last_month < self.first_month:
             raise ValueError(f"last_month {self.last_month} is before first_month {self.first_month}")
+        if self.unit == "monthly" and (self.lots or self.fills):
+            raise ValueError("frequency: trades have days; expected returns alone beside frequency: monthly")
+        if self.unit == "monthly" and self.sessions_per_year is not None:
+            raise ValueError("sessions_per_year: a year has 12 months; expected no such key beside frequency: monthly")
+        require_calendar(self.calendar, per_year=self.sessions_per_year)
         return self
 
 
+def ledger_schema() -> dict[str, Any]:
+    """JSON Schema of a ledger, for editors that complete and check YAML while it is typed."""
+    schema = TypeAdapter(LedgerSource).json_schema()
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "title": "Ledger of weights-pipeline"}
+
+
 def load_ledger_source(file: Path) -> LedgerSource:
-    """Load and validate one ledger source.
+    """Load and validate one ledger source; the data folder is the one that the file's own folder lies in.
 
     Raises
     ------
@@ -142,7 +270,9 @@ def load_ledger_source(file: Path) -> LedgerSource:
         The file is unreadable or not valid, or its name is not ``<name>.yaml``.
     """
     try:
-        source: LedgerSource = validated(TypeAdapter(LedgerSource), read_yaml(file), file)
+        context = {"root": file.resolve().parent.parent}
+        content = with_importers(read_yaml(file), file.parent)
+        source: LedgerSource = validated(TypeAdapter(LedgerSource), content, file, context)
     except BookError as error:
         raise LedgerError(str(error)) from error
     if source.name != file.stem:
@@ -174,6 +304,10 @@ def load_sources(folder: Path, books: Iterable[Book]) -> dict[str, LedgerSource]
                 f"{folder / source.name}.yaml: benchmark: book {book.name} keeps a weight set per market regime; "
                 f"expected the benchmark that says which it is"
             )
+        try:
+            book.policy(frequency=source.frequency)
+        except ValueError as error:
+            raise LedgerError(f"book {book.name}, on ledger {source.name}: {error}") from error
         if clash := [s.name for s in sources.values() if s.schema_name == book.name]:
             raise LedgerError(f"book {book.name}: ledger {clash[0]} keeps its tables under that name; choose another")
     return sources

@@ -8,15 +8,29 @@ kept.
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 import pandas as pd
 
 from weights_pipeline.core.chain import last_sessions, returns_table
+from weights_pipeline.core.returns.daily import RuinError
+from weights_pipeline.core.returns.marking import UnpricedError
 from weights_pipeline.core.targets.market_regime import market_regimes
-from weights_pipeline.ledger import Intake, LedgerSource, read_benchmark, read_capital, read_prices, session_closes
+from weights_pipeline.ledger import (
+    Intake,
+    LedgerSource,
+    observed_sessions,
+    read_benchmark,
+    read_capital,
+    read_prices,
+    session_closes,
+)
+from weights_pipeline.ledger.errors import LedgerError
 from weights_pipeline.ledger.periods import only_windows, window_dates
+from weights_pipeline.ledger.prices import blamed
 from weights_pipeline.tables import catalog
 from weights_pipeline.tables.contract import Window, content_hashes, prepare
 from weights_pipeline.tables.definition import Table
@@ -25,24 +39,49 @@ from weights_pipeline.tables.definition import Table
 def intake_rows(
     intake: Intake, source: LedgerSource, windows: Sequence[Window], now: dt.datetime
 ) -> dict[Table, pd.DataFrame]:
-    """Rows of closed lots, open lots and given returns in some months, as known at an instant.
+    """Rows of closed and open lots, cash, given returns and unknown positions in some months, as known at an instant.
 
-    Lots are shown open at the end of each month; of a month that goes on, after its newest closed session.
+    Lots are shown open at the end of each month; of a month that goes on, after its newest closed session; and where
+    their position became unknown, in the last session that it is known of.
     """
     dates = window_dates(windows)
     sessions = closed_sessions(source, windows, f"{source.first_month}-01", now)
     begun = dates[dates.left <= sessions[-1]] if len(sessions) else dates[:0]
-    return {
+    lost = intake.lost_lots()
+    shown = [intake.open_lots(last_sessions(sessions, begun)), lost[lost["snapshot"].isin(sessions)]]
+    rows = {
         catalog.TRADE_LEDGER: only_windows(intake.lots, "session", windows),
-        catalog.OPEN_LOTS: intake.open_lots(last_sessions(sessions, begun)),
+        catalog.OPEN_LOTS: pd.concat([shown[0], only_windows(shown[1], "snapshot", windows)], ignore_index=True),
+        catalog.CASH: only_windows(intake.cash, "session", windows),
         catalog.GIVEN_RETURNS: only_windows(intake.returns, "session", windows),
+        catalog.UNKNOWN_POSITIONS: only_windows(intake.unknown_sessions(sessions), "session", windows),
     }
+    return {table: rows[table] for table in month_tables(source)}
+
+
+def month_tables(source: LedgerSource) -> list[Table]:
+    """Tables of a ledger that are written month by month: those that its kinds of files can fill."""
+    return [
+        catalog.TRADE_LEDGER,
+        catalog.OPEN_LOTS,
+        *[catalog.UNKNOWN_POSITIONS] * bool(source.fills),
+        *[catalog.CASH] * bool(source.cash),
+        *[catalog.GIVEN_RETURNS] * bool(source.returns),
+    ]
+
+
+def finding_rows(intake: Intake) -> pd.DataFrame:
+    """Rows of ``ledger_findings``."""
+    rows = [
+        asdict(each) | {"number": number, "severity": each.severity, "figures": json.dumps(dict(each.figures))}
+        for number, each in enumerate(intake.findings, start=1)
+    ]
+    names = catalog.LEDGER_FINDINGS.column_names()
+    return pd.DataFrame(rows, columns=names).astype({"since": "datetime64[us]", "until": "datetime64[us]"})
 
 
 def return_rows(
-    lots: pd.DataFrame,
-    open_lots: pd.DataFrame,
-    given: pd.DataFrame,
+    rows: Mapping[Table, pd.DataFrame],
     source: LedgerSource,
     root: Path,
     windows: Sequence[Window],
@@ -52,8 +91,8 @@ def return_rows(
 
     Parameters
     ----------
-    lots, open_lots, given
-        Rows of ``trade_ledger``, ``open_lots`` and ``given_returns`` from the ledger's first month on.
+    rows
+        Of the tables of :func:`month_tables`, those from the ledger's first month on.
     source, root
         The ledger, and the data folder with the files of capital and prices that it names.
     windows
@@ -61,11 +100,19 @@ def return_rows(
     now
         The instant, zone-aware.
     """
+    lots, open_lots = rows[catalog.TRADE_LEDGER], rows[catalog.OPEN_LOTS]
+    given, cash = rows.get(catalog.GIVEN_RETURNS, pd.DataFrame()), rows.get(catalog.CASH)
     opened = lots["open_session"].min() if len(lots) else pd.Timestamp.max
     first = min(pd.Timestamp(f"{source.first_month}-01"), opened)
     sessions, start = closed_sessions(source, windows, first, now), window_dates(windows).left[0]
+    sessions = observed_sessions(source.calendar, source.frequency, sessions)
     capital, prices = read_capital(source, root), read_prices(source, root)
-    return returns_table(lots, open_lots, given, sessions, capital, start, prices)
+    try:
+        return returns_table(lots, open_lots, given, sessions, capital, start, prices, cash, source.frequency)
+    except RuinError as error:
+        raise LedgerError(blamed(error, lots, open_lots, source, root)) from error
+    except UnpricedError as error:
+        raise LedgerError(f"{source.prices}: {error}; add the line") from error
 
 
 def market_rows(source: LedgerSource, root: Path, windows: Sequence[Window], now: dt.datetime) -> pd.DataFrame:

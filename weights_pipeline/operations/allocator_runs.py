@@ -23,10 +23,12 @@ from weights_pipeline.core.allocator.state import reference_portfolio
 from weights_pipeline.core.allocator.summary import documents
 from weights_pipeline.core.chain import audit_table, regime_table, scalar_table, state_table
 from weights_pipeline.core.returns.daily import wide
+from weights_pipeline.core.returns.frequency import DAILY, Frequency
 from weights_pipeline.core.returns.history import ReturnHistory
 from weights_pipeline.files import write_artefacts
 from weights_pipeline.ledger import LedgerError, read_returns_file
 from weights_pipeline.ledger.files import read_part
+from weights_pipeline.ledger.places import file_at
 from weights_pipeline.ledger.rows import long_parts
 from weights_pipeline.tables import catalog
 from weights_pipeline.workspace import BookSetup
@@ -50,6 +52,8 @@ class AllocatorRun:
         Rows of ``realized_weights`` and ``strategy_returns``, as far as they are read.
     portfolio
         Daily returns of the unscaled reference portfolio, on every session with weights.
+    frequency
+        How many sessions make a year.
     state, regime, scalar
         Rows of ``allocator_state``, ``risk_regime`` and ``risk_scalar``.
     """
@@ -59,6 +63,7 @@ class AllocatorRun:
     realized: pd.DataFrame
     returns: pd.DataFrame
     portfolio: pd.Series
+    frequency: Frequency
     state: pd.DataFrame
     regime: pd.DataFrame
     scalar: pd.DataFrame
@@ -70,7 +75,8 @@ class AllocatorRun:
     def document(self, part: str) -> dict[str, Any]:
         """Document of a table."""
         eligible = pd.DatetimeIndex(self.portfolio.index)
-        return documents(self.state, self.regime, self.scalar, eligible, self.overlay)[part]
+        year = self.frequency.per_year
+        return documents(self.state, self.regime, self.scalar, eligible, self.overlay, year)[part]
 
     def write(self, part: str, folder: Path) -> list[Path]:
         """Write one table as ``PART.csv`` and its document as ``PART.json``; each whole or not at all."""
@@ -109,11 +115,19 @@ def run_of_book(setup: BookSetup, *, profile: str | None = None, until: dt.date 
             f"{book.name}: no session at its weights{by} in {store.location}. "
             f"Run `weights run --book {book.name}` first."
         )
-    return _run(book.name, realized, returns, _with_profile(book.overlay or AllocatorParameters(), profile))
+    overlay = _with_profile(book.overlay or AllocatorParameters(), profile)
+    # Refused where returns are monthly, whose ledger has no overlay either.
+    replace(setup.policy, overlay=overlay)
+    return _run(book.name, realized, returns, overlay, source.frequency)
 
 
 def run_of_returns(
-    file: Path, *, calendar: str, weights_file: Path | None = None, profile: str | None = None
+    file: Path,
+    *,
+    calendar: str,
+    frequency: Frequency = DAILY,
+    weights_file: Path | None = None,
+    profile: str | None = None,
 ) -> AllocatorRun:
     """Run the allocator over a file of daily returns at constant weights, with default thresholds.
 
@@ -122,8 +136,8 @@ def run_of_returns(
     file
         Daily returns; see :func:`~weights_pipeline.ledger.returns_file.read_returns_file`. Each strategy is its own
         sleeve.
-    calendar
-        Calendar of the exchange.
+    calendar, frequency
+        Calendar of the returns, and how many of its sessions make a year.
     weights_file
         Constant weights; see :func:`read_weights`. A strategy that it does not name is left out. Where there is no
         file, equal weights that sum to 1.
@@ -135,10 +149,10 @@ def run_of_returns(
     LedgerError
         A file cannot be used.
     """
-    history = read_returns_file(file, calendar=calendar, strategies=_strategies(file))
+    history = read_returns_file(file, calendar=calendar, strategies=_strategies(file), frequency=frequency).history
     names = history.strategies
     weights = read_weights(weights_file, names) if weights_file else dict.fromkeys(names, 1.0 / len(names))
-    return _run(file.name, *_constant(history, weights), _with_profile(AllocatorParameters(), profile))
+    return _run(file.name, *_constant(history, weights), _with_profile(AllocatorParameters(), profile), frequency)
 
 
 def read_weights(file: Path, strategies: Collection[str]) -> dict[str, float]:
@@ -188,7 +202,7 @@ def audit_of_book(run: AllocatorRun, book: Book) -> pd.DataFrame:
     DataFrame
         See :func:`~weights_pipeline.core.chain.audit_table`, up to the last session of the run.
     """
-    policy = replace(book.policy(), overlay=run.overlay)
+    policy = replace(book.policy(frequency=run.frequency), overlay=run.overlay)
     last = pd.DatetimeIndex(run.portfolio.index[-1:])
     return audit_table(run.realized, run.returns, run.scalar, run.regime, policy, last)
 
@@ -230,7 +244,7 @@ def _pairs(file: Path) -> list[tuple[str, Any]]:
 
 def _strategies(file: Path) -> set[str]:
     """Names that a file of daily returns has."""
-    parts = long_parts(read_part(file.resolve().parent, file.name))
+    parts = long_parts(read_part(file_at(file.resolve().parent, file.name)))
     return {name.strip() for part in parts if "strategy" in part.cells for name in part.cells["strategy"].dropna()}
 
 
@@ -248,9 +262,11 @@ def _with_profile(overlay: AllocatorParameters, profile: str | None) -> Allocato
     return overlay if profile is None else replace(overlay, profile=profile)
 
 
-def _run(name: str, realized: pd.DataFrame, returns: pd.DataFrame, overlay: AllocatorParameters) -> AllocatorRun:
+def _run(
+    name: str, realized: pd.DataFrame, returns: pd.DataFrame, overlay: AllocatorParameters, frequency: Frequency
+) -> AllocatorRun:
     weights = realized.pivot(index="effective_from", columns="strategy", values="realized").fillna(0.0)
-    state = state_table(returns, realized, overlay.sleeves)
+    state = state_table(returns, realized, overlay.sleeves, frequency)
     regime = regime_table(state, overlay.thresholds)
     return AllocatorRun(
         name=name,
@@ -258,6 +274,7 @@ def _run(name: str, realized: pd.DataFrame, returns: pd.DataFrame, overlay: Allo
         realized=realized,
         returns=returns,
         portfolio=reference_portfolio(weights, wide(returns)).returns,
+        frequency=frequency,
         state=state,
         regime=regime,
         scalar=scalar_table(regime, overlay),

@@ -171,6 +171,7 @@ def make_update(
     limit = pd.Timestamp(day) if day is not None else pd.Timestamp.max
     with store.view():
         returns = store.read(schema, catalog.STRATEGY_RETURNS, columns=columns)
+        unknown = store.read(schema, catalog.UNKNOWN_POSITIONS)
         regimes = store.read(schema, catalog.MARKET_REGIME, columns=["session", "regime"])
     returns, regimes = (table[table["session"] <= limit] for table in (returns, regimes))
     for name, table in (("strategy_returns", returns), ("market_regime", regimes)):
@@ -180,7 +181,7 @@ def make_update(
     as_of = returns["session"].max()
     sessions = calendar_sessions(source.calendar, dt.date.fromisoformat(f"{source.first_month}-01"), as_of.date())
     by_session = regimes[regimes["session"] <= as_of].set_index("session")["regime"]
-    history = ReturnHistory.from_long(returns, sessions=sessions)
+    history = ReturnHistory.from_long(returns, sessions=sessions).with_unknown(unknown)
     chosen = tuple(name for name in WEIGHT_SETS if name in sets)
     rows = weight_sets(history, by_session, pd.DatetimeIndex([as_of]), policy, chosen)
     return EnsembleUpdate(

@@ -27,13 +27,14 @@ from weights_pipeline.core.metrics.starter import StarterMetrics
 from weights_pipeline.core.metrics.table import OVERRIDABLE, overridden
 from weights_pipeline.core.returns.history import ReturnHistory
 from weights_pipeline.core.versions import OPENING, WEIGHTS, Stamp, canonical, digest, link
-from weights_pipeline.ledger import calendar_sessions
+from weights_pipeline.ledger import sessions_past
+from weights_pipeline.ledger.calendars import REACH
 from weights_pipeline.ledger.periods import ledger_months, window_dates
 from weights_pipeline.store.base import Store
 from weights_pipeline.tables import catalog
 from weights_pipeline.tables.contract import Window
 from weights_pipeline.versions.history import add_versions
-from weights_pipeline.versions.inputs import REACH, code_version, parameters_of
+from weights_pipeline.versions.inputs import code_version, parameters_of
 from weights_pipeline.versions.recompute import Rebalanced, Taken, rebalanced
 from weights_pipeline.workspace import BookSetup
 
@@ -114,7 +115,7 @@ def open_history(setup: BookSetup, effective: dt.date, *, now: dt.datetime, comm
     """
     book, store, policy = setup.book, setup.store, setup.policy
     day = pd.Timestamp(effective)
-    sessions = calendar_sessions(setup.source.calendar, (day - REACH).date(), (day + REACH).date())
+    sessions = sessions_past(setup.source.calendar, (day - REACH).date(), (day - dt.timedelta(days=1)).date())
     first = int(sessions.searchsorted(day))
     as_of = sessions[first - 1]
     parameters, nothing = parameters_of(setup, as_of), link(OPENING, {}, None)
@@ -298,21 +299,23 @@ def plan(setup: BookSetup, periods: list[Window], figures: Mapping[str, StarterM
     """
     book, source, store, policy, window = setup.book, setup.source, setup.store, setup.policy, periods[-1]
     begin = pd.Timestamp(f"{source.first_month}-01")
-    sessions = calendar_sessions(source.calendar, begin.date(), (pd.Timestamp(window.after) + REACH).date())
+    sessions = sessions_past(source.calendar, begin.date(), window.after - dt.timedelta(days=1))
     as_of = last_sessions(sessions, window_dates([window]))
     with store.view():
         require_ready(setup, periods, trial=True)
-        returns, market = (store.read(source.schema_name, t) for t in (catalog.STRATEGY_RETURNS, catalog.MARKET_REGIME))
+        read = (catalog.STRATEGY_RETURNS, catalog.UNKNOWN_POSITIONS, catalog.MARKET_REGIME)
+        returns, unknown, market = (store.read(source.schema_name, table) for table in read)
         past, sets = (store.read(book.name, t) for t in (catalog.REALIZED_WEIGHTS, catalog.ENSEMBLE_WEIGHTS))
         updates = store.read(book.name, catalog.ENSEMBLE_UPDATES)
         held, origin = _held(store, book, as_of[0])
     returns = returns[returns["session"] <= as_of[0]]
     taken = Taken(past=past[past["as_of"] < as_of[0]], sets=sets[sets["as_of"] < as_of[0]], updates=updates)
     if figures:
-        history = ReturnHistory.from_long(returns, sessions=sessions[sessions <= as_of[0]])
+        observed = policy.frequency.observed(sessions)
+        history = ReturnHistory.from_long(returns, sessions=observed[observed <= as_of[0]]).with_unknown(unknown)
         overrides = overridden(metric_rows(history, as_of, policy), figures)
         taken = Taken(past=taken.past, overrides=overrides)
-    made = rebalanced(returns, as_of, taken, policy, sessions, market.set_index("session")["regime"])
+    made = rebalanced(returns, unknown, as_of, taken, policy, sessions, market.set_index("session")["regime"])
     return _as_plan(window.key, made, held, origin)
 
 

@@ -18,14 +18,13 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from weights_pipeline.core.metrics.table import MANUAL
-from weights_pipeline.ledger import Intake, LedgerSource, calendar_sessions, read_ledger
+from weights_pipeline.ledger import Intake, LedgerSource, read_ledger, sessions_past
 from weights_pipeline.ledger.periods import horizon, ledger_months, only_windows
 from weights_pipeline.ledger.tables import closed_sessions, hashes_of, intake_rows, market_rows, return_rows
 from weights_pipeline.store.base import Store
 from weights_pipeline.tables import catalog
 from weights_pipeline.tables.contract import Window, prepare, to_frame
 from weights_pipeline.tables.definition import Table
-from weights_pipeline.versions.inputs import REACH
 from weights_pipeline.versions.recompute import Taken, rebalanced
 from weights_pipeline.workspace import BookSetup, Workspace
 
@@ -33,6 +32,8 @@ _IDENTITY = {
     catalog.TRADE_LEDGER: ["lot_id"],
     catalog.OPEN_LOTS: ["strategy", "lot_id"],
     catalog.GIVEN_RETURNS: ["session", "strategy"],
+    catalog.CASH: ["strategy", "cash_id"],
+    catalog.UNKNOWN_POSITIONS: ["session", "strategy"],
     catalog.MARKET_REGIME: ["session"],
     catalog.STRATEGY_RETURNS: ["session", "strategy"],
 }
@@ -138,9 +139,10 @@ class Restatement:
 
 
 class _Ledger(NamedTuple):
-    """What rebalances read of a ledger: rows of ``strategy_returns`` and ``market_regime``."""
+    """What rebalances read of a ledger: rows of ``strategy_returns``, ``unknown_positions`` and ``market_regime``."""
 
     returns: pd.DataFrame
+    unknown: pd.DataFrame
     market: pd.DataFrame
 
 
@@ -183,8 +185,9 @@ def restate(workspace: Workspace, ledger: str, books: Sequence[str], now: dt.dat
         since = min((frame["first"].min() for frame in differing.values() if len(frame)), default=None)
         if since is None:
             return Restatement(ledger=source.name, rejected=rejected)
-        read = _Ledger(*(store.read(source.schema_name, t) for t in (catalog.STRATEGY_RETURNS, catalog.MARKET_REGIME)))
-        given = _Ledger(rows[catalog.STRATEGY_RETURNS], rows.get(catalog.MARKET_REGIME, read.market))
+        tables = (catalog.STRATEGY_RETURNS, catalog.UNKNOWN_POSITIONS, catalog.MARKET_REGIME)
+        read = _Ledger(*(store.read(source.schema_name, table) for table in tables))
+        given = _Ledger(*(rows.get(table, was) for table, was in zip(tables, read, strict=True)))
         effects = tuple(_effect(workspace.setups[name], since, read, given) for name in books)
     returns = differing.pop(catalog.STRATEGY_RETURNS)["strategy"].value_counts().sort_index()
     changes = [change for table, frame in differing.items() for change in _as_changes(table, frame)]
@@ -203,8 +206,7 @@ def _rows_now(
 ) -> dict[Table, pd.DataFrame]:
     """Rows of the ledger's tables as the files give them."""
     rows = intake_rows(intake, source, months, now)
-    lots, open_lots, given = (rows[t] for t in (catalog.TRADE_LEDGER, catalog.OPEN_LOTS, catalog.GIVEN_RETURNS))
-    rows[catalog.STRATEGY_RETURNS] = return_rows(lots, open_lots, given, source, root, months, now)
+    rows[catalog.STRATEGY_RETURNS] = return_rows(rows, source, root, months, now)
     if source.benchmark is not None:
         rows[catalog.MARKET_REGIME] = market_rows(source, root, months, now)
     return rows
@@ -295,10 +297,12 @@ def _effect(setup: BookSetup, since: pd.Timestamp, stored: _Ledger, given: _Ledg
         updates=store.read(book.name, catalog.ENSEMBLE_UPDATES),
     )
     begin = pd.Timestamp(f"{source.first_month}-01")
-    sessions = calendar_sessions(source.calendar, begin.date(), (touched[-1] + REACH).date())
+    sessions = sessions_past(source.calendar, begin.date(), touched[-1].date())
     policy = setup.policy
     old, new = (
-        rebalanced(each.returns, touched, taken, policy, sessions, each.market.set_index("session")["regime"]).final
+        rebalanced(
+            each.returns, each.unknown, touched, taken, policy, sessions, each.market.set_index("session")["regime"]
+        ).final
         for each in (stored, given)
     )
     weights = old.merge(new, on=["as_of", "strategy"], suffixes=("_old", "_new"))

@@ -144,7 +144,7 @@ def _of_report(workspace: Workspace) -> _Part:
 
 def _of_comparison(workspace: Workspace, comparison: Comparison) -> _Part:
     setup, settings = workspace.setups[comparison.book], workspace.settings
-    policies = compared_policies(comparison, setup.book, settings.data, settings.stage)
+    policies = compared_policies(comparison, setup.book, settings.data, settings.stage, setup.source.frequency)
     job = dg.define_asset_job(
         comparison.name,
         selection=dg.AssetSelection.key_prefixes(comparison.name),

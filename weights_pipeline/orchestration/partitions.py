@@ -24,6 +24,7 @@ from dagster._core.definitions.partitions.context import partition_loading_conte
 from weights_pipeline.books.book import Book
 from weights_pipeline.books.cadence import instant
 from weights_pipeline.core.metrics.lookback import Lookback
+from weights_pipeline.core.returns.frequency import Frequency
 from weights_pipeline.ledger import LedgerSource, exchange_timezone, periods
 from weights_pipeline.ledger.periods import Periods
 from weights_pipeline.tables.contract import Window
@@ -231,9 +232,9 @@ def ledger_input(setup: BookSetup, table: Table, back: Back = "all") -> Input:
     return Input(schema=source.schema_name, table=table, partitions=ledger_months(source), mapping=mapping, back=back)
 
 
-def within(lookback: Lookback) -> int:
+def within(lookback: Lookback, frequency: Frequency) -> int:
     """Months that a lookback can touch before the partition it ends in, with room for rounding and holidays."""
-    return lookback.full_months + 2
+    return lookback.full_months(frequency) + 2
 
 
 def ledger_history(source: LedgerSource, table: Table) -> Input:

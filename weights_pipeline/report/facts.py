@@ -20,8 +20,9 @@ from weights_pipeline.books.book import Book
 from weights_pipeline.checks import Check, book_checks, ledger_checks
 from weights_pipeline.core.allocator.scalar import WHOLE_BOOK
 from weights_pipeline.core.returns.daily import wide
+from weights_pipeline.core.returns.frequency import Frequency
 from weights_pipeline.core.study.book_comparison import BookComparison, Contender, compare
-from weights_pipeline.core.verify import Finding
+from weights_pipeline.core.verify import UNKNOWN_POSITION, Finding
 from weights_pipeline.core.versions import OPENING, changed_keys, diff, intact, newest_versions
 from weights_pipeline.core.waterfall import Step, waterfalls
 from weights_pipeline.report.seen import SeenStore
@@ -156,6 +157,8 @@ class BookReport:
         Checks of the book's tables.
     left_out
         Names of checks that mean nothing for a past day.
+    unknown
+        Positions of the book's strategies that the ledger does not know to this day: rows of ``ledger_findings``.
     """
 
     book: Book
@@ -180,6 +183,7 @@ class BookReport:
     version: Version | None
     outcomes: tuple[Outcome, ...]
     left_out: tuple[str, ...]
+    unknown: pd.DataFrame
 
     @property
     def turnover(self) -> float:
@@ -281,7 +285,8 @@ def gather(workspace: Workspace, chosen: Sequence[Sequence[str]], as_of: dt.date
     Parameters
     ----------
     workspace
-        All books and where their tables are: every book with weights is in the comparison.
+        All books and where their tables are: every book with weights is in a comparison, with those whose returns are
+        observed as often; a report of several books has that of the first.
     chosen
         Names of the books of each report; of several, those without weights are named as missing.
     as_of
@@ -312,8 +317,14 @@ def gather(workspace: Workspace, chosen: Sequence[Sequence[str]], as_of: dt.date
             name: _outcomes(ledger_checks(workspace.sources[name], workspace.readers[name]), seen)[0]
             for name in dict.fromkeys(setups[name].source.name for name in wanted)
         }
-        comparison = compare(_contenders([setups[name] for name in there], seen))
-    return [_report(names, found, ledgers, comparison, as_of) for names in chosen]
+        alike: dict[Frequency, list[BookSetup]] = {}
+        for name in there:
+            alike.setdefault(setups[name].source.frequency, []).append(setups[name])
+        comparisons = {frequency: compare(_contenders(own, seen)) for frequency, own in alike.items()}
+    compared = [comparisons[next(setups[n].source.frequency for n in names if n in there)] for names in chosen]
+    return [
+        _report(names, found, ledgers, comparison, as_of) for names, comparison in zip(chosen, compared, strict=True)
+    ]
 
 
 def _report(
@@ -377,7 +388,15 @@ def _book(setup: BookSetup, seen: SeenStore) -> BookReport:
         version=_version(book.name, newest, before, seen),
         outcomes=outcomes,
         left_out=left_out,
+        unknown=_unknown(setup, seen, newest),
     )
+
+
+def _unknown(setup: BookSetup, seen: SeenStore, as_of: pd.Timestamp) -> pd.DataFrame:
+    """Positions of a book's strategies that its ledger does not know to this day, and did not on a day."""
+    found = seen.read(setup.source.schema_name, catalog.LEDGER_FINDINGS)
+    own = (found["code"] == UNKNOWN_POSITION) & found["strategy"].isin(list(setup.book.strategies))
+    return found[own & found["until"].isna() & (found["since"] <= as_of)]
 
 
 def _traded(book: Book, seen: SeenStore, final: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -504,14 +523,17 @@ def _contenders(setups: Sequence[BookSetup], seen: SeenStore) -> list[Contender]
     found, still = list[Contender](), dict[tuple[Any, ...], Contender]()
 
     def held(
-        book: Book, weights: Mapping[str, float], label: str, first: pd.DatetimeIndex, returns: pd.DataFrame
+        setup: BookSetup, weights: Mapping[str, float], label: str, first: pd.DatetimeIndex, returns: pd.DataFrame
     ) -> str:
-        key = (book.ledger, *sorted(weights.items()))
+        key = (setup.source.name, *sorted(weights.items()))
         if key not in still:
             taken = any(each.name == label for each in still.values())
             frame = pd.DataFrame([weights], index=first)
             still[key] = Contender(
-                name=f"{label}, as in {book.name}" if taken else label, weights=frame, returns=returns
+                name=f"{label}, as in {setup.name}" if taken else label,
+                weights=frame,
+                returns=returns,
+                frequency=setup.source.frequency,
             )
         # Whoever began first decides from when on it is held.
         if first[0] < still[key].weights.index[0]:
@@ -524,8 +546,9 @@ def _contenders(setups: Sequence[BookSetup], seen: SeenStore) -> list[Contender]
         weights, _ = _traded(book, seen, seen.read(book.name, catalog.FINAL_WEIGHTS))
         number, first = len(book.strategies), pd.DatetimeIndex(weights.index[:1])
         parts = dict.fromkeys(book.strategies, book.gross / number)
-        equal = held(book, parts, f"equal weight of {number} strategies", first, returns)
-        base = held(book, book.strategies, f"base weights of {book.name}", first, returns)
-        found.append(Contender(name=book.name, weights=weights, returns=returns, equal=equal, base=base))
+        equal = held(setup, parts, f"equal weight of {number} strategies", first, returns)
+        base = held(setup, book.strategies, f"base weights of {book.name}", first, returns)
+        own = Contender(name=book.name, weights=weights, returns=returns, frequency=setup.source.frequency)
+        found.append(replace(own, equal=equal, base=base))
     order = sorted(still.values(), key=lambda each: not each.name.startswith("equal"))
     return [*found, *order]

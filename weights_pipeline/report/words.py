@@ -74,8 +74,13 @@ def driver(move: Move) -> str:
 
 
 def headline(book: BookReport) -> str:
-    """In force since when, on which data, under which regime and scalar."""
+    """In force since when, on which data and what of it is not known, under which regime and scalar."""
     since_when = f"Weights in force from {day(book.effective_from)}, on data to {day(book.as_of)}."
+    for row in book.unknown.to_dict("records"):
+        since_when += (
+            f" {row['strategy']}: position in {row['symbol']} unknown since {day(row['since'])}, {row['source_file']} "
+            f"line {row['line']}."
+        )
     if book.book.overlay is None:
         return f"{since_when} The book has no risk overlay."
     effect = "applied" if book.applied else "computed, not applied"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import duckdb
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 _PARTITIONS = ("store", "partitions")
+_FINDINGS = "ledger_findings"
 _WEIGHT_TABLES = ("target_weights", "realized_weights", "final_weights", "daily_weights")
 
 
@@ -44,11 +45,23 @@ class WeightRow:
 
 
 @dataclass(frozen=True)
+class UnknownPosition:
+    """A position that is not known, since when, and the row that is missing."""
+
+    strategy: str
+    symbol: str
+    since: dt.date
+    source_file: str
+    line: int
+
+
+@dataclass(frozen=True)
 class WeightSet:
     """The weights of one book in force on a date.
 
     ``as_of`` is the last session of the rebalance they are of, ``effective_from`` the session since which they are in
-    force: of a book that is scaled every day, that of its newest scaling.
+    force: of a book that is scaled every day, that of its newest scaling. ``unknown`` are positions of its strategies
+    that its ledger does not know to this day.
     """
 
     book: str
@@ -62,6 +75,7 @@ class WeightSet:
     scalar_session: dt.date | None
     regime: str
     applied: bool
+    unknown: tuple[UnknownPosition, ...] = ()
 
 
 def books_in_store(store: Store) -> list[str]:
@@ -94,8 +108,14 @@ def weights_in_force(store: Store, book: str | None = None, on: dt.date | None =
             name = book or "NAME"
             raise NothingInForceError(f"{name}: no weights in {store.location}. Run `weights run --book {name}` first.")
         books = [book] if book else books
-        with store.reading([(name, table) for name in books for table in _WEIGHT_TABLES]) as connection:
-            return [_in_force(connection, name, on) for name in books]
+        ledgers = [(schema, table) for schema, table in store.tables() if table == _FINDINGS]
+        with store.reading([(name, table) for name in books for table in _WEIGHT_TABLES] + ledgers) as connection:
+            found = [_in_force(connection, name, on) for name in books]
+            unknown = [each for schema, _ in ledgers for each in _unknown(connection, schema, on)]
+    return [
+        replace(each, unknown=tuple(u for u in unknown if u.strategy in {row.strategy for row in each.rows}))
+        for each in found
+    ]
 
 
 def partition_of(store: Store, schema: str, table_name: str, as_of: dt.date) -> str | None:
@@ -177,6 +197,17 @@ def _in_force(connection: duckdb.DuckDBPyConnection, book: str, on: dt.date | No
         [since, newest, newest, newest],
     ).fetchall()
     return WeightSet(book, tuple(WeightRow(*row[:8]) for row in rows), *rows[0][8:])
+
+
+def _unknown(connection: duckdb.DuckDBPyConnection, schema: str, on: dt.date | None) -> list[UnknownPosition]:
+    """Positions that a ledger does not know to this day, and did not on a day."""
+    rows = connection.execute(
+        "SELECT strategy, symbol, since, source_file, line "  # noqa: S608 - quoted identifiers
+        f"FROM {quoted(schema)}.{_FINDINGS} WHERE code = 'position_unknown' AND until IS NULL "
+        "AND since <= coalesce(?, 'infinity'::DATE) ORDER BY number",
+        [on],
+    ).fetchall()
+    return [UnknownPosition(*row) for row in rows]
 
 
 def _newest_scaling(

@@ -70,7 +70,7 @@ OPEN_LOTS = Table(
         Column("fees", FLOAT, "Opening fees of the units still open."),
         Column("entry_value", FLOAT, "|quantity × open price|."),
         Column("open_session", DATE, "Session of the opening."),
-        Column("snapshot", DATE, "Last session of the month, at whose end the lot was open."),
+        Column("snapshot", DATE, "Last session of the month or, where the position became unknown, the last known."),
     ),
     key=("snapshot", "strategy", "lot_id"),
     time_column="snapshot",
@@ -84,7 +84,7 @@ REJECTED_LOTS = Table(
     columns=(
         Column("source_file", TEXT, "File, relative to the data folder."),
         Column("line", INTEGER, "Line in a CSV file, row number in a Parquet file; both from 1."),
-        Column("kind", TEXT, "lots, fills or returns."),
+        Column("kind", TEXT, "lots, fills, cash, openings or returns."),
         Column("reasons", TEXT, "Reason codes, separated by ';'."),
         Column("details", TEXT, "The same in words, with the offending values."),
         Column("content", TEXT, "The row as read, JSON."),
@@ -99,15 +99,67 @@ LEDGER_FILES = Table(
     description="The source files, with how many of their rows were read, accepted and rejected.",
     columns=(
         Column("source_file", TEXT, "File, relative to the data folder."),
-        Column("kind", TEXT, "lots, fills or returns."),
+        Column("kind", TEXT, "lots, fills, cash, openings or returns."),
         Column("read", INTEGER, "Rows in the file."),
         Column("accepted", INTEGER, "Rows that are in the ledger."),
         Column("rejected", INTEGER, "Rows in quarantine."),
         Column("duplicates", INTEGER, "Those of the rejected that merely repeat an accepted row."),
         Column("ignored_columns", TEXT, "Columns that no rule reads."),
+        Column("unhurt", INTEGER, "Those of the rejected that are held back or taken back, not wrong.", nullable=True),
+        Column("left_out", INTEGER, "Rows that the source says are none of its: footer, and where.", nullable=True),
     ),
     key=("source_file",),
     time_column=None,
+)
+
+LEDGER_FINDINGS = Table(
+    name="ledger_findings",
+    description="What the ledger's owner has to know or to decide, the gravest first.",
+    columns=(
+        Column("number", INTEGER, "Place in the list, from 1."),
+        Column("code", TEXT, "What it is, in a word."),
+        Column("severity", TEXT, "ERROR where numbers are wrong or missing, WARN where somebody has to look, INFO."),
+        Column("strategy", TEXT, "Of whom; empty where it is of more than one."),
+        Column("symbol", TEXT, "Of which instrument; empty where it is of more than one."),
+        Column("since", DATE, "First session that it touches; null where there is none.", nullable=True),
+        Column("until", DATE, "Session from which it does no more; null where it still does.", nullable=True),
+        Column("source_file", TEXT, "File that it comes from; empty where it is of none."),
+        Column("line", INTEGER, "Line or row of that file; 0 where it is of a whole file."),
+        Column("message", TEXT, "What was found, with its figures."),
+        Column("figures", TEXT, "The figures by name, JSON."),
+        Column("setting", TEXT, "What resolves it."),
+    ),
+    key=("number",),
+    time_column=None,
+    may_be_empty=True,
+)
+
+UNKNOWN_POSITIONS = Table(
+    name="unknown_positions",
+    description="Sessions in which a position of a strategy is not known, so that its return is not either.",
+    columns=(_SESSION, _STRATEGY, Column("symbols", TEXT, "Instruments whose position is not known.")),
+    key=("session", "strategy"),
+    time_column="session",
+    may_be_empty=True,
+    kept=True,
+)
+
+CASH = Table(
+    name="cash",
+    description="Cash that is part of a session's profit: dividends, funding, interest, fees.",
+    columns=(
+        _SESSION,
+        _STRATEGY,
+        Column("cash_id", TEXT, "Unique identification of the movement within its strategy."),
+        Column("symbol", TEXT, "Instrument, where it is of one.", nullable=True),
+        Column("kind", TEXT, "dividend, funding, interest, fee, rebate or adjustment."),
+        Column("ts", TIMESTAMP, "Instant, UTC."),
+        Column("amount", FLOAT, "Received, account currency; negative where it was paid."),
+    ),
+    key=("session", "strategy", "cash_id"),
+    time_column="session",
+    may_be_empty=True,
+    kept=True,
 )
 
 GIVEN_RETURNS = Table(
@@ -498,6 +550,9 @@ TABLES: dict[str, Table] = {
         OPEN_LOTS,
         REJECTED_LOTS,
         LEDGER_FILES,
+        LEDGER_FINDINGS,
+        UNKNOWN_POSITIONS,
+        CASH,
         GIVEN_RETURNS,
         STRATEGY_RETURNS,
         MARKET_REGIME,

@@ -7,11 +7,11 @@ Two hashes tell whether two versions had the same to go by, a third leads back t
 
 ``parameters_hash``
     of a document with everything that has no date: what of the book has a bearing on weights, its starter metrics, the
-    ledger's calendar and policy of capital; and the allocations decided by the as-of date.
+    ledger's calendar, frequency and policy of capital; and the allocations decided by the as-of date.
 ``ledger_hash``
-    of everything dated up to the as-of date: closed and open lots, given returns, capital and prices, and for an
-    ensemble the market regimes. What comes later, or is corrected after that date, does not change it; so of a month
-    that goes on after it the open lots are left out, which the months' ends count.
+    of everything dated up to the as-of date: closed and open lots, given returns, capital, prices, sessions that a
+    desk lists itself, and for an ensemble the market regimes. What comes later, or is corrected after that date, does
+    not change it; so of a month that goes on after it the open lots are left out, which the months' ends count.
 ``state_hash``
     of a chain of documents, one per month, that name the contents the store held when the version was made. The last
     month may have been longer than the as-of date lets see; a return is fixed on its session all the same.
@@ -19,10 +19,11 @@ Two hashes tell whether two versions had the same to go by, a third leads back t
 
 from __future__ import annotations
 
+import datetime as dt
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from importlib import metadata
 from pathlib import Path
@@ -35,12 +36,24 @@ from pydantic import TypeAdapter
 from weights_pipeline import core as science
 from weights_pipeline.books.book import Book
 from weights_pipeline.books.reading import validated
+from weights_pipeline.core.metrics.measures import MIN_VOLATILITY
 from weights_pipeline.core.metrics.starter import StarterMetrics
 from weights_pipeline.core.policy import Policy
 from weights_pipeline.core.returns.capital import CapitalBase, CapitalEntry, CapitalPolicy
+from weights_pipeline.core.returns.frequency import DAILY, Frequency
 from weights_pipeline.core.targets.methods.fixed import Decision, Fixed
 from weights_pipeline.core.versions import canonical, chain, digest, intact, link, linked, running_digests
-from weights_pipeline.ledger import CapitalFile, LedgerSource, calendar_sessions, read_capital, read_prices
+from weights_pipeline.ledger import (
+    CapitalFile,
+    LedgerSource,
+    exchange_timezone,
+    read_capital,
+    read_prices,
+    recorded_bounds,
+    session_closes,
+    sessions_past,
+)
+from weights_pipeline.ledger.calendars import file_of
 from weights_pipeline.store.base import Store
 from weights_pipeline.tables import catalog
 from weights_pipeline.tables.contract import no_rows
@@ -49,16 +62,21 @@ from weights_pipeline.tables.errors import DamagedError
 from weights_pipeline.tables.partition import PartitionId
 from weights_pipeline.workspace import BookSetup
 
-LEDGER = (catalog.TRADE_LEDGER, catalog.OPEN_LOTS, catalog.GIVEN_RETURNS, catalog.MARKET_REGIME)
+LEDGER = (
+    catalog.TRADE_LEDGER,
+    catalog.OPEN_LOTS,
+    catalog.GIVEN_RETURNS,
+    catalog.CASH,
+    catalog.UNKNOWN_POSITIONS,
+    catalog.MARKET_REGIME,
+)
 """Tables whose rows a version may be computed from; the market regimes for an ensemble alone."""
 
-_SETTLED = (catalog.TRADE_LEDGER, catalog.GIVEN_RETURNS, catalog.MARKET_REGIME)
+_SETTLED = tuple(table for table in LEDGER if table is not catalog.OPEN_LOTS)
 """Of these, those whose rows stay as they are while their month goes on."""
 
-CAPITAL, PRICES = "capital", "prices"
-
-REACH = pd.Timedelta(days=45)
-"""From any date to past the end of its month, and the session after that."""
+CAPITAL, PRICES, SESSIONS = FILES = ("capital", "prices", "sessions")
+"""Parts of files that a version keeps, by month."""
 
 # No bearing on weights, each with a value that stands for any. What is not listed has one, so that a key which a book
 # gains is never overlooked.
@@ -104,20 +122,20 @@ class Known:
     policy
         The book's policy.
     calendar, first_month
-        Calendar of the ledger, and its first month, ``YYYY-MM``.
+        Calendar of the ledger, or ``None`` where the desk lists sessions itself, and its first month, ``YYYY-MM``.
     months
-        By month, the hash of each content: of a table by its partition, of a file's part by
-        ``capital/month`` or ``prices/month``.
+        By month, the hash of each content: of a table by its partition, of a file's part by ``capital/month``,
+        ``prices/month`` or ``sessions/month``.
     sets
         The same of the weight sets that an ensemble had made at the rebalance and by hand.
     capital
         What profit was divided by.
     dated
-        Rows of the capital and price files by name of content, each with its ``date``.
+        Rows of the files of capital, prices and sessions by name of content, each with its ``date``.
     """
 
     policy: Policy
-    calendar: str
+    calendar: str | None
     first_month: str
     months: Mapping[str, Mapping[str, str]]
     sets: Mapping[str, str]
@@ -127,8 +145,16 @@ class Known:
     @property
     def prices(self) -> pd.DataFrame | None:
         """Closing prices, dates × symbols; None where nothing was marked to market."""
-        parts = [rows for name, rows in self.dated.items() if name.startswith(PRICES)]
+        parts = [rows for name, rows in self.dated.items() if name.startswith(f"{PRICES}/")]
         return pd.concat(parts).pivot(index="date", columns="symbol", values="close") if parts else None
+
+    def sessions(self, start: dt.date, day: dt.date) -> pd.DatetimeIndex:
+        """Sessions from a day to past another one, as they were known where the desk lists them itself."""
+        if self.calendar is not None:
+            return sessions_past(self.calendar, start, day)
+        listed = [rows["date"] for name, rows in self.dated.items() if name.startswith(f"{SESSIONS}/")]
+        sessions = pd.DatetimeIndex(pd.concat(listed).drop_duplicates().sort_values()).rename(None)
+        return sessions[sessions >= pd.Timestamp(start)]
 
     def read(self, store: Store, table: Table) -> pd.DataFrame:
         """Rows of a table of the ledger as they were.
@@ -143,7 +169,7 @@ class Known:
 
     def ledger_hash(self, rows: Mapping[Table, pd.DataFrame], as_of: pd.Timestamp) -> str:
         """Hash of what was dated up to the as-of session, from the rows there were."""
-        sessions = calendar_sessions(self.calendar, as_of.date(), (as_of + REACH).date())
+        sessions = self.sessions(as_of.date(), as_of.date())
         return _ledger_hashes(self.months, self.dated, rows, pd.DatetimeIndex([as_of]), sessions)[0]
 
 
@@ -176,7 +202,7 @@ def inputs_of(setup: BookSetup, rebalances: Mapping[str, pd.Timestamp]) -> Versi
     book, source, store = setup.book, setup.source, setup.store
     dates = pd.DatetimeIndex(list(rebalances.values()))
     newest, begin = f"{dates[-1]:%Y-%m}", pd.Timestamp(f"{source.first_month}-01")
-    sessions = calendar_sessions(source.calendar, begin.date(), (dates[-1] + REACH).date())
+    sessions = sessions_past(source.calendar, begin.date(), dates[-1].date())
     tables = LEDGER if book.ensemble is not None else LEDGER[:-1]
     months = dict[str, dict[str, str]]()
     for table in tables:
@@ -215,19 +241,24 @@ def parameters_of(setup: BookSetup, as_of: pd.Timestamp) -> str:
     """Document of everything without a date that determines weights, and of the decisions made by the as-of session."""
     book, source = setup.book, setup.source
     made = book.method.decisions if isinstance(book.method, Fixed) else ()
-    capital = source.capital
+    capital, calendar, frequency = source.capital, source.calendar, source.frequency
+    # Where a file of sessions is differs between machines; what it lists is kept by month.
+    listed = {"custom": exchange_timezone(calendar)} if file_of(calendar) else calendar
+    # A key that books have gained is left out while it says what always was: the same weights are no new version.
+    later = {"metrics": {"min_volatility"}} if book.metrics.min_volatility == MIN_VOLATILITY else {}
     return canonical(
         {
-            "book": book.model_dump(mode="json", exclude=_EXCLUDED),
+            "book": book.model_dump(mode="json", exclude=_EXCLUDED | later),
             "starter": _STARTER.dump_python(dict(setup.starter), mode="json"),
             "decisions": _DECISIONS.dump_python(tuple(d for d in made if d.date <= as_of.date()), mode="json"),
             "ledger": {
-                "calendar": source.calendar,
+                "calendar": listed,
                 "first_month": source.first_month,
                 "capital": {"kind": capital.kind}
                 if isinstance(capital, CapitalFile)
                 else _CAPITAL_POLICY.dump_python(capital, mode="json"),
                 "marked_to_market": source.prices is not None,
+                **({"frequency": asdict(frequency)} if frequency != DAILY else {}),
             },
         }
     )
@@ -246,7 +277,8 @@ def policy_of(parameters: Mapping[str, Any]) -> Policy:
     if isinstance(book.method, Fixed):
         decisions = validated(_DECISIONS, parameters["decisions"], named)
         book = book.model_copy(update={"method": replace(book.method, decisions=decisions)})
-    return book.policy(validated(_STARTER, parameters["starter"], named))
+    frequency = Frequency(**parameters["ledger"].get("frequency", {}))
+    return book.policy(validated(_STARTER, parameters["starter"], named), frequency)
 
 
 def known_then(documents: Mapping[str, str], parameters_hash: str, state_hash: str) -> Known:
@@ -267,7 +299,7 @@ def known_then(documents: Mapping[str, str], parameters_hash: str, state_hash: s
             sets, head = made["contents"], made["previous"]
         months = linked(documents, head)
         named = {name: content for contents in months.values() for name, content in contents.items()}
-        files = [name for name in named if name.startswith((f"{CAPITAL}/", f"{PRICES}/"))]
+        files = [name for name in named if name.startswith(tuple(f"{file}/" for file in FILES))]
         dated = {name: pd.DataFrame(json.loads(intact(documents, named[name]))) for name in files}
     except ValueError as error:
         raise DamagedError(f"what the version was computed from is not as it was: {error}") from error
@@ -275,7 +307,7 @@ def known_then(documents: Mapping[str, str], parameters_hash: str, state_hash: s
     ledger = parameters["ledger"]
     return Known(
         policy=policy_of(parameters),
-        calendar=ledger["calendar"],
+        calendar=None if isinstance(ledger["calendar"], dict) else ledger["calendar"],
         first_month=ledger["first_month"],
         months=months,
         sets=sets,
@@ -358,7 +390,7 @@ def _over(dates: pd.DatetimeIndex, sessions: pd.DatetimeIndex) -> np.ndarray[Any
 
 
 def _dated(source: LedgerSource, root: Path, sessions: pd.DatetimeIndex, newest: str) -> dict[str, pd.DataFrame]:
-    """Rows of the capital and price files by month; what is dated between sessions belongs to the one after."""
+    """Rows of side files by month; what is dated between sessions belongs to the one after."""
     files = dict[str, pd.DataFrame]()
     capital, prices = read_capital(source, root), read_prices(source, root)
     if isinstance(capital, CapitalBase):
@@ -372,6 +404,20 @@ def _dated(source: LedgerSource, root: Path, sessions: pd.DatetimeIndex, newest:
         session = sessions.searchsorted(pd.DatetimeIndex(ordered["date"]))
         month = sessions.strftime("%Y-%m").append(pd.Index(["later"]))[session]
         found |= {f"{name}/{own}": ordered[month == own] for own in month.unique() if own <= newest}
+    return found | _listed_sessions(source, newest)
+
+
+def _listed_sessions(source: LedgerSource, newest: str) -> dict[str, pd.DataFrame]:
+    """Sessions and closes that a desk lists itself, by month; of each month also the first session after it."""
+    if file_of(source.calendar) is None:
+        return {}
+    closes = session_closes(source.calendar, *recorded_bounds(source.calendar))
+    listed = pd.DataFrame({"date": closes.index, "close": closes.astype("str").to_numpy()})
+    month = listed["date"].dt.strftime("%Y-%m")
+    found = dict[str, pd.DataFrame]()
+    for own in month[month <= newest].unique():
+        place = np.flatnonzero(month == own)
+        found[f"{SESSIONS}/{own}"] = listed.iloc[place[0] : place[-1] + 2]
     return found
 
 

@@ -9,7 +9,9 @@ see :class:`Taken`. The weights that a desk opened with follow from its book alo
 
 from __future__ import annotations
 
+import datetime as dt
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
@@ -25,12 +27,11 @@ from weights_pipeline.core.returns.capital import CapitalPolicy
 from weights_pipeline.core.returns.history import ReturnHistory
 from weights_pipeline.core.verify import Finding
 from weights_pipeline.core.versions import OPENING, WEIGHTS, known_before
-from weights_pipeline.ledger import calendar_sessions
 from weights_pipeline.store.base import Store
 from weights_pipeline.tables import catalog
 from weights_pipeline.tables.contract import no_rows
 from weights_pipeline.versions.history import read_documents, read_version
-from weights_pipeline.versions.inputs import LEDGER, REACH, known_then, read_named, sets_then
+from weights_pipeline.versions.inputs import LEDGER, known_then, read_named, sets_then
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -39,14 +40,14 @@ class LedgerView:
 
     Attributes
     ----------
-    lots, open_lots, given
-        Rows of ``trade_ledger``, ``open_lots`` and ``given_returns``.
+    lots, open_lots, given, cash, unknown
+        Rows of ``trade_ledger``, ``open_lots``, ``given_returns``, ``cash`` and ``unknown_positions``.
     capital
         What profit is divided by.
     prices
         Closing prices, dates × symbols; None where nothing is marked to market.
-    calendar
-        Name of the exchange's calendar.
+    sessions
+        Trading sessions from one day to past another.
     begin
         First day of the ledger's first month.
     market
@@ -56,9 +57,11 @@ class LedgerView:
     lots: pd.DataFrame
     open_lots: pd.DataFrame
     given: pd.DataFrame
+    cash: pd.DataFrame
+    unknown: pd.DataFrame
     capital: CapitalPolicy
     prices: pd.DataFrame | None
-    calendar: str
+    sessions: Callable[[dt.date, dt.date], pd.DatetimeIndex]
     begin: pd.Timestamp
     market: pd.Series
 
@@ -67,6 +70,8 @@ class LedgerView:
         lots, remainder = self.lots, self.open_lots
         end = as_of + pd.offsets.MonthBegin()
         left = lots[(lots["source"] == "fills") & (lots["session"] > as_of) & (lots["session"] < end)]
+        # What is still open is named by its opening fill.
+        left = left.assign(lot_id=left["parent_lot_id"])
         stayed = remainder[(remainder["snapshot"] > as_of) & (remainder["snapshot"] < end)]
         still_open = [
             rows[rows["open_session"] <= as_of] for rows in (left[[*remainder.columns.drop("snapshot")]], stayed)
@@ -77,6 +82,8 @@ class LedgerView:
             lots=lots[lots["session"] <= as_of],
             open_lots=pd.concat([remainder[remainder["snapshot"] <= as_of], *known], ignore_index=True),
             given=self.given[self.given["session"] <= as_of],
+            cash=self.cash[self.cash["session"] <= as_of],
+            unknown=self.unknown[self.unknown["session"] <= as_of],
         )
 
 
@@ -132,6 +139,7 @@ class Reproduction:
 
 def rebalanced(
     returns: pd.DataFrame,
+    unknown: pd.DataFrame,
     as_of: pd.DatetimeIndex,
     taken: Taken,
     policy: Policy,
@@ -144,6 +152,8 @@ def rebalanced(
     ----------
     returns
         Rows of ``strategy_returns`` from the ledger's first month on.
+    unknown
+        Rows of ``unknown_positions``.
     as_of
         Last session of each rebalance, ascending; of returns and market regimes nothing after it is used.
     taken
@@ -156,7 +166,8 @@ def rebalanced(
         Market regime by session, read for an ensemble alone.
     """
     returns = returns[returns["session"] <= as_of[-1]].reset_index(drop=True)
-    history = ReturnHistory.from_long(returns, sessions=sessions[sessions <= as_of[-1]])
+    observed = policy.frequency.observed(sessions)
+    history = ReturnHistory.from_long(returns, sessions=observed[observed <= as_of[-1]]).with_unknown(unknown)
     if policy.ensemble:
         market = market[market.index <= as_of[-1]]
         made = pd.concat([taken.sets, weight_sets(history, market, as_of, policy)], ignore_index=True)
@@ -168,7 +179,8 @@ def rebalanced(
     realized = chain.realized_table(taken.past, targets, policy, sessions, returns)
     scalars = None
     if policy.overlay is not None:
-        state = chain.state_table(returns, pd.concat([taken.past, realized]), policy.overlay.sleeves)
+        weights, sleeves = pd.concat([taken.past, realized]), policy.overlay.sleeves
+        state = chain.state_table(returns, weights, sleeves, policy.frequency)
         scalars = chain.scalar_table(chain.regime_table(state, policy.overlay.thresholds), policy.overlay)
     return Rebalanced(targets, realized, chain.final_table(realized, scalars, policy, sessions))
 
@@ -193,13 +205,22 @@ def recomputed(as_of: pd.Timestamp, ledger: LedgerView, taken: Taken, policy: Po
         Rows of ``final_weights`` but for ``next_rebalance``, and their ``base``, ``previous`` and ``target``.
     """
     first = min(ledger.begin, ledger.lots["open_session"].min()) if len(ledger.lots) else ledger.begin
-    calendar = calendar_sessions(ledger.calendar, first.date(), (as_of + REACH).date())
+    calendar = ledger.sessions(first.date(), as_of.date())
     month = calendar[calendar < as_of + pd.offsets.MonthBegin()]
+    observed = policy.frequency.observed(calendar)
     returns = chain.returns_table(
-        ledger.lots, ledger.open_lots, ledger.given, month, ledger.capital, ledger.begin, ledger.prices
+        ledger.lots,
+        ledger.open_lots,
+        ledger.given,
+        observed[observed.isin(month)],
+        ledger.capital,
+        ledger.begin,
+        ledger.prices,
+        ledger.cash,
+        policy.frequency,
     )
     sessions = calendar[calendar >= ledger.begin]
-    made = rebalanced(returns, pd.DatetimeIndex([as_of]), taken, policy, sessions, ledger.market)
+    made = rebalanced(returns, ledger.unknown, pd.DatetimeIndex([as_of]), taken, policy, sessions, ledger.market)
     steps = made.realized[["base", "previous", "target"]].reset_index(drop=True)
     return pd.concat([made.final, steps], axis=1)
 
@@ -241,14 +262,16 @@ def reproduce(store: Store, book: str, version: int) -> Reproduction:
         sets = read_named(store, catalog.ENSEMBLE_WEIGHTS, {k: v for each in made for k, v in each.items()})
         updates = read_named(store, catalog.ENSEMBLE_UPDATES, known.sets)
     seen = known.ledger_hash(tables, as_of)
-    lots, open_lots, given, market = (tables[table] for table in LEDGER)
+    lots, open_lots, given, cash, unknown, market = (tables[table] for table in LEDGER)
     ledger = LedgerView(
         lots=lots,
         open_lots=open_lots,
         given=given,
+        cash=cash,
+        unknown=unknown,
         capital=known.capital,
         prices=known.prices,
-        calendar=known.calendar,
+        sessions=known.sessions,
         begin=pd.Timestamp(f"{known.first_month}-01"),
         market=market.set_index("session")["regime"],
     )

@@ -36,10 +36,13 @@ from weights_pipeline.core.allocator.state import OPTIONAL, REQUIRED
 from weights_pipeline.core.metrics.measures import METRICS, REASONS
 from weights_pipeline.core.metrics.table import SOURCES
 from weights_pipeline.core.returns import lots as lot_rules
+from weights_pipeline.core.returns.findings import FINDINGS
 from weights_pipeline.core.targets.methods import METHODS
 from weights_pipeline.core.targets.rules import Rule
 from weights_pipeline.ledger import load_ledger_source
+from weights_pipeline.ledger import sources as queries
 from weights_pipeline.ledger.intake import read_ledger
+from weights_pipeline.ledger.vocabulary import Reading
 
 ROOT = DATA.parent
 PACKAGE = ROOT / "weights_pipeline"
@@ -49,7 +52,8 @@ PAGES = {
 }
 LEDGER_PAGE, METHOD_PAGE = "docs/bring_your_own_ledger.md", "docs/write_your_own_method.md"
 HAND_PAGE, GLOSSARY = "docs/how_a_weight_comes_to_be.md", PAGES["docs/glossary.md"]
-OWN_FOLDER = (LEDGER_PAGE, METHOD_PAGE)
+WRONG_PAGE, FOREIGN_PAGE = "docs/when_is_my_ledger_wrong.md", "docs/brokers_and_databases.md"
+OWN_FOLDER = (LEDGER_PAGE, METHOD_PAGE, WRONG_PAGE, FOREIGN_PAGE)
 TESTS_OF_METHODS = (
     "__init__.py",
     "support/__init__.py",
@@ -356,16 +360,22 @@ def own_ledger(tmp_path, monkeypatch):
 
 
 def test_a_ledger_of_ones_own_becomes_weights_as_the_page_says_and_its_errors_say_what_it_says(own_ledger):
-    for name in ("desk_fills", "desk_returns"):
+    names = (("desk_fills", 3), ("desk_returns", 5), ("desk_record", 11), ("desk_custom", 5), ("desk_broker", 2))
+    for name, accepted in names:
         source = load_ledger_source(own_ledger / "data" / "ledgers" / f"{name}.yaml")
-        intake = read_ledger(source, own_ledger / "data", horizon=dt.date(2024, 3, 31))
+        horizon = dt.date(2024, 1, 4) if name == "desk_custom" else dt.date(2024, 3, 31)
+        intake = read_ledger(source, own_ledger / "data", horizon=horizon)
         assert intake.rejected.empty
-        if name == "desk_fills":
+        assert intake.files["accepted"].sum() == accepted
+        if name == "desk_broker":
+            assert intake.lots["pnl"].round(9).tolist() == [89.0]
+            assert not intake.findings
+        elif name == "desk_fills":
             assert intake.lots["quantity"].tolist() == [60.0, 40.0]
             left = intake.holdings[intake.holdings["until"].isna()]
             assert left[["side", "quantity"]].to_numpy().tolist() == [["short", 20.0]]
         else:
-            assert len(intake.returns) == 5
+            assert len(intake.returns) == accepted
     told = [re.split(r"(?<!\\)\|", line)[1:3] for line in PAGES[LEDGER_PAGE].splitlines() if line.startswith("| ")]
     messages = {did.strip(): re.findall(r"`([^`]+)`", said) for did, said in told if did.strip() in FAULTS}
     assert messages.keys() == FAULTS.keys()
@@ -390,6 +400,69 @@ def test_every_reason_to_reject_a_row_is_on_the_page_about_ledgers():
     page = set(re.findall(r"`(\w+?)(?:_COLUMN)?`", PAGES[LEDGER_PAGE]))
     assert len(codes) > 15
     assert codes <= page
+
+
+REFUSED = {
+    "has costs as negative numbers": "strategy,symbol,ts,amount,price,fees\nm,A,2024-03-04,1,10,-1\n",
+    "has a column `Currency`": "strategy,symbol,ts,amount,price,Currency\nm,A,2024-03-04,1,10,USD\n",
+    "begins with a sentence": "Trades of 2024\nstrategy,symbol,ts,amount,price\nm,A,2024-03-04,1,10\n",
+    "is named twice, and shares out no rows": "strategy,symbol,ts,amount,price,kind\nm,A,2024-03-04,1,10,fee\n",
+}
+"""Files that the page on wrong ledgers says are refused."""
+
+
+def test_everything_that_is_found_in_a_ledger_is_found_in_the_example_of_its_page(tmp_path, monkeypatch):
+    monkeypatch.setenv("WEIGHTS_DATA", str(tmp_path / "data"))
+    monkeypatch.chdir(tmp_path)
+    for folder in ("ledgers", "desk"):
+        (tmp_path / "data" / folder).mkdir(parents=True)
+    found, told = set(), blocks(WRONG_PAGE)
+    for block in told:
+        if block.file:
+            Path(block.file).write_text(block.content, encoding="utf-8")
+        elif block.printed is not None:
+            code, output, errors = call(*lines_of(block.content))
+            assert matches(block.printed, output), f"{output}{errors}"
+            assert code == ("ERROR " in output), output
+            found |= set(re.findall(r"(?m)^(?:ERROR|WARN|INFO) (\w+)", output))
+    assert found >= set(FINDINGS)
+    assert set(re.findall(r"`(\w+)`", PAGES[WRONG_PAGE])) >= set(FINDINGS)
+    rows = [line.split("|")[1:3] for line in PAGES[WRONG_PAGE].splitlines() if line.startswith("| ")]
+    messages = {file.strip(): re.findall(r"`([^`]+)`", said) for file, said in rows}
+    ledger = tmp_path / "data" / "ledgers" / "desk.yaml"
+    ledger.write_text(next(block.content for block in told if block.file.endswith("desk.yaml")))
+    for file, text in REFUSED.items():
+        (tmp_path / "data" / "desk" / "fills.csv").write_text(text)
+        if "twice" in file:
+            ledger.write_text(ledger.read_text() + "cash: [desk/fills.csv]\nignore: [kind]\n")
+        code, _, errors = call("weights ledger check desk")
+        assert code == 2
+        assert all(part in errors for part in messages[file]), errors
+
+
+def test_a_brokers_export_is_read_as_its_page_says_and_every_setting_is_on_it(tmp_path, monkeypatch):
+    monkeypatch.setenv("WEIGHTS_DATA", str(tmp_path / "data"))
+    monkeypatch.chdir(tmp_path)
+    for folder in ("ledgers/importers", "desk"):
+        (tmp_path / "data" / folder).mkdir(parents=True)
+    for block in blocks(FOREIGN_PAGE):
+        if block.file:
+            Path(block.file).write_text(block.content, encoding="utf-8")
+        if block.language == "sh":
+            # The page ends with ledgers that lead elsewhere: only commands before them are run.
+            code, output, errors = call(*lines_of(block.content))
+            assert matches(block.printed, output), f"{output}{errors}"
+            assert code == ("ERROR " in output), output
+    for file in Path("data/ledgers").glob("*.yaml"):
+        assert load_ledger_source(file).name == file.stem
+    desk = Path("data/ledgers/desk.yaml")
+    desk.write_text(desk.read_text().replace("{column: OrderReference}", "{table: desk/strategies.csv}"))
+    assert call("weights ledger check desk")[0] == 0
+    desk.write_text(desk.read_text().replace("ibkr_flex_trades", "back_office"))
+    assert load_ledger_source(desk).fills[0].delimiter == ";"
+    settings = [name for name in Reading.model_fields if f"`{name}`" not in PAGES[FOREIGN_PAGE]]
+    assert settings == []
+    assert [kind for kind in queries.SOURCES if f"`{kind}`" not in PAGES[FOREIGN_PAGE]] == []
 
 
 def patched(folder: Path, block: Block) -> None:
@@ -473,7 +546,8 @@ def test_every_block_is_of_a_language_that_is_tried():
                 assert before.language in {"sh", "python"}, f"{page}: nothing prints {block.content}"
             if block.file:
                 assert page in OWN_FOLDER, f"{page}: nothing puts {block.file} there"
-            if block.language == "csv":
+            if block.language == "csv" and "broker" not in block.file:
+                # A broker's export has lines above its header.
                 assert len({len(row) for row in csv.reader(io.StringIO(block.content))}) == 1
             if block.language == "ini":
                 configparser.RawConfigParser(strict=True).read_string(block.content)

@@ -71,7 +71,7 @@ def test_check_passes_on_a_sound_store(weights):
     assert result.exit_code == 0, result.output
     assert "ERROR" not in result.output
     outcomes = json.loads(weights("check", "--json").output)
-    assert len(outcomes) == 27
+    assert len(outcomes) == 31
     assert all(o["passed"] or o["severity"] == "WARN" for o in outcomes)
     assert {"table", "check", "value", "limit", "summary", "offending"} <= set(outcomes[0])
 
@@ -122,7 +122,7 @@ def test_run_in_a_process_of_its_own(own_data, tmp_path, monkeypatch):
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "17 partitions" in done.stdout
+    assert "19 partitions" in done.stdout
     assert "2012-01-01 to 2012-01-01" in done.stdout
     for name, value in own.items():
         monkeypatch.setenv(name, value)

@@ -13,6 +13,7 @@ from weights_pipeline.core.allocator.overlay import performance
 from weights_pipeline.core.allocator.scalar import PROFILES
 from weights_pipeline.core.allocator.tune import SCORES
 from weights_pipeline.core.chain import state_of
+from weights_pipeline.core.returns.frequency import DAILY
 from weights_pipeline.ledger import LedgerError, calendar_sessions
 from weights_pipeline.operations.allocator_runs import audit_sentence, read_weights
 from weights_pipeline.tables import catalog
@@ -122,7 +123,7 @@ def test_a_file_of_returns_is_held_at_equal_weights(weights, returns, returns_fi
     assert result.exit_code == 0, result.errors
     written = pd.read_csv(tmp_path / "state.csv", parse_dates=["session"])
     equal = pd.DataFrame([dict.fromkeys(NAMES, 1 / 3)], index=returns.index[:1])
-    expected = state_of(equal, returns, {})
+    expected = state_of(equal, returns, {}, DAILY)
     pd.testing.assert_frame_equal(written[list(expected)], expected, check_exact=True, check_dtype=False)
     document = json.loads((tmp_path / "state.json").read_text())
     assert document["profile"]["name"] == "low"
@@ -143,7 +144,7 @@ def test_a_file_of_returns_may_be_held_at_other_weights(weights, returns, return
     assert result.exit_code == 0, result.errors
     written = pd.read_csv(tmp_path / "made" / "state.csv", parse_dates=["session"])
     own = pd.DataFrame([{"alpha": 0.5, "gamma": 0.25}], index=returns.index[:1])
-    expected = state_of(own, returns, {})
+    expected = state_of(own, returns, {}, DAILY)
     pd.testing.assert_frame_equal(written[list(expected)], expected, check_exact=True, check_dtype=False)
 
 

@@ -314,7 +314,7 @@ def test_metrics_by_hand_are_refused_for_a_range(finished, small_data, desk):
     config = {"ops": {f"{BOOK}__metrics": {"config": {"manual": json.dumps(FIGURES)}}}}
     result = job.execute_in_process(instance=own.instance, tags=edges, run_config=config, raise_on_error=False)
     errors = [event.step_failure_data.error.to_string() for event in result.all_events if event.is_step_failure]
-    assert any("metrics given by hand are of one partition, got 2" in error for error in errors)
+    assert any("metric overrides are of one partition, got 2" in error for error in errors)
     assert own.hashes(book=BOOK) == before
 
 
@@ -352,7 +352,7 @@ def test_files_of_metrics_that_cannot_be_used(finished, tmp_path, monkeypatch, c
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("sharpe_weekly", "method sharpe_tilt of book sharpe_weekly reads sharpe, which cannot be given by hand"),
+        ("sharpe_weekly", "method sharpe_tilt of book sharpe_weekly reads sharpe, which cannot be overridden"),
         ("ensemble_regime", "reads weight sets made per market regime"),
         ("max_hybrid", "method fixed of book max_hybrid reads no metrics"),
     ],

@@ -367,6 +367,17 @@ def test_zones_without_changes_of_the_clock_are_wrong(environment, monkeypatch):
     assert found("zones", environment).state == "fail"
 
 
+def test_calendars_that_end_are_seen_coming(living):
+    assert found("calendars", living).state == "ok"
+    ledger = Path(living["WEIGHTS_DATA"]) / "ledgers" / "sample.yaml"
+    ledger.write_text(ledger.read_text().replace("XNYS", "XSHG"))
+    assert found("calendars", living).state == "ok"
+    for month, state in ((11, "warn"), (13, "fail")):
+        diagnosis = found("calendars", living, now=dt.datetime(2026 + month // 13, month % 12, 15, tzinfo=dt.UTC))
+        assert diagnosis.state == state
+        assert diagnosis.details == ("sample: to the beginning of 2027-01-01",)
+
+
 def published(home, **changes):
     recorded = dt.datetime(2026, 3, 1, 12, tzinfo=dt.UTC)
     weights = LiveWeights(

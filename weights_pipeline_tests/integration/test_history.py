@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 from dataclasses import replace
+from functools import partial
 
 import dagster as dg
 import numpy as np
@@ -21,7 +22,7 @@ from weights_pipeline.cli.commands import history as commands
 from weights_pipeline.core.chain import returns_table
 from weights_pipeline.core.returns.capital import AverageLotValue, AveragePositionValue
 from weights_pipeline.core.versions import Stamp, additions, unbroken
-from weights_pipeline.ledger import calendar_sessions, read_capital
+from weights_pipeline.ledger import calendar_sessions, read_capital, sessions_past
 from weights_pipeline.orchestration.definitions import build_definitions
 from weights_pipeline.settings import Settings
 from weights_pipeline.store.duckdb_store import DuckDBStore
@@ -403,13 +404,12 @@ def test_an_open_month_that_grows_does_not_change_an_earlier_date(finished, tmp_
 
 def test_a_ledger_cut_on_a_day_gives_the_returns_of_the_whole(finished):
     """What fills had open on the day is open in the cut ledger, whatever became of it later in the month."""
-    lots, open_lots, given = (
-        finished.store.read(LEDGER, table) for table in (catalog.TRADE_LEDGER, catalog.OPEN_LOTS, catalog.GIVEN_RETURNS)
-    )
+    read = (catalog.TRADE_LEDGER, catalog.OPEN_LOTS, catalog.GIVEN_RETURNS, catalog.CASH, catalog.UNKNOWN_POSITIONS)
+    lots, open_lots, given, cash, unknown = (finished.store.read(LEDGER, table) for table in read)
     ledger = LedgerView(
-        lots=lots, open_lots=open_lots, given=given, prices=None,
+        lots=lots, open_lots=open_lots, given=given, cash=cash, unknown=unknown, prices=None,
         capital=read_capital(WORKSPACE.sources["sample"], DATA),
-        calendar="XNYS", begin=pd.Timestamp("2012-01-01"), market=pd.Series(dtype="str"),
+        sessions=partial(sessions_past, "XNYS"), begin=pd.Timestamp("2012-01-01"), market=pd.Series(dtype="str"),
     )  # fmt: skip
     sessions = calendar_sessions("XNYS", lots["open_session"].min().date(), dt.date(2013, 6, 28))
     average_position = replace(ledger, capital=AveragePositionValue(sessions=60))

@@ -39,7 +39,7 @@ def test_prices_are_validated(own_data):
     file = own_data / "ledgers" / "sample.yaml"
     edit_yaml(file, prices="sample/prices.csv")
     (own_data / "sample" / "prices.csv").write_text("date,symbol,close\n2012-01-03,KO,70\n2012-01-03,KO,71\n")
-    with pytest.raises(LedgerError, match="2012-01-03 KO twice"):
+    with pytest.raises(LedgerError, match=r"sample/prices\.csv: line 3: KO on 2012-01-03 stands twice"):
         read_prices(load_ledger_source(file), own_data)
     edit_yaml(file, fills=None)
     with pytest.raises(LedgerError, match="expected fills beside prices"):

@@ -159,7 +159,7 @@ def test_what_would_change_for_other_reasons_is_said_and_left_out(own):
     other = restated(own).effects[0]
     assert plain.remarks == ()
     assert other.remarks == (
-        "metrics of 2013-06-01 were given by hand; run again, it is rebalanced on measured ones",
+        "metrics of 2013-06-01 are overrides; run again, it is rebalanced on measured ones",
         "the weights stored from 2013-06-01 on are not those that the book as it is now gives on the ledger as it is "
         "stored; shown is the change by the ledger alone",
     )

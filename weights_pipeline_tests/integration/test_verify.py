@@ -71,6 +71,25 @@ def worse_when_scaled(frame):
     return frame.assign(value=frame["value"].where(~scaled, frame["value"] - 1))
 
 
+def found(code, severity):
+    """One more finding of a ledger."""
+    row = dict.fromkeys(catalog.LEDGER_FINDINGS.column_names(), "") | {
+        "code": code,
+        "severity": severity,
+        "strategy": "rsi2",
+        "symbol": "SPY",
+        "since": pd.Timestamp("2013-03-04"),
+        "until": pd.NaT,
+        "line": 17,
+    }
+    return lambda frame: pd.concat([frame, pd.DataFrame([row])], ignore_index=True)
+
+
+def not_measured(frame):
+    own = frame["strategy"] == "rsi2"
+    return frame.assign(reason=frame["reason"].mask(own, "ledger_incomplete"))
+
+
 BREAKS = [
     ("rejected_lots", "every_row_accounted_for", catalog.LEDGER_FILES, shifted("read", 0, 1)),
     ("rejected_lots", "every_row_accounted_for", catalog.REJECTED_LOTS, lambda f: f.iloc[1:]),
@@ -80,6 +99,10 @@ BREAKS = [
         catalog.LEDGER_FILES,
         lambda f: f.assign(rejected=f["read"] // 10, duplicates=0),
     ),
+    ("ledger_findings", "positions_known", catalog.LEDGER_FINDINGS, found("position_unknown", "ERROR")),
+    ("ledger_findings", "ledger_errors", catalog.LEDGER_FINDINGS, found("fees_lost", "ERROR")),
+    ("ledger_findings", "ledger_warnings", catalog.LEDGER_FINDINGS, found("ambiguous_order", "WARN")),
+    ("metrics", "positions_known", catalog.METRICS, not_measured),
     ("trade_ledger", "lots_unique", catalog.TRADE_LEDGER, repeated),
     ("strategy_returns", "strategies_known", catalog.STRATEGY_RETURNS, at("strategy", 3, "stranger")),
     ("market_regime", "up_to_date", catalog.MARKET_REGIME, lambda f: f.iloc[:-6]),

@@ -46,10 +46,7 @@ def tables_of(data: Path, now: dt.datetime = LATE) -> dict[str, pd.DataFrame]:
     months = ledger_months(source).begun(now)
     intake = read_ledger(source, data, horizon=horizon(source, now))
     frames = intake_rows(intake, source, months, now)
-    lots, open_lots, given = (
-        frames[table] for table in (catalog.TRADE_LEDGER, catalog.OPEN_LOTS, catalog.GIVEN_RETURNS)
-    )
-    returns = return_rows(lots, open_lots, given, source, data, months, now)
+    lots, returns = frames[catalog.TRADE_LEDGER], return_rows(frames, source, data, months, now)
     windows = book_periods(book, source).ended(now)
     newest = returns["session"].max()
     calendar = calendar_sessions(source.calendar, windows[0].first, newest.date() + dt.timedelta(days=14))

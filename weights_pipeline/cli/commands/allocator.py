@@ -70,7 +70,7 @@ def _add_history(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--weights", type=Path, metavar="FILE", help="constant weights for --returns, JSON or CSV (default: equal)"
     )
-    parser.add_argument("--calendar", default="XNYS", help="calendar of the exchange for --returns (default XNYS)")
+    common.add_calendar(parser)
     parser.add_argument("--profile", choices=_PROFILES, help="in place of the book's, or of low for --returns")
 
 
@@ -152,6 +152,7 @@ def _audit(options: argparse.Namespace) -> int:
 
 def _run(options: argparse.Namespace) -> AllocatorRun:
     """The allocator over the history that the options name; ends the command where there is none."""
+    from weights_pipeline.core.returns.frequency import Frequency
     from weights_pipeline.ledger import LedgerError
     from weights_pipeline.operations.allocator_runs import run_of_returns
 
@@ -160,8 +161,13 @@ def _run(options: argparse.Namespace) -> AllocatorRun:
             common.stop("--weights: a book has its own; expected --returns beside it", common.INVALID)
         return _of_book(options, profile=options.profile)[1]
     try:
+        calendar, per_year = common.calendar(options)
         return run_of_returns(
-            options.returns, calendar=options.calendar, weights_file=options.weights, profile=options.profile
+            options.returns,
+            calendar=calendar,
+            frequency=Frequency(per_year=per_year),
+            weights_file=options.weights,
+            profile=options.profile,
         )
     except LedgerError as error:
         common.stop(str(error), common.INVALID)
@@ -204,6 +210,7 @@ def _tune(options: argparse.Namespace) -> int:
             train=options.train,
             test=options.test,
             score=options.score,
+            frequency=run.frequency,
         )
     except ValueError as error:
         common.stop(f"{run.name}: {error}", common.FAILED)

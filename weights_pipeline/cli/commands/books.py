@@ -6,7 +6,7 @@ Scope: the command and the words. Not here: what a book may say (``books``).
 from __future__ import annotations
 
 import argparse
-import json
+import datetime as dt
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -51,22 +51,26 @@ def _validate(options: argparse.Namespace) -> int:
     from weights_pipeline.books.reading import BookError
     from weights_pipeline.cli import render
     from weights_pipeline.ledger import LedgerError, load_sources
+    from weights_pipeline.ledger.periods import require_recorded
 
     data, problems, said = common.settings().data, list[str](), dict[str, str]()
     try:
         book = load_book(options.file, root=data)
-        said = _in_words(book)
+        said = _in_words(book, book.policy())
     except BookError as error:
         problems += str(error).splitlines()
     else:
-        for check in (
-            lambda: load_starter_metrics(book, data),
-            lambda: load_sources(data / "ledgers", [book]),
-        ):
-            try:
-                check()
-            except (BookError, LedgerError) as error:
-                problems += str(error).splitlines()
+        try:
+            load_starter_metrics(book, data)
+        except BookError as error:
+            problems += str(error).splitlines()
+        try:
+            source = load_sources(data / "ledgers", [book])[book.ledger]
+            said = _in_words(book, book.policy(frequency=source.frequency))
+            # The one look at the clock.
+            require_recorded(source, dt.datetime.now(dt.UTC))
+        except LedgerError as error:
+            problems += str(error).splitlines()
     if options.json:
         common.print_json({"file": options.file, "valid": not problems, "problems": problems, "meaning": said})
         return common.INVALID if problems else 0
@@ -81,22 +85,8 @@ def _validate(options: argparse.Namespace) -> int:
 def _schema(options: argparse.Namespace) -> int:
     """Print the JSON Schema of books, for editors that complete and check YAML while it is typed."""
     from weights_pipeline.books.load import book_schema
-    from weights_pipeline.cli import render
-    from weights_pipeline.files import write_text
 
-    text = json.dumps(book_schema(), indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False)
-    if options.output is None:
-        render.say(text)
-        return 0
-    try:
-        write_text(options.output, text + "\n")
-    except OSError as error:
-        common.stop(f"{options.output}: cannot be written: {error}", common.FAILED)
-    if options.json:
-        common.print_json({"file": options.output})
-    else:
-        render.say(f"Wrote {options.output}.")
-    return 0
+    return common.give_schema(book_schema(), options)
 
 
 def _summary(book: Book) -> dict[str, str]:
@@ -126,11 +116,11 @@ def _limits(limits: Limits) -> str:
     return f"{limits.floor:g}x..{limits.cap:g}x base"
 
 
-def _in_words(book: Book) -> dict[str, str]:
+def _in_words(book: Book, policy: Policy) -> dict[str, str]:
     """What each part of a book means, in a sentence."""
     from weights_pipeline.cli.render import speed_sentence
 
-    policy, base = book.policy(), sorted(book.strategies.values())
+    base = sorted(book.strategies.values())
     return {
         "book": f"{book.name}, for account {book.account}, on ledger {book.ledger}; owner {book.owner}.",
         "strategies": f"{len(base)} with base weights from {base[0]:.2%} to {base[-1]:.2%}, adding up to "
@@ -161,10 +151,10 @@ def _measured(book: Book, policy: Policy) -> str:
     over = " or ".join(f"{window} in {regime}" for regime, window in windows.items())
     if not policy.adaptive:
         over = f"the last {policy.longest_lookback.amount} {policy.longest_lookback.unit}"
-    needed = policy.metrics.sessions_needed(policy.longest_lookback)
+    needed = policy.metrics.sessions_needed(policy.longest_lookback, policy.frequency)
     sentence = (
         f"{names} over {over}, risk-free rate {policy.metrics.risk_free:.2%}; null with fewer than "
-        f"{_counted(needed, 'session')} or {_counted(policy.metrics.min_closed_lots, 'closed lot')}."
+        f"{_counted(needed, policy.frequency.unit)} or {_counted(policy.metrics.min_closed_lots, 'closed lot')}."
     )
     if policy.metrics.active_days_only:
         sentence += " Means are taken over active days only."

@@ -20,8 +20,11 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from weights_pipeline.books.book import Book
+    from weights_pipeline.core.returns.findings import LedgerFinding
+    from weights_pipeline.core.returns.frequency import Frequency
     from weights_pipeline.core.returns.history import ReturnHistory
     from weights_pipeline.core.study.simulate import Simulation
+    from weights_pipeline.ledger import ReturnsFile
     from weights_pipeline.ledger.periods import Periods
     from weights_pipeline.store.queries import WeightSet
     from weights_pipeline.tables.contract import Window
@@ -57,7 +60,8 @@ def add(commands: common.Commands) -> None:
     simulate.add_argument(
         "--returns", required=True, type=Path, metavar="FILE", help="CSV or Parquet of daily returns, long or wide"
     )
-    simulate.add_argument("--calendar", default="XNYS", help="calendar of the exchange (default XNYS)")
+    common.add_calendar(simulate)
+    simulate.add_argument("--monthly", action="store_true", help="the returns are those of calendar months")
     simulate.add_argument("--benchmark", type=Path, metavar="FILE", help="prices that say what the market regime is")
     simulate.add_argument("--from", dest="first", type=common.month, metavar="YYYY-MM", help="first month to rebalance")
     simulate.add_argument("--output", type=Path, metavar="FILE", help="write all weights to a .csv or .parquet file")
@@ -75,6 +79,7 @@ def _simulate(options: argparse.Namespace) -> int:
     from weights_pipeline.books.reading import BookError
     from weights_pipeline.cli import render
     from weights_pipeline.core.allocator.overlay import StaleScalarError
+    from weights_pipeline.core.returns.frequency import MONTHLY, Frequency
     from weights_pipeline.ledger import LedgerError
 
     if options.output and options.output.suffix.lower() not in _FORMATS:
@@ -82,13 +87,16 @@ def _simulate(options: argparse.Namespace) -> int:
     data, changes = common.settings().data, _combinations(options.grid)
     try:
         books = [_book(options.book, data, change) for change in changes]
-        history = _history(options, books[0])
-        regimes = _regimes(options, books, history)
-        due = [_rebalances(options, book, history) for book in books]
+        calendar, per_year = common.calendar(options)
+        frequency = MONTHLY if options.monthly else Frequency(per_year=per_year)
+        read = _read(options, books[0], calendar, frequency)
+        history = read.history
+        regimes = _regimes(options, books, history, calendar)
+        due = [_rebalances(options, book, history, calendar) for book in books]
     except (BookError, LedgerError) as error:
         common.stop(str(error), common.INVALID)
     try:
-        runs = _runs(books, due, history, regimes, options.calendar, data)
+        runs = _runs(books, due, history, regimes, calendar, frequency, data)
         figures = [_performance(run.simulation) for run in runs]
     except (ValueError, StaleScalarError) as error:
         common.stop(f"{options.book}: {error}", common.FAILED)
@@ -102,9 +110,10 @@ def _simulate(options: argparse.Namespace) -> int:
         if options.output:
             _write(_grid_table(rows), options.output)
         if options.json:
-            common.print_json({"grid": rows, "note": _FLATTERED})
+            common.print_json({"grid": rows, "note": _FLATTERED, "findings": _listed(read.findings)})
         else:
             _print_grid(rows)
+            _print_findings(read.findings)
         return 0
     table = _table(runs[0])
     if options.output:
@@ -116,13 +125,29 @@ def _simulate(options: argparse.Namespace) -> int:
             "rebalances": len(runs[0].rebalances.windows),
             "sessions": [str(history.sessions[0].date()), str(history.sessions[-1].date())],
             "without_returns": unknown,
+            "findings": _listed(read.findings),
             "weights": render.weights_as_dict(newest),
             **figures[0],
         }
         common.print_json(content)
         return 0
     _print_run(runs[0], newest, unknown, figures[0])
+    _print_findings(read.findings)
     return 0
+
+
+def _listed(findings: Sequence[LedgerFinding]) -> list[dict[str, Any]]:
+    return [
+        {name: getattr(each, name) for name in ("severity", "code", "strategy", "message", "setting")}
+        for each in findings
+    ]
+
+
+def _print_findings(findings: Sequence[LedgerFinding]) -> None:
+    from weights_pipeline.cli import render
+
+    for each in findings:
+        render.ledger_finding(each)
 
 
 def _combinations(grid: Sequence[str]) -> list[dict[str, Any]]:
@@ -149,19 +174,19 @@ def _book(file: Path, data: Path, changes: dict[str, Any]) -> Book:
     return load_book(file, root=data, changes=changes)
 
 
-def _history(options: argparse.Namespace, book: Book) -> ReturnHistory:
+def _read(options: argparse.Namespace, book: Book, calendar: str, frequency: Frequency) -> ReturnsFile:
     from weights_pipeline.ledger import LedgerError, read_returns_file
-    from weights_pipeline.ledger.calendars import require_calendar
 
-    require_calendar(options.calendar)
-    history = read_returns_file(options.returns, calendar=options.calendar, strategies=book.strategies)
-    begin, end = (f"{history.sessions[edge]:%Y-%m}" for edge in (0, -1))
+    read = read_returns_file(options.returns, calendar=calendar, strategies=book.strategies, frequency=frequency)
+    begin, end = (f"{read.history.sessions[edge]:%Y-%m}" for edge in (0, -1))
     if options.first and not begin <= f"{options.first:%Y-%m}" <= end:
         raise LedgerError(f"--from {options.first:%Y-%m}: {options.returns} has returns from {begin} to {end}")
-    return history
+    return read
 
 
-def _regimes(options: argparse.Namespace, books: Sequence[Book], history: ReturnHistory) -> pd.Series | None:
+def _regimes(
+    options: argparse.Namespace, books: Sequence[Book], history: ReturnHistory, calendar: str
+) -> pd.Series | None:
     """Market regime by session, where a book asks for one."""
     from weights_pipeline.core.targets.market_regime import market_regimes
     from weights_pipeline.ledger import LedgerError, calendar_sessions, read_benchmark_file
@@ -173,19 +198,19 @@ def _regimes(options: argparse.Namespace, books: Sequence[Book], history: Return
     if not asking:
         return None
     prices = read_benchmark_file(options.benchmark)
-    sessions = calendar_sessions(options.calendar, prices.index[0].date(), history.sessions[-1].date())
+    sessions = calendar_sessions(calendar, prices.index[0].date(), history.sessions[-1].date())
     known = prices[prices.index.isin(sessions)]
     if known.empty:
         raise LedgerError(f"{options.benchmark}: has no price on a session up to {history.sessions[-1]:%Y-%m-%d}")
     return market_regimes(known)["regime"]
 
 
-def _rebalances(options: argparse.Namespace, book: Book, history: ReturnHistory) -> _Rebalances:
+def _rebalances(options: argparse.Namespace, book: Book, history: ReturnHistory, calendar: str) -> _Rebalances:
     from weights_pipeline.ledger import LedgerError
     from weights_pipeline.ledger.periods import Periods, rebalances
 
     first: dt.date = options.first or history.sessions[0].date().replace(day=1)
-    periods = Periods(book.cadence, book.timezone, options.calendar, first)
+    periods = Periods(book.cadence, book.timezone, calendar, first)
     windows, as_of = rebalances(periods, history.sessions[-1].date())
     if not windows:
         raise LedgerError(
@@ -201,21 +226,22 @@ def _runs(
     history: ReturnHistory,
     regimes: pd.Series | None,
     calendar: str,
+    frequency: Frequency,
     data: Path,
 ) -> list[_Run]:
     """Simulate books; those that rebalance on the same sessions share what they have in common."""
     from weights_pipeline.books.load import load_starter_metrics
     from weights_pipeline.core.study.simulate import grid
-    from weights_pipeline.ledger import calendar_sessions
+    from weights_pipeline.ledger import sessions_past
 
-    first, last = history.sessions[0].date().replace(day=1), history.sessions[-1].date() + dt.timedelta(days=14)
-    sessions = calendar_sessions(calendar, first, last)
+    first, newest = history.sessions[0].date().replace(day=1), max(each.as_of[-1] for each in due)
+    sessions = sessions_past(calendar, first, newest.date()).union(history.sessions)
     together: dict[tuple[Any, ...], list[int]] = {}
     for place, each in enumerate(due):
         together.setdefault(tuple(each.as_of), []).append(place)
     runs: dict[int, _Run] = {}
     for places in together.values():
-        policies = [books[place].policy(load_starter_metrics(books[place], data)) for place in places]
+        policies = [books[place].policy(load_starter_metrics(books[place], data), frequency) for place in places]
         made = grid(history, due[places[0]].as_of, sessions, policies, market_regimes=regimes)
         for place, simulation in zip(places, made, strict=True):
             runs[place] = _Run(books[place], due[place], simulation)
@@ -234,7 +260,10 @@ def _performance(simulation: Simulation) -> dict[str, Any]:
             "largest_as_of": str(simulation.as_of[largest].date()),
         },
         "performance": {
-            returns.name: {name: value for name, (value, _) in performance(returns, str(returns.name)).items()}
+            returns.name: {
+                name: value
+                for name, (value, _) in performance(returns, str(returns.name), simulation.policy.frequency).items()
+            }
             for returns in (simulation.unscaled, simulation.traded)
         },
     }

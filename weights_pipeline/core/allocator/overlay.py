@@ -17,13 +17,11 @@ from numpy.typing import NDArray
 from pandas.api.typing import NaTType
 
 from weights_pipeline.core.allocator.regime import regime_levels
-from weights_pipeline.core.allocator.state import SESSIONS_PER_YEAR
+from weights_pipeline.core.metrics.measures import MIN_VOLATILITY
+from weights_pipeline.core.returns.frequency import DAILY, Frequency
 
 FULL_EXPOSURE = 0.99
 """A day whose scalar is below this counts as scaled."""
-
-MIN_SESSIONS = 60
-"""Fewer sessions have no annual return nor Sharpe ratio worth the name."""
 
 INSUFFICIENT = "insufficient"
 NOT_COVERED = "not covered"
@@ -55,7 +53,7 @@ class AuditGates:
     max_share_scaled : float
         Largest share of scaled sessions, in [0, 1].
     max_transitions_per_year : float
-        Most changes of regime per 252 sessions.
+        Most changes of regime a year.
     """
 
     __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
@@ -259,7 +257,13 @@ def applied_scalar(scalar: pd.Series, sessions: pd.DatetimeIndex, lag: int) -> p
     return scalar.reindex(sessions).ffill().shift(lag).fillna(1.0).rename("scalar")
 
 
-def audit(unscaled: pd.Series, scaled: pd.Series, exposure: pd.Series, regimes: pd.Series) -> pd.DataFrame:
+def audit(
+    unscaled: pd.Series,
+    scaled: pd.Series,
+    exposure: pd.Series,
+    regimes: pd.Series,
+    frequency: Frequency = DAILY,
+) -> pd.DataFrame:
     """Compare the scaled with the unscaled portfolio, over a whole history and through named windows of stress.
 
     The figures of :func:`performance` for either portfolio, and of the scaled one, from what it was scaled with:
@@ -267,7 +271,7 @@ def audit(unscaled: pd.Series, scaled: pd.Series, exposure: pd.Series, regimes: 
     ======================== ==========================================================================
     ``share_scaled``         share of sessions with an exposure below 0.99
     ``mean_scalar``          mean exposure
-    ``transitions_per_year`` changes of regime per 252 sessions classified
+    ``transitions_per_year`` changes of regime in a year's sessions, of those classified
     ======================== ==========================================================================
 
     In each of ``STRESS_WINDOWS`` that lies inside the history: ``total_return`` (Π(1 + r) − 1), ``max_drawdown`` from
@@ -281,6 +285,8 @@ def audit(unscaled: pd.Series, scaled: pd.Series, exposure: pd.Series, regimes: 
         Scaled over unscaled gross on those sessions: the scalar in force where there is one for all strategies.
     regimes : Series of str
         Regimes in session order.
+    frequency : Frequency
+        How many sessions make a year.
 
     Returns
     -------
@@ -299,9 +305,12 @@ def audit(unscaled: pd.Series, scaled: pd.Series, exposure: pd.Series, regimes: 
     if exposure.isna().any():
         raise ValueError(f"exposure: expected no null, got one on {exposure.index[exposure.isna()][0]:%Y-%m-%d}")
     levels = regime_levels(regimes)
-    changes = np.count_nonzero(np.diff(levels)) * SESSIONS_PER_YEAR / len(levels) if len(levels) else np.nan
-    rows = [("all", "unscaled", metric, *measured) for metric, measured in performance(unscaled, "unscaled").items()]
-    rows += [("all", "scaled", metric, *measured) for metric, measured in performance(scaled, "scaled").items()]
+    changes = np.count_nonzero(np.diff(levels)) * frequency.per_year / len(levels) if len(levels) else np.nan
+    rows = [
+        ("all", name, metric, *measured)
+        for name, returns in (("unscaled", unscaled), ("scaled", scaled))
+        for metric, measured in performance(returns, name, frequency).items()
+    ]
     figures = {
         "share_scaled": _share_scaled(exposure),
         "mean_scalar": float(exposure.mean()) if len(exposure) else np.nan,
@@ -347,8 +356,10 @@ def audit_misses(audited: pd.DataFrame, gates: AuditGates) -> pd.DataFrame:
     return pd.DataFrame(missed, columns=["gate", "value", "limit"])
 
 
-def performance(returns: pd.Series, name: str = "returns") -> dict[str, tuple[float, str]]:
-    """Figures of one portfolio.
+def performance(
+    returns: pd.Series, name: str = "returns", frequency: Frequency = DAILY
+) -> dict[str, tuple[float, str]]:
+    """Figures of one portfolio; 252 stands for the sessions a year of the ledger, 12 of monthly returns.
 
     ================ ==================================================================================
     ``cagr``         Π(1 + r)^(252/n) − 1
@@ -366,11 +377,14 @@ def performance(returns: pd.Series, name: str = "returns") -> dict[str, tuple[fl
         Daily returns above −1.
     name : str
         What an error calls them.
+    frequency : Frequency
+        How often they are observed.
 
     Returns
     -------
     dict of str to (float, str)
-        Value and reason by metric; the reason is empty where there is a value. The first four need 60 sessions.
+        Value and reason by metric; the reason is empty where there is a value. The first four need 60 sessions, or 6
+        months.
 
     Raises
     ------
@@ -391,14 +405,15 @@ def performance(returns: pd.Series, name: str = "returns") -> dict[str, tuple[fl
         figures["max_drawdown"] = (through["max_drawdown"], "")
         figures["worst_month"] = (float((1.0 + returns).groupby(months).prod().min()) - 1.0, "")
         figures["worst_day"] = (through["worst_day"], "")
-    if len(r) >= MIN_SESSIONS:
+    if len(r) >= frequency.enough:
         flat = r.max() == r.min()
         deviation = 0.0 if flat else float(r.std(ddof=1))
         downside = float(np.sqrt(np.mean(np.minimum(r, 0.0) ** 2)))
-        mean, year = float(r.mean()), float(np.sqrt(SESSIONS_PER_YEAR))
-        figures["cagr"] = (float(np.cumprod(1.0 + r)[-1] ** (SESSIONS_PER_YEAR / len(r))) - 1.0, "")
+        mean, year = float(r.mean()), float(np.sqrt(frequency.per_year))
+        figures["cagr"] = (float(np.cumprod(1.0 + r)[-1] ** (frequency.per_year / len(r))) - 1.0, "")
         figures["volatility"] = (deviation * year, "")
-        figures["sharpe"] = (np.nan, "zero_volatility") if flat else (mean / deviation * year, "")
+        noise = flat or deviation * year < MIN_VOLATILITY
+        figures["sharpe"] = (np.nan, "zero_volatility") if noise else (mean / deviation * year, "")
         figures["sortino"] = (mean / downside * year, "") if downside > 0.0 else (np.nan, "no_loss")
     return figures
 

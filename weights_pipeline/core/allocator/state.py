@@ -19,6 +19,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from weights_pipeline.core.returns.frequency import DAILY
+
 REQUIRED = (
     "port_rvol_20d",
     "port_rvol_60d",
@@ -33,7 +35,6 @@ BREADTH, CONCENTRATION = OPTIONAL = ("trend_breadth_20d", "sleeve_concentration_
 
 FAST, SLOW, SLOPE = 20, 60, 10
 WARM_UP = SLOW - 1
-SESSIONS_PER_YEAR = 252
 MIN_STD = 1e-10
 
 # Cells a block of windows may hold, so that a handful of such arrays stay in cache. It never changes a value.
@@ -140,8 +141,9 @@ def allocator_state(
     *,
     trend_units: pd.DataFrame | None = None,
     sleeves: pd.DataFrame | None = None,
+    per_year: float = DAILY.per_year,
 ) -> pd.DataFrame:
-    r"""State features per session; windows in sessions, ddof = 1, annualised by √252.
+    r"""State features per session; windows in sessions, ddof = 1, annualised by √252 or what the ledger says.
 
     ============================ =========================================================================
     ``port_rvol_20d`` (``_60d``) std of the last 20 (60) portfolio returns · √252; exactly 0 for a constant
@@ -169,6 +171,8 @@ def allocator_state(
         Lagged weight × return. Left out, not null-filled, together with its feature.
     sleeves : DataFrame, shape (sessions, sleeves), optional
         Sleeve contributions, likewise.
+    per_year : float
+        Sessions a year; it moves the two volatilities and nothing else.
 
     Returns
     -------
@@ -201,6 +205,7 @@ def allocator_state(
         _on(portfolio, sessions).to_numpy(dtype=float),
         _on(equity, sessions).to_numpy(dtype=float),
         component_correlations(_by_name(_on(components, sessions))),
+        per_year=per_year,
     )
     if BREADTH in given:
         values[BREADTH] = _breadth(_by_name(_on(given[BREADTH], sessions)))
@@ -220,7 +225,12 @@ def known_sessions(portfolio: pd.Series, equity: pd.Series) -> pd.Index:
 
 
 def required_features(
-    portfolio: Floats, equity: Floats, correlations: tuple[Floats, Floats], *, peak: float = 1.0
+    portfolio: Floats,
+    equity: Floats,
+    correlations: tuple[Floats, Floats],
+    *,
+    peak: float = 1.0,
+    per_year: float = DAILY.per_year,
 ) -> dict[str, Floats]:
     """Features of ``REQUIRED``, as arrays: what :func:`allocator_state` makes of aligned inputs.
 
@@ -232,6 +242,8 @@ def required_features(
         From :func:`component_correlations`. They do not depend on weights, so many portfolios may share them.
     peak : float
         Highest equity before the first session given.
+    per_year : float
+        Sessions a year.
 
     Returns
     -------
@@ -239,7 +251,7 @@ def required_features(
         By name, in the order of ``REQUIRED``; null where undefined.
     """
     drawdown = equity / np.maximum(np.maximum.accumulate(equity), peak) - 1.0
-    vol_fast, vol_slow = _volatility(portfolio, FAST), _volatility(portfolio, SLOW)
+    vol_fast, vol_slow = (_volatility(portfolio, window, per_year) for window in (FAST, SLOW))
     corr_fast, corr_slow = correlations
     return {
         "port_rvol_20d": vol_fast,
@@ -468,14 +480,14 @@ def _varies(count: Floats, squares: Floats) -> Bools:
     return (count > 1.0) & (np.sqrt(squares / np.maximum(count - 1.0, 1.0)) > MIN_STD)
 
 
-def _volatility(returns: Floats, window: int) -> Floats:
+def _volatility(returns: Floats, window: int, per_year: float) -> Floats:
     """Annualised rolling std, for the sessions after the warm-up."""
     tail = returns[SLOW - window :]
     squares = _moments(tail, None, window)[2]
     lags = _lags(tail, window)
     # The mean of equal floats may be off by a rounding, which would make a std out of nothing.
     squares[lags.max(axis=0) == lags.min(axis=0)] = 0.0
-    volatility: Floats = np.sqrt(squares / (window - 1)) * np.sqrt(SESSIONS_PER_YEAR)
+    volatility: Floats = np.sqrt(squares / (window - 1)) * np.sqrt(per_year)
     return volatility
 
 

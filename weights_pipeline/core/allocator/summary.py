@@ -18,7 +18,8 @@ import pandas as pd
 from weights_pipeline.core.allocator.overlay import FULL_EXPOSURE
 from weights_pipeline.core.allocator.regime import REGIMES, regime_counts, regime_levels
 from weights_pipeline.core.allocator.scalar import WHOLE_BOOK, AllocatorParameters, parameter_hash
-from weights_pipeline.core.allocator.state import OPTIONAL, REQUIRED, SESSIONS_PER_YEAR, WARM_UP
+from weights_pipeline.core.allocator.state import OPTIONAL, REQUIRED, WARM_UP
+from weights_pipeline.core.returns.frequency import DAILY
 from weights_pipeline.core.targets.normalise import Floats
 
 VERSION = 1
@@ -33,6 +34,7 @@ def documents(
     scalars: pd.DataFrame,
     eligible_sessions: pd.DatetimeIndex,
     overlay: AllocatorParameters,
+    per_year: float = DAILY.per_year,
 ) -> dict[str, Document]:
     """All three documents: ``state``, ``regime`` and ``scalar``.
 
@@ -44,6 +46,8 @@ def documents(
         Sessions up to that date on which the book held weights, its warm-up included.
     overlay
         What the tables were made with.
+    per_year
+        Sessions a year.
 
     Returns
     -------
@@ -54,7 +58,7 @@ def documents(
     """
     return {
         "state": state_document(state, eligible_sessions, overlay),
-        "regime": regime_document(regimes, overlay),
+        "regime": regime_document(regimes, overlay, per_year),
         "scalar": scalar_document(scalars, regimes, overlay),
     }
 
@@ -112,7 +116,7 @@ def state_document(state: pd.DataFrame, eligible_sessions: pd.DatetimeIndex, ove
     return _document("state", rows.index, overlay, content)
 
 
-def regime_document(regimes: pd.DataFrame, overlay: AllocatorParameters) -> Document:
+def regime_document(regimes: pd.DataFrame, overlay: AllocatorParameters, per_year: float = DAILY.per_year) -> Document:
     """Sum up a regime table.
 
     Parameters
@@ -121,13 +125,15 @@ def regime_document(regimes: pd.DataFrame, overlay: AllocatorParameters) -> Docu
         Rows of ``risk_regime``.
     overlay
         What the table was made with.
+    per_year
+        Sessions a year.
 
     Returns
     -------
     dict
         ``regimes``: of each regime ``sessions``, ``percent`` of all sessions and ``longest_run``. ``transitions``:
-        changes by regime left and regime entered; ``transitions_per_year``: changes per 252 sessions. ``current``: the
-        last ``regime`` and the ``sessions`` spent in it so far. Beside them what :func:`documents` have in common.
+        changes by regime left and regime entered; ``transitions_per_year``: changes in a year's sessions. ``current``:
+        the last ``regime`` and the ``sessions`` spent in it so far. Beside them what :func:`documents` have in common.
 
     Raises
     ------
@@ -152,7 +158,7 @@ def regime_document(regimes: pd.DataFrame, overlay: AllocatorParameters) -> Docu
             }
             for left, before in enumerate(REGIMES)
         },
-        "transitions_per_year": changes * SESSIONS_PER_YEAR / len(rows) if len(rows) else None,
+        "transitions_per_year": changes * per_year / len(rows) if len(rows) else None,
         "current": {
             "regime": rows["regime"].iloc[-1] if len(rows) else None,
             "sessions": rows["sessions_in_regime"].iloc[-1] if len(rows) else None,

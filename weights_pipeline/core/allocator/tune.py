@@ -16,10 +16,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from weights_pipeline.core.allocator.overlay import FULL_EXPOSURE, MIN_SESSIONS, applied_scalar, performance
+from weights_pipeline.core.allocator.overlay import FULL_EXPOSURE, applied_scalar, performance
 from weights_pipeline.core.allocator.regime import RegimeThresholds, classify, regime_summary
 from weights_pipeline.core.allocator.scalar import AllocatorParameters, Profile, risk_scalar
-from weights_pipeline.core.allocator.state import SESSIONS_PER_YEAR
+from weights_pipeline.core.returns.frequency import DAILY, Frequency
 
 FIGURES = ("cagr", "sharpe", "max_drawdown")
 
@@ -196,6 +196,7 @@ def walk_forward(
     train: int = 756,
     test: int = 252,
     score: str = "sharpe",
+    frequency: Frequency = DAILY,
 ) -> TuneResult:
     """Choose on the sessions before each window, earn what the choice earns in the window, and move on.
 
@@ -219,6 +220,8 @@ def walk_forward(
         Sessions to choose on, at least 60, and sessions to judge on, at least 1.
     score : {"sharpe", "calmar", "max_drawdown"}
         What to choose by: Sharpe ratio, CAGR / maximum drawdown (null without a drawdown), or least drawdown.
+    frequency : Frequency
+        How many sessions make a year.
 
     Returns
     -------
@@ -233,6 +236,14 @@ def walk_forward(
     sessions = pd.DatetimeIndex(portfolio_returns.index)
     state = state_table.set_index("session")
     labels = [choice.label for choice in choices]
+
+    def figures_of(returns: pd.Series) -> dict[str, float]:
+        return {name: value for name, (value, _) in performance(returns, frequency=frequency).items()}
+
+    def effect(prefix: str, returns: pd.Series, unscaled: pd.Series) -> dict[str, float]:
+        figures = figures_of(returns)
+        return _named(prefix, figures) | _changes(prefix, figures, figures_of(unscaled))
+
     _require(labels, state, sessions, train, test, score)
 
     distinct = dict.fromkeys(choice.thresholds for choice in choices)
@@ -245,9 +256,9 @@ def walk_forward(
     windows = [(start, min(start + test, len(sessions))) for start in range(train, len(sessions), test)]
     trials, rows = list[dict[str, Any]](), list[dict[str, Any]]()
     for window, (start, end) in enumerate(windows):
-        unscaled = _figures(portfolio_returns.iloc[start:end])
-        tested = {label: _figures(returns.iloc[start:end]) for label, returns in scaled.items()}
-        trained = {label: _figures(returns.iloc[start - train : start]) for label, returns in scaled.items()}
+        unscaled = figures_of(portfolio_returns.iloc[start:end])
+        tested = {label: figures_of(returns.iloc[start:end]) for label, returns in scaled.items()}
+        trained = {label: figures_of(returns.iloc[start - train : start]) for label, returns in scaled.items()}
         scores = {label: SCORES[score](figures) for label, figures in trained.items()}
         chosen = _best(scores)
         trials += [
@@ -283,15 +294,15 @@ def walk_forward(
     chained = {name: judged * scalar for name, scalar in in_force.items()}
     totals = []
     for name, returns in chained.items():
-        figures = _figures(returns)
+        figures = figures_of(returns)
         share = float((in_force[name] < FULL_EXPOSURE).mean())
         totals.append(figures | {"score": SCORES[score](figures), "share_scaled": share})
     by_choice = [
-        _on_regimes(paths[choice.thresholds])
+        _on_regimes(paths[choice.thresholds], frequency.per_year)
         | _on_scalars(scalars[choice.label])
-        | _effect("", scaled[choice.label], portfolio_returns)
-        | _effect("held_", scaled[choice.label].iloc[train:], judged)
-        | {"held_score": SCORES[score](_figures(scaled[choice.label].iloc[train:]))}
+        | effect("", scaled[choice.label], portfolio_returns)
+        | effect("held_", scaled[choice.label].iloc[train:], judged)
+        | {"held_score": SCORES[score](figures_of(scaled[choice.label].iloc[train:]))}
         | {"times_chosen": int((frame["chosen"] == choice.label).sum())}
         for choice in choices
     ]
@@ -312,8 +323,8 @@ def _require(
         raise ValueError(f"choices: expected at least one, each with a label of its own, got {list(labels)}")
     if score not in SCORES:
         raise ValueError(f"score: expected one of {', '.join(SCORES)}, got {score!r}")
-    if train < MIN_SESSIONS:
-        raise ValueError(f"train: expected at least {MIN_SESSIONS} sessions, got {train}")
+    if train < DAILY.enough:
+        raise ValueError(f"train: expected at least {DAILY.enough} sessions, got {train}")
     if test < 1:
         raise ValueError(f"test: expected at least 1 session, got {test}")
     for name, index in (("portfolio_returns", sessions), ("state", state.index)):
@@ -333,10 +344,6 @@ def _typed(key: str, value: Any) -> Any:
     return wanted(value)
 
 
-def _figures(returns: pd.Series) -> dict[str, float]:
-    return {name: value for name, (value, _) in performance(returns).items()}
-
-
 def _best(scores: Mapping[str, float]) -> str:
     """First of the best; null ranks below any number."""
     return max(scores, key=lambda label: -np.inf if np.isnan(scores[label]) else scores[label])
@@ -350,17 +357,12 @@ def _changes(prefix: str, figures: Figures, unscaled: Figures) -> dict[str, floa
     return {f"{prefix}{name}_change": figures[name] - unscaled[name] for name in FIGURES}
 
 
-def _effect(prefix: str, returns: pd.Series, unscaled: pd.Series) -> dict[str, float]:
-    figures = _figures(returns)
-    return _named(prefix, figures) | _changes(prefix, figures, _figures(unscaled))
-
-
-def _on_regimes(regimes: pd.Series) -> dict[str, float]:
+def _on_regimes(regimes: pd.Series, per_year: float) -> dict[str, float]:
     summary = regime_summary(regimes)
     changes = int(summary.transitions.to_numpy().sum())
     shares = {f"share_{regime}": share for regime, share in summary.by_regime["share"].to_dict().items()}
-    per_year = changes * SESSIONS_PER_YEAR / len(regimes) if len(regimes) else np.nan
-    return shares | {"transitions_per_year": per_year}
+    a_year = changes * per_year / len(regimes) if len(regimes) else np.nan
+    return shares | {"transitions_per_year": a_year}
 
 
 def _on_scalars(scalars: pd.Series) -> dict[str, float]:

@@ -14,11 +14,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-IntArray = NDArray[np.int64]
+from weights_pipeline.core.returns.frequency import DAILY, DAYS_PER_YEAR, MONTHS_PER_YEAR, Frequency
 
-SESSIONS_PER_YEAR = 252
-MONTHS_PER_YEAR = 12
-DAYS_PER_YEAR = 365.25
+IntArray = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -68,47 +66,43 @@ class Lookback:
         """The text `parse` reads, e.g. ``12m``."""
         return f"{self.amount}{self.unit[0]}"
 
-    @property
-    def expected_sessions(self) -> float:
-        """Sessions the lookback spans at 252 a year."""
+    def expected(self, frequency: Frequency = DAILY) -> float:
+        """Observations the lookback spans."""
         per_unit = {
-            "months": SESSIONS_PER_YEAR / MONTHS_PER_YEAR,
-            "days": SESSIONS_PER_YEAR / DAYS_PER_YEAR,
+            "months": frequency.per_year / MONTHS_PER_YEAR,
+            "days": frequency.per_year / DAYS_PER_YEAR,
             "sessions": 1.0,
         }
         return self.amount * per_unit[self.unit]
 
-    @property
-    def full_months(self) -> int:
+    def full_months(self, frequency: Frequency = DAILY) -> int:
         """Whole months the lookback spans, rounded, at least 1: 12 for ``12m``, 3 for ``90d``."""
-        return max(1, round(self.expected_sessions * MONTHS_PER_YEAR / SESSIONS_PER_YEAR))
+        return max(1, round(self.expected(frequency) * MONTHS_PER_YEAR / frequency.per_year))
 
     @property
     def is_one_year(self) -> bool:
         """Whether this is the 12-month lookback, whose full window needs no annualisation."""
         return (self.amount, self.unit) == (MONTHS_PER_YEAR, "months")
 
-    def starts(self, sessions: pd.DatetimeIndex, as_of: pd.DatetimeIndex) -> IntArray:
-        """Return the index in `sessions` of the first session of each window (d − lookback, d].
+    def starts(self, sessions: pd.DatetimeIndex, as_of: pd.DatetimeIndex, frequency: Frequency = DAILY) -> IntArray:
+        """Return the index in `sessions` of the first observation of each window (d − lookback, d].
 
         Parameters
         ----------
         sessions : DatetimeIndex, shape (T,)
-            All sessions, ascending.
+            All sessions that returns stand on, ascending.
         as_of : DatetimeIndex, shape (A,)
             The days d. A month is subtracted on the calendar: twelve before 29 February is 28 February.
+        frequency : Frequency
+            Of monthly returns, a lookback in months is as many of them, whatever the day of a month's last session.
 
         Returns
         -------
         ndarray of int, shape (A,)
             0 where the window reaches back beyond the first session.
         """
-        if self.unit == "sessions":
+        if self.unit == "sessions" or (frequency.monthly and self.unit == "months"):
             ends: IntArray = np.asarray(sessions.searchsorted(as_of, side="right"), dtype=np.int64)
             return np.maximum(ends - self.amount, 0)
         span = pd.DateOffset(months=self.amount) if self.unit == "months" else pd.DateOffset(days=self.amount)
         return np.asarray(sessions.searchsorted(as_of - span, side="right"), dtype=np.int64)
-
-    def start(self, sessions: pd.DatetimeIndex, d: pd.Timestamp) -> int:
-        """Return the index in `sessions` of the first session of the window (d − lookback, d]."""
-        return int(self.starts(sessions, pd.DatetimeIndex([d]))[0])

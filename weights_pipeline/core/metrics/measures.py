@@ -5,16 +5,18 @@ measured (``metrics``).
 
 A null is NaN with a reason, never an infinity and never a stand-in number:
 
-===================  ====================================================================================
-``insufficient``     fewer sessions or closed lots than asked for, or too few for the formula
-``zero_volatility``  all returns of the window are equal, so a ratio to their spread means nothing
-``no_drawdown``      a gain and no drawdown: the ratio has no upper limit
-``no_downside``      no return below target: the ratio has no upper limit
-``flat``             neither gain nor drawdown
-``no_lots``          no lot was closed, or the history carries returns without lots
-``overflow``         the value exceeds floating point
-``missing``          there is no such metric of the strategy at all
-===================  ====================================================================================
+=====================  ====================================================================================
+``insufficient``       fewer sessions or closed lots than asked for, or too few for the formula
+``ended``              returns are delivered, and none has been for 20 sessions (2 months of monthly returns)
+``zero_volatility``    the volatility is below ``min_volatility``, so a ratio to it means nothing
+``no_drawdown``        a gain and no drawdown: the ratio has no upper limit
+``no_downside``        no return below target: the ratio has no upper limit
+``flat``               neither gain nor drawdown
+``no_lots``            no lot was closed, or the history carries returns without lots
+``overflow``           the value exceeds floating point
+``missing``            there is no such metric of the strategy at all
+``ledger_incomplete``  a position of the strategy is not known in some session of the window
+=====================  ====================================================================================
 """
 
 from __future__ import annotations
@@ -28,7 +30,8 @@ from typing import ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from weights_pipeline.core.metrics.lookback import SESSIONS_PER_YEAR, Lookback
+from weights_pipeline.core.metrics.lookback import Lookback
+from weights_pipeline.core.returns.frequency import DAILY, Frequency
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -44,8 +47,15 @@ REASONS = (
     "no_lots",
     "overflow",
     "missing",
+    "ledger_incomplete",
+    "ended",
 )
 """Reasons of a null, by code; code 0 is a measured value."""
+
+
+MIN_VOLATILITY = 1e-4
+"""Annual volatility below which a ratio to it is noise: returns read off an account's value never agree to the last
+bit, and a Sharpe ratio of 1e12 says nothing."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,12 +67,15 @@ class MetricParameters:
     risk_free : float
         Annual risk-free rate, a fraction.
     rf_mode : {"arithmetic", "geometric"}
-        The daily rate is ``rf / 252`` or ``(1 + rf)^(1/252) − 1``.
+        The rate of a session is ``rf / 252`` or ``(1 + rf)^(1/252) − 1``.
     min_closed_lots : int
         Fewer lots closed in the window make every estimate null. Not asked of a history without lots.
     min_sessions : int, optional
         Fewer sessions in the window make every estimate null; at least 2. By default a third of the sessions
-        the lookback spans, at most 60: 60 for 12 months, 20 for 90 days.
+        the lookback spans, at most 60: 60 for 12 months, 20 for 90 days. Of monthly returns half of the months, at
+        least 3 and at most 6.
+    min_volatility : float
+        Annual volatility below which ratios to it are null.
     active_days_only : bool
         Take mean, volatility and downside deviation over active days only, annualised by the strategy's own
         active days a year. The target of the downside deviation stays the daily risk-free rate.
@@ -74,6 +87,7 @@ class MetricParameters:
     rf_mode: Literal["arithmetic", "geometric"] = "arithmetic"
     min_closed_lots: int = 5
     min_sessions: int | None = None
+    min_volatility: float = MIN_VOLATILITY
     active_days_only: bool = False
 
     def __post_init__(self) -> None:
@@ -85,19 +99,20 @@ class MetricParameters:
             raise ValueError(f"min_closed_lots: expected 0 or more, got {self.min_closed_lots}")
         if self.min_sessions is not None and self.min_sessions < 2:
             raise ValueError(f"min_sessions: expected at least 2, got {self.min_sessions}")
+        if not 0 <= self.min_volatility < math.inf:
+            raise ValueError(
+                f"min_volatility: expected an annual fraction of at least 0, such as 0.0001, got {self.min_volatility}"
+            )
 
-    @property
-    def daily_risk_free(self) -> float:
-        """The risk-free rate of one session."""
+    def session_risk_free(self, per_year: float) -> float:
+        """The risk-free rate of one session of so many a year."""
         if self.rf_mode == "geometric":
-            return math.expm1(math.log1p(self.risk_free) / SESSIONS_PER_YEAR)
-        return self.risk_free / SESSIONS_PER_YEAR
+            return math.expm1(math.log1p(self.risk_free) / per_year)
+        return self.risk_free / per_year
 
-    def sessions_needed(self, lookback: Lookback) -> int:
-        """Return the sessions below which a window is insufficient."""
-        if self.min_sessions is not None:
-            return self.min_sessions
-        return min(60, max(2, math.floor(lookback.expected_sessions / 3)))
+    def sessions_needed(self, lookback: Lookback, frequency: Frequency = DAILY) -> int:
+        """Return the sessions, or months of monthly returns, below which a window is insufficient."""
+        return frequency.needed(lookback.expected(frequency)) if self.min_sessions is None else self.min_sessions
 
 
 DEFAULT_PARAMETERS = MetricParameters()
@@ -152,6 +167,12 @@ class WindowQuantities:
         Lots closed in the window; NaN when the history carries none.
     insufficient : ndarray of bool
         Fewer sessions or closed lots than asked for.
+    ended : ndarray of bool
+        Returns were delivered once, and are no more.
+    per_year : float
+        Sessions a year.
+    min_volatility : float
+        Annual volatility below which ratios to it are null.
     """
 
     n: IntArray
@@ -171,6 +192,9 @@ class WindowQuantities:
     closed_lots: FloatArray
     winning_lots: FloatArray
     insufficient: BoolArray
+    ended: BoolArray
+    per_year: float
+    min_volatility: float
 
 
 Rule = tuple[BoolArray, str]
@@ -191,15 +215,17 @@ def _measured(value: FloatArray, *rules: Rule) -> Measured:
 
 
 def _estimate(w: WindowQuantities, value: FloatArray, *rules: Rule) -> Measured:
-    return _measured(value, (w.insufficient, "insufficient"), *rules)
+    return _measured(value, (w.ended, "ended"), (w.insufficient, "insufficient"), *rules)
 
 
-def _annual_return(total_return: FloatArray, n: int | IntArray, one_year: bool | BoolArray) -> FloatArray:
+def _annual_return(
+    total_return: FloatArray, n: int | IntArray, one_year: bool | BoolArray, per_year: float
+) -> FloatArray:
     """Return (1 + total)^(252/n) − 1, and the total return itself of a full year."""
     if np.all(one_year):
         return total_return
     with _undefined_allowed():
-        annualised: FloatArray = np.expm1(np.log1p(total_return) * (SESSIONS_PER_YEAR / n))
+        annualised: FloatArray = np.expm1(np.log1p(total_return) * (per_year / n))
     return np.where(one_year, total_return, annualised)
 
 
@@ -223,30 +249,37 @@ def _sharpe(
     observations: int | IntArray,
     periods: float | FloatArray,
     risk_free: float | FloatArray,
+    min_volatility: float,
 ) -> tuple[FloatArray, Rule, Rule]:
     """Return (mean·252 − rf) / volatility and its null rules (Sharpe, J. Portfolio Management, Fall 1994)."""
+    volatility = _volatility(m2, observations, periods)
     with _undefined_allowed():
-        ratio = (mean * periods - risk_free) / _volatility(m2, observations, periods)
-    return ratio, *_spread_rules(m2, observations)
+        ratio = (mean * periods - risk_free) / volatility
+    return ratio, *_spread_rules(m2, observations, volatility, min_volatility)
 
 
 def _sortino(w: WindowQuantities) -> tuple[FloatArray, Rule, Rule, Rule]:
     """Return (mean·252 − rf) / downside deviation (Sortino & Price, J. Investing, Fall 1994) and null rules.
 
-    Equal returns are null as for Sharpe: below target their ratio would be −√252 whatever they are.
+    Returns that hardly move are null as for Sharpe: below target the ratio of equal ones would be −√252 whatever they
+    are.
     """
+    volatility = _volatility(w.m2, w.observations, w.periods)
     with _undefined_allowed():
         ratio = (w.mean * w.periods - w.risk_free) / np.sqrt(w.downside_ss / w.observations * w.periods)
-    return ratio, *_spread_rules(w.m2, w.observations), (w.downside_ss == 0, "no_downside")
+    spread = _spread_rules(w.m2, w.observations, volatility, w.min_volatility)
+    return ratio, *spread, (w.downside_ss == 0, "no_downside")
 
 
-def _spread_rules(m2: FloatArray, observations: int | IntArray) -> tuple[Rule, Rule]:
+def _spread_rules(
+    m2: FloatArray, observations: int | IntArray, volatility: FloatArray, least: float
+) -> tuple[Rule, Rule]:
     few = np.broadcast_to(np.asarray(observations) < 2, m2.shape)
-    return (few, "insufficient"), (m2 == 0, "zero_volatility")
+    return (few, "insufficient"), ((m2 == 0) | (volatility < least), "zero_volatility")
 
 
 def _annual(w: WindowQuantities) -> FloatArray:
-    return _annual_return(w.total_return, w.n, w.one_year)
+    return _annual_return(w.total_return, w.n, w.one_year, w.per_year)
 
 
 def share_of(part: FloatArray | IntArray, whole: FloatArray | IntArray) -> FloatArray:
@@ -261,7 +294,9 @@ METRICS: Mapping[str, Callable[[WindowQuantities], Measured]] = MappingProxyType
         "total_return": lambda w: _estimate(w, w.total_return),
         "annual_return": lambda w: _estimate(w, _annual(w)),
         "volatility": lambda w: _estimate(w, _volatility(w.m2, w.observations, w.periods)),
-        "sharpe": lambda w: _estimate(w, *_sharpe(w.mean, w.m2, w.observations, w.periods, w.risk_free)),
+        "sharpe": lambda w: _estimate(
+            w, *_sharpe(w.mean, w.m2, w.observations, w.periods, w.risk_free, w.min_volatility)
+        ),
         "sortino": lambda w: _estimate(w, *_sortino(w)),
         "max_drawdown": lambda w: _estimate(w, w.max_drawdown),
         "calmar": lambda w: _estimate(w, *calmar_of(_annual(w), w.max_drawdown)),

@@ -13,7 +13,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from weights_pipeline.core.metrics.lookback import MONTHS_PER_YEAR
+from weights_pipeline.core.returns.frequency import MONTHS_PER_YEAR
 
 FloatArray = NDArray[np.float64]
 

@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from weights_pipeline.core.metrics.lookback import MONTHS_PER_YEAR, SESSIONS_PER_YEAR, Lookback
+from weights_pipeline.core.metrics.lookback import Lookback
 from weights_pipeline.core.metrics.measures import (
     DEFAULT_PARAMETERS,
     METRICS,
@@ -31,6 +31,7 @@ from weights_pipeline.core.metrics.measures import (
 from weights_pipeline.core.metrics.starter import StarterMetrics, build_up
 from weights_pipeline.core.metrics.windows import MOMENTS, SUM, WEALTH, squared_shortfall, window_statistic
 from weights_pipeline.core.returns.columns import texts
+from weights_pipeline.core.returns.frequency import DAILY, MONTHS_PER_YEAR, Frequency
 from weights_pipeline.core.returns.history import ReturnHistory
 
 FloatArray = NDArray[np.float64]
@@ -106,6 +107,7 @@ def metrics_grid(
     lookback: Lookback,
     parameters: MetricParameters = DEFAULT_PARAMETERS,
     *,
+    frequency: Frequency = DAILY,
     metrics: Sequence[str] | None = None,
     strategies: Sequence[str] | None = None,
     starter: Mapping[str, StarterMetrics] | None = None,
@@ -119,11 +121,13 @@ def metrics_grid(
     history : ReturnHistory
         Must reach back over the lookback of the earliest as-of session, or to the first activity.
     as_of : DatetimeIndex, shape (A,)
-        Sessions of the history.
+        Sessions of the history; of monthly returns any days, which see the months that have ended by then.
     lookback : Lookback
         Window (d − lookback, d].
     parameters : MetricParameters
         Risk-free rate and null thresholds.
+    frequency : Frequency
+        How often returns are observed: what annualises, and what a lookback spans.
     metrics : sequence of str, optional
         Which ones; all of ``METRICS`` when left out.
     strategies : sequence of str, optional
@@ -148,21 +152,21 @@ def metrics_grid(
     ValueError
         When an as-of day is not a session of the history or the daily risk-free rate misses a session.
     """
-    rows = history.sessions.get_indexer(as_of)
-    if (rows < 0).any():
-        raise ValueError(f"as_of: expected sessions of the history, got {as_of[int(np.argmax(rows < 0))]:%Y-%m-%d}")
-    rows = np.unique(rows).astype(np.int64)
+    as_of = pd.DatetimeIndex(as_of.unique().sort_values()).as_unit(history.sessions.unit).rename(None)
+    rows = frequency.rows(history.sessions, as_of)
     names = tuple(sorted(set(history.strategies if strategies is None else strategies)))
-    w = _window_quantities(history, rows, names, lookback, parameters, risk_free_daily, within)
+    starts = lookback.starts(history.sessions, as_of, frequency)
+    w = _window_quantities(history, rows, starts, names, lookback, parameters, frequency, risk_free_daily, within)
 
     blend, blended = np.zeros(w.n.shape, dtype=np.bool_), dict[str, FloatArray]()
     if starter and lookback.is_one_year:
-        blend, blended = _built_up(w, names, history.sessions[rows], starter)
+        blend, blended = _built_up(w, names, as_of, starter)
 
     def by_session(cells: NDArray[Any]) -> NDArray[Any]:
         # Windows run strategy by strategy, as the kernel likes them; tables run day by day.
         return np.ascontiguousarray(cells.reshape(len(names), len(rows)).T)
 
+    incomplete = _incomplete(history, rows, starts, names)
     found, source = dict[str, Measured](), dict[str, NDArray[np.int8]]()
     for name in METRICS if metrics is None else metrics:
         measured = METRICS[name](w)
@@ -173,9 +177,15 @@ def metrics_grid(
             )
             built = np.where(w.months == 0, SOURCES.index("starter"), SOURCES.index("build_up"))
             origin = np.where(blend, built, origin)
+        if incomplete is not None:
+            measured = Measured(
+                np.where(incomplete, np.nan, measured.value),
+                np.where(incomplete, np.int8(REASONS.index("ledger_incomplete")), measured.reason),
+            )
+            origin = np.where(incomplete, SOURCES.index("none"), origin)
         found[name] = Measured(by_session(measured.value), by_session(measured.reason))
         source[name] = by_session(origin.astype(np.int8))
-    return MetricGrid(as_of=history.sessions[rows], strategies=names, lookback=lookback, measured=found, source=source)
+    return MetricGrid(as_of=as_of, strategies=names, lookback=lookback, measured=found, source=source)
 
 
 def overridden(measured: pd.DataFrame, figures: Mapping[str, StarterMetrics]) -> pd.DataFrame:
@@ -227,34 +237,53 @@ def with_overrides(measured: pd.DataFrame, overrides: pd.DataFrame) -> pd.DataFr
 
 
 def _windows(
-    history: ReturnHistory, rows: IntArray, names: tuple[str, ...], lookback: Lookback
-) -> tuple[IntArray, IntArray, IntArray, IntArray]:
-    """Return column, start, stop and months of data of all windows, strategy by strategy, shape (S·A,)."""
+    history: ReturnHistory, rows: IntArray, starts: IntArray, names: tuple[str, ...], most_months: int
+) -> tuple[IntArray, IntArray, IntArray, IntArray, BoolArray]:
+    """Column, start, stop and months of data of all windows, and whether returns had ended; shape (S·A,).
+
+    Windows run strategy by strategy.
+    """
     length, width = history.returns.shape
     place = pd.Index(history.strategies, dtype=object).get_indexer(pd.Index(names, dtype=object))
     # One column past the last stands for strategies never seen: never live, all windows empty.
     columns = np.where(place < 0, width, place).astype(np.int64)
-    first_live = np.repeat(np.append(history.first_live, length)[columns], len(rows))
+    never = np.full((len(rows), 1), length)
+    live_since = np.hstack([history.live_since(rows), never])[:, columns].T.ravel()
     stop = np.tile(rows + 1, len(names))
-    window_start = np.tile(lookback.starts(history.sessions, history.sessions[rows]), len(names))
-    start = np.minimum(np.maximum(window_start, first_live), stop)
+    start = np.minimum(np.maximum(np.tile(starts, len(names)), live_since), stop)
 
     month = np.append(history.sessions.year * MONTHS_PER_YEAR + history.sessions.month, 0)
-    months = np.minimum(month[stop - 1] - month[first_live] + 1, lookback.full_months)
-    return np.repeat(columns, len(rows)), start, stop, np.where(start < stop, months, 0)
+    months = np.minimum(month[stop - 1] - month[live_since] + 1, most_months)
+    column = np.repeat(columns, len(rows))
+    ended = (live_since == stop) & (np.append(history.first_live, length)[column] < stop)
+    return column, start, stop, np.where(live_since < stop, months, 0), ended
+
+
+def _incomplete(history: ReturnHistory, rows: IntArray, starts: IntArray, names: tuple[str, ...]) -> BoolArray | None:
+    """Whether a window has a session in which a position is not known, shape (S·A,); None where all are known."""
+    if history.unknown is None:
+        return None
+    column = pd.Index(history.strategies, dtype=object).get_indexer(pd.Index(names, dtype=object))
+    # Also of sessions before its first return: what was lost may have been its first fill.
+    before = np.concatenate([np.zeros((1, len(history.strategies)), dtype=np.int64), history.unknown.cumsum(axis=0)])
+    found: BoolArray = (before[rows + 1] > before[starts])[:, column] & (column >= 0)
+    return found.T.ravel()
 
 
 def _window_quantities(
     history: ReturnHistory,
     rows: IntArray,
+    starts: IntArray,
     names: tuple[str, ...],
     lookback: Lookback,
     parameters: MetricParameters,
+    frequency: Frequency,
     risk_free_daily: pd.Series | None,
     within: BoolArray | None,
 ) -> WindowQuantities:
     """Measure the windows of all strategies at all as-of rows, strategy by strategy, shape (S·A,)."""
-    column, start, stop, months = _windows(history, rows, names, lookback)
+    per_year = frequency.per_year
+    column, start, stop, months, ended = _windows(history, rows, starts, names, lookback.full_months(frequency))
     if within is None:
         first = int(start.min(initial=len(history.sessions)))
         used: slice | IntArray = slice(first, int(stop.max(initial=0)))
@@ -267,12 +296,12 @@ def _window_quantities(
     returns, active = history.returns[used], history.active[used]
 
     if risk_free_daily is None:
-        daily_rate = np.full(len(returns), parameters.daily_risk_free)
-        risk_free = np.full(n.shape, SESSIONS_PER_YEAR * parameters.daily_risk_free)
+        rate = parameters.session_risk_free(per_year)
+        daily_rate, risk_free = np.full(len(returns), rate), np.full(n.shape, per_year * rate)
     else:
         daily_rate = _aligned(risk_free_daily, history.sessions[used])
         mean_rate = window_statistic(MOMENTS, daily_rate[:, None], np.zeros_like(column), start, stop)["mean"]
-        risk_free = SESSIONS_PER_YEAR * mean_rate
+        risk_free = per_year * mean_rate
 
     active_days = _count(active, column, start, stop)
     moments = window_statistic(MOMENTS, returns, column, start, stop)
@@ -281,15 +310,17 @@ def _window_quantities(
     if parameters.active_days_only:
         active_start = _count(active, column, np.zeros_like(start), start)
         sample = (column, active_start, active_start + active_days)
-        observations, periods = active_days, SESSIONS_PER_YEAR * share_of(active_days, n)
+        observations, periods = active_days, per_year * share_of(active_days, n)
         moments = window_statistic(MOMENTS, _active_rows(returns, active), *sample)
         shortfall = _active_rows(shortfall, active)
     else:
         sample = (column, start, stop)
-        observations, periods = n, np.full(n.shape, float(SESSIONS_PER_YEAR))
+        observations, periods = n, np.full(n.shape, float(per_year))
 
+    # A strategy never seen has closed no lots, unless nobody has any.
+    counted = np.append(history.counted, history.counted.any())[column]
     closed_lots, winning_lots = (
-        np.full(n.shape, np.nan) if lots is None else _count(lots[used], column, start, stop).astype(np.float64)
+        np.full(n.shape, np.nan) if lots is None else np.where(counted, _count(lots[used], column, start, stop), np.nan)
         for lots in (history.closed_lots, history.winning_lots)
     )
     return WindowQuantities(
@@ -303,7 +334,10 @@ def _window_quantities(
         active_sum=window_statistic(SUM, np.where(active, returns, 0.0), column, start, stop)["total"],
         closed_lots=closed_lots,
         winning_lots=winning_lots,
-        insufficient=(n < parameters.sessions_needed(lookback)) | (closed_lots < parameters.min_closed_lots),
+        insufficient=(n < parameters.sessions_needed(lookback, frequency)) | (closed_lots < parameters.min_closed_lots),
+        ended=ended,
+        per_year=per_year,
+        min_volatility=parameters.min_volatility,
         downside_ss=window_statistic(SUM, shortfall, *sample)["total"],
         calendar_mean=calendar_mean,
         **moments,
@@ -322,7 +356,7 @@ def _built_up(
             figures[i, known] = given.twelve_month_return, given.twelve_month_max_drawdown
     starter_return, starter_drawdown = figures.reshape(-1, 2).T
     annual, drawdown = build_up(starter_return, starter_drawdown, w.months, w.total_return, w.max_drawdown)
-    applies = ~np.isnan(starter_return) & (w.months < MONTHS_PER_YEAR)
+    applies = ~np.isnan(starter_return) & (w.months < MONTHS_PER_YEAR) & ~w.ended
     calmar, *_ = calmar_of(annual, drawdown)
     return applies, {"annual_return": annual, "max_drawdown": drawdown, "calmar": calmar}
 

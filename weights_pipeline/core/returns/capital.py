@@ -8,13 +8,19 @@ from __future__ import annotations
 
 import datetime as dt
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
-from weights_pipeline.core.returns.lot_arrays import Floats, LotArrays, month_start
+from weights_pipeline.core.returns.lot_arrays import Floats, LotArrays
+from weights_pipeline.core.returns.lots import DUST
+
+WINDOW = 252
+"""Trailing sessions over which positions are told from dust, unless a policy of capital says otherwise."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +60,7 @@ class CapitalBase:
 
     table: tuple[CapitalEntry, ...]
     kind: Literal["capital_base"] = "capital_base"
+    sessions: ClassVar[int] = WINDOW
 
     __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
     remedy: ClassVar[str] = "is its name right? If so, add an entry to the capital table, dated that session or before"
@@ -84,10 +91,11 @@ def _require_window(sessions: int) -> None:
 class AveragePositionValue:
     r"""Capital as the average value of the positions held.
 
-    :math:`C_t` is the mean of :math:`E_t(s) > 0` over the trailing sessions :math:`s` to :math:`t`, with
-    :math:`E_t(s)` the entry value of all lots open in :math:`s` (both the session of the opening and that
-    of the exit count) that are known at :math:`t`: those closed by :math:`t`, and from fills also those
-    open. Drawdowns of returns on it are those of a fully used account; idle money does not dilute them.
+    :math:`C_t` is the mean of :math:`E_t(s)` over the trailing sessions :math:`s` to :math:`t` in which it is at least
+    `DUST` of its largest, with :math:`E_t(s)` the entry value of all lots open in :math:`s` (both the session of the
+    opening and that of the exit count) that are known at :math:`t`: those closed by :math:`t`, and from fills also
+    those open. Drawdowns of returns on it are those of a fully used account; neither idle money nor what a fee in the
+    instrument leaves behind dilutes them.
 
     Parameters
     ----------
@@ -95,7 +103,7 @@ class AveragePositionValue:
         Length of the trailing window.
     """
 
-    sessions: int = 252
+    sessions: int = WINDOW
     kind: Literal["average_position_value"] = "average_position_value"
 
     __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
@@ -106,22 +114,48 @@ class AveragePositionValue:
 
     def capital(self, lots: LotArrays) -> Floats:
         """Average position value, shape (strategies, sessions); NaN while no position is known."""
-        n, horizon = lots.shape
-        fills, closed = lots.where(lots.from_fills), lots.where(~lots.from_fills)
-        # A window of columns before the first session, so that every mean runs over equally many columns.
-        value = np.zeros((n, self.sessions - 1 + horizon))
-        # An opening from fills is known at once: each month stands on the lots that left in it and on those
-        # open at its end, whatever became of them later.
-        month = month_start(lots.sessions)
-        for session, rows in fills.by_session():
-            fills.add_open(value, rows, int(month[session]), fills.entry_value)
-        result = np.full((n, horizon), np.nan)
-        for session, rows in closed.by_session():
-            closed.add_open(value, rows, session - self.sessions + 1, closed.entry_value)
-            window = value[:, session : session + self.sessions]
-            held = np.count_nonzero(window, axis=1)
-            np.divide(window.sum(axis=1), held, out=result[:, session], where=held > 0)
+        result = np.full(lots.shape, np.nan)
+        for session, window in position_values(lots, self.sessions):
+            held = not_dust(window)
+            number = np.count_nonzero(held, axis=1)
+            total = np.where(held, window, 0.0).sum(axis=1)
+            np.divide(total, number, out=result[:, session], where=number > 0)
         return result
+
+
+def position_values(lots: LotArrays, sessions: int) -> Iterator[tuple[int, Floats]]:
+    """Yield every session with the entry value open in each session of its trailing window, as known then.
+
+    Parameters
+    ----------
+    lots
+        Coded lots.
+    sessions
+        Length of the window.
+
+    Yields
+    ------
+    session : int
+        Position on the grid.
+    window : ndarray, shape (strategies, sessions)
+        Its last column is the session itself. Valid until the next one is asked for.
+    """
+    n, horizon = lots.shape
+    closed = lots.where(~lots.from_fills)
+    # A window of columns before the first session, so that every sum runs over equally many columns.
+    value = np.zeros((n, sessions - 1 + horizon))
+    # An opening from fills is known at once; another lot only once it is closed.
+    lots.held.add_to(value[:, sessions - 1 :])
+    for session, rows in closed.by_session():
+        closed.add_open(value, rows, session - sessions + 1, closed.entry_value)
+        yield session, value[:, session : session + sessions]
+
+
+def not_dust(window: Floats) -> npt.NDArray[np.bool_]:
+    """Where a window of values is above dust; shape as given."""
+    largest = window.max(axis=1, keepdims=True)
+    above: npt.NDArray[np.bool_] = (window >= DUST * largest) & (window > 0)
+    return above
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,7 +168,7 @@ class AverageLotValue:
         Length of the trailing window.
     """
 
-    sessions: int = 252
+    sessions: int = WINDOW
     kind: Literal["average_lot_value"] = "average_lot_value"
 
     __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
@@ -146,8 +180,7 @@ class AverageLotValue:
     def capital(self, lots: LotArrays) -> Floats:
         """Average lot value, shape (strategies, sessions); NaN while no lot of the window is closed."""
         before = ((0, 0), (self.sessions - 1, 0))
-        value = np.pad(lots.per_cell(lots.entry_value[lots.closed], lots.closed), before)
-        count = np.pad(lots.per_cell(rows=lots.closed), before)
+        value, count = np.pad(lots.per_cell(lots.entry_value), before), np.pad(lots.per_cell(), before)
         result = np.full(lots.shape, np.nan)
         for session in range(len(lots.sessions)):
             window = slice(session, session + self.sessions)

@@ -18,19 +18,35 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from weights_pipeline.core.returns.capital import AveragePositionValue, CapitalPolicy
+from weights_pipeline.core.returns.capital import (
+    AveragePositionValue,
+    CapitalPolicy,
+    not_dust,
+    position_values,
+)
 from weights_pipeline.core.returns.lot_arrays import (
+    NOTHING_HELD,
     Booleans,
     Floats,
+    Held,
     LotArrays,
     inside,
-    month_start,
     positions,
     require_columns,
     require_grid,
 )
+from weights_pipeline.core.returns.open_positions import decimal, dust_of, parts_of, spans_of
+
+
+class RuinError(ValueError):
+    """A return of −100% or less: of which strategy, and in which session."""
+
+    strategy: str
+    session: pd.Timestamp
+
 
 _CODED = ("strategy", "open_session", "entry_value")
+_HELD = (*_CODED, "symbol", "quantity")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +64,8 @@ class DailyArrays:
     closed_lots, winning_lots
         Lots that left in the session, and those of them with a profit.
     active
-        Whether a lot known by then was open in the session, lots known to use no margin left aside.
+        Whether a lot known by then was open in the session: one that used margin or, where that is not known, a
+        position that is no dust.
     """
 
     daily_return: Floats
@@ -60,7 +77,12 @@ class DailyArrays:
 
 
 def daily_return_arrays(
-    lots: LotArrays, policy: CapitalPolicy, *, marked: Floats | None = None, start: int = 0
+    lots: LotArrays,
+    policy: CapitalPolicy,
+    *,
+    marked: Floats | None = None,
+    cash: Floats | None = None,
+    start: int = 0,
 ) -> DailyArrays:
     r"""Daily returns :math:`r_{i,t} = \mathrm{pnl}_{i,t} / C_{i,t}` on the grid of strategies and sessions.
 
@@ -75,6 +97,8 @@ def daily_return_arrays(
     marked
         P&L to use in place of what was booked on exit, shape (strategies, sessions); from
         :func:`mark_to_market`.
+    cash
+        P&L to add to either, shape (strategies, sessions): dividends, funding, interest.
     start
         Position of the first session wanted. Those before it are the history that windows need: their
         capital may be incomplete, and their returns are 0 and not checked.
@@ -86,10 +110,12 @@ def daily_return_arrays(
     Raises
     ------
     ValueError
-        There is P&L but no capital, or a return is −100 % or less.
+        There is P&L but no capital; a return is −100 % or less (:class:`RuinError`).
     """
     pnl = lots.per_cell(lots.pnl) if marked is None else marked
-    closed_lots = lots.per_cell(rows=lots.closed)
+    if cash is not None:
+        pnl = pnl + cash
+    closed_lots = lots.per_cell()
     capital = policy.capital(lots)
     earned = (closed_lots > 0) | (pnl != 0)
     earned[:, :start] = False
@@ -102,19 +128,22 @@ def daily_return_arrays(
     daily_return = np.divide(pnl, capital, out=np.zeros(lots.shape), where=earned)
     if (ruined := daily_return <= -1).any():
         row, column = _earliest(ruined)
-        raise ValueError(
-            f"daily return: strategy {lots.strategies[row]} lost 100% or more on "
-            f"{lots.sessions[column]:%Y-%m-%d}: P&L {pnl[row, column]:.2f} on capital "
-            f"{capital[row, column]:.2f}; check the lots of that session, or give the capital it "
-            f"really had as capital_base"
+        strategy, session = lots.strategies[row], lots.sessions[column]
+        message = (
+            f"daily return: strategy {strategy} lost 100% or more on {session:%Y-%m-%d}: P&L {pnl[row, column]:.2f} on "
+            f"capital {capital[row, column]:.2f}; check the lots of that session, or give the capital it really had as "
+            f"capital_base"
         )
+        error = RuinError(message)
+        error.strategy, error.session = strategy, session
+        raise error
     return DailyArrays(
         daily_return=daily_return,
         pnl=pnl,
         capital=capital,
         closed_lots=closed_lots,
         winning_lots=lots.per_cell(rows=lots.pnl > 0),
-        active=_active(lots),
+        active=_active(lots, policy.sessions),
     )
 
 
@@ -128,6 +157,7 @@ def daily_returns(
     *,
     open_lots: pd.DataFrame | None = None,
     marked: pd.DataFrame | None = None,
+    cash: pd.DataFrame | None = None,
     first_activity: Mapping[str, pd.Timestamp] | None = None,
     start: pd.Timestamp | None = None,
 ) -> pd.DataFrame:
@@ -139,8 +169,8 @@ def daily_returns(
     ----------
     lots
         Closed lots: ``strategy``, ``session`` (of the exit), ``open_session``, ``entry_value``, ``pnl``,
-        ``margin_used`` (may be null) and, where ``open_lots`` is given, ``source`` (``lots`` or ``fills``).
-        Exits outside ``sessions`` are left aside.
+        ``margin_used`` (may be null) and, where ``open_lots`` is given, ``source`` (``lots`` or ``fills``),
+        ``symbol``, ``parent_lot_id`` and ``quantity``. Exits outside ``sessions`` are left aside.
     sessions
         The calendar's sessions, ascending, up to the last one wanted. With ``open_lots`` they run to the
         end of a month or of the ledger. What was open before the first of them counts from the first on, so
@@ -148,12 +178,14 @@ def daily_returns(
     policy
         How capital is chosen.
     open_lots
-        Lots from fills still open at each month end: ``strategy``, ``entry_value``, ``open_session``,
-        ``snapshot`` (the last session of that month). Without it, lots from fills too are known only once
-        they are closed.
+        Lots from fills still open at each month end: ``lot_id``, ``strategy``, ``symbol``, ``quantity``,
+        ``entry_value``, ``open_session``, ``snapshot`` (the last session of that month, or the last that the position
+        is known of). Without it, lots from fills too are known only once they are closed.
     marked
         Daily P&L to use in place of what was booked on exit, sessions × strategies; from
         :func:`mark_to_market`.
+    cash
+        Cash that is part of a session's P&L: ``session``, ``strategy``, ``amount``.
     first_activity
         First session of each strategy, where the lots do not reach back to it.
     start
@@ -163,9 +195,10 @@ def daily_returns(
     -------
     DataFrame
         Sorted by session and strategy, from each strategy's first activity on (its first exit; from fills,
-        its first opening): ``session``, ``strategy``, ``daily_return`` (a fraction; 0 without P&L),
+        its first opening; or its first cash): ``session``, ``strategy``, ``daily_return`` (a fraction; 0 without P&L),
         ``pnl``, ``capital`` (NaN while unknown and not needed), ``closed_lots``, ``winning_lots`` (P&L
-        above 0), ``active`` (a lot known by then was open; lots with a ``margin_used`` of 0 do not count).
+        above 0), ``active`` (a lot known by then was open that used margin; where the ledger does not say, lots of a
+        value that is no dust, see :data:`~weights_pipeline.core.returns.lots.DUST`).
 
     Raises
     ------
@@ -174,11 +207,14 @@ def daily_returns(
         −100 % or less, or ``first_activity`` contradicts the lots.
     """
     require_grid(sessions)
-    coded = _coded(lots, open_lots, sessions, first_activity or {})
-    first = _first_positions(coded, first_activity)
+    paid = None if cash is None or cash.empty else inside(cash, sessions)
+    also = {*(first_activity or {}), *([] if paid is None else paid["strategy"])}
+    coded = _coded(lots, open_lots, sessions, also)
+    received = None if paid is None else _cash_on_grid(paid, coded)
+    first = _first_positions(coded, received, first_activity)
     begin = 0 if start is None else int(sessions.searchsorted(pd.Timestamp(start)))
     pnl = None if marked is None else _on_grid(marked, coded)
-    daily = daily_return_arrays(coded, policy, marked=pnl, start=begin)
+    daily = daily_return_arrays(coded, policy, marked=pnl, cash=received, start=begin)
     wanted = np.arange(len(sessions))[:, None] >= np.maximum(first, begin)
     session, strategy = wanted.nonzero()
     return pd.DataFrame(
@@ -216,21 +252,17 @@ def _coded(
     """Code a ledger on the grid, rows in an order that depends on their content alone."""
     source = () if open_lots is None else ("source",)
     require_columns("lots", lots, (*_CODED, "pnl", "session", *source), nullable=("margin_used",))
-    columns = [*_CODED, "pnl", "session", "uses_margin", "closed", "from_fills"]
-    rows = lots.assign(
-        uses_margin=lots["margin_used"].astype(np.float64) != 0,
-        closed=True,
-        from_fills=False if open_lots is None else lots["source"] == "fills",
-    )[columns]
+    margin = lots["margin_used"].astype(np.float64)
+    from_fills = pd.Series(False, index=lots.index) if open_lots is None else lots["source"] == "fills"
+    rows = lots.assign(uses_margin=margin != 0, states_margin=margin.notna(), from_fills=from_fills)
+    names = sorted({*rows["strategy"].unique(), *also, *([] if open_lots is None else open_lots["strategy"])})
+    codes, held = pd.Index(names, dtype="str"), NOTHING_HELD
     if open_lots is not None:
-        require_columns("open_lots", open_lots, (*_CODED, "snapshot"))
-        still_open = open_lots.rename(columns={"snapshot": "session"}).assign(
-            pnl=0.0, uses_margin=True, closed=False, from_fills=True
-        )[columns]
-        rows = pd.concat([rows, still_open], ignore_index=True)
-    names = sorted({*rows["strategy"].unique(), *also})
+        require_columns("open_lots", open_lots, (*_HELD, "lot_id", "snapshot"))
+        require_columns("lots from fills", lots[from_fills], (*_HELD, "parent_lot_id", "session"))
+        held = _held(lots[from_fills], open_lots, sessions, codes)
     rows = inside(rows, sessions)
-    strategy = pd.Index(names, dtype="str").get_indexer(pd.Index(rows["strategy"], dtype="str"))
+    strategy = codes.get_indexer(pd.Index(rows["strategy"], dtype="str"))
     session = positions(rows, "session", sessions)
     opened = np.maximum(positions(rows, "open_session", sessions), 0)
     entry_value, pnl = rows["entry_value"].to_numpy(np.float64), rows["pnl"].to_numpy(np.float64)
@@ -244,16 +276,48 @@ def _coded(
         open_session=opened[order],
         pnl=pnl[order],
         entry_value=entry_value[order],
-        **{name: rows[name].to_numpy(bool)[order] for name in ("uses_margin", "closed", "from_fills")},
+        held=held,
+        **{name: rows[name].to_numpy(bool)[order] for name in ("uses_margin", "states_margin", "from_fills")},
     )
 
 
-def _first_positions(lots: LotArrays, given: Mapping[str, pd.Timestamp] | None) -> npt.NDArray[np.int64]:
+def _held(lots: pd.DataFrame, open_lots: pd.DataFrame, sessions: pd.DatetimeIndex, names: pd.Index) -> Held:
+    """Entry value of what was open of positions from fills."""
+    parts = parts_of(lots[[*_HELD, "parent_lot_id", "session"]], open_lots[[*_HELD, "lot_id", "snapshot"]], sessions)
+    spans = spans_of(parts, sessions, with_exit=True)
+    spans = spans.where(~dust_of(parts, spans))
+    # What a unit is worth is the same for all parts of an opening fill, but for rounding.
+    unit = decimal(parts["entry_value"].to_numpy(np.float64) / parts["quantity"].to_numpy(np.float64))
+    return Held(
+        strategy=names.get_indexer(pd.Index(parts["strategy"], dtype="str"))[spans.row],
+        begin=spans.begin,
+        end=spans.end,
+        value=spans.quantity * unit[spans.row],
+    )
+
+
+def _cash_on_grid(cash: pd.DataFrame, lots: LotArrays) -> Floats:
+    """Cash per strategy and session, summed in an order of its own content."""
+    n, horizon = lots.shape
+    strategy = pd.Index(lots.strategies, dtype="str").get_indexer(pd.Index(cash["strategy"], dtype="str"))
+    cell = strategy * horizon + positions(cash, "session", lots.sessions)
+    amount = cash["amount"].to_numpy(np.float64)
+    order = np.lexsort((amount, cell))
+    total: Floats = np.bincount(cell[order], weights=amount[order], minlength=n * horizon).astype(np.float64)
+    return total.reshape(n, horizon)
+
+
+def _first_positions(
+    lots: LotArrays, cash: Floats | None, given: Mapping[str, pd.Timestamp] | None
+) -> npt.NDArray[np.int64]:
     """Position of each strategy's first activity; past the end where there is none."""
     n, horizon = lots.shape
-    known = np.where(lots.from_fills, lots.open_session, lots.session)
     first = np.full(n, horizon)
-    np.minimum.at(first, lots.strategy, known)
+    np.minimum.at(first, lots.strategy, np.where(lots.from_fills, lots.open_session, lots.session))
+    np.minimum.at(first, lots.held.strategy, lots.held.begin)
+    if cash is not None:
+        paid = cash != 0
+        first = np.minimum(first, np.where(paid.any(axis=1), paid.argmax(axis=1), horizon))
     if given is None:
         return first
     for row, name in enumerate(lots.strategies):
@@ -269,17 +333,19 @@ def _first_positions(lots: LotArrays, given: Mapping[str, pd.Timestamp] | None) 
     return first
 
 
-def _active(lots: LotArrays) -> Booleans:
-    """Whether a lot known in a session, and not known to use no margin, was open in it."""
-    active: Booleans = lots.per_cell(rows=~lots.from_fills & lots.uses_margin) > 0
-    fills = lots.where(lots.from_fills & lots.uses_margin)
-    number, each, month = np.zeros(lots.shape), np.ones(len(fills.session)), month_start(lots.sessions)
-    for session, rows in fills.by_session():
-        fills.add_open(number, rows, int(month[session]), each)
-    return active | (number > 0)
+def _active(lots: LotArrays, sessions: int) -> Booleans:
+    """Whether a lot known in a session was open in it that used margin or, where that is not known, was no dust."""
+    active = np.zeros(lots.shape, dtype=np.bool_)
+    for session, window in position_values(lots.where(lots.uses_margin), sessions):
+        active[:, session] = not_dust(window)[:, -1]
+    margin: Booleans = lots.per_cell(rows=lots.states_margin & lots.uses_margin) > 0
+    return active | margin
 
 
 def _on_grid(marked: pd.DataFrame, lots: LotArrays) -> Floats:
+    # One that has cash and no lots has nothing to mark.
+    idle = [name for row, name in enumerate(lots.strategies) if name not in marked and not (lots.strategy == row).any()]
+    marked = marked.assign(**dict.fromkeys(idle, 0.0))
     values = marked.reindex(index=lots.sessions, columns=list(lots.strategies)).to_numpy(np.float64).T
     if (missing := ~np.isfinite(values)).any():
         row, column = _earliest(missing)

@@ -21,8 +21,47 @@ Booleans = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True, kw_only=True)
+class Held:
+    """Entry value of what was open, in stretches in which it stayed the same; sorted so that no later fill changes it.
+
+    Attributes
+    ----------
+    strategy
+        Code of the strategy, shape (n,).
+    begin, end
+        Positions of the first and the last session, shape (n,).
+    value
+        Entry value, shape (n,), account currency.
+    """
+
+    strategy: Integers
+    begin: Integers
+    end: Integers
+    value: Floats
+
+    def add_to(self, total: Floats) -> None:
+        """Add the value of every session, in order; the last columns of ``total`` (strategies, …) are the sessions."""
+        length = self.end - self.begin + 1
+        ends = np.cumsum(length)
+        at = 0
+        while at < len(length):
+            upto = max(at + 1, int(np.searchsorted(ends, (ends[at - 1] if at else 0) + _ADDED_AT_ONCE, side="right")))
+            span = np.repeat(np.arange(at, upto), length[at:upto])
+            day = np.arange(len(span)) - np.repeat(
+                ends[at:upto] - length[at:upto] - (ends[at - 1] if at else 0), length[at:upto]
+            )
+            np.add.at(total, (self.strategy[span], day + self.begin[span]), self.value[span])
+            at = upto
+
+
+_ADDED_AT_ONCE = 2_000_000
+_NONE = np.empty(0, dtype=np.intp)
+NOTHING_HELD = Held(strategy=_NONE, begin=_NONE, end=_NONE, value=np.empty(0))
+
+
+@dataclass(frozen=True, kw_only=True)
 class LotArrays:
-    """Lots coded as arrays: one row per exit, and one per month end at which a lot from fills was still open.
+    """Lots coded as arrays: one row per exit.
 
     Rows are sorted by session, then strategy. Sums run in the order of the rows.
 
@@ -35,19 +74,19 @@ class LotArrays:
     strategy
         Code of the strategy, shape (n,).
     session
-        Position in ``sessions`` of the exit or, of a lot still open, of the month end; shape (n,).
+        Position in ``sessions`` of the exit, shape (n,).
     open_session
         Position of the opening, shape (n,); 0 where it is before the first session.
     pnl
-        Profit or loss realised, shape (n,), account currency; 0 for a lot still open.
+        Profit or loss realized, shape (n,), account currency.
     entry_value
         Value at entry, shape (n,), account currency, finite and non-negative.
-    uses_margin
-        False where the lot is known to have used no margin, shape (n,).
-    closed
-        False where the row is a lot still open, shape (n,).
+    uses_margin, states_margin
+        False where the lot is known to have used no margin, and whether that is known at all; shape (n,).
     from_fills
-        True where the opening was known when it happened, shape (n,); so for every lot still open.
+        True where the opening was known when it happened, shape (n,): what was open is in ``held`` then.
+    held
+        What was open of positions from fills.
     """
 
     strategies: tuple[str, ...]
@@ -58,8 +97,9 @@ class LotArrays:
     pnl: Floats
     entry_value: Floats
     uses_margin: Booleans
-    closed: Booleans
+    states_margin: Booleans
     from_fills: Booleans
+    held: Held = NOTHING_HELD
 
     def __post_init__(self) -> None:
         cell = self.session.astype(np.int64) * len(self.strategies) + self.strategy
@@ -88,14 +128,17 @@ class LotArrays:
         """Return the rows under a mask, in their order."""
         if mask.all():
             return self
-        rows = {f.name: getattr(self, f.name)[mask] for f in fields(self) if f.name not in ("strategies", "sessions")}
+        whole = ("strategies", "sessions", "held")
+        rows = {f.name: getattr(self, f.name)[mask] for f in fields(self) if f.name not in whole}
         return replace(self, **rows)
 
     def per_cell(self, weights: Floats | None = None, rows: Booleans | slice = slice(None)) -> npt.NDArray[Any]:
         """Count rows per strategy and session, or sum their weights; shape (strategies, sessions)."""
         n, horizon = self.shape
         cell = self.strategy[rows].astype(np.int64) * horizon + self.session[rows]
-        return np.bincount(cell, weights=weights, minlength=n * horizon).reshape(n, horizon)
+        total = np.bincount(cell, weights=weights, minlength=n * horizon).reshape(n, horizon)
+        # Of no rows NumPy counts, whatever their weights.
+        return total if weights is None else total.astype(np.float64, copy=False)
 
     def by_session(self) -> Iterator[tuple[int, slice]]:
         """Yield every session of the grid with the slice of rows that end in it."""

@@ -12,13 +12,19 @@ import pandas as pd
 from weights_pipeline.core.returns.lot_arrays import (
     Floats,
     inside,
-    month_start,
     positions,
     require_columns,
     require_grid,
 )
+from weights_pipeline.core.returns.matching import carried_from
+from weights_pipeline.core.returns.open_positions import decimal, parts_of, spans_of
 
-_PRICED = ("strategy", "symbol", "side", "quantity", "open_price", "open_session")
+
+class UnpricedError(ValueError):
+    """A lot was open in a session for which there is no price of it."""
+
+
+_PRICED = ("strategy", "symbol", "side", "quantity", "open_price", "entry_value", "open_session")
 
 
 def mark_to_market(
@@ -27,8 +33,9 @@ def mark_to_market(
     r"""Daily P&L with lots from fills marked to market while they are open.
 
     A lot of signed quantity :math:`q` earns :math:`q\,(p_s - p_{s-1})` in each session it is open, from its
-    entry price in the session of the opening to its exit price in that of the exit. What prices do not
-    explain of its realised P&L, the fees, is booked on exit, so that the days of a lot add up to its P&L.
+    entry price in the session of the opening to its exit price in that of the exit. What was carried over a split or
+    a rename goes on from the close before it, in its new units. What prices do not
+    explain of its realized P&L, the fees, is booked on exit, so that the days of a lot add up to its P&L.
     Each month stands on the lots closed in it and those open at its end. Other lots are not known before
     their exit and stay booked there.
 
@@ -36,9 +43,10 @@ def mark_to_market(
     ----------
     lots
         Closed lots: ``strategy``, ``symbol``, ``side`` (long or short), ``quantity``, ``open_price``,
-        ``close_price``, ``pnl``, ``open_session``, ``session``, ``source``.
+        ``close_price``, ``pnl``, ``entry_value``, ``open_session``, ``session``, ``source``; of those from fills
+        ``parent_lot_id``.
     open_lots
-        Lots from fills still open at each month end: the columns of ``lots`` known by then, and ``snapshot``.
+        Lots from fills still open at each month end: ``lot_id``, the columns of ``lots`` known by then, ``snapshot``.
     prices
         Closing prices, sessions × symbols, from the session before the first of ``sessions`` where lots
         were open.
@@ -53,51 +61,81 @@ def mark_to_market(
     Raises
     ------
     ValueError
-        Columns or values are missing, or an open lot has no price.
+        Columns or values are missing, or an open lot has no price (:class:`UnpricedError`).
     """
     require_grid(sessions)
     require_columns("lots", lots, (*_PRICED, "close_price", "pnl", "session", "source"))
     from_fills = lots["source"] == "fills"
     booked = inside(lots[~from_fills], sessions)
-    require_columns("open_lots", open_lots, (*_PRICED, "snapshot"))
-    still_open = open_lots.rename(columns={"snapshot": "session"}).assign(close_price=np.nan, pnl=0.0)
-    both = [lots[from_fills].assign(closed=True), still_open.assign(closed=False)]
-    held = inside(pd.concat(both, ignore_index=True), sessions)
+    require_columns("lots from fills", lots[from_fills], (*_PRICED, "parent_lot_id", "session"))
+    require_columns("open_lots", open_lots, (*_PRICED, "lot_id", "snapshot"))
+    parts = parts_of(
+        lots.loc[from_fills, [*_PRICED, "parent_lot_id", "session", "close_price", "pnl"]],
+        open_lots[[*_PRICED, "lot_id", "snapshot"]],
+        sessions,
+    )
+    # Of a day on which a part leaves, what stays is marked to its close, and the part to its own price.
+    spans = spans_of(parts, sessions, with_exit=False)
+    span, stays = spans.days()
+    exits = np.flatnonzero(parts["closed"].to_numpy(bool))
+    row = np.concatenate([spans.row[span], exits])
+    day = np.concatenate([stays, parts["last"].to_numpy()[exits]])
+    leaves = np.arange(len(row)) >= len(stays)
 
-    last, opened = positions(held, "session", sessions), positions(held, "open_session", sessions)
-    begin = np.maximum(opened, month_start(sessions)[last])
-    days = last - begin + 1
-    row = np.repeat(np.arange(len(held)), days)
-    day = np.arange(len(row)) - np.repeat(np.cumsum(days) - days, days) + begin[row]
-
-    symbols, symbol = np.unique(held["symbol"].to_numpy(dtype=object), return_inverse=True)
+    symbols, symbol = np.unique(parts["symbol"].to_numpy(dtype=object), return_inverse=True)
     of_symbols = prices.reindex(columns=symbols)
     close = of_symbols.reindex(sessions).to_numpy(dtype=np.float64)
     close_before = np.vstack([_last_row(of_symbols[of_symbols.index < sessions[0]]), close[:-1]])
 
-    quantity = held["quantity"].to_numpy(np.float64) * np.where(held["side"] == "long", 1.0, -1.0)
-    entry, leave = held["open_price"].to_numpy(np.float64), held["close_price"].to_numpy(np.float64)
-    exits = held["closed"].to_numpy(bool)[row] & (day == last[row])
-    price = np.where(exits, leave[row], close[day, symbol[row]])
-    price_before = np.where(day == opened[row], entry[row], close_before[day, symbol[row]])
+    value, side = parts["entry_value"].to_numpy(np.float64), np.where(parts["side"] == "long", 1.0, -1.0)
+    entry, leave = parts["open_price"].to_numpy(np.float64), parts["close_price"].to_numpy(np.float64)
+    units = parts["quantity"].to_numpy(np.float64)
+    # A contract stands for so many units; with a price of 0 nothing says how many, and it is taken for one.
+    paid = np.abs(units * entry)
+    multiplier = np.where(paid > 0, decimal(np.divide(value, paid, out=np.ones_like(paid), where=paid > 0)), 1.0)
+    quantity = side[row] * multiplier[row] * np.concatenate([spans.quantity[span], units[exits]])
+    price = np.where(leaves, leave[row], close[day, symbol[row]])
+    begins = _begins(parts, pd.Index(symbols), close_before)
+    price_before = np.where(day == parts["opened"].to_numpy()[row], begins[row], close_before[day, symbol[row]])
     if (missing := np.isnan(price - price_before)).any():
         where = int(np.argmax(missing))
-        lot = held.iloc[row[where]]
-        raise ValueError(
+        lot = parts.iloc[row[where]]
+        raise UnpricedError(
             f"prices: strategy {lot['strategy']} held {lot['symbol']} on {sessions[day[where]]:%Y-%m-%d}, "
             f"but it has no price then or in the session before"
         )
-    unexplained = held["pnl"].to_numpy(np.float64) - quantity * (leave - entry)
-    earned = quantity[row] * (price - price_before) + np.where(exits, unexplained[row], 0.0)
+    gross = side * units * multiplier * (leave - entry)
+    unexplained = np.where(leaves, (parts["pnl"].to_numpy(np.float64) - gross)[row], 0.0)
+    earned = quantity * (price - price_before) + unexplained
 
-    names = sorted({*booked["strategy"], *held["strategy"]})
+    names = sorted({*booked["strategy"], *parts["strategy"]})
     session = np.concatenate([day, positions(booked, "session", sessions)])
-    strategy = pd.Index(names).get_indexer(pd.Index([*held["strategy"].to_numpy()[row], *booked["strategy"]]))
+    strategy = pd.Index(names).get_indexer(pd.Index([*parts["strategy"].to_numpy()[row], *booked["strategy"]]))
     amount = np.concatenate([earned, booked["pnl"].to_numpy(np.float64)])
     cell = session * len(names) + strategy
     order = np.lexsort((amount, cell))
     total = np.bincount(cell[order], weights=amount[order], minlength=len(sessions) * len(names))
+    total = total.astype(np.float64, copy=False)  # of no rows NumPy counts, whatever their weights
     return pd.DataFrame(total.reshape(len(sessions), len(names)), index=sessions, columns=names)
+
+
+def _begins(parts: pd.DataFrame, symbols: pd.Index, close_before: Floats) -> Floats:
+    """Price that each part is marked from in its first session, shape (n,).
+
+    That is what was paid; of what was carried, the close before in its new units, which the cost says.
+    """
+    paid: Floats = parts["open_price"].to_numpy(np.float64).copy()
+    earlier = [carried_from(opener) for opener in parts["opener"]]
+    if not any(earlier):
+        return paid
+    known = parts.drop_duplicates("opener").set_index("opener")[["symbol", "open_price"]]
+    for i, opener in enumerate(earlier):
+        if opener is None:
+            continue
+        symbol, cost = known.loc[opener]
+        ratio = float(decimal(np.array([cost / paid[i]]))[0]) if cost and paid[i] else 1.0
+        paid[i] = close_before[parts["opened"].iloc[i], symbols.get_loc(symbol)] / ratio
+    return paid
 
 
 def _last_row(frame: pd.DataFrame) -> Floats:

@@ -57,38 +57,42 @@ def day_start(days: pd.DatetimeIndex, timezone: str) -> pd.DatetimeIndex:
     return _naive_utc(days.tz_localize(timezone, ambiguous=the_first_of_two, nonexistent="shift_forward"))
 
 
-def assign_session(times: Instants, sessions: pd.DatetimeIndex, timezone: str) -> pd.DatetimeIndex:
-    """Session each instant belongs to: the first session on or after its local date.
+def assign_session(times: Instants, hours: pd.DataFrame, timezone: str) -> pd.DatetimeIndex:
+    """Session each instant belongs to: the one that trades then, or outside trading hours the next one to close.
 
-    What happens on a weekend or a holiday belongs to the next session; what happens after the close belongs
-    to its own date.
+    The instant of a close still belongs to the session that ends with it, unless the next session opens at it. So what
+    happens in the evening belongs to the overnight session of futures, and after a stock exchange's close to the next
+    day; what happens on a weekend or a holiday, to the session after it.
 
     Parameters
     ----------
     times : Series, DatetimeIndex or ndarray of datetime64, shape (n,)
         Instants; tz-naive ones are UTC.
-    sessions : DatetimeIndex, shape (m,)
-        tz-naive midnights in ascending order.
+    hours : DataFrame, shape (m, 2)
+        ``open`` and ``close`` of each session, tz-naive UTC, by session: tz-naive midnights in ascending order.
     timezone : str
-        IANA zone of the exchange, which says what the local date is.
+        IANA zone of the exchange, which says when the day of the first session begins.
 
     Returns
     -------
     DatetimeIndex, shape (n,)
-        tz-naive midnights in microseconds. NaT for a NaT, for a local date before the first session (one
-        that the calendar leaves out may lie between) and for one after the last.
+        tz-naive midnights in microseconds. NaT for a NaT, for an instant before the day of the first session (one
+        that the calendar leaves out may lie between) and for one after the last close.
 
     Raises
     ------
     ValueError
         If there are no sessions or they do not ascend.
     """
-    days = _ascending(sessions)
+    days = _ascending(pd.DatetimeIndex(hours.index))
+    opens, closes = (hours[name].to_numpy(dtype="datetime64[us]") for name in ("open", "close"))
+    ends = closes - np.append(opens[1:] == closes[:-1], False).astype("timedelta64[us]")
     instants = pd.DatetimeIndex(times).as_unit("us")
-    zoned = instants.tz_localize("UTC") if instants.tz is None else instants
-    local = zoned.tz_convert(timezone).tz_localize(None).normalize()
-    position = days.searchsorted(local)
-    known = np.asarray(local >= days[0]) & (position < len(days))
+    if instants.tz is not None:
+        instants = instants.tz_convert("UTC").tz_localize(None)
+    position = ends.searchsorted(instants.to_numpy(), side="left")
+    begin = min(pd.Timestamp(opens[0]), day_start(days[:1], timezone)[0])
+    known = np.asarray(instants >= begin) & (position < len(days))
     return pd.DatetimeIndex(days.take(np.where(known, position, 0)).where(known))
 
 

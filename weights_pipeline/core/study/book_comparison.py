@@ -10,13 +10,14 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import pandas as pd
 
-from weights_pipeline.core.allocator.overlay import MIN_SESSIONS, performance
+from weights_pipeline.core.allocator.overlay import performance
 from weights_pipeline.core.allocator.state import reference_portfolio
-from weights_pipeline.core.metrics.lookback import SESSIONS_PER_YEAR
+from weights_pipeline.core.returns.frequency import DAILY, Frequency
 from weights_pipeline.core.study.bootstrap import (
     block_length,
     cagr,
@@ -50,6 +51,8 @@ class Contender:
     equal, base
         Names of the contenders that a book is compared with: its strategies in equal parts, and its base weights, which
         are the same one where these are equal parts; empty for what books are compared with.
+    frequency
+        How often its returns are observed.
     """
 
     name: str
@@ -57,6 +60,7 @@ class Contender:
     returns: pd.DataFrame
     equal: str = ""
     base: str = ""
+    frequency: Frequency = DAILY
 
 
 @dataclass(frozen=True)
@@ -126,6 +130,8 @@ class BookComparison:
         After fees, sessions × names.
     block
         Mean length of the blocks of the bootstrap, sessions.
+    frequency
+        How often returns are observed.
     """
 
     first: pd.Timestamp
@@ -134,6 +140,7 @@ class BookComparison:
     standings: tuple[Standing, ...]
     returns: pd.DataFrame
     block: float
+    frequency: Frequency
 
     @property
     def books(self) -> tuple[Standing, ...]:
@@ -142,10 +149,11 @@ class BookComparison:
 
     def sentence(self, names: Collection[str] | None = None) -> str:
         """What the comparison says of some books, of all when None: plainly, also where weighting did not help."""
-        many = f"{self.sessions:,} sessions" if self.sessions > 1 else "one session"
+        unit, least = self.frequency.unit, self.frequency.enough
+        many = f"{self.sessions:,} {unit}s" if self.sessions > 1 else f"one {unit}"
         span = f"Over {many} from {self.first:%Y-%m-%d} to {self.last:%Y-%m-%d}, after fees"
-        if self.sessions < MIN_SESSIONS:
-            return f"{span}: too short to say whether weighting helped; it takes {MIN_SESSIONS} sessions at least."
+        if self.sessions < least:
+            return f"{span}: too short to say whether weighting helped; it takes {least} {unit}s at least."
         chosen = [each for each in self.books if names is None or each.name in names]
         equal = _said({each.name: each.equal for each in chosen if each.equal}, _AGAINST_EQUAL)
         tilt = _said({each.name: each.tilt for each in chosen if each.tilt}, _AGAINST_BASE)
@@ -184,8 +192,11 @@ def compare(contenders: Sequence[Contender]) -> BookComparison | None:
 
     Each session earns the sum of weight in force times return; on the session on which weights change it pays ``FEE``
     times the sum of their absolute changes, on the first session for the whole book. Between rebalances weights are
-    held constant, as everywhere in the pipeline.
+    held constant, as everywhere in the pipeline. Returns of one frequency alone can be compared: weekends of one ledger
+    and none of another, or months and days, have no sessions in common that would tell all of either.
     """
+    if len(frequencies := {each.frequency for each in contenders}) > 1:
+        raise ValueError(f"contenders: expected one frequency of returns, got {sorted(map(str, frequencies))}")
     held = {each.name: reference_portfolio(each.weights.sort_index(), each.returns) for each in contenders}
     common = None
     for portfolio in held.values():
@@ -214,16 +225,20 @@ def _compared(
     lengths = [block_length(column) for column in values.T]
     lengths += [block_length(values[:, one] - values[:, other]) for one, other in pairs]
     known = [length for length in lengths if not math.isnan(length)]
-    enough = len(after) >= MIN_SESSIONS
+    frequency = contenders[0].frequency
+    enough, per_year = len(after) >= frequency.enough, frequency.per_year
     block = max(known, default=1.0)
     figures = {"sharpe": np.full((1, values.shape[1]), np.nan), "cagr": np.full((1, values.shape[1]), np.nan)}
     if enough:
         draws = stationary_draws(len(after), block, DRAWS, SEED)
-        figures = {"sharpe": drawn(values, draws, sharpe), "cagr": drawn(np.log1p(values), draws, cagr)}
-    measured = {name: performance(after[name], name) for name in traded}
+        figures = {
+            "sharpe": drawn(values, draws, partial(sharpe, per_year=per_year)),
+            "cagr": drawn(np.log1p(values), draws, partial(cagr, per_year=per_year)),
+        }
+    measured = {name: performance(after[name], name, frequency) for name in traded}
     estimates = {name: sharpe_estimate(after[name].to_numpy()) for name in traded}
     trials = [estimate.ratio for estimate in estimates.values()]
-    a_year = SESSIONS_PER_YEAR / len(after) if enough else math.nan
+    a_year = per_year / len(after) if enough else math.nan
 
     def interval(figure: str, name: str, against: str = "") -> Interval:
         value, sample = measured[name][figure][0], figures[figure][:, place[name]]
@@ -241,6 +256,7 @@ def _compared(
         sessions=len(after),
         returns=after,
         block=block,
+        frequency=frequency,
         standings=tuple(
             Standing(
                 name=each.name,

@@ -16,7 +16,8 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from weights_pipeline.core.metrics.lookback import SESSIONS_PER_YEAR
+from weights_pipeline.core.metrics.measures import MIN_VOLATILITY
+from weights_pipeline.core.returns.frequency import DAILY
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -164,22 +165,21 @@ def percentile_interval(figures: FloatArray, level: float = 0.95) -> tuple[Float
     return lower, upper
 
 
-def sharpe(returns: FloatArray) -> FloatArray:
-    """Mean / std (ddof = 1) · √252 of each row, risk-free rate 0; NaN where all returns of a row are equal."""
+def sharpe(returns: FloatArray, per_year: float = DAILY.per_year) -> FloatArray:
+    """Mean / std (ddof = 1) · √252 of each row, risk-free rate 0; NaN where the volatility is noise."""
     if returns.shape[-1] < 2:
         return np.full(returns.shape[:-1], np.nan)
     mean = returns.mean(axis=-1)
     deviation = np.sqrt(np.square(returns - mean[..., None]).sum(axis=-1) / (returns.shape[-1] - 1))
-    # Rounding alone may set a row of equal returns apart from its mean, and then by little.
-    narrow = deviation <= 1e-9 * np.abs(mean)
-    deviation[narrow] = np.where(np.ptp(returns[narrow], axis=-1) == 0.0, np.nan, deviation[narrow])
-    ratio: FloatArray = mean / deviation * math.sqrt(SESSIONS_PER_YEAR)
+    year = math.sqrt(per_year)
+    deviation[deviation * year < MIN_VOLATILITY] = np.nan
+    ratio: FloatArray = mean / deviation * year
     return ratio
 
 
-def cagr(log_returns: FloatArray) -> FloatArray:
+def cagr(log_returns: FloatArray, per_year: float = DAILY.per_year) -> FloatArray:
     """Π(1 + r)^(252/n) − 1 of each row of log(1 + r)."""
-    growth: FloatArray = np.expm1(log_returns.mean(axis=-1) * SESSIONS_PER_YEAR)
+    growth: FloatArray = np.expm1(log_returns.mean(axis=-1) * per_year)
     return growth
 
 

@@ -17,12 +17,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from weights_pipeline.core.allocator.overlay import INSUFFICIENT, MIN_SESSIONS, performance
-from weights_pipeline.core.metrics.lookback import SESSIONS_PER_YEAR, Lookback
+from weights_pipeline.core.allocator.overlay import INSUFFICIENT, performance
+from weights_pipeline.core.metrics.lookback import Lookback
 from weights_pipeline.core.metrics.measures import REASONS, MetricParameters
 from weights_pipeline.core.metrics.table import metrics_grid
 from weights_pipeline.core.policy import Policy
 from weights_pipeline.core.returns.columns import texts
+from weights_pipeline.core.returns.frequency import Frequency
 from weights_pipeline.core.returns.history import ReturnHistory
 from weights_pipeline.core.study.simulate import Simulation, grid
 from weights_pipeline.core.targets.normalise import Floats
@@ -182,7 +183,8 @@ def compare(
         window in which it fails; a return of a method that is not above −1.
     """
     _require(policies, fee)
-    parameters = MetricParameters(risk_free=risk_free, min_closed_lots=0, min_sessions=MIN_SESSIONS)
+    frequency = next(iter(policies.values())).frequency
+    parameters = MetricParameters(risk_free=risk_free, min_closed_lots=0, min_sessions=frequency.enough)
     split = windows(sessions, train, test)
     place = history.sessions.get_indexer(sessions)
     if (place < 0).any() or (np.diff(place) != 1).any():
@@ -198,9 +200,9 @@ def compare(
     after.iloc[::test] -= fee * np.column_stack(list(traded.values()))
 
     worst = {name: performance(after[name], name)["worst_month"] for name in simulations}
-    net, gross = _figures(after, parameters), _figures(before, parameters)
-    enough = len(tested) >= MIN_SESSIONS
-    a_year, reason = (SESSIONS_PER_YEAR / len(tested), "") if enough else (np.nan, INSUFFICIENT)
+    net, gross = (_figures(returns, parameters, frequency) for returns in (after, before))
+    enough = len(tested) >= frequency.enough
+    a_year, reason = (frequency.per_year / len(tested), "") if enough else (np.nan, INSUFFICIENT)
     rows = []
     for name, each in simulations.items():
         held = math.fsum(each.final.sum(axis=1) * split["sessions"].to_numpy()) / len(tested)
@@ -284,6 +286,8 @@ def _require(policies: Mapping[str, Policy], fee: float) -> None:
     for name in others:
         if odd := sorted(set(policies[name].base) ^ set(policies[first].base)):
             raise ValueError(f"policies: expected the same strategies, {first} and {name} do not share {odd}")
+        if policies[name].frequency != policies[first].frequency:
+            raise ValueError(f"policies: expected one frequency of returns, {first} and {name} differ")
     for name, policy in policies.items():
         if policy.overlay is not None and policy.overlay.enabled and policy.overlay.apply == "daily":
             raise ValueError(f"{name}: expected weights that stay the same through a window, its overlay trades daily")
@@ -352,13 +356,16 @@ def _weights(name: str, simulation: Simulation) -> pd.DataFrame:
     )
 
 
-def _figures(returns: pd.DataFrame, parameters: MetricParameters) -> dict[str, dict[str, tuple[float, str]]]:
+def _figures(
+    returns: pd.DataFrame, parameters: MetricParameters, frequency: Frequency
+) -> dict[str, dict[str, tuple[float, str]]]:
     """Value and reason of each figure of ``METRIC_OF``, by method."""
     found = metrics_grid(
         ReturnHistory.from_arrays(returns.to_numpy(), pd.DatetimeIndex(returns.index), list(returns.columns)),
         pd.DatetimeIndex(returns.index[-1:]),
         Lookback(len(returns), "sessions"),
         parameters,
+        frequency=frequency,
         metrics=tuple(METRIC_OF.values()),
     )
     return {

@@ -29,6 +29,7 @@ from weights_pipeline.core.metrics.table import MetricGrid, metrics_grid
 from weights_pipeline.core.policy import Policy
 from weights_pipeline.core.realized.adjust import capped_step
 from weights_pipeline.core.returns.columns import texts
+from weights_pipeline.core.returns.frequency import Frequency
 from weights_pipeline.core.returns.history import ReturnHistory
 from weights_pipeline.core.returns.sessions import sessions_after
 from weights_pipeline.core.targets.methods.base import CrossSection, Method, Targets, target_weights, targets_frame
@@ -149,7 +150,7 @@ class Simulation:
         returns = pd.DataFrame(history.returns, index=history.sessions, columns=list(history.strategies))
         regimes = self.regimes.rename_axis("session").reset_index()
         return tables | {
-            "allocator_state": state_of(weights, returns.dropna(how="all"), overlay.sleeves),
+            "allocator_state": state_of(weights, returns.dropna(how="all"), overlay.sleeves, self.policy.frequency),
             "risk_regime": regimes,
             "risk_scalar": scalar_table(regimes, overlay),
         }
@@ -209,7 +210,7 @@ def grid(
     history, as_of, sessions, market_regimes
         See :func:`simulate`.
     policies
-        What to run.
+        What to run; all read returns of one frequency.
 
     Returns
     -------
@@ -222,7 +223,10 @@ def grid(
     ValueError, StaleScalarError
         See :func:`simulate`.
     """
-    shared = _Shared(history, as_of, sessions, market_regimes)
+    frequencies = {policy.frequency for policy in policies}
+    if len(frequencies) != 1:
+        raise ValueError(f"policies: expected at least one, and one frequency of returns, got {list(frequencies)}")
+    shared = _Shared(history, as_of, sessions, market_regimes, frequencies.pop())
     return [shared.simulation(policy) for policy in policies]
 
 
@@ -265,15 +269,18 @@ class _Shared:
         as_of: pd.DatetimeIndex,
         sessions: pd.DatetimeIndex,
         market_regimes: pd.Series | None,
+        frequency: Frequency,
     ) -> None:
         if not len(as_of) or not (as_of.is_monotonic_increasing and as_of.is_unique):
             raise ValueError("as_of: expected at least one session, in ascending order and each once")
-        rows = history.sessions.get_indexer(as_of)
-        unknown = (rows < 0) | (sessions.get_indexer(as_of) < 0)
+        unknown = sessions.get_indexer(as_of) < 0
+        if not frequency.monthly:
+            unknown |= history.sessions.get_indexer(as_of) < 0
         if unknown.any():
             raise ValueError(f"as_of: expected sessions of history and calendar, got {as_of[unknown][0]:%Y-%m-%d}")
         self.history, self.sessions, self.market_regimes = history, sessions, market_regimes
-        self.as_of = history.sessions[rows].rename(None)
+        self.frequency = frequency
+        self.as_of = as_of.as_unit(history.sessions.unit).rename(None)
         self.effective_from = sessions_after(sessions, self.as_of)
         self.begin = max(
             int(history.sessions.searchsorted(self.effective_from[0])),
@@ -412,6 +419,7 @@ class _Shared:
                 self.as_of,
                 policy.longest_lookback,
                 policy.metrics,
+                frequency=self.frequency,
                 metrics=policy.method.reads,
                 strategies=policy.strategies,
                 starter=policy.starter,
@@ -498,7 +506,8 @@ class _Shared:
             raise ValueError(f"equity: expected values above 0, got {equity[lost]} on {self.days[lost]:%Y-%m-%d}")
         if len(self.days) <= WARM_UP:
             return pd.DataFrame(index=self.days[:0], columns=list(FEATURES), dtype=np.float64)
-        found = required_features(path.earned, equity, self.correlations(strategies))
+        per_year = self.frequency.per_year
+        found = required_features(path.earned, equity, self.correlations(strategies), per_year=per_year)
         known = np.flatnonzero(~np.isnan(list(found.values())).any(axis=0))
         return pd.DataFrame({name: found[name][known] for name in FEATURES}, index=self.days[WARM_UP:].take(known))
 

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from weights_pipeline.core.metrics.lookback import SESSIONS_PER_YEAR, Lookback
+from weights_pipeline.core.metrics.lookback import Lookback
+from weights_pipeline.core.returns.frequency import DAILY, Frequency
 from weights_pipeline.core.returns.history import BoolArray, FloatArray, IntArray, ReturnHistory
 
 
@@ -22,13 +23,17 @@ class Sample:
     Attributes
     ----------
     returns
-        Daily returns of all sessions of the window, shape (T, n); NaN before a strategy's first activity.
+        Returns of all sessions of the window, shape (T, n); NaN before a strategy's first activity, and all NaN once it
+        has ended, or where a position of it is not known in the window.
     active
         Whether a strategy had capital at work in the session, shape (T, n).
+    per_year
+        Sessions a year.
     """
 
     returns: FloatArray
     active: BoolArray
+    per_year: float = DAILY.per_year
 
     def observed(self, chosen: IntArray, *, active_days_only: bool) -> tuple[FloatArray, float]:
         """Observations that some strategies have in common, and how many of them there are in a year.
@@ -45,18 +50,22 @@ class Sample:
         returns : ndarray, shape (observations, len(chosen))
             From the first session on which all are live.
         periods : float
-            252, or the share of it that the active sessions are.
+            Sessions a year, or the share of them that the active sessions are.
         """
         live = ~np.isnan(self.returns[:, chosen]).any(axis=1)
         returns = self.returns[live][:, chosen]
         if not active_days_only:
-            return returns, float(SESSIONS_PER_YEAR)
+            return returns, float(self.per_year)
         some = self.active[live][:, chosen].any(axis=1)
-        return returns[some], SESSIONS_PER_YEAR * int(np.count_nonzero(some)) / max(len(returns), 1)
+        return returns[some], self.per_year * int(np.count_nonzero(some)) / max(len(returns), 1)
 
 
 def samples(
-    history: ReturnHistory, as_of: pd.DatetimeIndex, lookback: Lookback, strategies: tuple[str, ...]
+    history: ReturnHistory,
+    as_of: pd.DatetimeIndex,
+    lookback: Lookback,
+    strategies: tuple[str, ...],
+    frequency: Frequency = DAILY,
 ) -> list[Sample]:
     """Sample of each date: the sessions in (d − lookback, d], and nothing after.
 
@@ -70,14 +79,20 @@ def samples(
         The window.
     strategies
         Columns of the samples; one that the history has never seen is live on no session.
+    frequency
+        How often returns are observed.
     """
-    rows = history.sessions.get_indexer(as_of)
-    if (rows < 0).any():
-        raise ValueError(f"as_of: expected sessions of the history, got {as_of[int(np.argmax(rows < 0))]:%Y-%m-%d}")
+    rows = frequency.rows(history.sessions, as_of)
     known = pd.Index(history.strategies, dtype=object).get_indexer(pd.Index(strategies, dtype=object))
     returns = np.where(known >= 0, history.returns[:, known], np.nan)
-    active = history.active[:, known] & (known >= 0)
-    return [
-        Sample(returns=returns[start : row + 1], active=active[start : row + 1])
-        for start, row in zip(lookback.starts(history.sessions, as_of), rows, strict=True)
-    ]
+    active, place = history.active[:, known] & (known >= 0), np.arange(len(returns))[:, None]
+    unknown = np.zeros_like(active) if history.unknown is None else history.unknown[:, known] & (known >= 0)
+    starts = lookback.starts(history.sessions, as_of, frequency)
+    drawn = []
+    for start, row, since in zip(starts, rows, history.live_since(rows)[:, known], strict=True):
+        window = slice(start, row + 1)
+        # What came before the returns ended for a while is of another stream.
+        kept = (place[window] >= since) & ~unknown[window].any(axis=0)
+        current = np.where(kept, returns[window], np.nan)
+        drawn.append(Sample(returns=current, active=active[window], per_year=frequency.per_year))
+    return drawn

@@ -78,7 +78,7 @@ def daily_assets(setup: BookSetup) -> list[dg.AssetsDefinition]:
         returns = known(strategy_returns, run.windows)
         # The ledger holds closed sessions only; of an open month, those there have been.
         closed = only_windows(returns[["session"]].drop_duplicates(), "session", run.windows)
-        state = state_table(returns, realized_weights, overlay.sleeves)
+        state = state_table(returns, realized_weights, overlay.sleeves, source.frequency)
         scalars = scalar_table(regime_table(state, overlay.thresholds), overlay)
         days = pd.DatetimeIndex(closed["session"]).sort_values()
         table = daily_table(realized_weights, scalars, policy, sessions_of(source, run.windows), days)
@@ -104,7 +104,9 @@ def _overlay(
     """State, regime and scalar."""
 
     def allocator_state(run: Run, strategy_returns: pd.DataFrame, realized_weights: pd.DataFrame) -> Computed:
-        table = state_table(known(strategy_returns, run.windows), realized_weights, overlay.sleeves)
+        table = state_table(
+            known(strategy_returns, run.windows), realized_weights, overlay.sleeves, setup.source.frequency
+        )
         told = Told(figures=_state_figures, chart=lambda rows: regime_charts.state(table, rows["session"].iloc[-1]))
         return Computed(only_windows(table, "session", run.windows), told)
 
@@ -146,7 +148,7 @@ def _told_of(
             }
             held = sessions[(sessions >= begun) & (sessions <= as_of)]
             state, regimes, scalars = (past[name] for name in ("allocator_state", "risk_regime", "risk_scalar"))
-            found = documents(state, regimes, scalars, held, overlay)
+            found = documents(state, regimes, scalars, held, overlay, source.frequency.per_year)
             own = {"state": state, "regime": regimes, "scalar": scalars}
             own = {name: only_windows(table, "session", [window]) for name, table in own.items()}
             write_artefacts(artefacts / setup.name / window.key, own, found)

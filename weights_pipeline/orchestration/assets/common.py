@@ -5,12 +5,13 @@ Scope: the few lines that would otherwise stand in each asset. Not here: what a 
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Callable, Sequence
 
 import pandas as pd
 
 from weights_pipeline.checks import Check
-from weights_pipeline.ledger import LedgerSource, calendar_sessions
+from weights_pipeline.ledger import LedgerSource, sessions_past
 from weights_pipeline.orchestration.freshness import book_freshness
 from weights_pipeline.orchestration.partitions import Input, Partitions, book_partitions
 from weights_pipeline.orchestration.steps import Computed, Made, Shown, guards
@@ -55,7 +56,6 @@ def known(frame: pd.DataFrame, windows: Sequence[Window], time_column: str = "se
 
 
 def sessions_of(source: LedgerSource, windows: Sequence[Window]) -> pd.DatetimeIndex:
-    """Trading sessions from the ledger's first month to some days past the last window."""
+    """Trading sessions from the ledger's first month to past the last window."""
     first = pd.Timestamp(f"{source.first_month}-01")
-    last = pd.Timestamp(windows[-1].after) + pd.Timedelta(days=14)
-    return calendar_sessions(source.calendar, first.date(), last.date())
+    return sessions_past(source.calendar, first.date(), windows[-1].after - dt.timedelta(days=1))

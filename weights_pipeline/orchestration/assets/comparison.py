@@ -15,7 +15,7 @@ from weights_pipeline.core.policy import Policy
 from weights_pipeline.core.returns.history import ReturnHistory
 from weights_pipeline.core.study.comparison import Comparison as Compared
 from weights_pipeline.core.study.comparison import compare
-from weights_pipeline.ledger import calendar_sessions
+from weights_pipeline.ledger import sessions_past
 from weights_pipeline.orchestration.freshness import follows
 from weights_pipeline.orchestration.metadata import Told
 from weights_pipeline.orchestration.steps import Computed, Made, Run, Shown, table_step
@@ -36,8 +36,8 @@ def comparison_assets(comparison: Comparison, policies: Mapping[str, Policy], se
             raise dg.Failure(f"{source.schema_name}.strategy_returns has no rows. Materialise the ledger first.")
         newest = returns["session"].max()
         begin = pd.Timestamp(f"{source.first_month}-01")
-        calendar = calendar_sessions(source.calendar, begin.date(), (newest + pd.Timedelta(days=14)).date())
-        history = ReturnHistory.from_long(returns, sessions=calendar[calendar <= newest])
+        observed = source.frequency.observed(sessions_past(source.calendar, begin.date(), newest.date()))
+        history = ReturnHistory.from_long(returns, sessions=observed[observed <= newest])
         return compare(
             history,
             history.sessions,

@@ -12,10 +12,18 @@ import dagster as dg
 import pandas as pd
 
 from weights_pipeline.checks import LATE_LOTS, Check
+from weights_pipeline.core.returns.findings import LedgerFinding
 from weights_pipeline.core.verify import Finding, unchanged_months
 from weights_pipeline.ledger import Intake, LedgerSource, read_ledger
 from weights_pipeline.ledger.periods import horizon
-from weights_pipeline.ledger.tables import hashes_of, intake_rows, market_rows, return_rows
+from weights_pipeline.ledger.tables import (
+    finding_rows,
+    hashes_of,
+    intake_rows,
+    market_rows,
+    month_tables,
+    return_rows,
+)
 from weights_pipeline.orchestration.freshness import follows, ledger_freshness
 from weights_pipeline.orchestration.metadata import Told
 from weights_pipeline.orchestration.partitions import ledger_history, ledger_months
@@ -30,7 +38,8 @@ OWNER = "team:allocation"
 def ledger_assets(source: LedgerSource, root: Path, store: Store, checks: Sequence[Check]) -> list[dg.AssetsDefinition]:
     """Steps of one ledger source, from files to daily returns; ``checks`` are those of its tables."""
     months, schema = ledger_months(source), source.schema_name
-    booked = [catalog.TRADE_LEDGER, catalog.OPEN_LOTS] + [catalog.GIVEN_RETURNS] * bool(source.returns)
+    booked = month_tables(source)
+    reads = [table for table in booked if table is not catalog.UNKNOWN_POSITIONS]
 
     def intake(run: Run) -> Intake:
         return read_ledger(source, root, horizon=horizon(source, run.now))
@@ -61,17 +70,24 @@ def ledger_assets(source: LedgerSource, root: Path, store: Store, checks: Sequen
         return Computed(read.rejected, Told(figures=lambda rows: _intake_figures(read.files)))
 
     def strategy_returns(run: Run, **tables: pd.DataFrame) -> Computed:
-        given = tables.get(catalog.GIVEN_RETURNS.name, pd.DataFrame())
-        lots, open_lots = (tables[table.name] for table in (catalog.TRADE_LEDGER, catalog.OPEN_LOTS))
-        table = return_rows(lots, open_lots, given, source, root, run.windows, run.now)
+        rows = {table: tables[table.name] for table in reads}
+        table = return_rows(rows, source, root, run.windows, run.now)
         return Computed(table, Told(figures=_return_figures))
+
+    def ledger_findings(run: Run) -> Computed:
+        found = run.once(intake)
+        return Computed(finding_rows(found), Told(figures=lambda rows: _finding_figures(found.findings)))
 
     def market_regime(run: Run) -> Computed:
         return Computed(market_rows(source, root, run.windows, run.now), Told(figures=_market_figures))
 
     shown = Shown(schema=schema, owner=OWNER, freshness=lambda table: ledger_freshness(source))
     # What a file says of itself is written before the check that adds it up.
-    quarantine = [(catalog.LEDGER_FILES, ledger_files), (catalog.REJECTED_LOTS, rejected_lots)]
+    quarantine = [
+        (catalog.LEDGER_FILES, ledger_files),
+        (catalog.REJECTED_LOTS, rejected_lots),
+        (catalog.LEDGER_FINDINGS, ledger_findings),
+    ]
     files = [
         *(booked_table(table) for table in booked),
         *(Made(table=table, compute=rows, guards=guards(checks, table), kind="csv") for table, rows in quarantine),
@@ -81,7 +97,7 @@ def ledger_assets(source: LedgerSource, root: Path, store: Store, checks: Sequen
     returns = Made(
         table=catalog.STRATEGY_RETURNS,
         compute=strategy_returns,
-        ins={table.name: ledger_history(source, table) for table in booked},
+        ins={table.name: ledger_history(source, table) for table in reads},
         partitions=months,
         automation=follows(),
     )
@@ -113,6 +129,15 @@ _FIGURES = {catalog.TRADE_LEDGER: _lot_figures, catalog.OPEN_LOTS: _open_figures
 
 def _intake_figures(files: pd.DataFrame) -> Mapping[str, Any]:
     return {name: int(files[name].sum()) for name in ("read", "accepted", "rejected", "duplicates")}
+
+
+def _finding_figures(findings: Sequence[LedgerFinding]) -> Mapping[str, Any]:
+    codes = [each.code for each in findings]
+    return {
+        "errors": sum(each.severity == "ERROR" for each in findings),
+        "warnings": sum(each.severity == "WARN" for each in findings),
+        "by_code": dg.MetadataValue.json({code: codes.count(code) for code in sorted({*codes})}),
+    }
 
 
 def _return_figures(rows: pd.DataFrame) -> Mapping[str, Any]:

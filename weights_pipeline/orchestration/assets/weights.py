@@ -24,6 +24,7 @@ from weights_pipeline.core.policy import Policy
 from weights_pipeline.core.returns.history import ReturnHistory
 from weights_pipeline.ledger import LedgerSource
 from weights_pipeline.ledger.periods import window_dates
+from weights_pipeline.ledger.tables import month_tables
 from weights_pipeline.operations.rebalance import metric_overrides
 from weights_pipeline.orchestration.assets.common import book_shown, book_table, known, sessions_of
 from weights_pipeline.orchestration.metadata import Told, total
@@ -69,11 +70,11 @@ def weight_assets(setup: BookSetup, checks: Sequence[Check]) -> list[dg.AssetsDe
 def _metrics(setup: BookSetup, checks: Sequence[Check]) -> Made:
     book, source, policy = setup.book, setup.source, setup.policy
     # The risk regime that chooses a window is a recursion from the first session on.
-    reach: Back = "all" if policy.adaptive else within(policy.longest_lookback)
+    reach: Back = "all" if policy.adaptive else within(policy.longest_lookback, policy.frequency)
 
-    def metrics(run: Run, strategy_returns: pd.DataFrame) -> Computed:
+    def metrics(run: Run, **tables: pd.DataFrame) -> Computed:
         as_of = last_sessions(sessions_of(source, run.windows), window_dates(run.windows))
-        table = metric_rows(_seen(strategy_returns, run.windows, source), as_of, policy)
+        table = metric_rows(_seen(tables, run.windows, source), as_of, policy)
         if manual := run.context.op_execution_context.op_config["manual"]:
             if len(run.windows) > 1:
                 raise ValueError(f"metric overrides are of one partition, got {len(run.windows)}")
@@ -85,7 +86,7 @@ def _metrics(setup: BookSetup, checks: Sequence[Check]) -> Made:
         )
         return Computed(table, told)
 
-    return book_table(setup, catalog.METRICS, metrics, [ledger_input(setup, catalog.STRATEGY_RETURNS, reach)], checks)
+    return book_table(setup, catalog.METRICS, metrics, _measured_on(setup, reach), checks)
 
 
 def _realized(setup: BookSetup, checks: Sequence[Check]) -> Made:
@@ -115,10 +116,10 @@ def _targets(setup: BookSetup, checks: Sequence[Check]) -> Made:
     source, policy = setup.source, setup.policy
     ins = [own_input(setup, catalog.METRICS)]
     if policy.method.optimises:
-        ins.append(ledger_input(setup, catalog.STRATEGY_RETURNS, within(policy.longest_lookback)))
+        ins += _measured_on(setup, within(policy.longest_lookback, policy.frequency))
 
     def target_weights(run: Run, **tables: pd.DataFrame) -> Computed:
-        history = _seen(tables["strategy_returns"], run.windows, source) if "strategy_returns" in tables else None
+        history = _seen(tables, run.windows, source) if "strategy_returns" in tables else None
         table = target_table(tables["metrics"], policy, history)
         return Computed(table, Told(figures=_target_figures, chart=weight_charts.multipliers))
 
@@ -129,13 +130,13 @@ def _ensemble_targets(setup: BookSetup, checks: Sequence[Check]) -> list[Made]:
     """Weight sets of a book with one per market regime, and the targets read from them."""
     source, policy = setup.source, setup.policy
 
-    def in_ledger(lookback: Lookback, *tables: Table) -> list[Input]:
-        return [ledger_input(setup, table, within(lookback)) for table in tables]
+    def in_ledger(table: Table, lookback: Lookback) -> Input:
+        return ledger_input(setup, table, within(lookback, policy.frequency))
 
-    def ensemble_weights(run: Run, strategy_returns: pd.DataFrame, market_regime: pd.DataFrame) -> Computed:
+    def ensemble_weights(run: Run, market_regime: pd.DataFrame, **tables: pd.DataFrame) -> Computed:
         as_of = last_sessions(sessions_of(source, run.windows), window_dates(run.windows))
         regimes = known(market_regime, run.windows).set_index("session")["regime"]
-        table = weight_sets(_seen(strategy_returns, run.windows, source), regimes, as_of, policy)
+        table = weight_sets(_seen(tables, run.windows, source), regimes, as_of, policy)
         return Computed(table, Told(figures=_ensemble_figures, chart=weight_charts.sets))
 
     def target_weights(
@@ -149,12 +150,15 @@ def _ensemble_targets(setup: BookSetup, checks: Sequence[Check]) -> list[Made]:
         return Computed(table, Told(figures=_target_figures, chart=weight_charts.multipliers))
 
     recent = Lookback(amount=MAX_REGIME_AGE + 2, unit="sessions")
-    read = in_ledger(policy.longest_lookback, catalog.STRATEGY_RETURNS, catalog.MARKET_REGIME)
+    read = [
+        *_measured_on(setup, within(policy.longest_lookback, policy.frequency)),
+        in_ledger(catalog.MARKET_REGIME, policy.longest_lookback),
+    ]
     sets = book_table(setup, catalog.ENSEMBLE_WEIGHTS, ensemble_weights, read, checks)
     chosen = [
         own_input(setup, catalog.ENSEMBLE_WEIGHTS, "all"),
         Input(schema=setup.name, table=catalog.ENSEMBLE_UPDATES),
-        *in_ledger(recent, catalog.MARKET_REGIME),
+        in_ledger(catalog.MARKET_REGIME, recent),
     ]
     return [
         # Not an input of the sets, but nothing of a book is computed where its metrics are refused.
@@ -163,11 +167,21 @@ def _ensemble_targets(setup: BookSetup, checks: Sequence[Check]) -> list[Made]:
     ]
 
 
-def _seen(strategy_returns: pd.DataFrame, windows: Sequence[Window], source: LedgerSource) -> ReturnHistory:
-    """Returns up to the last session of the run's partitions."""
+def _measured_on(setup: BookSetup, back: Back) -> list[Input]:
+    """Tables of a ledger that strategies are measured on."""
+    unknown = catalog.UNKNOWN_POSITIONS
+    tables = [catalog.STRATEGY_RETURNS, *[unknown] * (unknown in month_tables(setup.source))]
+    return [ledger_input(setup, table, back) for table in tables]
+
+
+def _seen(tables: Mapping[str, pd.DataFrame], windows: Sequence[Window], source: LedgerSource) -> ReturnHistory:
+    """Returns up to the last session of the run's partitions, and where they are not known."""
     sessions = sessions_of(source, windows)
-    newest = last_sessions(sessions, window_dates(windows))[-1]
-    return ReturnHistory.from_long(known(strategy_returns, windows), sessions=sessions[sessions <= newest])
+    newest, observed = last_sessions(sessions, window_dates(windows))[-1], source.frequency.observed(sessions)
+    returns = known(tables[catalog.STRATEGY_RETURNS.name], windows)
+    history = ReturnHistory.from_long(returns, sessions=observed[observed <= newest])
+    unknown = tables.get(catalog.UNKNOWN_POSITIONS.name)
+    return history if unknown is None else history.with_unknown(known(unknown, windows))
 
 
 def _shown(policy: Policy) -> list[str]:

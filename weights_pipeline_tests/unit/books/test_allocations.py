@@ -263,7 +263,8 @@ def test_decisions_of_the_sample_are_what_the_book_is_documented_to_follow():
 def test_the_second_decision_follows_the_rule_that_it_names():
     end = dt.date(2014, 12, 31)
     source = load_ledger_source(DATA / "ledgers" / "sample.yaml")
-    source = source.model_copy(update={"lots": ("sample/lots/2012_2015.csv",)})
+    (lots,) = source.lots
+    source = source.model_copy(update={"lots": (lots.model_copy(update={"files": ("sample/lots/2012_2015.csv",)}),)})
     sessions = calendar_sessions(source.calendar, dt.date(2012, 1, 1), end)
     intake = read_ledger(source, DATA, horizon=end)
     returns = returns_table(

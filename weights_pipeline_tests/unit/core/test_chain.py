@@ -12,6 +12,7 @@ from benchmarks.support.data import BOOK, DATA
 from weights_pipeline.books.load import load_books
 from weights_pipeline.core import chain
 from weights_pipeline.core.returns.capital import AveragePositionValue
+from weights_pipeline.core.returns.frequency import DAILY
 from weights_pipeline.core.returns.history import ReturnHistory
 from weights_pipeline.tables import catalog
 from weights_pipeline_tests.support.measured import metrics_table
@@ -41,7 +42,7 @@ def run_chain(returns, as_of, policy=POLICY):
     targets = chain.target_table(metrics, policy)
     calendar = SESSIONS.append(pd.bdate_range("2019-07-01", periods=5))
     realized = chain.realized_table(pd.DataFrame(), targets, policy, calendar)
-    state = chain.state_table(returns, realized, policy.overlay.sleeves)
+    state = chain.state_table(returns, realized, policy.overlay.sleeves, DAILY)
     regimes = chain.regime_table(state, policy.overlay.thresholds)
     scalars = chain.scalar_table(regimes, policy.overlay)
     final = chain.final_table(realized, scalars, policy, calendar)

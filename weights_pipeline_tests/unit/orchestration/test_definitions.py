@@ -11,7 +11,16 @@ from weights_pipeline.settings import Settings, SettingsError
 from weights_pipeline.tables.catalog import DERIVED_FROM, TABLES
 from weights_pipeline.workspace import Workspace
 
-LEDGER_NAMES = {"trade_ledger", "open_lots", "rejected_lots", "ledger_files", "strategy_returns", "market_regime"}
+LEDGER_NAMES = {
+    "trade_ledger",
+    "open_lots",
+    "unknown_positions",
+    "rejected_lots",
+    "ledger_files",
+    "ledger_findings",
+    "strategy_returns",
+    "market_regime",
+}
 OVERLAY = {"allocator_state", "risk_regime", "risk_scalar", "allocator_summary", "allocator_audit"}
 BOOKS = (BOOK, "sharpe_weekly", "ensemble_regime", "max_hybrid", "max_hybrid_dynamic")
 COMPARED = {"comparison", "walk_forward_windows", "walk_forward_weights", "walk_forward_returns"}
@@ -66,7 +75,8 @@ def test_chain_reads_from_left_to_right(definitions):
     graph = definitions.resolve_asset_graph()
     for before, after in pairwise(CHAIN[:3]):
         assert dg.AssetKey([BOOK, before]) in graph.get(dg.AssetKey([BOOK, after])).parent_keys
-    assert graph.get(dg.AssetKey([BOOK, "metrics"])).parent_keys == {dg.AssetKey([LEDGER, "strategy_returns"])}
+    measured_on = {dg.AssetKey([LEDGER, name]) for name in ("strategy_returns", "unknown_positions")}
+    assert graph.get(dg.AssetKey([BOOK, "metrics"])).parent_keys == measured_on
     assert graph.get(dg.AssetKey([BOOK, "final_weights"])).parent_keys == {
         dg.AssetKey([BOOK, "target_weights"]),
         dg.AssetKey([BOOK, "realized_weights"]),

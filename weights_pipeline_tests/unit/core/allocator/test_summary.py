@@ -13,6 +13,7 @@ from weights_pipeline.core.allocator.scalar import PROFILES, AllocatorParameters
 from weights_pipeline.core.allocator.state import REQUIRED, WARM_UP
 from weights_pipeline.core.allocator.summary import VERSION, documents, regime_document, scalar_document, state_document
 from weights_pipeline.core.chain import regime_table, scalar_table, state_of
+from weights_pipeline.core.returns.frequency import DAILY
 from weights_pipeline_tests.support.allocated import allocated
 
 DATA = Path(__file__).resolve().parents[5] / "shared" / "data"
@@ -150,7 +151,7 @@ def history(
     volatility = np.where(np.arange(sessions) % 90 > 70, 0.04, 0.01)[:, None]
     returns = pd.DataFrame(random.normal(0.0, volatility, (sessions, 3)), index=days, columns=["trend", "b", "c"])
     weights = pd.DataFrame({"trend": [0.4], "b": [0.3], "c": [0.3]}, index=days[:1])
-    state = state_of(weights, returns, overlay.sleeves)
+    state = state_of(weights, returns, overlay.sleeves, DAILY)
     regimes = regime_table(state, overlay.thresholds)
     return state, regimes, scalar_table(regimes, overlay), days
 

@@ -13,6 +13,7 @@ from weights_pipeline.core.allocator.regime import REGIMES, RegimeThresholds
 from weights_pipeline.core.allocator.scalar import PROFILES, AllocatorParameters, Profile
 from weights_pipeline.core.allocator.tune import DEFAULT_GRID, SCORES, Choice, TuneResult, choices, walk_forward
 from weights_pipeline.core.chain import regime_table, scalar_table, state_of
+from weights_pipeline.core.returns.frequency import DAILY
 
 BASE = AllocatorParameters()
 GRID = {"vol_accel_enter": [1.2, 1.3], "profile": ["low", "high"]}
@@ -28,7 +29,7 @@ def history(sessions: int = 400, seed: int = 1) -> tuple[pd.DataFrame, pd.Series
     returns = pd.DataFrame(random.normal(0.0004, burst, (sessions, 3)), index=days, columns=list("abc"))
     weights = pd.DataFrame([[0.5, 0.3, 0.2]], index=days[:1], columns=list("abc"))
     portfolio = pd.Series((returns.to_numpy() * weights.to_numpy()).sum(axis=1), index=days)
-    return state_of(weights, returns, {}), portfolio
+    return state_of(weights, returns, {}, DAILY), portfolio
 
 
 STATE, PORTFOLIO = history()

@@ -112,7 +112,7 @@ def test_an_impossible_lookback_is_refused():
 )
 def test_a_window_is_open_at_its_start(text, d, first):
     sessions = pd.bdate_range("2023-01-02", "2024-12-31")
-    start = Lookback.parse(text).start(sessions, pd.Timestamp(d))
+    start = Lookback.parse(text).starts(sessions, pd.DatetimeIndex([d]))[0]
     assert sessions[start] == pd.Timestamp(first)
 
 
@@ -327,7 +327,7 @@ def test_the_total_of_a_full_year_is_its_annual_return():
 @pytest.mark.parametrize("lookback", [Lookback(365, "days"), Lookback(260, "sessions"), Lookback(13, "months")])
 def test_only_the_twelve_month_window_goes_without_annualisation(lookback):
     got = last(history(market(400, 1)), lookback)
-    assert got["months_of_data"][0] == lookback.full_months >= 12
+    assert got["months_of_data"][0] == lookback.full_months() >= 12
     annual = (1 + got["total_return"][0]) ** (252 / got["n_sessions"][0]) - 1
     assert got["annual_return"][0] == pytest.approx(annual, rel=1e-12)
     assert got["annual_return"][0] != got["total_return"][0]
@@ -738,7 +738,7 @@ def test_history_before_the_window_changes_no_bit(seed, spare, t, lookback, para
     """A load that just reaches back over the lookback gives what the whole history gives."""
     h = realistic(seed)
     as_of = h.sessions[[t]]
-    first = max(0, lookback.start(h.sessions, as_of[0]) - spare)
+    first = max(0, int(lookback.starts(h.sessions, as_of[:1])[0]) - spare)
     expected = metrics_table(h, as_of, lookback, parameters, starter=STARTERS)
     short = metrics_table(cut(h, slice(first, None)), as_of, lookback, parameters, starter=STARTERS)
     assert_frame_equal(short, expected, check_exact=True)
@@ -859,3 +859,35 @@ def test_figures_known_only_later_are_refused():
     later = dataclasses.replace(STARTER, known_from=(h.sessions[-1] + pd.Timedelta(days=1)).date())
     with pytest.raises(ValueError, match=f"s0: known_from: expected a day up to {h.sessions[-1]:%Y-%m-%d}, got"):
         metrics.overridden(measured, {"s0": later})
+
+
+# --- positions that are not known ---------------------------------------------------------------------------
+
+
+def test_a_window_that_touches_an_unknown_session_is_null_whatever_else_is_known():
+    h = history(market(400, 2))
+    gap = pd.DataFrame({"session": h.sessions[[100, 101]], "strategy": "s0"})
+    never = pd.DataFrame({"session": h.sessions[[100]], "strategy": "s9"})
+    known = h.with_unknown(pd.concat([gap, never]))
+    assert known.strategies == ("s0", "s1", "s9")
+    as_of = h.sessions[[99, 100, 101 + 62, 101 + 66]]
+    table = metrics_table(known, as_of, QUARTER, LENIENT, starter={"s0": STARTER})
+    calmar = table[table["metric"] == "calmar"].pivot(index="as_of", columns="strategy", values="reason")
+    assert (calmar["s1"] == "").all()
+    assert (calmar["s0"] == "ledger_incomplete").tolist() == [False, True, True, False]
+    assert (calmar["s9"] == "ledger_incomplete").tolist() == [False, True, True, False]
+    null = table[table["reason"] == "ledger_incomplete"]
+    assert null["value"].isna().all()
+    assert (null["source"] == "none").all()
+    # Starter metrics are no way round it, and what came before is measured as ever.
+    year = metrics_table(known, h.sessions[[100]], YEAR, LENIENT, strategies=["s0"], starter={"s0": STARTER})
+    assert set(year["reason"]) == {"ledger_incomplete"}
+    before = metrics_table(h, h.sessions[[99]], QUARTER, LENIENT)
+    same = metrics_table(known, h.sessions[[99]], QUARTER, LENIENT, strategies=["s0", "s1"])
+    pd.testing.assert_frame_equal(before, same)
+
+
+def test_no_unknown_session_leaves_the_history_as_it_is():
+    h = history(market(10, 1))
+    elsewhere = pd.DataFrame({"session": [pd.Timestamp("1999-01-04")], "strategy": ["s0"]})
+    assert h.with_unknown(elsewhere) is h

@@ -14,6 +14,7 @@ from weights_pipeline.core.allocator.regime import REGIMES
 from weights_pipeline.core.allocator.scalar import AllocatorParameters
 from weights_pipeline.core.policy import Policy
 from weights_pipeline.core.realized.adjust import capped_step, step
+from weights_pipeline.core.returns.frequency import DAILY
 from weights_pipeline.core.study.simulate import simulate
 from weights_pipeline.core.targets.methods import METHODS
 from weights_pipeline.core.targets.normalise import capped
@@ -129,7 +130,7 @@ class TestWalk:
     def test_the_regime_used_is_the_one_later_stored_for_the_session(self, seed):
         returns = random_returns(seed)
         realized = realized_of(returns)
-        state = chain.state_table(long(returns), realized, PACED.overlay.sleeves)
+        state = chain.state_table(long(returns), realized, PACED.overlay.sleeves, DAILY)
         stored = chain.regime_table(state, PACED.overlay.thresholds).set_index("session")["regime"]
         used = realized.drop_duplicates("as_of").set_index("as_of")
         assert used["regime"].tolist() == stored.reindex(WEEKS).ffill().fillna("NORMAL").tolist()
@@ -163,7 +164,7 @@ class TestWalk:
             targets = targets_of(seen, dates, policy)
             made = chain.realized_table(realized, targets, policy, CALENDAR, long(seen))
             realized = pd.concat([realized, made], ignore_index=True)
-            found = chain.state_table(long(seen), realized, PACED.overlay.sleeves)
+            found = chain.state_table(long(seen), realized, PACED.overlay.sleeves, DAILY)
             begun = state["session"].max() if len(state) else found["session"].min() - pd.Timedelta(days=1)
             state = pd.concat([state, found[found["session"] > begun]], ignore_index=True)
         stored = chain.regime_table(state, PACED.overlay.thresholds).set_index("session")["regime"]
@@ -223,7 +224,7 @@ class TestDailyWeights:
     def tables(self, policy=POLICY, seed=4):
         returns = random_returns(seed)
         realized = realized_of(returns, MONTHS, policy)
-        regimes = chain.regime_table(chain.state_table(long(returns), realized, {}), policy.overlay.thresholds)
+        regimes = chain.regime_table(chain.state_table(long(returns), realized, {}, DAILY), policy.overlay.thresholds)
         return realized, chain.scalar_table(regimes, policy.overlay)
 
     def test_each_session_has_the_newest_weights_at_a_scalar_of_its_own(self):

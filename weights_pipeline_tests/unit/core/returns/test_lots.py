@@ -12,28 +12,27 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from weights_pipeline.core.returns.cells import Column, Fault, Formats, parse_cells
+from weights_pipeline.core.returns.identity import duplicate_faults
 from weights_pipeline.core.returns.lots import (
-    FILL_COLUMNS,
     LOT_COLUMNS,
     RETURN_COLUMNS,
-    Column,
-    duplicate_faults,
+    cancelled_faults,
     entry_value,
     fill_faults,
     lot_faults,
     lot_pnl,
-    match_fifo,
-    open_lots_at,
-    parse_cells,
     return_faults,
+    signed_amounts,
 )
+from weights_pipeline.core.returns.matching import FILL, match_fifo, open_lots_at
 
 START = pd.Timestamp("2024-01-01")
 FIGURES = ["side", "quantity", "open_price", "close_price", "fees", "pnl"]
 
 
 def fills(rows: Sequence[tuple[Any, ...]], **more: Any) -> pd.DataFrame:
-    """Fills of one strategy and symbol from (day, amount, price[, fees[, fill_id]])."""
+    """Events of one strategy and symbol from (day, amount, price[, fees[, fill_id]]), in the order of a file."""
     days, amounts, prices, fees, ids = zip(*(row + (0.0, None)[len(row) - 3 :] for row in rows), strict=True)
     return pd.DataFrame(
         {
@@ -44,6 +43,10 @@ def fills(rows: Sequence[tuple[Any, ...]], **more: Any) -> pd.DataFrame:
             "price": np.array(prices, dtype=float),
             "fees": np.array(fees, dtype=float),
             "fill_id": pd.array(ids, dtype="str"),
+            "multiplier": 1.0,
+            "sequence": np.nan,
+            "position": np.arange(len(rows), dtype=float),
+            "event": FILL,
         }
         | more
     )
@@ -131,11 +134,24 @@ def test_strategies_and_symbols_do_not_mix() -> None:
     assert match_fifo(apart).lots.empty
 
 
-def test_simultaneous_fills_follow_their_ids_as_numbers_do() -> None:
+def test_simultaneous_fills_follow_their_sequence_then_the_file_and_never_their_ids() -> None:
     rows = [(0, 10, 5, 0, "9"), (0, -10, 6, 0, "10"), (0, 10, 7, 0, "11")]
-    result = match_fifo(fills(rows[::-1]))
-    assert result.lots["lot_id"].tolist() == ["s|X|9>10"]
-    assert result.open_lots["lot_id"].tolist() == ["s|X|11"]
+    assert match_fifo(fills(rows)).lots["lot_id"].tolist() == ["s|X|9>10"]
+    assert match_fifo(fills(rows[::-1])).lots["lot_id"].tolist() == ["s|X|11>10"]
+    assert match_fifo(fills(rows, sequence=[3.0, 2.0, 1.0])).lots["lot_id"].tolist() == ["s|X|11>10"]
+    # What has no sequence comes after what has one.
+    assert match_fifo(fills(rows, sequence=[np.nan, 2.0, 1.0])).lots["lot_id"].tolist() == ["s|X|11>10"]
+
+
+def test_parts_of_a_position_add_up_to_it_as_decimals() -> None:
+    result = match_fifo(fills([(0, 0.3, 1), (1, -0.1, 1), (2, -0.05, 1)]))
+    assert result.lots["quantity"].tolist() == [0.1, 0.05]
+    assert result.holdings["quantity"].tolist() == [0.3, 0.2, 0.15]
+
+
+def test_a_multiplier_scales_profit_and_entry_value_and_no_fee() -> None:
+    lots = match_fifo(fills([(0, 2, 5100, 2.1), (1, -2, 5105, 2.1)], multiplier=50.0)).lots
+    assert lots[["pnl", "fees", "entry_value"]].to_numpy().tolist() == [[495.8, 4.2, 510_000.0]]
 
 
 @pytest.mark.parametrize(
@@ -214,6 +230,7 @@ def test_quantities_fees_and_cash_are_conserved(rows: pd.DataFrame) -> None:
 @given(ledgers(), st.randoms(use_true_random=False))
 def test_the_order_of_rows_says_nothing(rows: pd.DataFrame, random: Any) -> None:
     order = random.sample(range(len(rows)), len(rows))
+    # What says something is the place in the files, which a row carries with it.
     one, other = match_fifo(rows), match_fifo(rows.iloc[order])
     pd.testing.assert_frame_equal(one.lots, other.lots, check_exact=True)
     pd.testing.assert_frame_equal(one.holdings, other.holdings, check_exact=True)
@@ -284,25 +301,30 @@ def test_profit_and_entry_value() -> None:
             "fees": [0.5, 0.5, 0.0],
         }
     )
-    pnl = lot_pnl(*(lots[name] for name in lots))
+    pnl = lot_pnl(*(lots[name] for name in lots), multiplier=pd.Series(1.0, index=lots.index))
     assert pnl[:2].tolist() == [9.5, -10.5]
     assert np.isnan(pnl[2])
-    assert entry_value(lots["quantity"], lots["open_price"]).tolist() == [50.0, 50.0, 37.63]
+    assert entry_value(lots["quantity"], lots["open_price"], pd.Series([1.0, 2.0, 1.0])).tolist() == [
+        50.0,
+        100.0,
+        37.63,
+    ]
 
 
 # --- cells --------------------------------------------------------------------------------------------------
 
 
-def read(kind: str, texts: list[str | None], timezone: str = "America/New_York") -> tuple[list[Any], list[str]]:
+def read(
+    kind: str, texts: list[str | None], timezone: str = "America/New_York", **more: Any
+) -> tuple[list[Any], list[str]]:
     """Typed cells of one column, and their faults as ``row code``."""
     cells = pd.DataFrame({"x": pd.array(texts, dtype="str")})
-    typed, faults = parse_cells(
+    parsed = parse_cells(
         cells,
         {"x": Column(kind=kind)},  # type: ignore[arg-type]
-        timezone=timezone,
-        exchange_timezone="America/New_York",
+        Formats(timezone=timezone, exchange_timezone="America/New_York", **more),
     )
-    return typed["x"].tolist(), [f"{fault.row} {fault.code}" for fault in faults]
+    return parsed.typed["x"].tolist(), [f"{fault.row} {fault.code}" for fault in parsed.faults]
 
 
 @pytest.mark.parametrize(
@@ -412,9 +434,9 @@ def test_dates_may_be_midnights_but_no_other_times() -> None:
 def test_details_quote_the_cell_and_say_what_was_expected() -> None:
     cells = pd.DataFrame({"quantity": ["1,000"], "closed_at": ["2024-11-03 01:30"]}, dtype="str")
     columns = {"quantity": Column(kind="number"), "closed_at": Column(kind="time")}
-    _, faults = parse_cells(cells, columns, timezone="America/New_York", exchange_timezone="America/New_York")
-    assert [fault.detail for fault in faults] == [
-        "quantity: '1,000' is not a plain decimal number",
+    formats = Formats(settable=True, timezone="America/New_York", exchange_timezone="America/New_York")
+    assert [fault.detail for fault in parse_cells(cells, columns, formats).faults] == [
+        "quantity: '1,000' is not a plain decimal number; the setting `thousands: \",\"` reads it",
         "closed_at: '2024-11-03 01:30' occurs twice in America/New_York: state its offset from UTC",
     ]
 
@@ -423,6 +445,8 @@ def test_details_quote_the_cell_and_say_what_was_expected() -> None:
 
 FIRST, LAST = pd.Timestamp("2024-01-02"), pd.Timestamp("2024-12-31")
 OUTSIDE = "outside the sessions 2024-01-02 to 2024-12-31"
+STANDS_FOR = "; `values: {side: …}` says which of the two it stands for"
+UNSIGNED = "; where its sign says nothing, `unsigned: [quantity]` takes its size"
 
 
 def lot(**cells: Any) -> pd.DataFrame:
@@ -435,7 +459,11 @@ def lot(**cells: Any) -> pd.DataFrame:
         "open_session": pd.Timestamp("2024-03-14"),
         "session": pd.Timestamp("2024-03-15"),
     }
-    return pd.DataFrame([sound | cells])
+    return pd.DataFrame([sound | {"multiplier": np.nan} | cells])
+
+
+def faults_of(lots: pd.DataFrame, *, day: bool = False) -> list[Fault]:
+    return lot_faults(lots, pd.DataFrame({"closed_at": [day]}), first=FIRST, last=LAST)
 
 
 @pytest.mark.parametrize(
@@ -445,9 +473,10 @@ def lot(**cells: Any) -> pd.DataFrame:
         ({"quantity": np.nan, "side": None}, []),  # nulls were reported as cells
         ({"closed_at": pd.NaT, "session": pd.NaT}, []),
         ({"closed_at": pd.Timestamp("2024-03-14 15:00")}, []),  # opened and closed at once
-        ({"side": "Long"}, ["bad_side side: 'Long' is not 'long' or 'short'"]),
+        ({"side": "Long"}, [f"bad_side side: 'Long' is not 'long' or 'short'{STANDS_FOR}"]),
         ({"quantity": 0.0}, ["quantity_not_positive quantity: 0 is not > 0"]),
-        ({"quantity": -3.5}, ["quantity_not_positive quantity: -3.5 is not > 0"]),
+        ({"quantity": -3.5}, [f"quantity_not_positive quantity: -3.5 is not > 0{UNSIGNED}"]),
+        ({"multiplier": 0.0}, ["bad_multiplier multiplier: 0 is not > 0"]),
         (
             {"closed_at": pd.Timestamp("2024-03-14 14:59")},
             ["closed_before_opened closed_at: 2024-03-14 14:59:00 is before opened_at 2024-03-14 15:00:00 (UTC)"],
@@ -467,36 +496,75 @@ def lot(**cells: Any) -> pd.DataFrame:
     ],
 )
 def test_rules_of_a_lot(cells: dict[str, Any], reasons: list[str]) -> None:
-    faults = lot_faults(lot(**cells), first=FIRST, last=LAST)
-    assert [f"{fault.code} {fault.detail}" for fault in faults] == reasons
+    assert [f"{fault.code} {fault.detail}" for fault in faults_of(lot(**cells))] == reasons
+
+
+def test_a_date_alone_closes_a_lot_that_was_opened_at_a_time_of_that_day() -> None:
+    opened, midnight = pd.Timestamp("2024-03-15 15:00"), pd.Timestamp("2024-03-15 05:00")
+    rows = lot(opened_at=opened, closed_at=midnight)
+    assert not faults_of(rows, day=True)
+    assert [fault.code for fault in faults_of(rows)] == ["closed_before_opened"]
+    assert [fault.code for fault in faults_of(rows.assign(opened_at=opened + pd.Timedelta(days=1)), day=True)] == [
+        "closed_before_opened"
+    ]
 
 
 def test_every_reason_that_applies_is_given() -> None:
     bad = lot(side="buy", quantity=-1.0, closed_at=pd.Timestamp("2023-03-15"), session=pd.NaT)
-    codes = [fault.code for fault in lot_faults(bad, first=FIRST, last=LAST)]
+    codes = [fault.code for fault in faults_of(bad)]
     assert codes == ["bad_side", "quantity_not_positive", "closed_before_opened", "outside_history"]
 
 
 def test_rules_of_a_fill() -> None:
-    rows = fills([(0, 1, 5), (1, 0, 5), (2, 1, 5)]).assign(session=[FIRST, FIRST, pd.NaT])
-    assert set(FILL_COLUMNS) < set(rows)
+    rows = fills([(0, 1, 5), (1, 0, 5), (2, 1, 5), (2, 1, 5)], multiplier=[np.nan, np.nan, np.nan, -1.0]).assign(
+        session=[FIRST, FIRST, pd.NaT, FIRST],
+        status=pd.array([None, None, "Filled", "working"], dtype="str"),
+    )
     faults = fill_faults(rows, first=FIRST, last=LAST)
-    assert [(fault.row, fault.code) for fault in faults] == [(1, "zero_amount"), (2, "outside_history")]
+    assert [(fault.row, fault.code) for fault in faults] == [
+        (1, "zero_amount"),
+        (3, "bad_status"),
+        (3, "bad_multiplier"),
+        (2, "outside_history"),
+    ]
+
+
+def test_amounts_take_the_sign_of_their_side_file_by_file() -> None:
+    side = pd.Series(pd.array(["buy", "SLD", None, "sell", "Long", "short", "sell", "up", None], dtype="str"))
+    amount = pd.Series([5.0, 5.0, 5.0, -5.0, 5.0, -5.0, 5.0, 5.0, 5.0])
+    file = np.array([0, 0, 0, 1, 1, 1, 1, 1, 2])
+    signed, faults = signed_amounts(amount, side, file)
+    assert signed.tolist()[:2] == [5.0, -5.0]
+    assert signed.tolist()[3:] == [-5.0, 5.0, -5.0, 5.0, 5.0, 5.0]
+    assert [(fault.row, fault.code) for fault in faults] == [
+        (7, "bad_side"),
+        (2, "missing_side"),
+        (6, "side_contradicts_amount"),
+    ]
+
+
+def test_fills_are_taken_back_by_their_status_or_by_a_row_that_cancels_them() -> None:
+    rows = fills([(0, 1, 5, 0, "a"), (0, -1, 5, 0, "b"), (1, 1, 5, 0, "c"), (2, 1, 5, 0, "d")]).assign(
+        status=pd.array([None, None, "cancelled", None], dtype="str"),
+        cancels=pd.array([None, "a", None, "x"], dtype="str"),
+    )
+    assert [(fault.row, fault.code) for fault in cancelled_faults(rows)] == [
+        (2, "cancelled"),
+        (1, "cancelled"),
+        (0, "cancelled"),
+        (3, "cancels_nothing"),
+    ]
 
 
 def test_rules_of_a_daily_return() -> None:
-    sessions = pd.DatetimeIndex(["2023-12-29", "2024-01-02", "2024-01-03", "2024-01-05"])
-    rows = pd.DataFrame(
-        {
-            "session": pd.to_datetime(["2024-01-02", "2024-01-03", "2024-01-04", "2023-12-29", "2024-01-08", None]),
-            "strategy": "s",
-            "daily_return": [-0.99, -1.0, 0.0, 0.0, 0.0, np.nan],
-        }
-    )
+    dated = pd.to_datetime(["2024-01-02", "2024-01-03", "2024-01-04", "2023-12-29", "2024-01-08", None])
+    rows = pd.DataFrame({"session": dated, "strategy": "s", "daily_return": [-0.99, -1.0, 0.0, 0.0, 0.0, np.nan]})
     assert list(rows) == list(RETURN_COLUMNS)
-    assert [(fault.row, fault.code) for fault in return_faults(rows, sessions, first=FIRST)] == [
+    # The fourth of January has no session, the eighth none that is recorded.
+    stands_on = pd.to_datetime(["2024-01-02", "2024-01-03", "2024-01-05", "2023-12-29", None, None])
+    faults = return_faults(rows.assign(stands_on=stands_on), first=FIRST, last=pd.Timestamp("2024-01-05"))
+    assert [(fault.row, fault.code) for fault in faults] == [
         (1, "return_too_low"),
-        (2, "not_a_session"),
         (3, "outside_history"),
         (4, "outside_history"),
     ]
@@ -509,7 +577,8 @@ def test_repeats_and_conflicts() -> None:
             "value": [1.0, 1.0, 1.0, 2.0, 1.0, np.nan, 1.0, 2.0, 1.0],
         }
     )
-    faults = duplicate_faults(content, ["id"], code="conflict", place=lambda row: f"line {row}")
+    file = np.array([0, 0, 0, 0, 0, 0, 0, 0, 1])
+    faults = duplicate_faults(content, ["id"], file, code="conflict", place=lambda row: f"line {row}")
     assert [tuple(fault) for fault in faults] == [
         (1, "exact_duplicate", "repeats line 0"),
         (2, "conflict", "id: other content at line 3"),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-from zoneinfo import ZoneInfo
 
 import numpy as np
 import pandas as pd
@@ -17,30 +16,43 @@ from weights_pipeline.core.returns.sessions import assign_session, day_start, ne
 SESSIONS = pd.DatetimeIndex(
     ["2021-12-29", "2021-12-30", "2021-12-31", "2022-01-03", "2022-01-04", "2022-01-14", "2022-01-18"]
 )
+HOURS = pd.DataFrame(
+    {"open": SESSIONS + pd.Timedelta("14:30:00"), "close": SESSIONS + pd.Timedelta("21:00:00")}, index=SESSIONS
+)
 
 
 @pytest.mark.parametrize(
     ("utc", "session"),
     [
         ("2021-12-30 15:00", "2021-12-30"),  # within the session
-        ("2021-12-30 23:30", "2021-12-30"),  # after the close, still its date
-        ("2021-12-31 04:59", "2021-12-30"),  # 23:59 in New York on the day before
+        ("2021-12-30 21:00", "2021-12-30"),  # the instant of its close
+        ("2021-12-30 21:01", "2021-12-31"),  # after it, to the next one to close
         ("2021-12-31 05:00", "2021-12-31"),  # midnight in New York
-        ("2022-01-01 04:59", "2021-12-31"),  # the last minute of the year there
+        ("2021-12-31 21:01", "2022-01-03"),  # the last evening of the year
         ("2022-01-01 05:00", "2022-01-03"),  # Saturday and New Year: the first session of the year
         ("2022-01-02 22:00", "2022-01-03"),  # Sunday evening
         ("2022-01-15 15:00", "2022-01-18"),  # weekend and holiday
         ("2022-01-18 05:00", "2022-01-18"),
-        ("2022-01-19 05:00", None),  # after the last session
-        ("2021-12-29 04:59", None),  # before the first: a session may lie there
+        ("2022-01-18 21:01", None),  # after the last close
+        ("2021-12-29 05:00", "2021-12-29"),  # the day of the first session begins
+        ("2021-12-29 04:59", None),  # before it a session may lie
         (None, None),
     ],
 )
-def test_an_instant_belongs_to_the_first_session_on_or_after_its_date_in_new_york(
+def test_an_instant_belongs_to_the_session_that_trades_then_or_the_next_one_to_close(
     utc: str | None, session: str | None
 ) -> None:
-    (assigned,) = assign_session(pd.DatetimeIndex([utc]), SESSIONS, "America/New_York")
+    (assigned,) = assign_session(pd.DatetimeIndex([utc]), HOURS, "America/New_York")
     assert assigned is pd.NaT if session is None else assigned == pd.Timestamp(session)
+
+
+def test_the_instant_at_which_one_session_ends_and_the_next_begins_belongs_to_the_latter() -> None:
+    days = pd.DatetimeIndex(["2024-03-04", "2024-03-05"])
+    close = days + pd.Timedelta(hours=23)
+    overnight = pd.DataFrame({"open": close - pd.Timedelta(days=1), "close": close}, index=days)
+    times = pd.DatetimeIndex(["2024-03-04 22:59:59.999999", "2024-03-04 23:00", "2024-03-05 23:00", "2024-03-03 22:59"])
+    assigned = assign_session(times, overnight, "America/Chicago")
+    assert [None if day is pd.NaT else day.day for day in assigned] == [4, 5, 5, None]
 
 
 def test_instants_come_as_series_array_or_index_with_or_without_a_zone() -> None:
@@ -52,27 +64,23 @@ def test_instants_come_as_series_array_or_index_with_or_without_a_zone() -> None
         naive.to_numpy(),
         naive.as_unit("ns").tz_localize("UTC").tz_convert("Asia/Tokyo"),
     ):
-        pd.testing.assert_index_equal(assign_session(times, SESSIONS, "America/New_York"), expected)
+        pd.testing.assert_index_equal(assign_session(times, HOURS, "America/New_York"), expected)
 
 
 @pytest.mark.parametrize("sessions", [[], ["2022-01-04", "2022-01-03"], ["2022-01-03", "2022-01-03"]])
 def test_sessions_that_do_not_ascend_are_refused(sessions: list[str]) -> None:
     with pytest.raises(ValueError, match="ascending order"):
-        assign_session(pd.DatetimeIndex(["2022-01-03"]), pd.DatetimeIndex(sessions), "UTC")
+        assign_session(pd.DatetimeIndex(["2022-01-03"]), HOURS.reindex(pd.DatetimeIndex(sessions)), "UTC")
 
 
 @settings(max_examples=60, deadline=None)
-@given(
-    st.lists(st.datetimes(dt.datetime(2021, 12, 20), dt.datetime(2022, 1, 25)), max_size=20),
-    st.sampled_from(["America/New_York", "Asia/Tokyo", "Europe/London", "UTC"]),
-)
-def test_assignment_agrees_with_a_search_day_by_day(times: list[dt.datetime], zone: str) -> None:
-    assigned = assign_session(pd.DatetimeIndex(times), SESSIONS, zone)
-    days = [session.date() for session in SESSIONS]
+@given(st.lists(st.datetimes(dt.datetime(2021, 12, 20), dt.datetime(2022, 1, 25)), max_size=20))
+def test_assignment_agrees_with_a_search_session_by_session(times: list[dt.datetime]) -> None:
+    assigned = assign_session(pd.DatetimeIndex(times), HOURS, "America/New_York")
     for time, session in zip(times, assigned, strict=True):
-        local = time.replace(tzinfo=dt.UTC).astimezone(ZoneInfo(zone)).date()
-        expected = next((day for day in days if day >= local), None) if local >= days[0] else None
-        assert (None if session is pd.NaT else session.date()) == expected
+        ends = (day for day, close in HOURS["close"].items() if close >= time)
+        expected = next(ends, None) if time >= dt.datetime(2021, 12, 29, 5) else None
+        assert (None if session is pd.NaT else session) == expected
 
 
 def test_the_session_after_a_date() -> None:

@@ -17,6 +17,7 @@ from weights_pipeline.core.ensembles import ensemble_targets, weight_sets
 from weights_pipeline.core.metrics.measures import MetricParameters
 from weights_pipeline.core.metrics.starter import StarterMetrics
 from weights_pipeline.core.policy import Policy
+from weights_pipeline.core.returns.frequency import DAILY
 from weights_pipeline.core.returns.history import ReturnHistory
 from weights_pipeline.core.study.simulate import Simulation, grid, simulate
 from weights_pipeline.core.targets.market_regime import MARKET_REGIMES
@@ -157,7 +158,7 @@ def by_chain(history, as_of, policy, regimes=None):
     tables = {"target_weights": targets, "realized_weights": realized}
     scalars = None
     if policy.overlay is not None:
-        state = chain.state_table(returns.dropna(), realized, policy.overlay.sleeves)
+        state = chain.state_table(returns.dropna(), realized, policy.overlay.sleeves, DAILY)
         regime = chain.regime_table(state, policy.overlay.thresholds)
         scalars = chain.scalar_table(regime, policy.overlay)
         tables |= {"allocator_state": state, "risk_regime": regime, "risk_scalar": scalars}
@@ -468,7 +469,6 @@ def test_history_from_arrays_sorts_strategies_and_knows_no_lots():
         (np.zeros((3, 3)), ["a", "b"], r"returns: expected shape \(3, 2\)"),
         (np.zeros((3, 2)), ["a", "a"], "unique names"),
         (np.full((3, 2), -1.0), ["a", "b"], "-100% or worse: strategy 'a'"),
-        (np.array([[0.0], [np.nan], [0.0]]), ["a"], "missing after the first activity"),
     ],
 )
 def test_history_from_arrays_is_validated(returns, names, message):

@@ -1,0 +1,135 @@
+"""Reading a database whole: rows per CPU second and the peak memory of a process that does nothing else.
+
+SQLite is a real file. MongoDB and DynamoDB are stand-ins that make their pages as they are asked for, so that what is
+measured is the adapter and not a server. Rows wait in a temporary file and are mapped from it, not held.
+
+Run ``python -m benchmarks sources [--quick]``: 10 million rows of 8 columns, or 20,000.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import resource
+import sqlite3
+import tempfile
+import time
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+from weights_pipeline.ledger.sources import read_rows
+from weights_pipeline.ledger.sources.dynamodb import DynamoDb
+from weights_pipeline.ledger.sources.mongodb import MongoDb
+from weights_pipeline.ledger.sources.sql import Sql
+
+CREATE = """
+CREATE TABLE fills AS
+WITH RECURSIVE numbers(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM numbers WHERE i + 1 < ?)
+SELECT printf('f%08d', i) AS fill_id, printf('strategy_%02d', i % 12) AS strategy, 'SYM' || (i % 500) AS symbol,
+       strftime('%Y-%m-%dT%H:%M:%SZ', 1325430000 + 35 * i, 'unixepoch') AS ts, (i % 2 * 2 - 1) * 10.5 AS amount,
+       30 + i % 1000 / 8.0 AS price, 0.35 AS fees, i % 3 = 0 AS maker
+FROM numbers
+"""
+
+
+def document(i: int) -> dict[str, Any]:
+    """One fill, as a document database has it."""
+    return {
+        "fill_id": f"f{i:08d}",
+        "strategy": f"strategy_{i % 12:02d}",
+        "symbol": f"SYM{i % 500}",
+        "ts": f"2024-01-01T{i // 3600 % 24:02d}:{i // 60 % 60:02d}:{i % 60:02d}Z",
+        "amount": (i % 2 * 2 - 1) * 10.5,
+        "price": 30 + i % 1000 / 8,
+        "fees": 0.35,
+        "maker": i % 3 == 0,
+    }
+
+
+def item(i: int) -> dict[str, Any]:
+    """The same as DynamoDB sends it."""
+    kinds = {str: "S", float: "N", bool: "BOOL"}
+    return {
+        name: {kinds[type(value)]: value if isinstance(value, str | bool) else str(value)}
+        for name, value in document(i).items()
+    }
+
+
+class Client:
+    """Stand-in for the clients of MongoDB and DynamoDB: pages are made when they are asked for."""
+
+    def __init__(self, rows: int) -> None:
+        self.rows = rows
+
+    def get_default_database(self) -> Client:
+        return self
+
+    def __getitem__(self, name: str) -> Client:
+        return self
+
+    def find(self, *_: Any, **__: Any) -> Client:
+        return self
+
+    def sort(self, *_: Any) -> Iterator[dict[str, Any]]:
+        return map(document, range(self.rows))
+
+    def close(self) -> None: ...
+
+    def get_paginator(self, _: str) -> Client:
+        return self
+
+    def paginate(self, **_: Any) -> Iterator[dict[str, Any]]:
+        for start in range(0, self.rows, 4_000):
+            yield {"Items": list(map(item, range(start, min(start + 4_000, self.rows))))}
+
+
+def create(file: Path, rows: int) -> None:
+    """Write the SQLite file."""
+    with sqlite3.connect(file) as database:
+        database.execute(CREATE, (rows,))
+    database.close()
+
+
+def measure(kind: str, file: Path, rows: int) -> dict[str, float]:
+    """Read once; CPU seconds and peak memory in MB."""
+    client = Client(rows)
+    with (
+        mock.patch("weights_pipeline.ledger.sources.mongodb._client", return_value=client),
+        mock.patch("weights_pipeline.aws.client", return_value=client),
+    ):
+        source = {
+            "sqlite": lambda: Sql(url_env="DESK", query="SELECT * FROM fills ORDER BY rowid"),
+            "mongodb": lambda: MongoDb(url_env="DESK", collection="fills"),
+            "dynamodb": lambda: DynamoDb(table="fills"),
+        }[kind]()
+        before = time.process_time()
+        table = read_rows(source, {"DESK": f"sqlite:///{file}"})
+    assert table.num_rows == rows
+    return {
+        "cpu_seconds": time.process_time() - before,
+        "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+    }
+
+
+def run(quick: bool = False) -> list[dict[str, Any]]:
+    """Measure each kind in a process of its own, so that the peak memory is that of the measured work."""
+    rows = 20_000 if quick else 10_000_000
+    found = []
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "desk.db"
+        create(file, rows)
+        for kind in ("sqlite", "mongodb", "dynamodb"):
+            with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+                measured = pool.submit(measure, kind, file, rows).result()
+            found.append(
+                {
+                    "source": kind,
+                    "rows": rows,
+                    "cpu_seconds": round(measured["cpu_seconds"], 1),
+                    "rows_per_cpu_second": round(rows / max(measured["cpu_seconds"], 1e-9)),
+                    "peak_mb": round(measured["peak_mb"]),
+                }
+            )
+    return found

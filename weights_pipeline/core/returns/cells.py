@@ -1,0 +1,382 @@
+"""Cells of a ledger: text read into numbers, times and dates, or a fault that says what would read it.
+
+Scope: how one cell is read, whatever row it stands in. Not here: what a row must say (``lots``), nor files.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from weights_pipeline.core.returns.sessions import day_start, to_utc
+
+Floats = NDArray[np.float64]
+Indices = NDArray[np.intp]
+Mask = NDArray[np.bool_]
+
+MAX_MAGNITUDE = 1e150
+"""Largest number a ledger may hold: the product of any two stays finite."""
+
+EPOCHS: Mapping[str, int] = {"seconds": -6, "milliseconds": -3, "microseconds": 0, "nanoseconds": 3}
+"""Units in which times are counted since 1970, UTC, and the decimal places of a microsecond in each. With ``local_``
+before it, the count is of a clock that shows the source's zone."""
+
+ZONES = pd.Timedelta(hours=14)
+"""No zone is further from UTC, so that a wall clock without its zone is at most so far off."""
+
+
+class Fault(NamedTuple):
+    """One reason against one row: its position, the stable code, and the same in words."""
+
+    row: int
+    code: str
+    detail: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Column:
+    """What a column of a ledger holds: how its cells are read, and whether it has to be there and filled."""
+
+    kind: Literal["text", "number", "time", "date"]
+    required: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class Formats:
+    """How a file writes numbers and times.
+
+    Attributes
+    ----------
+    decimal, thousands
+        Decimal mark, and what separates groups of three digits; nothing does when empty.
+    currency_signs
+        Signs taken off a number, such as ``$`` or ``EUR``.
+    negatives
+        Ways of writing a negative number beside a leading hyphen: ``parentheses``, ``trailing`` (``5-``) and
+        ``minus_sign`` (U+2212).
+    unsigned
+        Columns of numbers whose sign says nothing: their size is taken.
+    time_format
+        Formats of times and dates, the first that reads one: as of ``strptime``, or one of `EPOCHS`. ISO 8601 when
+        empty.
+    settable
+        Whether a source says this, and could say otherwise: faults name the setting that would read a cell.
+    timezone
+        IANA zone of times that do not state theirs.
+    exchange_timezone
+        IANA zone in which a date alone is read as that day's midnight, so that a date names its own session wherever
+        the ledger was written.
+    """
+
+    decimal: str = "."
+    thousands: str = ""
+    currency_signs: tuple[str, ...] = ()
+    negatives: tuple[str, ...] = ()
+    unsigned: tuple[str, ...] = ()
+    time_format: tuple[str, ...] = ()
+    settable: bool = False
+    timezone: str = "UTC"
+    exchange_timezone: str = "UTC"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parsed:
+    """Cells, read.
+
+    Attributes
+    ----------
+    typed : DataFrame, shape (n, columns)
+        ``str``, ``float64`` (finite or NaN, never −0.0) and ``datetime64[us]`` columns. Times are tz-naive UTC, cut to
+        the microsecond; dates are midnights.
+    faults : list of Fault
+        In the order of the columns.
+    days : DataFrame of bool, shape (n, time columns)
+        Whether a time is a date alone, or was read as one.
+    as_days : ndarray of bool, shape (n,)
+        Rows of files whose every time is a midnight, and was read as the date that it is written with.
+    near : DataFrame of datetime64[us], shape (n, time columns)
+        Wall clock of a time that the change of clocks leaves open, at most `ZONES` off; otherwise null.
+    """
+
+    typed: pd.DataFrame
+    faults: list[Fault]
+    days: pd.DataFrame
+    as_days: Mask
+    near: pd.DataFrame
+
+
+_DECIMAL = r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?"
+_NON_FINITE = r"(?i)[+-]?(?:nan|inf|infinity)"
+_DAY = r"(?:19|20|21)[0-9]{2}(?:-[0-9]{2}-[0-9]{2}|[0-9]{4})"
+_CLOCK = r"[T ][0-9]{2}(?::?[0-9]{2}(?::?[0-9]{2}(?:\.[0-9]{1,9})?)?)?"
+_OFFSET = r" ?(?:Z|[+-][0-9]{2}(?::?[0-9]{2})?)"
+_MIDNIGHT = r"[T ]00:?00(?::?00(?:\.0{1,9})?)?(?:Z|\+00:?00)?"
+_ANY_MIDNIGHT = rf"[T ]00(?::?00(?::?00(?:\.0{{1,9}})?)?)?(?:{_OFFSET})?"
+_EARLIEST, _LATEST = pd.Timestamp("1900-01-01"), pd.Timestamp("2200-01-01")
+
+_Finding = tuple[Mask, str, str]
+
+
+def parse_cells(
+    cells: pd.DataFrame,
+    columns: Mapping[str, Column],
+    formats: Formats,
+    file: Indices | None = None,
+    beside: Mapping[int, pd.DataFrame] | None = None,
+) -> Parsed:
+    """Read text cells into typed columns; a cell that cannot be read is null and has a `Fault`.
+
+    Parameters
+    ----------
+    cells : DataFrame of str, shape (n, …)
+        Raw cells with a positional index; null or blank is empty. Columns not in `columns` are not looked at,
+        absent ones count as empty.
+    columns : mapping of str to Column
+        What to read.
+    formats : Formats
+        How numbers and times are written.
+    file : ndarray of int, shape (n,), optional
+        Which file each row is of; one when left out. A file whose every time is a midnight holds dates.
+    beside : mapping of int to DataFrame, optional
+        Rows of files that are not to be read, which may hold times of day.
+    """
+    typed: dict[str, Any] = {}
+    faults: list[Fault] = []
+    texts = {name: _text(cells, name) for name in columns}
+    times = [name for name, column in columns.items() if column.kind == "time"]
+    as_days = _days_alone([texts[name] for name in times], file, len(cells), formats)
+    for number, others in (beside or {}).items():
+        if as_days.any() and not all(_midnights(_text(others, name)) for name in times):
+            as_days &= file != number
+    days = pd.DataFrame(False, index=cells.index, columns=times)
+    near = pd.DataFrame(dict.fromkeys(times, pd.NaT), index=cells.index, dtype="datetime64[us]")
+    for name, column in columns.items():
+        text = texts[name]
+        given = text.notna().to_numpy()
+        if column.required:
+            faults += against(~given, f"missing_{name}", f"{name}: is empty")
+        findings: list[_Finding] = []
+        if column.kind == "text":
+            typed[name] = text
+        elif column.kind == "number":
+            typed[name], findings = _numbers(text, given, formats)
+            if name in formats.unsigned:
+                typed[name] = np.abs(typed[name])
+        elif column.kind == "time":
+            typed[name], days[name], near[name], findings = _times(text, given, formats, as_days)
+        else:
+            typed[name], findings = _dates(text, given, formats)
+        for mask, code, says in findings:
+            hints = text[mask].map(_number_hint) if code == "not_a_number" and formats.settable else None
+            said = says.replace("{", "{{").replace("}", "}}") + ("" if hints is None else "{}")
+            faults += against(mask, code, f"{name}: {{!r}} {said}", text, hints)
+    return Parsed(typed=pd.DataFrame(typed, index=cells.index), faults=faults, days=days, as_days=as_days, near=near)
+
+
+def against(mask: pd.Series | Mask, code: str, template: str, *columns: pd.Series | None) -> list[Fault]:
+    """One fault per marked row; the detail is the template with the row's cells of `columns`."""
+    rows = np.flatnonzero(mask).tolist()
+    shown = [column for column in columns if column is not None]
+    cells = zip(*(column.loc[rows] for column in shown), strict=True) if shown else [()] * len(rows)
+    return [Fault(row, code, template.format(*cell)) for row, cell in zip(rows, cells, strict=True)]
+
+
+def _text(cells: pd.DataFrame, name: str) -> pd.Series:
+    if name not in cells:
+        return pd.Series(np.nan, index=cells.index, dtype="str")
+    text = cells[name].str.strip()
+    return text.mask(text == "")
+
+
+def _plain(text: pd.Series, formats: Formats) -> pd.Series:
+    """Numbers as a file writes them, rewritten as plain decimals; what is no such number stays as it is."""
+    for sign in formats.currency_signs:
+        text = text.str.replace(sign, "", regex=False).str.strip()
+    if "minus_sign" in formats.negatives:
+        text = text.str.replace("\u2212", "-", regex=False)
+    if "parentheses" in formats.negatives:
+        text = text.str.replace(r"^\(([^()+-]*)\)$", r"-\1", regex=True)
+    if "trailing" in formats.negatives:
+        text = text.str.replace(r"^([^+-]*)-$", r"-\1", regex=True)
+    mark, group = re.escape(formats.decimal), re.escape(formats.thousands)
+    if group:
+        grouped = text.str.fullmatch(rf"[+-]?[0-9]{{1,3}}(?:{group}[0-9]{{3}})+(?:{mark}[0-9]*)?", na=False)
+        text = text.where(~grouped, text.str.replace(formats.thousands, "", regex=False))
+    if formats.decimal != ".":
+        # Swapped, so that a point where none belongs is no number.
+        text = text.str.translate(str.maketrans(f"{formats.decimal}.", f".{formats.decimal}"))
+    return text
+
+
+def _numbers(text: pd.Series, given: Mask, formats: Formats) -> tuple[Floats, list[_Finding]]:
+    if formats.decimal != "." or formats.thousands or formats.currency_signs or formats.negatives:
+        text = _plain(text, formats)
+    decimal = _matches(text, _DECIMAL)
+    other = given & ~decimal
+    non_finite = np.zeros(len(text), dtype=bool)
+    non_finite[other] = _matches(text[other], _NON_FINITE)
+    # Arrow's cast rounds correctly, as float() does, in a twentieth of the time; + 0.0 makes −0.0 a 0.0.
+    cast = text.where(decimal).astype("double[pyarrow]")
+    values = np.asarray(cast.to_numpy(dtype=float, na_value=np.nan) + 0.0, dtype=float)
+    too_large = np.abs(values) > MAX_MAGNITUDE
+    values[too_large] = np.nan
+    return values, [
+        (other & ~non_finite, "not_a_number", "is not a plain decimal number"),
+        (non_finite, "non_finite", "is not finite"),
+        (too_large, "non_finite", f"is too large, above {MAX_MAGNITUDE:g}"),
+    ]
+
+
+_HINTS = (
+    (r"[+-]?[0-9]{1,3}(?:,[0-9]{3})+(?:\.[0-9]*)?", 'thousands: ","'),
+    (r"[+-]?[0-9]{1,3}(?:\.[0-9]{3})+,[0-9]*", 'decimal: "," and thousands: "."'),
+    (r"[+-]?[0-9]*,[0-9]+", 'decimal: ","'),
+    (r"[+-]?[0-9]{1,3}(?: [0-9]{3})+(?:[.,][0-9]*)?", 'thousands: " "'),
+    ("[+-]?[0-9]{1,3}(?:\u00a0[0-9]{3})+(?:[.,][0-9]*)?", 'thousands: "\\u00A0"'),
+    ("[+-]?[0-9]{1,3}(?:\u202f[0-9]{3})+(?:[.,][0-9]*)?", 'thousands: "\\u202F"'),
+    (r"[+-]?[0-9]{1,3}(?:'[0-9]{3})+(?:[.,][0-9]*)?", 'thousands: "\'"'),
+    (r"\([^()]*[0-9][^()]*\)", "negatives: [parentheses]"),
+    (r"[0-9.,]+-", "negatives: [trailing]"),
+    ("\u2212[0-9.,]+", "negatives: [minus_sign]"),
+)
+
+
+def _number_hint(text: str) -> str:
+    """The setting that would read a number written otherwise, as the end of a sentence."""
+    for pattern, setting in _HINTS:
+        if re.fullmatch(pattern, text):
+            return f"; the setting `{setting}` reads it"
+    sign = re.fullmatch(
+        r"[+-]?([^\w\s.,+()%-]+|[A-Za-z]{3}) ?[0-9][0-9.,]*|[0-9][0-9.,]* ?([^\w\s.,+()%-]+|[A-Z]{3})", text
+    )
+    if sign:
+        return f"; the setting `currency_signs: [{sign[1] or sign[2]!r}]` reads it"
+    return "; say under `values` what it stands for"
+
+
+def _days_alone(texts: list[pd.Series], file: Indices | None, rows: int, formats: Formats) -> Mask:
+    """Rows of files all of whose times are written as midnights, and not all as dates alone."""
+    none = np.zeros(rows, dtype=bool)
+    if formats.time_format or not texts or not rows:
+        return none
+    code = np.zeros(rows, dtype=np.intp) if file is None else file
+    first = np.unique(code, return_index=True)[1]
+    # A file that begins with a time of day holds no dates alone, and most do.
+    if not any(_midnights(text.iloc[[row]]) for text in texts for row in first):
+        return none
+    broken, clocked = none.copy(), none.copy()
+    for text in texts:
+        clocked |= _matches(text, _DAY + _ANY_MIDNIGHT)
+        broken |= text.notna().to_numpy() & ~_matches(text, f"{_DAY}(?:{_ANY_MIDNIGHT})?")
+    size = int(code.max()) + 1
+    timed = np.bincount(code, weights=broken, minlength=size) > 0
+    some = np.bincount(code, weights=clocked, minlength=size) > 0
+    return np.asarray((some & ~timed)[code])
+
+
+def _midnights(text: pd.Series) -> bool:
+    return bool((text.isna().to_numpy() | _matches(text, f"{_DAY}(?:{_ANY_MIDNIGHT})?")).all())
+
+
+def _times(
+    text: pd.Series, given: Mask, formats: Formats, as_days: Mask
+) -> tuple[pd.DatetimeIndex, Mask, pd.DatetimeIndex, list[_Finding]]:
+    if formats.time_format:
+        stated, offset, clocked = _formatted(text, formats.time_format)
+        read = np.asarray(stated.notna())
+        date_only, wall_clock = read & ~clocked, read & clocked & ~offset
+    else:
+        date_only, wall_clock = _matches(text, _DAY), _matches(text, _DAY + _CLOCK)
+        offset = _matches(text, _DAY + _CLOCK + _OFFSET)
+        if as_days.any():
+            text = text.where(~as_days, text.str.extract(f"^({_DAY})", expand=False))
+            date_only, wall_clock, offset = (date_only | as_days) & given, wall_clock & ~as_days, offset & ~as_days
+        stated = _parsed(text.where(date_only | wall_clock | offset))
+    local = to_utc(pd.DatetimeIndex(stated.where(wall_clock)), formats.timezone)
+    midnight = day_start(pd.DatetimeIndex(stated.where(date_only)), formats.exchange_timezone)
+    unparseable = given & np.asarray(stated.isna())
+    utc = stated.where(offset, local.utc.where(wall_clock, midnight))
+    expected = (
+        f"as time_format {', '.join(map(repr, formats.time_format))} says"
+        if formats.time_format
+        else "an ISO 8601 time such as 2024-03-15T14:30:00-04:00"
+    )
+    hint = "; a `time_format` reads others" if formats.settable and not formats.time_format else ""
+    near = stated.where(local.ambiguous | local.nonexistent)
+    zone = formats.timezone
+    return (
+        pd.DatetimeIndex(utc),
+        date_only & ~unparseable,
+        pd.DatetimeIndex(near),
+        [
+            (unparseable, "unparseable_time", f"is not {expected}{hint}"),
+            (local.ambiguous, "ambiguous_time", f"occurs twice in {zone}: state its offset from UTC"),
+            (local.nonexistent, "nonexistent_time", f"does not exist in {zone}: state its offset from UTC"),
+        ],
+    )
+
+
+def _dates(text: pd.Series, given: Mask, formats: Formats) -> tuple[pd.DatetimeIndex, list[_Finding]]:
+    if formats.time_format:
+        dates, _, _ = _formatted(text, formats.time_format)
+        dates = pd.DatetimeIndex(dates.where(dates == dates.normalize()))
+        expected = f"a date as time_format {', '.join(map(repr, formats.time_format))} says"
+    else:
+        dates = _parsed(text.where(_matches(text, f"{_DAY}(?:{_MIDNIGHT})?")))
+        expected = "an ISO 8601 date such as 2024-03-15"
+    unparseable = given & np.asarray(dates.isna())
+    return dates, [(unparseable, "unparseable_date", f"is not {expected}")]
+
+
+def _matches(text: pd.Series, pattern: str) -> Mask:
+    return text.str.fullmatch(pattern, na=False).to_numpy(dtype=bool)
+
+
+def _formatted(text: pd.Series, formats: tuple[str, ...]) -> tuple[pd.DatetimeIndex, Mask, Mask]:
+    """Times as the first format that reads them says, whether each states an offset, whether it has a time of day."""
+    times = pd.DatetimeIndex(np.full(len(text), np.datetime64("NaT", "us")))
+    zoned, clocked = np.zeros((2, len(text)), dtype=bool)
+    for each in formats:
+        unread = np.asarray(times.isna())
+        unit = each.removeprefix("local_")
+        offset, clock = "%z" in each or each in EPOCHS, unit in EPOCHS or bool(re.search(r"%[HIcXsfMST]", each))
+        if unit in EPOCHS:
+            found = _counted(text, EPOCHS[unit])
+        else:
+            parsed = pd.DatetimeIndex(pd.to_datetime(text, format=each, utc=offset, errors="coerce"))
+            found = (parsed.tz_localize(None) if offset else parsed).as_unit("us")
+        found = pd.DatetimeIndex(found.where((found >= _EARLIEST) & (found < _LATEST)))
+        mine = unread & np.asarray(found.notna())
+        times, zoned, clocked = (
+            pd.DatetimeIndex(times.where(~mine, found)),
+            zoned | mine & offset,
+            clocked | mine & clock,
+        )
+    return times, zoned, clocked
+
+
+def _counted(text: pd.Series, places: int) -> pd.DatetimeIndex:
+    """Times counted since 1970, cut to the microsecond: digits are moved, not multiplied, so that none is lost."""
+    parts = (
+        text.where(_matches(text, rf"[0-9]{{1,{18 + places}}}(?:\.[0-9]*)?"))
+        .str.split(".", n=1, expand=True)
+        .reindex(columns=[0, 1])
+    )
+    digits = parts[0]
+    if places < 0:
+        digits = digits + parts[1].astype("str").fillna("").str[:-places].str.pad(-places, "right", "0")
+    elif places:
+        digits = digits.str[:-places]
+    return pd.DatetimeIndex(pd.to_numeric(digits, errors="coerce").astype("Int64").astype("datetime64[us]"))
+
+
+def _parsed(text: pd.Series) -> pd.DatetimeIndex:
+    """Read a stated offset as such, a time without one as if it were UTC; NaT where there is no such time."""
+    parsed = pd.DatetimeIndex(pd.to_datetime(text, format="ISO8601", utc=True, errors="coerce"))
+    return parsed.tz_localize(None).as_unit("us")

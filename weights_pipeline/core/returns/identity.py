@@ -1,0 +1,66 @@
+"""Identity: which rows of a ledger are one and the same.
+
+Scope: repeats and conflicts. Not here: what follows from a conflict (``stream``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import pandas as pd
+
+from weights_pipeline.core.returns.cells import Fault, Indices
+
+
+def duplicate_faults(
+    content: pd.DataFrame, identity: Sequence[str], file: Indices, *, code: str, place: Callable[[int], str]
+) -> list[Fault]:
+    """Rows that repeat an earlier row, and rows whose identity also stands for something else.
+
+    A row with an identity is one row, however often it is there. Rows without one that are equal in all are as many as
+    any single file has of them: partial fills look alike, and exports that overlap show them again.
+
+    Parameters
+    ----------
+    content : DataFrame
+        All that makes two rows the same, in reading order and with a positional index; two nulls are equal.
+    identity : sequence of str
+        The columns that name a row. A row with a null among them has no name; none has where there are no such columns.
+    file : ndarray of int, shape (n,)
+        Which file each row is of.
+    code : str
+        Reason against every row whose identity occurs with differing content.
+    place : callable
+        Says where the row at a position was read.
+    """
+    names = list(identity)
+    repeated = content.duplicated(names or None, keep=False)
+    suspects = content[repeated]
+    if suspects.empty:
+        return []
+    version = suspects.groupby(list(content), dropna=False, sort=False).ngroup().tolist()
+    owner = suspects.groupby(names, dropna=False, sort=False).ngroup().tolist() if names else version
+    named = suspects[names].notna().all(axis=1).tolist() if names else [False] * len(suspects)
+    rows = suspects.index.tolist()
+    first_row: dict[int, int] = {}
+    firsts: dict[int, list[int]] = {}
+    for row, v, who in zip(rows, version, owner, strict=True):
+        if first_row.setdefault(v, row) == row:
+            firsts.setdefault(who, []).append(row)
+    faults = []
+    in_file: dict[tuple[int, int], int] = {}
+    kept: dict[tuple[int, int], int] = {}
+    for row, v, who, has_name in zip(rows, version, owner, named, strict=True):
+        if has_name:
+            if len(firsts[who]) > 1:
+                other = next(other for other in firsts[who] if other != first_row[v])
+                faults.append(Fault(row, code, f"{', '.join(names)}: other content at {place(other)}"))
+            if row != first_row[v]:
+                faults.append(Fault(row, "exact_duplicate", f"repeats {place(first_row[v])}"))
+            continue
+        # The nth of its kind in its file is the nth in any other.
+        number = in_file[int(file[row]), v] = in_file.get((int(file[row]), v), 0) + 1
+        if (earlier := kept.setdefault((v, number), row)) != row:
+            hint = f"; if both are meant, give each its own {names[-1]}" if names else ""
+            faults.append(Fault(row, "exact_duplicate", f"repeats {place(earlier)}{hint}"))
+    return faults

@@ -1,0 +1,188 @@
+"""What a ledger's symbols are, what happens to them, and what a broker states of them.
+
+Scope: the small files of instruments, corporate actions and positions beside a ledger's rows. Not here: what becomes of
+positions (``core.returns.actions``).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+from pathlib import Path
+
+import pandas as pd
+
+from weights_pipeline.core.returns.actions import Action, Lineage
+from weights_pipeline.core.returns.cells import Column
+from weights_pipeline.core.returns.findings import LedgerFinding
+from weights_pipeline.core.returns.reconciliation import breaks
+from weights_pipeline.ledger.errors import LedgerError
+from weights_pipeline.ledger.flawless import flawless_rows
+from weights_pipeline.ledger.source import LedgerSource
+
+_INSTRUMENTS = {
+    "symbol": Column(kind="text"),
+    "multiplier": Column(kind="number", required=False),
+    "long_only": Column(kind="text", required=False),
+}
+_ACTIONS = {
+    "symbol": Column(kind="text"),
+    "date": Column(kind="date"),
+    "kind": Column(kind="text"),
+    "ratio": Column(kind="text", required=False),
+    "new_symbol": Column(kind="text", required=False),
+    "price": Column(kind="number", required=False),
+}
+_POSITIONS = {
+    "date": Column(kind="date"),
+    "symbol": Column(kind="text"),
+    "quantity": Column(kind="number"),
+    "strategy": Column(kind="text", required=False),
+    "realized_pnl": Column(kind="number", required=False),
+}
+_RATIO = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)(?::(\d{1,9}(?:\.\d{1,9})?))?", re.ASCII)
+_NEEDS = {"split": "ratio", "rename": "new_symbol", "expiry": "price"}
+_MOMENT = pd.Timedelta(microseconds=1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Instruments:
+    """What is said of symbols.
+
+    Attributes
+    ----------
+    multiplier
+        Units that a contract stands for, by symbol; 1 of any other.
+    never_short
+        Symbols of which nobody can be short.
+    """
+
+    multiplier: Mapping[str, float] = field(default_factory=dict)
+    never_short: frozenset[str] = frozenset()
+
+
+def read_instruments(source: LedgerSource, root: Path) -> Instruments:
+    """What the source's file of instruments says; nothing where it names none.
+
+    Raises
+    ------
+    LedgerError
+        The file cannot be read, a symbol stands in it twice, a multiplier is not above 0, or ``long_only`` is neither
+        true nor false.
+    """
+    if source.instruments is None:
+        return Instruments()
+    path = source.instruments
+    rows, line = flawless_rows(root, path, _INSTRUMENTS)
+    said = rows["long_only"].fillna("false").str.strip().str.lower()
+    for wrong, what in (
+        (rows.duplicated("symbol"), "symbol: stands twice; keep one"),
+        (rows["multiplier"] <= 0, "multiplier: expected a number above 0"),
+        (~said.isin(["true", "false"]), "long_only: expected true or false"),
+    ):
+        if wrong.any():
+            at = int(wrong.to_numpy().argmax())
+            raise LedgerError(f"{path}: line {line[at]}: {rows['symbol'].iloc[at]}: {what}")
+    known = rows[rows["multiplier"].notna()]
+    return Instruments(
+        multiplier=dict(zip(known["symbol"], known["multiplier"].astype(float), strict=True)),
+        never_short=frozenset(rows.loc[said == "true", "symbol"]),
+    )
+
+
+def read_actions(source: LedgerSource, root: Path, hours: pd.DataFrame) -> Lineage:
+    """Corporate actions of the source's file; none where it names none.
+
+    Parameters
+    ----------
+    source, root
+        The ledger, and the data folder.
+    hours
+        ``open`` and ``close`` of sessions, tz-naive UTC, by session. An action before the second of them, or after the
+        last, has nothing to act on.
+
+    Raises
+    ------
+    LedgerError
+        The file cannot be read, or a line is not an action; the message names file and line.
+    """
+    if source.actions is None:
+        return Lineage()
+    rows, line = flawless_rows(root, source.actions, _ACTIONS)
+    return Lineage(tuple(_actions(rows, [f"{source.actions}: line {n}" for n in line.tolist()], hours)))
+
+
+def statement_findings(
+    source: LedgerSource, root: Path, sessions: pd.DatetimeIndex, holdings: pd.DataFrame, lots: pd.DataFrame
+) -> Iterator[LedgerFinding]:
+    """Where the broker's statement and the ledger differ; the first date of each difference.
+
+    Raises
+    ------
+    LedgerError
+        The file cannot be read.
+    """
+    if source.positions is None:
+        return
+    rows, line = flawless_rows(root, source.positions, _POSITIONS)
+    day = sessions.searchsorted(pd.DatetimeIndex(rows["date"]), side="right") - 1
+    known = day >= 0
+    rows, line = rows[known].reset_index(drop=True), line[known]
+    rows["session"] = sessions.take(day[known])
+    seen = set()
+    for each in breaks(rows, holdings, lots):
+        if (key := (each.strategy, each.symbol, each.what)) in seen:
+            continue
+        seen.add(key)
+        what = "position" if each.what == "quantity" else "realized profit"
+        yield LedgerFinding(
+            code="not_reconciled",
+            strategy=each.strategy,
+            symbol=each.symbol,
+            since=each.session,
+            source_file=source.positions,
+            line=int(line[each.row]) if each.row >= 0 else 0,
+            message=f"{what} on {each.session:%Y-%m-%d}: the statement says {each.stated:.15g}, the ledger's rows come "
+            f"to {each.found:.15g}",
+            figures={"stated": each.stated, "found": each.found},
+            setting="add the rows that are missing, or correct those that are wrong",
+        )
+
+
+def _actions(rows: pd.DataFrame, places: list[str], hours: pd.DataFrame) -> Iterator[Action]:
+    sessions = pd.DatetimeIndex(hours.index)
+    opens, closes = (pd.DatetimeIndex(hours[name]) for name in ("open", "close"))
+    days = sessions.searchsorted(pd.DatetimeIndex(rows["date"])).tolist()
+    seen: dict[tuple[str, int, str], str] = {}
+    for said, day, place in zip(rows.to_dict("records"), days, places, strict=True):
+        symbol, kind = said["symbol"], said["kind"]
+        if kind not in _NEEDS:
+            raise LedgerError(f"{place}: kind: expected one of {', '.join(_NEEDS)}, got {kind!r}")
+        if pd.isna(said[_NEEDS[kind]]):
+            raise LedgerError(f"{place}: {_NEEDS[kind]}: needed by every {kind}")
+        if (first := seen.setdefault((symbol, day, kind), place)) != place:
+            raise LedgerError(f"{place}: {kind} of {symbol} on {said['date']:%Y-%m-%d} stands in {first} too")
+        if not 0 < day < len(sessions):
+            continue
+        before = closes[day - 1] - (_MOMENT if opens[day] == closes[day - 1] else pd.Timedelta(0))
+        more, fewer = _ratio(said["ratio"], place) if kind == "split" else (Decimal(1), Decimal(1))
+        yield Action(
+            symbol=symbol,
+            kind=kind,
+            session=sessions[day],
+            before=before,
+            at=closes[day] - _MOMENT if kind == "expiry" else before + _MOMENT,
+            more=more,
+            fewer=fewer,
+            new_symbol=said["new_symbol"] if kind == "rename" else "",
+            price=said["price"] if kind == "expiry" else 0.0,
+        )
+
+
+def _ratio(text: str, place: str) -> tuple[Decimal, Decimal]:
+    found = _RATIO.fullmatch(text.strip())
+    if found is None or not Decimal(found[1]) or (found[2] is not None and not Decimal(found[2])):
+        raise LedgerError(f"{place}: ratio: expected new units for old ones, such as 10:1, 3:2 or 1:10, got {text!r}")
+    return Decimal(found[1]), Decimal(found[2] or 1)

@@ -1,0 +1,124 @@
+"""From a broker's own file and from a database to weights through Dagster: the same as from the ledger's own form."""
+
+import sqlite3
+
+import dagster as dg
+import pandas as pd
+import yaml
+
+from weights_pipeline.tables import catalog
+from weights_pipeline_tests.support.desk import Desk
+
+LEDGER = {
+    "name": "desk",
+    "description": "A small desk.",
+    "timezone": "America/New_York",
+    "first_month": "2024-01",
+    "last_month": "2024-02",
+    "capital": {"kind": "average_position_value"},
+}
+BOOK = {
+    "name": "desk_book",
+    "description": "Two strategies.",
+    "owner": "team:desk",
+    "account": "main",
+    "ledger": "desk",
+    "cadence": {"kind": "monthly", "day": 1, "time": "07:00"},
+    "timezone": "America/New_York",
+    "max_age": 35,
+    "gross": 1.0,
+    "strategies": {"carry": 0.6, "fade": 0.4},
+    "method": {"kind": "sharpe_tilt", "lookback": "90d"},
+    "metrics": {"min_closed_lots": 3, "min_sessions": 20},
+    "limits": {"floor": 0.5, "cap": 2.0},
+    "adjustment": {"rate": 0.5},
+    "overlay": None,
+}
+
+
+def fills():
+    """A position opened and closed every other day by each of two strategies."""
+    rows = []
+    for number, day in enumerate(pd.bdate_range("2024-01-03", "2024-02-27", freq="2B")):
+        for strategy, symbol, size, drift in (("carry", "EWZ", 100, 0.2), ("fade", "SPY", -10, 0.5)):
+            opened, price = day + pd.Timedelta(hours=10), 50 + number % 5
+            rows.append((strategy, symbol, opened, size, price, 1.0, f"{strategy}-{number}o"))
+            gain = drift * ((number % 3) - 0.5)
+            rows.append(
+                (strategy, symbol, opened + pd.Timedelta(hours=5), -size, price + gain, 1.0, f"{strategy}-{number}c")
+            )
+    return pd.DataFrame(rows, columns=["strategy", "symbol", "ts", "amount", "price", "fees", "fill_id"])
+
+
+def own(folder, frame):
+    frame.to_csv(folder / "fills.csv", index=False)
+    return ["fills.csv"]
+
+
+def broker(folder, frame):
+    flex = pd.DataFrame(
+        {
+            "CurrencyPrimary": "USD",
+            "AssetClass": "STK",
+            "Symbol": frame["symbol"],
+            "Multiplier": "1",
+            "DateTime": frame["ts"].dt.strftime("%Y%m%d;%H%M%S"),
+            "Quantity": frame["amount"],
+            "TradePrice": frame["price"],
+            "Taxes": -0.25,
+            "IBCommission": 0.25 - frame["fees"],
+            "Buy/Sell": frame["amount"].map(lambda amount: "BUY" if amount > 0 else "SELL"),
+            "TransactionID": frame["fill_id"],
+            "OrderReference": frame["strategy"],
+            "LevelOfDetail": "EXECUTION",
+        }
+    )
+    lines = [["HEADER", "TRNT", *flex], *(["DATA", "TRNT", *map(str, row)] for row in flex.to_numpy())]
+    (folder / "flex.csv").write_text("BOF,U1\n" + "\n".join(map(",".join, lines)))
+    section = {"header": ["HEADER", "TRNT"], "rows": ["DATA", "TRNT"]}
+    rule = {"column": "OrderReference"}
+    return [{"files": ["flex.csv"], "importer": "ibkr_flex_trades", "section": section, "strategy_from": rule}]
+
+
+def database(folder, frame):
+    with sqlite3.connect(folder / "desk.db") as connection:
+        frame.assign(ts=frame["ts"].dt.strftime("%Y-%m-%dT%H:%M:%S")).to_sql("fills", connection, index=False)
+    connection.close()
+    return [{"sql": {"url_env": "DESK_OMS", "query": "SELECT * FROM fills ORDER BY ts, fill_id"}}]
+
+
+def computed(folder, entries):
+    """Content hash of every partition that a run of two months makes."""
+    for name, content in (("ledgers/desk", LEDGER | {"fills": entries}), ("books/desk_book", BOOK)):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / f"{name}.yaml").write_text(yaml.safe_dump(content, sort_keys=False))
+    with dg.DagsterInstance.ephemeral() as instance:
+        desk = Desk(folder, folder / "home", instance)
+        desk.done("2024-01", "2024-02", "desk_book")
+        tables = [
+            ("desk_ledger", catalog.TRADE_LEDGER),
+            ("desk_ledger", catalog.STRATEGY_RETURNS),
+            ("desk_book", catalog.METRICS),
+            ("desk_book", catalog.FINAL_WEIGHTS),
+        ]
+        weights = desk.store.read("desk_book", catalog.FINAL_WEIGHTS)
+        hashes = {
+            (table.name, key): record.content_hash
+            for schema, table in tables
+            for key, record in desk.store.partitions(schema, table.name).items()
+        }
+    return hashes, weights.set_index(["as_of", "strategy"])["final"]
+
+
+def test_a_brokers_file_and_a_database_give_the_weights_of_the_ledgers_own_form(tmp_path, monkeypatch):
+    frame = fills()
+    folders = {name: tmp_path / name for name in ("own", "foreign")}
+    for folder in folders.values():
+        folder.mkdir()
+    monkeypatch.setenv("DESK_OMS", f"sqlite:///{folders['foreign']}/desk.db")
+    of = dict(iter(frame.groupby("strategy")))
+    hashes, weights = computed(folders["own"], own(folders["own"], frame))
+    foreign = [*broker(folders["foreign"], of["carry"]), *database(folders["foreign"], of["fade"])]
+    assert len(hashes) == 8
+    assert (weights != weights.index.get_level_values("strategy").map(BOOK["strategies"])).any()
+    assert computed(folders["foreign"], foreign)[0] == hashes

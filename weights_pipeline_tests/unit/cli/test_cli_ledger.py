@@ -1,0 +1,123 @@
+"""The command ``weights ledger``: what files say and what is wrong with them; importers; the schema."""
+
+import json
+
+import pytest
+import yaml
+
+from benchmarks.support.data import DATA
+from weights_pipeline.ledger.source import LedgerSource, ledger_schema
+from weights_pipeline_tests.support.commands import Result
+
+SOURCE = {
+    "name": "desk",
+    "description": "A desk.",
+    "fills": ["fills.csv"],
+    "timezone": "UTC",
+    "first_month": "2024-01",
+    "last_month": "2024-06",
+}
+FILLS = "strategy,symbol,ts,amount,price,venue\nm,X,2024-03-04T10:00,100,{},a\nm,X,2024-03-05T10:00,-100,11,b\n"
+
+
+@pytest.fixture
+def data(tmp_path, monkeypatch):
+    (tmp_path / "ledgers").mkdir()
+    (tmp_path / "ledgers" / "desk.yaml").write_text(yaml.safe_dump(SOURCE))
+    (tmp_path / "fills.csv").write_text(FILLS.format("10"))
+    monkeypatch.setenv("WEIGHTS_DATA", str(tmp_path))
+    return tmp_path
+
+
+def test_a_sound_ledger_is_told_in_figures(data):
+    result = Result("ledger", "check", "desk")
+    assert result.exit_code == 0
+    assert result.output.splitlines() == [
+        "Ledger desk: 2 rows read of 1 files = 2 accepted + 0 rejected (0 repeat others, 0 held back or taken back).",
+        "Columns that no rule reads: venue.",
+        "Booked: 1 closed lots, 0 open, 0 movements of cash, 0 daily returns.",
+        "Nothing was found that its owner has to decide.",
+    ]
+    (row,) = json.loads(Result("ledger", "--json").output)
+    assert (row["ledger"], row["kinds"], row["incomplete"]) == ("desk", "fills", "stop")
+
+
+def test_what_is_found_has_its_place_and_the_setting_that_resolves_it(data):
+    (data / "fills.csv").write_text(FILLS.format("1O"))
+    result = Result("ledger", "check")
+    assert result.exit_code == 1
+    assert "ERROR position_unknown: m X: fills.csv line 2: position unknown since 2024-03-04" in result.output
+    assert "Resolved by: correct the row, or state in openings what is held on a later date." in result.output
+    (ledger,) = json.loads(Result("ledger", "check", "--json").output)
+    (finding,) = ledger["findings"]
+    assert (finding["code"], finding["severity"], finding["since"]) == ("position_unknown", "ERROR", "2024-03-04")
+    assert (finding["source_file"], finding["line"], finding["figures"]) == ("fills.csv", 2, {"held_back": 1.0})
+    assert [row["line"] for row in ledger["rejected"]] == [2, 3]
+    assert not (data / ".home").exists()
+
+
+def test_many_findings_of_a_kind_are_counted(data):
+    days = [f"m,X,2024-03-{day:02d},{sign}1,10,a" for day in range(4, 29) for sign in ("", "-")]
+    (data / "fills.csv").write_text("\n".join([FILLS.splitlines()[0], *days]))
+    result = Result("ledger", "check", "desk")
+    assert result.exit_code == 0
+    assert result.output.count("WARN ambiguous_order: m X") == 20
+    assert "… and 5 more of ambiguous_order." in result.output
+
+
+def test_a_ledger_that_is_not_there_or_cannot_be_read_is_refused(data):
+    result = Result("ledger", "check", "other")
+    assert result.exit_code == 2
+    assert "unknown ledger 'other'; there are desk" in result.errors
+    (data / "fills.csv").write_text("strategy;symbol\n")
+    result = Result("ledger", "check", "desk")
+    assert result.exit_code == 2
+    assert "set delimiter" in result.errors
+
+
+OWN = {"what": "Our back office, CSV", "as_of": "2026-01", "kind": "fills", "columns": {"price": "Px"}}
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """A data folder without books, with an importer of its own."""
+    own = tmp_path / "ledgers" / "importers"
+    own.mkdir(parents=True)
+    (own / "back_office.yaml").write_text(yaml.safe_dump(OWN))
+    monkeypatch.setenv("WEIGHTS_DATA", str(tmp_path))
+    return own
+
+
+def test_importers_says_what_each_reads_and_which_are_the_desks_own(folder):
+    rows = {row["importer"]: row for row in json.loads(Result("ledger", "importers", "--json").output)}
+    assert rows["back_office"] == {
+        "importer": "back_office",
+        "kind": "fills",
+        "what": "Our back office, CSV",
+        "as_of": "2026-01",
+        "own": True,
+    }
+    assert not rows["ibkr_flex_trades"]["own"]
+    lines = Result("ledger", "importers").output.splitlines()
+    assert next(line for line in lines if "back_office" in line).split()[-1] == "own"
+    assert next(line for line in lines if "mt5_deals" in line).split()[-1] == "2026-11"
+
+
+def test_importers_that_are_not_valid_are_named(folder):
+    (folder / "broken.yaml").write_text(yaml.safe_dump({**OWN, "colums": {}}))
+    result = Result("ledger", "importers")
+    assert result.exit_code == 2
+    assert "broken.yaml: colums: Extra inputs are not permitted" in result.errors
+
+
+def test_schema_in_the_data_folder_is_up_to_date(tmp_path):
+    printed = Result("ledger", "schema")
+    assert printed.exit_code == 0
+    assert (DATA / "ledger.schema.json").read_text(encoding="utf-8") == printed.output, (
+        "run `weights ledger schema --output data/ledger.schema.json`"
+    )
+    assert set(ledger_schema()["properties"]) == {
+        field.alias or name for name, field in LedgerSource.model_fields.items()
+    }
+    for file in (DATA / "ledgers").glob("*.yaml"):
+        assert file.read_text().startswith("# yaml-language-server: $schema=../ledger.schema.json\n")
