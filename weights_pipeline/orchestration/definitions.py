@@ -26,6 +26,7 @@ from weights_pipeline.orchestration.assets.report import NAME as REPORT
 from weights_pipeline.orchestration.assets.report import report_asset
 from weights_pipeline.orchestration.assets.weights import weight_assets
 from weights_pipeline.orchestration.freshness import automation_sensor
+from weights_pipeline.orchestration.jobs import job_over
 from weights_pipeline.orchestration.schedules import (
     daily_schedule,
     ledger_schedule,
@@ -73,10 +74,12 @@ class _Part(NamedTuple):
 
 
 def _of_ledger(workspace: Workspace, source: LedgerSource) -> _Part:
-    job = dg.define_asset_job(
-        source.schema_name,
-        selection=dg.AssetSelection.key_prefixes(source.schema_name),
-        description=f"Read the ledger {source.name!r} and compute daily strategy returns.",
+    schema = source.schema_name
+    job = job_over(
+        schema,
+        schema,
+        dg.AssetSelection.key_prefixes(schema),
+        f"Read the ledger {source.name!r} and compute daily strategy returns.",
     )
     checks = ledger_checks(source, workspace.readers[source.name])
     return _Part(
@@ -96,17 +99,19 @@ def _of_book(workspace: Workspace, setup: BookSetup) -> _Part:
     settings, book, tags, checks = workspace.settings, setup.book, {"book": setup.name}, book_checks(setup)
     daily, live = daily_assets(setup), live_asset(setup, settings.live)
     every_day = dg.AssetSelection.assets(*daily)
-    rebalance_job = dg.define_asset_job(
+    rebalance_job = job_over(
         book.name,
-        selection=dg.AssetSelection.key_prefixes(book.name) - every_day,
-        description=f"{book.description} From metrics to final weights.",
-        tags=tags,
+        book.name,
+        dg.AssetSelection.key_prefixes(book.name) - every_day,
+        f"{book.description} From metrics to final weights.",
+        tags,
     )
-    live_job = dg.define_asset_job(
+    live_job = job_over(
+        book.name,
         f"{book.name}_live",
-        selection=dg.AssetSelection.assets(live),
-        description=f"Publish the weights of {book.name} in force.",
-        tags=tags,
+        dg.AssetSelection.assets(live),
+        f"Publish the weights of {book.name} in force.",
+        tags,
     )
     part = _Part(
         assets=[
@@ -121,11 +126,12 @@ def _of_book(workspace: Workspace, setup: BookSetup) -> _Part:
         schedules=[rebalance_schedule(setup, rebalance_job), live_schedule(book, live_job)],
     )
     if daily:
-        daily_job = dg.define_asset_job(
+        daily_job = job_over(
+            book.name,
             f"{book.name}_daily",
-            selection=every_day,
-            description=f"Weights of {book.name} for the session after each session.",
-            tags=tags,
+            every_day,
+            f"Weights of {book.name} for the session after each session.",
+            tags,
         )
         part.jobs.append(daily_job)
         part.schedules.append(daily_schedule(book, setup.source, daily_job))
@@ -145,10 +151,8 @@ def _of_report(workspace: Workspace) -> _Part:
 def _of_comparison(workspace: Workspace, comparison: Comparison) -> _Part:
     setup, settings = workspace.setups[comparison.book], workspace.settings
     policies = compared_policies(comparison, setup.book, settings.data, settings.stage, setup.source.frequency)
-    job = dg.define_asset_job(
-        comparison.name,
-        selection=dg.AssetSelection.key_prefixes(comparison.name),
-        description=comparison.description,
+    job = job_over(
+        comparison.name, comparison.name, dg.AssetSelection.key_prefixes(comparison.name), comparison.description
     )
     return _Part(
         assets=[comparison_assets(comparison, policies, setup)],

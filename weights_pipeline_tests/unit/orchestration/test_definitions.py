@@ -110,3 +110,13 @@ def test_column_lineage_names_columns_that_exist():
 def test_settings_are_validated(environment, message):
     with pytest.raises(SettingsError, match=message):
         Settings.from_environment({"WEIGHTS_DATA": str(DATA)} | environment)
+
+
+def test_a_job_found_among_its_own_assets_is_the_one_found_among_all(definitions):
+    whole = definitions.resolve_asset_graph()
+    for job in definitions.jobs:
+        near = definitions.resolve_job_def(job.name).asset_layer
+        assert near.executable_asset_keys == job.selection.resolve(whole), job.name
+        assert near.asset_graph.asset_check_keys == job.selection.resolve_checks(whole), job.name
+        for key in near.executable_asset_keys:
+            assert near.asset_graph.get(key).parent_keys == whole.get(key).parent_keys, key
