@@ -39,11 +39,13 @@ def state(rows: pd.DataFrame, as_of: pd.Timestamp) -> Figure:
             return _nothing(as_of)
         drawn, (upper, lower) = _canvas(2)
         last = rows.iloc[-1]
+        moved = last["corr_20d"] == last["corr_20d"]
         parts.heading(
             drawn,
             f"Allocator state up to {_day(last['session'])}",
             f"drawdown {parts.percent(last['dd_level'])}, volatility of 20 sessions "
-            f"{parts.percent(last['port_rvol_20d'])}, mean correlation {last['corr_20d']:.2f}",
+            f"{parts.percent(last['port_rvol_20d'])}, "
+            + (f"mean correlation {last['corr_20d']:.2f}" if moved else "fewer than two strategies moved"),
         )
         _drawdown(upper, rows["dd_level"].to_numpy(np.float64))
         days = np.arange(len(rows))

@@ -25,7 +25,6 @@ from weights_pipeline.tables import catalog
 from weights_pipeline.tables.definition import Table
 from weights_pipeline.workspace import BookSetup
 
-WARM_UP_SESSIONS = 59
 FULL_LOOKBACK = 0.9
 """Share of a lookback's sessions from which on a strategy can be measured on it, whatever the holidays."""
 
@@ -237,18 +236,13 @@ def alignment(of: BookRows) -> Finding:
     return verify.aligned_state(of.read(catalog.ALLOCATOR_STATE), of.read(catalog.REALIZED_WEIGHTS), of.returns())
 
 
-@BOOK.check(
-    catalog.ALLOCATOR_STATE,
-    error=False,
-    limit=0.05,
-    when=_scales,
-)
-def coverage(of: BookRows, limit: float) -> Finding:
-    """At most {limit:.0%} of the sessions beyond warm-up have no state."""
-    weights, state = of.read(catalog.REALIZED_WEIGHTS), of.read(catalog.ALLOCATOR_STATE, ["session"])
+@BOOK.check(catalog.ALLOCATOR_STATE, when=_scales)
+def coverage(of: BookRows) -> Finding:
+    """Every session beyond warm-up has a state."""
+    weights, state = of.read(catalog.REALIZED_WEIGHTS), of.read(catalog.ALLOCATOR_STATE)
     sessions = pd.DatetimeIndex(of.returns(["session"])["session"].unique()).sort_values()
     held = (sessions >= weights["effective_from"].min()) & (sessions <= weights["as_of"].max())
-    return verify.state_coverage(sessions[held], state, WARM_UP_SESSIONS, limit)
+    return verify.state_coverage(sessions[held], state)
 
 
 @BOOK.check(

@@ -16,7 +16,7 @@ import pandas as pd
 from weights_pipeline.core.allocator.overlay import AuditGates, audit_misses
 from weights_pipeline.core.allocator.regime import REGIMES, RegimeThresholds, regime_levels, regime_summary
 from weights_pipeline.core.allocator.scalar import WHOLE_BOOK, AllocatorParameters, Profile, risk_scalar
-from weights_pipeline.core.allocator.state import OPTIONAL, reference_portfolio
+from weights_pipeline.core.allocator.state import MAY_BE_NULL, OPTIONAL, WARM_UP, idle_sessions, reference_portfolio
 from weights_pipeline.core.realized.adjust import carried, step
 from weights_pipeline.core.returns.daily import wide
 
@@ -456,17 +456,17 @@ def reads_current_set(targets: pd.DataFrame) -> Finding:
     )
 
 
-def state_coverage(sessions: pd.DatetimeIndex, state: pd.DataFrame, warm_up: int, limit: float) -> Finding:
-    """Share of sessions beyond warm-up whose state could not be computed."""
-    due = sessions[warm_up:]
+def state_coverage(sessions: pd.DatetimeIndex, state: pd.DataFrame) -> Finding:
+    """Every session beyond warm-up has a state."""
+    due = sessions[WARM_UP:]
     lost = due.difference(pd.DatetimeIndex(state["session"]))
-    share = len(lost) / len(due) if len(due) else 0.0
+    idle = int(idle_sessions(state).sum())
     return Finding(
-        passed=share <= limit,
-        value=share,
-        limit=limit,
-        summary=f"{len(lost)} of {len(due)} sessions beyond warm-up have no state ({share:.1%})",
-        offending=pd.DataFrame({"session": lost}) if share > limit else pd.DataFrame(),
+        passed=lost.empty,
+        value=float(len(lost)),
+        limit=0.0,
+        summary=f"{len(lost)} of {len(due)} sessions beyond warm-up have no state; on {idle} too little moved for one",
+        offending=pd.DataFrame({"session": lost}),
     )
 
 
@@ -547,8 +547,8 @@ def ordered_scalars(scalars: pd.DataFrame) -> Finding:
 
 
 def same_sessions(state: pd.DataFrame, regimes: pd.DataFrame, scalars: pd.DataFrame) -> Finding:
-    """Every session with a state has a regime and a scalar and none else has; nothing required is null."""
-    features = [name for name in state.columns if name not in OPTIONAL]
+    """Every session with a state has a regime and a scalar and none else has; nothing that must be known is null."""
+    features = [name for name in state.columns if name not in (*OPTIONAL, *MAY_BE_NULL)]
     expected = pd.DatetimeIndex(state["session"])
     book = scalars[scalars["sleeve"] == WHOLE_BOOK]
     tables = {"regime": regimes[["session", "regime"]], "scalar": book[["session", "scalar"]]}

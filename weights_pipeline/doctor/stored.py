@@ -79,7 +79,7 @@ Stored = Mapping[tuple[str, str], Mapping[str, tuple[str, bool]]]
 def schema(patient: Patient) -> Answer:
     """Stored tables are those that this version of the code defines, or can be brought to them by itself."""
     from weights_pipeline.tables.catalog import TABLES
-    from weights_pipeline.tables.contract import added_columns
+    from weights_pipeline.tables.contract import migrated_columns
 
     tables = _columns_in_bucket(patient) if patient.settings.store else _columns_in_file(patient.settings)
     if tables is None:
@@ -90,8 +90,10 @@ def schema(patient: Patient) -> Answer:
             unknown.append(f"{schema}.{name}")
             continue
         try:
-            if added := added_columns(f"{schema}.{name}", TABLES[name], columns):
-                older.append(f"{schema}.{name} lacks {', '.join(c.name for c in added)}")
+            if changed := migrated_columns(f"{schema}.{name}", TABLES[name], columns):
+                without_nulls = " (without nulls)"
+                named = (f"{c.name}{without_nulls if c.name in columns else ''}" for c in changed)
+                older.append(f"{schema}.{name} lacks {', '.join(named)}")
         except SchemaMigrationError as error:
             unfit.append(str(error))
     if unfit:
@@ -101,7 +103,7 @@ def schema(patient: Patient) -> Answer:
         todo = "Update the code, if a later version wrote them; otherwise they may be dropped."
         return "warn", f"{len(unknown)} tables are unknown to this version of the code", todo, *unknown
     if older:
-        return "ok", f"{len(older)} tables are older; the next write adds the columns that they lack", "", *older
+        return "ok", f"{len(older)} tables are older; the next write adds what they lack", "", *older
     return "ok", f"{len(tables)} tables, all of this version of the code", ""
 
 

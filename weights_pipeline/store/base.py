@@ -102,7 +102,8 @@ class Store(Reader, Protocol):
         weights_pipeline.tables.errors.ContractError
             The frame does not meet the definition. Nothing was written.
         weights_pipeline.tables.errors.SchemaMigrationError
-            The stored table cannot be brought to the definition by adding nullable columns. Nothing was written.
+            The stored table cannot be brought to the definition by adding nullable columns or letting columns
+            be null. Nothing was written.
         weights_pipeline.tables.errors.StoreLockedError
             Others held the store for longer than the time-out. Nothing was written.
         """

@@ -454,17 +454,17 @@ def _content_hashes(
 
 
 def _ensure_table(connection: duckdb.DuckDBPyConnection, schema: str, table: Table) -> None:
-    """Create the table, or add the nullable columns it lacks; anything else is for a person to migrate."""
+    """Create the table, add the nullable columns it lacks, let columns be null; the rest is for a person to migrate."""
     found = _columns(connection, schema, table.name)
     if not found:
         create_table(connection, schema, table.name, defined_columns(table))
         return
-    from weights_pipeline.tables.contract import added_columns
+    from weights_pipeline.tables.contract import migrated_columns
 
-    for column in added_columns(f"{schema}.{table.name}", table, found):
-        connection.execute(
-            f"ALTER TABLE {quoted(schema)}.{quoted(table.name)} ADD COLUMN {quoted(column.name)} {column.type.value}"
-        ).fetchall()
+    for column in migrated_columns(f"{schema}.{table.name}", table, found):
+        name = quoted(column.name)
+        change = f"ALTER {name} DROP NOT NULL" if column.name in found else f"ADD COLUMN {name} {column.type.value}"
+        connection.execute(f"ALTER TABLE {quoted(schema)}.{quoted(table.name)} {change}").fetchall()
 
 
 def defined_columns(table: Table) -> Columns:

@@ -15,7 +15,7 @@ from typing import Any
 import pyarrow as pa
 
 from weights_pipeline.store.duckdb_store import Columns, defined_columns
-from weights_pipeline.tables.contract import PartitionRecord, added_columns, arrow_type
+from weights_pipeline.tables.contract import PartitionRecord, arrow_type, migrated_columns
 from weights_pipeline.tables.definition import Table, Type
 
 FORMAT = 1
@@ -54,7 +54,7 @@ class Manifest:
         return {name: arrow_type(kind) for name, (kind, _) in self.columns.items()}
 
     def followed_by(self, where: str, table: Table, records: Sequence[PartitionRecord], commit: str) -> Manifest:
-        """State after partitions were replaced; see :func:`~weights_pipeline.tables.contract.added_columns`."""
+        """State after partitions were replaced; see :func:`~weights_pipeline.tables.contract.migrated_columns`."""
         merged = {**self.records, **{record.key: record for record in records}}
         return Manifest(
             columns=self.columns_with(where, table),
@@ -68,12 +68,12 @@ class Manifest:
         Raises
         ------
         weights_pipeline.tables.errors.SchemaMigrationError
-            They cannot be brought to the definition by adding nullable columns.
+            They cannot be brought to the definition by adding nullable columns or letting columns be null.
         """
         if not self.columns:
             return defined_columns(table)
-        added = added_columns(where, table, self.columns)
-        return {**self.columns, **{c.name: (c.type.value, c.nullable) for c in added}}
+        changed = migrated_columns(where, table, self.columns)
+        return {**self.columns, **{c.name: (c.type.value, c.nullable) for c in changed}}
 
     def as_json(self) -> bytes:
         """The document, for a person to read too."""

@@ -102,8 +102,8 @@ def no_rows(table: Table, columns: Sequence[str] | None = None) -> pd.DataFrame:
     return to_frame(selection(table, columns).empty_table())
 
 
-def added_columns(where: str, table: Table, found: Mapping[str, tuple[str, bool]]) -> list[Column]:
-    """Nullable columns of a definition that a stored table lacks, to be added to it.
+def migrated_columns(where: str, table: Table, found: Mapping[str, tuple[str, bool]]) -> list[Column]:
+    """Nullable columns of a definition that a stored table lacks, or has without nulls: to be added, or loosened.
 
     Parameters
     ----------
@@ -130,13 +130,8 @@ def added_columns(where: str, table: Table, found: Mapping[str, tuple[str, bool]
         for name, (_, nullable) in found.items()
         if name not in wanted and not nullable
     ]
-    problems += [
-        f"column {c.name!r} is NOT NULL in the store, the definition lets it be null"
-        for c in table.columns
-        if c.nullable and c.name in found and not found[c.name][1]
-    ]
-    added = [c for c in table.columns if c.name not in found]
-    problems += [f"column {c.name!r} is missing and not nullable" for c in added if not c.nullable]
+    missing = [c for c in table.columns if c.name not in found]
+    problems += [f"column {c.name!r} is missing and not nullable" for c in missing if not c.nullable]
     if (table.time_column is not None) != (PARTITION_COLUMN in found):
         problems.append("it is partitioned in one of the two and not in the other")
     if problems:
@@ -144,7 +139,7 @@ def added_columns(where: str, table: Table, found: Mapping[str, tuple[str, bool]
             f"{where} needs a migration: {'; '.join(problems)}. "
             f"Alter the table, or drop it and materialise its partitions again; nothing was written."
         )
-    return added
+    return [*missing, *(c for c in table.columns if c.nullable and c.name in found and not found[c.name][1])]
 
 
 def prepare(frame: pd.DataFrame, table: Table, windows: Sequence[Window]) -> pa.Table:

@@ -1,7 +1,8 @@
 """The explicit definition of every table: columns, types, keys, time column and gate.
 
 Scope: what a table is. Not here: how rows are validated against it (``contract``), and how they reach a file
-(``store``). Adding a nullable column is a migration that stores make by themselves; anything else is not.
+(``store``). Adding a nullable column, or letting one be null,
+is a migration that stores make by themselves; anything else is not.
 """
 
 from __future__ import annotations

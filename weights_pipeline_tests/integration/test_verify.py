@@ -131,7 +131,7 @@ BREAKS = [
     ("risk_scalar", "no_null_propagation", catalog.RISK_SCALAR, at("scalar", 9, np.nan)),
     ("risk_scalar", "no_null_propagation", catalog.RISK_SCALAR, lambda f: f.iloc[1:]),
     ("risk_scalar", "no_null_propagation", catalog.RISK_REGIME, lambda f: f.iloc[:-1]),
-    ("risk_scalar", "no_null_propagation", catalog.ALLOCATOR_STATE, at("corr_60d", 9, np.nan)),
+    ("risk_scalar", "no_null_propagation", catalog.ALLOCATOR_STATE, at("corr_shock", 9, np.nan)),
     ("allocator_state", "alignment", catalog.ALLOCATOR_STATE, shifted("portfolio_return", 9, 1e-18)),
     ("allocator_state", "alignment", catalog.REALIZED_WEIGHTS, lambda f: f.assign(realized=f["realized"] * 1.001)),
     ("allocator_audit", "audit", catalog.ALLOCATOR_AUDIT, worse_when_scaled),

@@ -256,6 +256,7 @@ def _print_state(document: Mapping[str, Any]) -> None:
     render.table(lines, ["Feature", "Coverage", "Min", "Mean", "Max", "Last"])
     dropped = document["dropped"]
     render.say(f"Without a state: {dropped['warm_up']} sessions of warm-up, {dropped['beyond']} beyond.")
+    render.say(f"With neutral values, too little having moved: {document['idle']} sessions.")
 
 
 def _print_regime(document: Mapping[str, Any]) -> None:

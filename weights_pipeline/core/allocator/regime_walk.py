@@ -82,6 +82,5 @@ class RegimeWalk:
             (correlations[0][peaks_from : end - WARM_UP], correlations[1][peaks_from : end - WARM_UP]),
             peak=float(equity[:peaks_from].max(initial=1.0)),
         )
-        known = ~np.isnan(np.array(list(found.values()))).any(axis=0)
-        features = np.array([found[name][known] for name in FEATURES])
+        features = np.array([found[name] for name in FEATURES])
         self._carry = regime_arrays(features, self._thresholds, self._carry).carry

@@ -31,6 +31,8 @@ REQUIRED = (
     "corr_60d",
     "corr_shock",
 )
+MAY_BE_NULL = ("corr_20d", "corr_60d")
+"""Features of ``REQUIRED`` that are null where fewer than two components move."""
 BREADTH, CONCENTRATION = OPTIONAL = ("trend_breadth_20d", "sleeve_concentration_60d")
 
 FAST, SLOW, SLOPE = 20, 60, 10
@@ -69,6 +71,21 @@ class ReferencePortfolio:
     equity: pd.Series
     components: pd.DataFrame
     units: pd.DataFrame
+
+
+def idle_sessions(features: pd.DataFrame) -> pd.Series:
+    """Sessions on which a feature has its neutral value for want of movement; shape (sessions,), bool.
+
+    There a correlation is null, so that the shock is 0, or the portfolio did not move over 60 sessions, so that the
+    acceleration is 1.
+
+    Parameters
+    ----------
+    features : DataFrame, shape (sessions, 8 or more)
+        From :func:`allocator_state`.
+    """
+    idle: pd.Series = features[list(MAY_BE_NULL)].isna().any(axis=1) | (features["port_rvol_60d"] == 0.0)
+    return idle
 
 
 def reference_portfolio(weights: pd.DataFrame, returns: pd.DataFrame) -> ReferencePortfolio:
@@ -147,11 +164,11 @@ def allocator_state(
 
     ============================ =========================================================================
     ``port_rvol_20d`` (``_60d``) std of the last 20 (60) portfolio returns · √252; exactly 0 for a constant
-    ``vol_accel``                port_rvol_20d / port_rvol_60d; null when the latter is 0
+    ``vol_accel``                port_rvol_20d / port_rvol_60d; 1 when the latter is 0
     ``dd_level``                 equity / running maximum − 1
     ``dd_slope_10d``             dd_level[t] − dd_level[t−10]
     ``corr_20d`` (``_60d``)      mean pairwise Pearson correlation of the component returns, see below
-    ``corr_shock``               corr_20d − corr_60d
+    ``corr_shock``               corr_20d − corr_60d; 0, no evidence of a shock, when either is null
     ``trend_breadth_20d``        share of the columns of ``trend_units`` whose 20-session sum is positive;
                                  a sum over a null is not
     ``sleeve_concentration_60d`` Herfindahl index Σ_s (|c_s| / Σ|c|)² of the 60-session sums c_s of
@@ -177,9 +194,9 @@ def allocator_state(
     Returns
     -------
     DataFrame, shape (sessions, 8 to 10)
-        The columns of ``REQUIRED``, never null, and those of ``OPTIONAL`` whose inputs were given. The first 59
-        sessions, which are warm-up, and later ones with a null in ``REQUIRED`` have no row. A loss on the very first
-        session is a drawdown from the starting equity, 1.0.
+        The columns of ``REQUIRED``, null only as ``MAY_BE_NULL`` says, and those of ``OPTIONAL`` whose inputs were
+        given. Every session after the first 59, which are warm-up, has a row: a book that does not move has a state
+        too, see :func:`idle_sessions`. A loss on the very first session is a drawdown from the starting equity, 1.0.
 
     Raises
     ------
@@ -212,8 +229,7 @@ def allocator_state(
     if CONCENTRATION in given:
         values[CONCENTRATION] = _herfindahl(_by_name(_on(given[CONCENTRATION], sessions)))
     table = np.column_stack([values[name] for name in names])
-    known = np.logical_not(np.isnan(table[:, : len(REQUIRED)]).any(axis=1))
-    return pd.DataFrame(table[known], index=sessions[WARM_UP:][known], columns=names)
+    return pd.DataFrame(table, index=sessions[WARM_UP:], columns=names)
 
 
 def known_sessions(portfolio: pd.Series, equity: pd.Series) -> pd.Index:
@@ -248,20 +264,21 @@ def required_features(
     Returns
     -------
     dict of str to array, shape (sessions − 59,)
-        By name, in the order of ``REQUIRED``; null where undefined.
+        By name, in the order of ``REQUIRED``; null only as ``MAY_BE_NULL`` says.
     """
     drawdown = equity / np.maximum(np.maximum.accumulate(equity), peak) - 1.0
     vol_fast, vol_slow = (_volatility(portfolio, window, per_year) for window in (FAST, SLOW))
     corr_fast, corr_slow = correlations
+    shock = corr_fast - corr_slow
     return {
         "port_rvol_20d": vol_fast,
         "port_rvol_60d": vol_slow,
-        "vol_accel": np.divide(vol_fast, vol_slow, out=np.full_like(vol_slow, np.nan), where=vol_slow > 0.0),
+        "vol_accel": np.divide(vol_fast, vol_slow, out=np.ones_like(vol_slow), where=vol_slow > 0.0),
         "dd_level": drawdown[WARM_UP:],
         "dd_slope_10d": drawdown[WARM_UP:] - drawdown[WARM_UP - SLOPE : -SLOPE],
         "corr_20d": corr_fast,
         "corr_60d": corr_slow,
-        "corr_shock": corr_fast - corr_slow,
+        "corr_shock": np.where(np.isnan(shock), 0.0, shock),
     }
 
 

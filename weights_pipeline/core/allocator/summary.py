@@ -18,11 +18,11 @@ import pandas as pd
 from weights_pipeline.core.allocator.overlay import FULL_EXPOSURE
 from weights_pipeline.core.allocator.regime import REGIMES, regime_counts, regime_levels
 from weights_pipeline.core.allocator.scalar import WHOLE_BOOK, AllocatorParameters, parameter_hash
-from weights_pipeline.core.allocator.state import OPTIONAL, REQUIRED, WARM_UP
+from weights_pipeline.core.allocator.state import OPTIONAL, REQUIRED, WARM_UP, idle_sessions
 from weights_pipeline.core.returns.frequency import DAILY
 from weights_pipeline.core.targets.normalise import Floats
 
-VERSION = 1
+VERSION = 2
 """Of the documents' keys and their meaning; a change to either raises it."""
 
 Document = dict[str, Any]
@@ -81,7 +81,8 @@ def state_document(state: pd.DataFrame, eligible_sessions: pd.DatetimeIndex, ove
         ``features``: by name ``coverage`` (share of the eligible sessions beyond the warm-up that have a value; null
         without any), ``min``, ``max``, ``mean`` and ``last`` (of the last row, null where that is). ``dropped``:
         ``warm_up`` and ``beyond`` sessions without a state, ``beyond_share`` of the sessions beyond the warm-up, and
-        the ``sessions`` beyond by date. Beside them what :func:`documents` have in common.
+        the ``sessions`` beyond by date. ``idle``: sessions whose state rests on too little movement. Beside them what
+        :func:`documents` have in common.
 
     Raises
     ------
@@ -112,6 +113,7 @@ def state_document(state: pd.DataFrame, eligible_sessions: pd.DatetimeIndex, ove
             "beyond_share": len(dropped) / len(beyond) if len(beyond) else None,
             "sessions": list(dropped),
         },
+        "idle": int(idle_sessions(rows).sum()),
     }
     return _document("state", rows.index, overlay, content)
 

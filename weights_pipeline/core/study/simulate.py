@@ -499,7 +499,7 @@ class _Shared:
         return self.once("components", strategies, spread)
 
     def features(self, strategies: tuple[str, ...], path: _Path) -> pd.DataFrame:
-        """What risk regimes are read from, on the sessions on which all required features are known."""
+        """What risk regimes are read from, on every session after the warm-up."""
         equity = np.cumprod(1.0 + path.earned, dtype=np.float64)
         if (equity <= 0.0).any():
             lost = int(np.argmax(equity <= 0.0))
@@ -508,8 +508,7 @@ class _Shared:
             return pd.DataFrame(index=self.days[:0], columns=list(FEATURES), dtype=np.float64)
         per_year = self.frequency.per_year
         found = required_features(path.earned, equity, self.correlations(strategies), per_year=per_year)
-        known = np.flatnonzero(~np.isnan(list(found.values())).any(axis=0))
-        return pd.DataFrame({name: found[name][known] for name in FEATURES}, index=self.days[WARM_UP:].take(known))
+        return pd.DataFrame({name: found[name] for name in FEATURES}, index=self.days[WARM_UP:])
 
 
 def _measured_by(policy: Policy) -> tuple[Any, ...]:

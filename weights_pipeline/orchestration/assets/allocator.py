@@ -200,12 +200,13 @@ def _final(setup: BookSetup, checks: Sequence[Check]) -> Made:
 
 def _state_figures(rows: pd.DataFrame) -> Mapping[str, Any]:
     last = rows.iloc[-1]
-    return {
+    figures = {
         "equity": float(last["equity"]),
         "drawdown": float(last["dd_level"]),
         "volatility_20d": float(last["port_rvol_20d"]),
         "correlation_20d": float(last["corr_20d"]),
     }
+    return {name: value for name, value in figures.items() if value == value}
 
 
 def _regime_figures(rows: pd.DataFrame) -> Mapping[str, Any]:

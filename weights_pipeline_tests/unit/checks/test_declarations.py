@@ -45,8 +45,8 @@ def test_thresholds_are_set_in_yaml(own_data):
 @pytest.mark.parametrize(
     ("file", "name", "settable"),
     [
-        (f"books/{BOOK}.yaml", "turnaround", "coverage, extreme_values, turnover"),
-        (f"books/{BOOK}.yaml", "recurrence", "coverage, extreme_values, turnover"),
+        (f"books/{BOOK}.yaml", "turnaround", "extreme_values, turnover"),
+        (f"books/{BOOK}.yaml", "recurrence", "extreme_values, turnover"),
         ("ledgers/sample.yaml", "turnover", "rejection_share, up_to_date"),
     ],
 )

@@ -10,7 +10,7 @@ import pytest
 
 from weights_pipeline.core.allocator.regime import REGIMES, regime_summary
 from weights_pipeline.core.allocator.scalar import AllocatorParameters
-from weights_pipeline.core.allocator.state import OPTIONAL, REQUIRED
+from weights_pipeline.core.allocator.state import OPTIONAL, REQUIRED, idle_sessions
 from weights_pipeline_tests.support.allocated import Allocated, allocated
 
 DATA = Path(__file__).resolve().parents[5] / "shared" / "data"
@@ -55,6 +55,7 @@ def test_features_agree_to_1e_12(allocation: Allocated, expected: pd.DataFrame, 
 
 def test_sessions_are_those_after_59_of_warm_up(allocation: Allocated, expected: pd.DataFrame) -> None:
     assert allocation.state["session"].tolist() == expected.index.tolist()
+    assert not idle_sessions(allocation.state).any()
 
 
 def test_regimes_are_identical(allocation: Allocated, expected: pd.DataFrame) -> None:

@@ -9,10 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from weights_pipeline.core.allocator import state as module
+from weights_pipeline.core.allocator.regime import classify
 from weights_pipeline.core.allocator.state import (
+    MAY_BE_NULL,
     OPTIONAL,
     REQUIRED,
     allocator_state,
+    idle_sessions,
     reference_portfolio,
     sleeve_contributions,
 )
@@ -181,12 +184,14 @@ class TestFeatures:
         portfolio, components = book(75, 3)
         result = state_of(portfolio, components)
         assert result.index.equals(portfolio.index[59:])
+        assert not idle_sessions(result).any()
 
     @pytest.mark.parametrize("sessions", [0, 1, 59])
     def test_short_history_has_no_state(self, sessions: int) -> None:
         result = state_of(*book(sessions, 3))
         assert list(result) == [*REQUIRED, *OPTIONAL]
         assert result.empty
+        assert idle_sessions(result).empty
 
     def test_sessions_are_those_on_which_portfolio_and_equity_are_known(self) -> None:
         portfolio, components = book(80, 3)
@@ -205,13 +210,28 @@ class TestFeatures:
         with_breadth = allocator_state(portfolio, equity, components, trend_units=components)
         assert tuple(with_breadth) == (*REQUIRED, "trend_breadth_20d")
 
-    def test_sessions_without_a_correlation_are_dropped(self) -> None:
-        portfolio, components = book(100, 2)
-        components.iloc[60:, 1] = np.nan
+    @pytest.mark.parametrize("idle", [np.nan, 0.0], ids=["ended", "flat"])
+    def test_where_fewer_than_two_components_move_there_is_no_shock(self, idle: float) -> None:
+        portfolio, components = book(140, 2)
+        components.iloc[60:, 1] = idle
         result = state_of(portfolio, components)
-        # corr_20d still has the two returns it needs until the 19th session after the last pair.
-        assert result.index.equals(portfolio.index[59:78])
-        assert not result.isna().any(axis=None)
+        assert result.index.equals(portfolio.index[59:])
+        # corr_20d has what it needs of the second component until the 18th session (of zeros, the 19th) after the last.
+        lost = result["corr_20d"].isna()
+        assert int(lost.sum()) == len(lost) - (19 if np.isnan(idle) else 20)
+        assert lost.is_monotonic_increasing
+        assert (result["corr_shock"][lost] == 0.0).all()
+        assert not result.drop(columns=list(MAY_BE_NULL)).isna().any(axis=None)
+        pd.testing.assert_series_equal(idle_sessions(result), lost, check_names=False)
+
+    @pytest.mark.parametrize("components", [1, 2])
+    def test_an_idle_book_has_a_neutral_state(self, components: int) -> None:
+        portfolio, returns = book(70, components)
+        portfolio[:], returns[:] = 0.0, 0.0
+        state = state_of(portfolio, returns)
+        assert len(state) == 11
+        assert state[["vol_accel", "corr_shock", "dd_level"]].drop_duplicates().to_numpy().tolist() == [[1.0, 0.0, 0.0]]
+        assert classify(state)["regime"].eq("NORMAL").all()
 
     def test_first_day_loss_is_a_drawdown_from_the_starting_equity(self) -> None:
         portfolio, components = book(60, 3)
@@ -225,10 +245,9 @@ class TestFeatures:
         portfolio.iloc[70:] = 0.001
         result = state_of(portfolio, components)
         assert result["port_rvol_20d"].iloc[-1] == 0.0
-        assert result["vol_accel"].iloc[-1] == 0.0
         # Only the very last window of 60 sessions is constant throughout.
-        assert result.index[-1] == portfolio.index[-2]
-        assert len(result) == 130 - 59 - 1
+        assert result["vol_accel"].iloc[-2:].tolist() == [0.0, 1.0]
+        assert idle_sessions(result).iloc[-2:].tolist() == [False, True]
 
     def test_volatility_forgets_an_outlier_completely(self) -> None:
         portfolio, components = book(150, 3)

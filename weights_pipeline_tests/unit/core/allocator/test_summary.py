@@ -39,8 +39,11 @@ def scalar_rows(values: list[float], sleeve: str = "") -> pd.DataFrame:
 
 def test_state_document_says_what_each_feature_covers_and_what_was_dropped() -> None:
     sessions = DAYS[WARM_UP:].delete([3, 5])
+    correlation = [np.nan, *[0.5] * (len(sessions) - 1)]
     breadth = [np.nan, 0.2, 0.4, *[0.6] * (len(sessions) - 4), np.nan]
-    rows = state_rows(sessions, vol_accel=np.linspace(1.0, 2.0, len(sessions)), trend_breadth_20d=breadth)
+    rows = state_rows(
+        sessions, vol_accel=np.linspace(1.0, 2.0, len(sessions)), corr_20d=correlation, trend_breadth_20d=breadth
+    )
     document = state_document(rows, DAYS, OVERLAY)
     assert document["dropped"] == {
         "warm_up": 59,
@@ -48,6 +51,7 @@ def test_state_document_says_what_each_feature_covers_and_what_was_dropped() -> 
         "beyond_share": 2 / 11,
         "sessions": ["2020-03-03", "2020-03-05"],
     }
+    assert document["idle"] == 1
     assert document["features"]["vol_accel"] == pytest.approx(
         {"coverage": 9 / 11, "min": 1.0, "max": 2.0, "mean": 1.5, "last": 2.0}
     )

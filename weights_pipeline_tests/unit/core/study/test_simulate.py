@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from weights_pipeline.core import chain
-from weights_pipeline.core.allocator.overlay import StaleScalarError, performance
+from weights_pipeline.core.allocator.overlay import performance
 from weights_pipeline.core.allocator.regime import RegimeThresholds
 from weights_pipeline.core.allocator.scalar import AllocatorParameters
 from weights_pipeline.core.ensembles import ensemble_targets, weight_sets
@@ -184,7 +184,8 @@ def assert_is_the_chain(simulation, expected):
     for name in ("multiplier", "target", "previous", "realized", "final"):
         np.testing.assert_array_equal(getattr(simulation, name), spread[name], err_msg=name)
     np.testing.assert_array_equal(simulation.strategy_scalar, spread["scalar"])
-    np.testing.assert_array_equal(simulation.scalar, spread["scalar"][:, simulation.strategies.index("kappa")])
+    [unmapped, *_] = {*simulation.strategies} - {*SLEEVE_MAPS, *OVERLAY.sleeves}
+    np.testing.assert_array_equal(simulation.scalar, spread["scalar"][:, simulation.strategies.index(unmapped)])
     rates = expected["realized_weights"].groupby("as_of")["rate"].agg(["min", "max"])
     np.testing.assert_array_equal(rates, np.column_stack([simulation.rate] * 2))
 
@@ -401,17 +402,29 @@ def test_returns_are_those_of_the_weights_in_force(case):
     np.testing.assert_allclose(simulation.turnover, moved, rtol=1e-12)
 
 
-def test_a_gap_in_the_scalars_stops_an_enabled_overlay_only():
-    returns = random_returns(10)
-    returns.iloc[300:420] = 0.0
-    history, (as_of, policy) = history_of(returns), POLICIES["calmar tilt, overlay on"]
-    for run in (lambda: simulate(history, as_of, CALENDAR, policy), lambda: by_chain(history, as_of, policy)):
-        with pytest.raises(StaleScalarError, match="compute the scalar of that session first"):
-            run()
-    disabled = replace(policy, overlay=replace(OVERLAY, enabled=False))
-    simulation = simulate(history, as_of, CALENDAR, disabled)
-    assert np.isnan(simulation.scalar).any()
-    assert_is_the_chain(simulation, by_chain(history, as_of, disabled))
+@pytest.mark.parametrize(
+    ("strategies", "idle"),
+    [
+        (6, lambda returns: returns.iloc[300:420].mul(0.0)),
+        (6, lambda returns: returns.iloc[300:420, 1:].mul(0.0)),
+        (2, lambda returns: returns.iloc[300:420, 1:].mul(0.0)),
+        (2, lambda returns: returns.iloc[:200, 1:].mul(np.nan)),
+        (2, lambda returns: returns.iloc[200:, 1:].mul(np.nan)),
+        (1, lambda returns: returns.iloc[300:420].mul(0.0)),
+    ],
+    ids=["all", "all but one", "one of two", "one starts", "one stops", "a book of one"],
+)
+def test_idle_strategies_never_stop_a_rebalance(strategies, idle):
+    returns = random_returns(10)[["omega", "delta", "alpha", "beta", "gamma", "elsewhere"][:strategies]]
+    found = idle(returns)
+    returns.loc[found.index, found.columns] = found
+    as_of, policy = POLICIES["calmar tilt, overlay on"]
+    base = dict.fromkeys(returns, 1 / strategies)
+    policy = replace(policy, base=base, starter={}, overlay=AllocatorParameters())
+    history = history_of(returns)
+    simulation = simulate(history, as_of, CALENDAR, policy)
+    assert np.isfinite(simulation.scalar[np.arange(len(as_of)) >= 4]).all()
+    assert_is_the_chain(simulation, by_chain(history, as_of, policy))
 
 
 @pytest.mark.parametrize(
