@@ -54,6 +54,8 @@ class Part:
         The latter.
     faults
         What is wrong with which of the rows, before their cells are read.
+    written
+        First rows in the words of their file, where those are others than the ledger's.
     """
 
     name: str
@@ -66,6 +68,7 @@ class Part:
     left_out: int = 0
     others: pd.DataFrame = field(default_factory=pd.DataFrame)
     faults: Sequence[Fault] = ()
+    written: pd.DataFrame = field(default_factory=pd.DataFrame)
 
     @property
     def read(self) -> int:

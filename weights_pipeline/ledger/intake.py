@@ -37,6 +37,7 @@ from weights_pipeline.ledger.prices import findings_of_prices
 from weights_pipeline.ledger.rows import UNHURT, Rows, gather
 from weights_pipeline.ledger.source import CapitalFile, LedgerSource
 from weights_pipeline.ledger.streams import read_streams
+from weights_pipeline.ledger.understood import Sample, samples
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,6 +83,8 @@ class Intake:
         strategy, symbol and date.
     lots_before_history : int
         Lots matched from fills whose exit is before the first month; they are not among `lots`.
+    samples : list of Sample
+        First rows of each kind of file, as they are written and as they were read.
     """
 
     lots: pd.DataFrame
@@ -94,6 +97,7 @@ class Intake:
     files: pd.DataFrame
     findings: Sequence[LedgerFinding]
     lots_before_history: int
+    samples: Sequence[Sample]
 
     def __post_init__(self) -> None:
         listed = self.files["source_file"].map(self.rejected["source_file"].value_counts()).fillna(0)
@@ -244,6 +248,7 @@ def read_ledger(source: LedgerSource, root: Path, *, horizon: dt.date) -> Intake
         files=files.sort_values("source_file", ignore_index=True),
         findings=sorted(findings, key=_importance),
         lots_before_history=int((~in_history).sum()),
+        samples=[each for rows in kinds.values() for each in samples(rows)],
     )
 
 

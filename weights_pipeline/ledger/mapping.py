@@ -21,6 +21,9 @@ from weights_pipeline.ledger.vocabulary import PLAIN, ByColumn, ByFile, ByTable,
 CURRENCY = "currency"
 """Column in which a row may state that of its amounts."""
 
+SHOWN = 2
+"""Rows of a file that are kept as they are written, to be shown beside what they were read as."""
+
 
 def mapped(part: Part, columns: Mapping[str, Column], table: Part | None = None) -> Part:
     """Rename columns, take the rows asked for, turn their values into ours, and say whose they are.
@@ -89,6 +92,7 @@ def mapped(part: Part, columns: Mapping[str, Column], table: Part | None = None)
         left_out=part.left_out + len(others),
         others=others,
         faults=faults,
+        written=theirs.head(SHOWN),
     )
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import chain, groupby, pairwise, takewhile
 from pathlib import Path
@@ -104,7 +104,7 @@ class Rows:
 
     def __init__(self, kind: Kind, parts: Sequence[Part], timezone: str, exchange_timezone: str) -> None:
         columns = COLUMNS[kind]
-        self.kind, self.parts = kind, parts
+        self.kind, self.parts, self.columns = kind, parts, columns
         nothing = pd.DataFrame(columns=[*columns], dtype="str")
         self.cells = pd.concat([nothing, *(part.cells for part in parts)], ignore_index=True)
         self.file = np.repeat(np.arange(len(parts)), [len(part.line) for part in parts])
@@ -342,8 +342,10 @@ _FILE_TYPES = {
 }
 
 
-def gather(source: LedgerSource, root: Path, exchange_timezone: str) -> dict[Kind, Rows]:
-    """Read all files of a ledger, each kind's in the order of their names.
+def gather(
+    source: LedgerSource, root: Path, exchange_timezone: str, kinds: Collection[Kind] = tuple(COLUMNS)
+) -> dict[Kind, Rows]:
+    """Read all files of a ledger that are of some kinds, each kind's in the order of their names.
 
     Raises
     ------
@@ -351,9 +353,9 @@ def gather(source: LedgerSource, root: Path, exchange_timezone: str) -> dict[Kin
         A file cannot be a ledger, a column that may change what its rows mean is not read, or a row is read twice.
     """
     taken: dict[str, list[tuple[Kind, Part]]] = {}
-    parts = {kind: [*_parts_of(source, root, kind, taken)] for kind in COLUMNS}
+    parts = {kind: [*_parts_of(source, root, kind, taken)] for kind in kinds}
     _require_one_currency(source, chain.from_iterable(parts.values()))
-    return {kind: Rows(kind, parts[kind], source.timezone, exchange_timezone) for kind in COLUMNS}
+    return {kind: Rows(kind, parts[kind], source.timezone, exchange_timezone) for kind in kinds}
 
 
 def _require_one_currency(source: LedgerSource, parts: Iterable[Part]) -> None:

@@ -32,10 +32,16 @@ def data(tmp_path, monkeypatch):
 def test_a_sound_ledger_is_told_in_figures(data):
     result = Result("ledger", "check", "desk")
     assert result.exit_code == 0
-    assert result.output.splitlines() == [
+    lines = result.output.splitlines()
+    assert lines[:2] == [
         "Ledger desk: 2 rows read of 1 files = 2 accepted + 0 rejected (0 repeat others, 0 held back or taken back).",
         "Columns that no rule reads: venue.",
+    ]
+    assert lines[-5:] == [
         "Booked: 1 closed lots, 0 open, 0 movements of cash, 0 daily returns.",
+        "Strategy        From          To  Lots     P&L",
+        "────────  ──────────  ──────────  ────  ──────",
+        "m         2024-03-04  2024-03-05     1  100.00",
         "Nothing was found that its owner has to decide.",
     ]
     (row,) = json.loads(Result("ledger", "--json").output)
@@ -73,6 +79,82 @@ def test_a_ledger_that_is_not_there_or_cannot_be_read_is_refused(data):
     result = Result("ledger", "check", "desk")
     assert result.exit_code == 2
     assert "set delimiter" in result.errors
+
+
+FLEX = (
+    "CurrencyPrimary,AssetClass,Symbol,Multiplier,DateTime,Quantity,TradePrice,Taxes,IBCommission,Buy/Sell,"
+    "TransactionID,LevelOfDetail\n"
+    "USD,STK,EWZ,1,20240304;101500,300,34.10,-0.1,-1.5,BUY,9001,EXECUTION\n"
+    "USD,STK,EWZ,1,20240306;155900,-100,34.60,0,-1.5,SELL,9002,EXECUTION\n"
+    "USD,CASH,EUR.USD,1,20240306;155900,-100,1.1,0,-1.5,SELL,9003,EXECUTION\n"
+)
+
+
+def test_a_file_by_itself_is_shown_as_written_and_as_read(data, tmp_path):
+    (tmp_path / "flex.csv").write_text(FLEX)
+    result = Result("ledger", "check", str(tmp_path / "flex.csv"), "--importer", "ibkr_flex_trades")
+    assert result.exit_code == 0
+    lines = result.output.splitlines()
+    first = lines.index("flex.csv line 2, read as fills:")
+    assert lines[first + 1 : first + 7] == [
+        "Ours        Theirs               Written          Read as",
+        "──────────  ───────────────────  ───────────────  ───────────────────────",
+        "strategy    (constant)           flex             flex",
+        "symbol      Symbol               EWZ              EWZ",
+        "ts          DateTime             20240304;101500  2024-03-04 15:15:00 UTC",
+        "amount      Quantity             300              300",
+    ]
+    assert "fees        IBCommission, Taxes  -1.5, -0.1       1.6" in lines
+    assert "Left out, as the source says: 1 rows." in lines
+    assert [line.split() for line in lines if line.startswith("flex ")] == [
+        ["flex", "2024-03-04", "2024-03-06", "1", "47.97", "EWZ", "200"]
+    ]
+    assert max(map(len, lines[first:])) <= 80
+    (printed,) = json.loads(
+        Result("ledger", "check", str(tmp_path / "flex.csv"), "--importer", "ibkr_flex_trades", "--json").output
+    )
+    assert printed["strategies"][0]["held"] == {"EWZ": 200.0}
+    assert printed["samples"][0]["rows"][0]["cells"][2] == {
+        "column": "ts",
+        "theirs": "DateTime",
+        "written": "20240304;101500",
+        "read": "2024-03-04 15:15:00 UTC",
+    }
+
+
+def test_a_file_in_the_ledgers_own_form_needs_no_importer(data):
+    result = Result("ledger", "check", str(data / "fills.csv"))
+    assert result.exit_code == 0
+    assert "fills.csv line 2, read as fills:" in result.output
+
+
+def test_an_importer_is_suggested_and_not_applied(data, tmp_path):
+    (tmp_path / "flex.csv").write_text(FLEX)
+    result = Result("ledger", "check", str(tmp_path / "flex.csv"))
+    assert result.exit_code == 2
+    assert ["ibkr_flex_trades", "fills", "2", "of", "3"] in [line.split() for line in result.output.splitlines()]
+    assert f"weights ledger check {tmp_path}/flex.csv --importer ibkr_flex_trades" in result.output
+    assert "no importer was named" in result.errors
+    suggested = json.loads(Result("ledger", "check", str(tmp_path / "flex.csv"), "--json").output)
+    assert suggested[0]["importer"] == "ibkr_flex_trades"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["none.csv"], "none.csv: there is no such file; correct the path, or name a ledger"),
+        (["fills.csv", "--importer", "flex"], "importer: there is no 'flex'; there are alpaca_activities"),
+        (["--importer", "mt5_deals"], "--importer: says how a file reads; name the file too"),
+        (["fills.csv", "--importer", "mt5_deals"], "fills.csv: columns: there is no column"),
+        (["text.csv"], "Read as fills: text.csv: missing column symbol, ts, amount, price"),
+    ],
+)
+def test_a_file_that_cannot_be_checked_is_refused(data, monkeypatch, arguments, says):
+    monkeypatch.chdir(data)
+    (data / "text.csv").write_text("a,b\n1,2\n")
+    result = Result("ledger", "check", *arguments)
+    assert result.exit_code == 2
+    assert says in result.errors
 
 
 OWN = {"what": "Our back office, CSV", "as_of": "2026-01", "kind": "fills", "columns": {"price": "Px"}}
