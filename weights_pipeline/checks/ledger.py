@@ -100,6 +100,17 @@ LEDGER.check(
 )(positions_known)
 
 
+@LEDGER.check(
+    catalog.LEDGER_FINDINGS,
+    when=lambda of: of.source.positions is not None,
+    title="the broker states something else",
+    advice="Run `weights ledger check`: add the rows that are missing, or correct those that are wrong.",
+)
+def reconciled(of: LedgerRows) -> Finding:
+    """What the broker states of positions and realized profit is what the ledger's rows come to."""
+    return verify.reconciled(of.read(catalog.LEDGER_FINDINGS))
+
+
 @LEDGER.check(catalog.LEDGER_FINDINGS, advice=_CHECK)
 def ledger_errors(of: LedgerRows) -> Finding:
     """Nothing that was found says that figures are wrong or missing."""

@@ -55,6 +55,8 @@ def weights(found: WeightSet) -> None:
         shown = f"{scalars[0]:.4f}" if len(scalars) == 1 else f"{scalars[0]:.4f} to {scalars[-1]:.4f} by sleeve"
         say(f"Regime {found.regime or 'not known yet'}, risk scalar {shown} ({since}), {effect}.")
     say(f"Speed: {speed_sentence(found.rate)}")
+    if found.reconciled is not None:
+        say(f"Ledger reconciled to {found.reconciled}.")
     for each in found.unknown:
         say(
             f"Ledger: {each.strategy}: position in {each.symbol} unknown since {each.since}, {each.source_file} line "
@@ -129,7 +131,7 @@ def ledger_finding(found: LedgerFinding) -> None:
     place = f"{found.source_file} line {found.line}" if found.line else found.source_file
     of = " ".join(filter(None, (found.strategy, found.symbol)))
     head = ": ".join(filter(None, (f"{found.severity} {found.code}", of, place)))
-    say(f"{head}: {found.message}. Resolved by: {found.setting}.")
+    say(f"{head}: {found.message}." + f" Resolved by: {found.setting}." * bool(found.setting))
 
 
 def _mark(*, passed: bool, error: bool) -> str:

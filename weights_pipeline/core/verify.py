@@ -29,6 +29,9 @@ BOUND_TOLERANCE = 1e-12
 UNKNOWN_POSITION = "position_unknown"
 """Code of what is found where a fill is missing."""
 
+RECONCILED, NOT_RECONCILED = "reconciled", "not_reconciled"
+"""Codes of the newest statement that a ledger agrees with, and of what a statement says otherwise."""
+
 _LISTED = 5
 _NAMING = ("strategy", "partition_key", "source_file", "lot_id", "method", "table", "as_of", "session")
 """Columns that say of what an offending row is, the telling ones first."""
@@ -279,6 +282,25 @@ def positions_known(findings: pd.DataFrame) -> Finding:
     )
 
 
+def reconciled(findings: pd.DataFrame) -> Finding:
+    """What the broker states is what the ledger's rows come to.
+
+    Parameters
+    ----------
+    findings
+        Rows of ``ledger_findings``.
+    """
+    broken, agreed = (findings[findings["code"] == code] for code in (NOT_RECONCILED, RECONCILED))
+    to = f"reconciled to {agreed['since'].iloc[0]:%Y-%m-%d}" if len(agreed) else "no statement agrees in everything"
+    return Finding(
+        passed=broken.empty,
+        value=float(len(broken)),
+        limit=0.0,
+        summary=f"{to}; {len(broken)} figures differ" if len(broken) else to,
+        offending=broken[["strategy", "symbol", "since", "source_file", "line", "message"]],
+    )
+
+
 def measured_on_known_positions(metrics: pd.DataFrame, findings: pd.DataFrame) -> Finding:
     """No metric is null because a position is not known in its window.
 
@@ -306,7 +328,7 @@ def measured_on_known_positions(metrics: pd.DataFrame, findings: pd.DataFrame) -
 
 
 def ledger_findings(findings: pd.DataFrame, severity: str) -> Finding:
-    """Nothing of a severity was found in a ledger; positions that are unknown have a check of their own.
+    """Nothing of a severity was found in a ledger; what has a check of its own is left to that.
 
     Parameters
     ----------
@@ -315,7 +337,8 @@ def ledger_findings(findings: pd.DataFrame, severity: str) -> Finding:
     severity
         ERROR or WARN.
     """
-    found = findings[(findings["severity"] == severity) & (findings["code"] != UNKNOWN_POSITION)]
+    own_check = findings["code"].isin([UNKNOWN_POSITION, NOT_RECONCILED])
+    found = findings[(findings["severity"] == severity) & ~own_check]
     counted = found["code"].value_counts().sort_index()
     return Finding(
         passed=found.empty,

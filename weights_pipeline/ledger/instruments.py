@@ -1,13 +1,13 @@
-"""What a ledger's symbols are, what happens to them, and what a broker states of them.
+"""What a ledger's symbols are, and what happens to them.
 
-Scope: the small files of instruments, corporate actions and positions beside a ledger's rows. Not here: what becomes of
-positions (``core.returns.actions``).
+Scope: the small files of instruments and corporate actions beside a ledger's rows. Not here: what becomes of positions
+(``core.returns.actions``).
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
@@ -17,7 +17,6 @@ import pandas as pd
 from weights_pipeline.core.returns.actions import Action, Lineage
 from weights_pipeline.core.returns.cells import Column
 from weights_pipeline.core.returns.findings import LedgerFinding
-from weights_pipeline.core.returns.reconciliation import breaks
 from weights_pipeline.ledger.errors import LedgerError
 from weights_pipeline.ledger.flawless import flawless_rows
 from weights_pipeline.ledger.source import LedgerSource
@@ -34,13 +33,6 @@ _ACTIONS = {
     "ratio": Column(kind="text", required=False),
     "new_symbol": Column(kind="text", required=False),
     "price": Column(kind="number", required=False),
-}
-_POSITIONS = {
-    "date": Column(kind="date"),
-    "symbol": Column(kind="text"),
-    "quantity": Column(kind="number"),
-    "strategy": Column(kind="text", required=False),
-    "realized_pnl": Column(kind="number", required=False),
 }
 _RATIO = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)(?::(\d{1,9}(?:\.\d{1,9})?))?", re.ASCII)
 _NEEDS = {"split": "ratio", "rename": "new_symbol", "expiry": "price"}
@@ -92,8 +84,10 @@ def read_instruments(source: LedgerSource, root: Path) -> Instruments:
     )
 
 
-def read_actions(source: LedgerSource, root: Path, hours: pd.DataFrame) -> Lineage:
-    """Corporate actions of the source's file; none where it names none.
+def read_actions(
+    source: LedgerSource, root: Path, hours: pd.DataFrame, traded: Collection[str]
+) -> tuple[Lineage, list[LedgerFinding]]:
+    """Corporate actions of the source's file, and those that act on nothing; none where it names none.
 
     Parameters
     ----------
@@ -102,6 +96,8 @@ def read_actions(source: LedgerSource, root: Path, hours: pd.DataFrame) -> Linea
     hours
         ``open`` and ``close`` of sessions, tz-naive UTC, by session. An action before the second of them, or after the
         last, has nothing to act on.
+    traded
+        Symbols that the ledger's rows name.
 
     Raises
     ------
@@ -109,49 +105,36 @@ def read_actions(source: LedgerSource, root: Path, hours: pd.DataFrame) -> Linea
         The file cannot be read, or a line is not an action; the message names file and line.
     """
     if source.actions is None:
-        return Lineage()
+        return Lineage(), []
     rows, line = flawless_rows(root, source.actions, _ACTIONS)
-    return Lineage(tuple(_actions(rows, [f"{source.actions}: line {n}" for n in line.tolist()], hours)))
-
-
-def statement_findings(
-    source: LedgerSource, root: Path, sessions: pd.DatetimeIndex, holdings: pd.DataFrame, lots: pd.DataFrame
-) -> Iterator[LedgerFinding]:
-    """Where the broker's statement and the ledger differ; the first date of each difference.
-
-    Raises
-    ------
-    LedgerError
-        The file cannot be read.
-    """
-    if source.positions is None:
-        return
-    rows, line = flawless_rows(root, source.positions, _POSITIONS)
-    day = sessions.searchsorted(pd.DatetimeIndex(rows["date"]), side="right") - 1
-    known = day >= 0
-    rows, line = rows[known].reset_index(drop=True), line[known]
-    rows["session"] = sessions.take(day[known])
-    seen = set()
-    for each in breaks(rows, holdings, lots):
-        if (key := (each.strategy, each.symbol, each.what)) in seen:
+    actions = _actions(rows, [f"{source.actions}: line {n}" for n in line.tolist()], hours)
+    known = {*traded, *rows.loc[rows["kind"] == "rename", "new_symbol"]}
+    findings = []
+    for said, number, action in zip(rows.to_dict("records"), line.tolist(), actions, strict=True):
+        what = f"{said['kind']} of {said['symbol']} on {said['date']:%Y-%m-%d}"
+        if said["symbol"] not in known:
+            code, message, setting = "action_of_nobody", f"{what}: no row names the symbol", "correct the symbol"
+        elif action is None:
+            message = f"{what}: outside the sessions read, {hours.index[1]:%Y-%m-%d} to {hours.index[-1]:%Y-%m-%d}"
+            code, setting = "action_outside", "correct the date, where it is wrong"
+        else:
             continue
-        seen.add(key)
-        what = "position" if each.what == "quantity" else "realized profit"
-        yield LedgerFinding(
-            code="not_reconciled",
-            strategy=each.strategy,
-            symbol=each.symbol,
-            since=each.session,
-            source_file=source.positions,
-            line=int(line[each.row]) if each.row >= 0 else 0,
-            message=f"{what} on {each.session:%Y-%m-%d}: the statement says {each.stated:.15g}, the ledger's rows come "
-            f"to {each.found:.15g}",
-            figures={"stated": each.stated, "found": each.found},
-            setting="add the rows that are missing, or correct those that are wrong",
+        findings.append(
+            LedgerFinding(
+                code=code,
+                symbol=said["symbol"],
+                source_file=source.actions,
+                line=number,
+                message=message,
+                setting=setting,
+            )
         )
+    return Lineage(tuple(action for action in actions if action is not None)), findings
 
 
-def _actions(rows: pd.DataFrame, places: list[str], hours: pd.DataFrame) -> Iterator[Action]:
+def _actions(rows: pd.DataFrame, places: list[str], hours: pd.DataFrame) -> list[Action | None]:
+    """One per row; None where it is outside the sessions."""
+    actions = list[Action | None]()
     sessions = pd.DatetimeIndex(hours.index)
     opens, closes = (pd.DatetimeIndex(hours[name]) for name in ("open", "close"))
     days = sessions.searchsorted(pd.DatetimeIndex(rows["date"])).tolist()
@@ -165,10 +148,11 @@ def _actions(rows: pd.DataFrame, places: list[str], hours: pd.DataFrame) -> Iter
         if (first := seen.setdefault((symbol, day, kind), place)) != place:
             raise LedgerError(f"{place}: {kind} of {symbol} on {said['date']:%Y-%m-%d} stands in {first} too")
         if not 0 < day < len(sessions):
+            actions.append(None)
             continue
         before = closes[day - 1] - (_MOMENT if opens[day] == closes[day - 1] else pd.Timedelta(0))
         more, fewer = _ratio(said["ratio"], place) if kind == "split" else (Decimal(1), Decimal(1))
-        yield Action(
+        action = Action(
             symbol=symbol,
             kind=kind,
             session=sessions[day],
@@ -179,6 +163,8 @@ def _actions(rows: pd.DataFrame, places: list[str], hours: pd.DataFrame) -> Iter
             new_symbol=said["new_symbol"] if kind == "rename" else "",
             price=said["price"] if kind == "expiry" else 0.0,
         )
+        actions.append(action)
+    return actions
 
 
 def _ratio(text: str, place: str) -> tuple[Decimal, Decimal]:

@@ -32,10 +32,11 @@ from weights_pipeline.core.returns.stream import Unknown
 from weights_pipeline.ledger.calendars import exchange_timezone, observed_sessions, recorded_bounds, session_hours
 from weights_pipeline.ledger.errors import LedgerError
 from weights_pipeline.ledger.flawless import flawless_rows
-from weights_pipeline.ledger.instruments import read_actions, read_instruments, statement_findings
+from weights_pipeline.ledger.instruments import read_actions, read_instruments
 from weights_pipeline.ledger.prices import findings_of_prices
 from weights_pipeline.ledger.rows import UNHURT, Rows, gather
 from weights_pipeline.ledger.source import CapitalFile, LedgerSource
+from weights_pipeline.ledger.statements import read_statement, statement_findings
 from weights_pipeline.ledger.streams import read_streams
 from weights_pipeline.ledger.understood import Sample, samples
 
@@ -200,10 +201,16 @@ def read_ledger(source: LedgerSource, root: Path, *, horizon: dt.date) -> Intake
     fills.typed["session"] = session_of(fills.typed["ts"])
     openings.typed["session"] = _on_or_after(openings.typed["date"], sessions)
     openings.typed["ts"] = _begins(openings.typed["date"], hours, zone)
-    instruments, lineage = read_instruments(source, root), read_actions(source, root, hours)
+    instruments = read_instruments(source, root)
     for rows in (lots, fills, openings):
         rows.typed["multiplier"] = rows.typed["multiplier"].fillna(rows.typed["symbol"].map(instruments.multiplier))
-    streams = read_streams(fills, openings, source, lineage, instruments.never_short, first=sessions[0], last=last)
+    traded = {symbol for rows in (fills, openings) for symbol in rows.typed["symbol"].dropna()}
+    lineage, idle_actions = read_actions(source, root, hours, traded)
+    multiplier = fills.typed.groupby("symbol")["multiplier"].first().dropna().to_dict() | {**instruments.multiplier}
+    statement = read_statement(source, root, hours, pd.Timestamp(horizon), lineage, multiplier)
+    streams = read_streams(
+        fills, openings, source, lineage, instruments.never_short, statement, first=sessions[0], last=last
+    )
     made = streams.matched.lots.assign(
         margin_used=np.nan,
         open_session=session_of(streams.matched.lots["opened_at"]),
@@ -230,8 +237,14 @@ def read_ledger(source: LedgerSource, root: Path, *, horizon: dt.date) -> Intake
 
     unknown = _unknown(streams.unknown, session_of, sessions[0])
     findings = [replace(each, since=_session(each.since, session_of)) for each in streams.findings]
-    findings += [*said_of_returns, *findings_of_prices(source, root, holdings, lineage.actions)]
-    findings += statement_findings(source, root, sessions, holdings, booked)
+    findings += [*idle_actions, *said_of_returns, *findings_of_prices(source, root, holdings, lineage.actions)]
+    if statement is not None:
+        # What ends with a session because an action holds from the next was held at its end.
+        carried = lineage.carries(streams.matched.lost)
+        until = session_of(streams.matched.lost.loc[carried, "until"] + pd.Timedelta(microseconds=1))
+        held = pd.concat([holdings, lost[carried].assign(until=until)])
+        path = str(source.positions)
+        findings += statement_findings(statement, path, held, booked, streams.unknown, streams.unpriced)
     findings += [each for rows in kinds.values() for each in rows.findings()]
     findings += [*_unknown_findings(unknown), *_missing_findings(lots, given), *_missing_findings(cash, booked_cash)]
     findings += _scale_findings(lots)
@@ -341,7 +354,7 @@ def _unknown_findings(unknown: Sequence[Unknown]) -> Iterator[LedgerFinding]:
             message=f"position unknown since {each.since:%Y-%m-%d}{ended}: {each.cause}; {each.held_back} later fills "
             f"are held back",
             figures={"held_back": float(each.held_back)},
-            setting="correct the row, or state in openings what is held on a later date",
+            setting="correct the row, or state in openings or positions what is held on a later date",
         )
 
 

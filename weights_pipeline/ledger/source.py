@@ -173,8 +173,10 @@ class LedgerSource(Reading):
         File of corporate actions: ``symbol``, ``date``, ``kind`` (split, rename or expiry) and what it needs of
         ``ratio``, ``new_symbol`` and ``price``.
     positions
-        File of what the broker states: ``date``, ``symbol``, ``quantity`` and perhaps ``strategy`` and
-        ``realized_pnl`` to date.
+        File of what the broker states: ``date``, ``symbol``, ``quantity`` and perhaps ``strategy``, ``account``,
+        ``realized_pnl`` to date and ``market_value``.
+    accounts
+        Strategies of each account that the file of positions names.
     """
 
     name: Annotated[Name, Field(max_length=63 - len(_SUFFIX))]
@@ -200,6 +202,7 @@ class LedgerSource(Reading):
     instruments: RelativePath | None = None
     actions: RelativePath | None = None
     positions: RelativePath | None = None
+    accounts: dict[str, tuple[str, ...]] = Field(default_factory=dict)
     checks: dict[str, Threshold] = Field(default_factory=dict)
 
     @property
@@ -241,6 +244,11 @@ class LedgerSource(Reading):
             raise ValueError("actions: change positions, which only fills make known; expected fills beside actions")
         if self.positions and not self.fills:
             raise ValueError("positions: only fills say what is open; expected fills beside positions")
+        if self.accounts and not self.positions:
+            raise ValueError("accounts: are what positions are stated of; expected positions beside accounts")
+        named = [name for strategies in self.accounts.values() for name in strategies]
+        if twice := sorted({name for name in named if named.count(name) > 1}):
+            raise ValueError(f"accounts: expected each strategy in one account; {', '.join(twice)} is in several")
         if self.openings and not self.fills:
             raise ValueError("openings: are what fills continue from; expected fills beside openings")
         if self.prices and not self.fills:

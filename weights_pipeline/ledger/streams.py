@@ -23,6 +23,7 @@ from weights_pipeline.core.returns.splits import sold_times
 from weights_pipeline.core.returns.stream import Hole, Pair, Place, Stream, Unknown, known_streams
 from weights_pipeline.ledger.rows import Rows
 from weights_pipeline.ledger.source import LedgerSource
+from weights_pipeline.ledger.statements import Statement
 
 _HARMLESS = {"exact_duplicate", "cancelled"}
 """Reasons for which a row may be missing from a stream and nothing is."""
@@ -40,11 +41,14 @@ class Streams:
         Stretches in which a position is not known.
     findings
         What the ledger's owner has to know.
+    unpriced
+        Rows of the statement that lack a price, and the strategy of each; see `Stream`.
     """
 
     matched: MatchResult
     unknown: Sequence[Unknown]
     findings: Sequence[LedgerFinding]
+    unpriced: Sequence[tuple[int, str]]
 
 
 def read_streams(
@@ -53,6 +57,7 @@ def read_streams(
     source: LedgerSource,
     lineage: Lineage,
     never_short: Collection[str] = (),
+    statement: Statement | None = None,
     *,
     first: pd.Timestamp,
     last: pd.Timestamp,
@@ -69,6 +74,8 @@ def read_streams(
         Corporate actions.
     never_short
         Symbols of which nobody can be short.
+    statement
+        What the broker states, if there is such a file.
     first, last
         First session of the calendar and last session of the ledger's history.
     """
@@ -99,6 +106,7 @@ def read_streams(
         (source.never_short(rows["strategy"]) | rows["symbol"].isin(never_short)) & rows["sound"],
         oversold,
         lineage.expiries(),
+        None if statement is None else statement.makes_known(known.pairs, lineage),
     )
     for row, held in stream.oversold.items():
         says = f"amount: {_sells(fills, row, held)}, which cannot be short; state in openings what was held before"
@@ -108,6 +116,7 @@ def read_streams(
         matched=match_over(stream.events, lineage.actions),
         unknown=stream.unknown,
         findings=[*_stream_findings(fills, openings, stream, lineage.symbols), *_lost_fees(fills)],
+        unpriced=stream.unpriced,
     )
 
 

@@ -22,7 +22,7 @@ from weights_pipeline.core.allocator.scalar import WHOLE_BOOK
 from weights_pipeline.core.returns.daily import wide
 from weights_pipeline.core.returns.frequency import Frequency
 from weights_pipeline.core.study.book_comparison import BookComparison, Contender, compare
-from weights_pipeline.core.verify import UNKNOWN_POSITION, Finding
+from weights_pipeline.core.verify import RECONCILED, UNKNOWN_POSITION, Finding
 from weights_pipeline.core.versions import OPENING, changed_keys, diff, intact, newest_versions
 from weights_pipeline.core.waterfall import Step, waterfalls
 from weights_pipeline.report.seen import SeenStore
@@ -159,6 +159,8 @@ class BookReport:
         Names of checks that mean nothing for a past day.
     unknown
         Positions of the book's strategies that the ledger does not know to this day: rows of ``ledger_findings``.
+    reconciled
+        Newest date on which the ledger agrees with the broker's statement; None where there is none.
     """
 
     book: Book
@@ -184,6 +186,7 @@ class BookReport:
     outcomes: tuple[Outcome, ...]
     left_out: tuple[str, ...]
     unknown: pd.DataFrame
+    reconciled: pd.Timestamp | None
 
     @property
     def turnover(self) -> float:
@@ -389,6 +392,7 @@ def _book(setup: BookSetup, seen: SeenStore) -> BookReport:
         outcomes=outcomes,
         left_out=left_out,
         unknown=_unknown(setup, seen, newest),
+        reconciled=_reconciled(setup, seen),
     )
 
 
@@ -397,6 +401,13 @@ def _unknown(setup: BookSetup, seen: SeenStore, as_of: pd.Timestamp) -> pd.DataF
     found = seen.read(setup.source.schema_name, catalog.LEDGER_FINDINGS)
     own = (found["code"] == UNKNOWN_POSITION) & found["strategy"].isin(list(setup.book.strategies))
     return found[own & found["until"].isna() & (found["since"] <= as_of)]
+
+
+def _reconciled(setup: BookSetup, seen: SeenStore) -> pd.Timestamp | None:
+    """Newest date on which the book's ledger agrees with the broker's statement."""
+    found = seen.read(setup.source.schema_name, catalog.LEDGER_FINDINGS)
+    dates = found.loc[found["code"] == RECONCILED, "since"]
+    return None if dates.empty else dates.max()
 
 
 def _traded(book: Book, seen: SeenStore, final: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:

@@ -76,6 +76,8 @@ def driver(move: Move) -> str:
 def headline(book: BookReport) -> str:
     """In force since when, on which data and what of it is not known, under which regime and scalar."""
     since_when = f"Weights in force from {day(book.effective_from)}, on data to {day(book.as_of)}."
+    if book.reconciled is not None:
+        since_when += f" Ledger reconciled to {day(book.reconciled)}."
     for row in book.unknown.to_dict("records"):
         since_when += (
             f" {row['strategy']}: position in {row['symbol']} unknown since {day(row['since'])}, {row['source_file']} "

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 _PARTITIONS = ("store", "partitions")
-_FINDINGS = "ledger_findings"
+_FINDINGS, _RETURNS = "ledger_findings", "strategy_returns"
 _WEIGHT_TABLES = ("target_weights", "realized_weights", "final_weights", "daily_weights")
 
 
@@ -61,7 +61,8 @@ class WeightSet:
 
     ``as_of`` is the last session of the rebalance they are of, ``effective_from`` the session since which they are in
     force: of a book that is scaled every day, that of its newest scaling. ``unknown`` are positions of its strategies
-    that its ledger does not know to this day.
+    that its ledger does not know to this day; ``reconciled`` is the newest date on which the ledger agrees with the
+    broker's statement, where there is any.
     """
 
     book: str
@@ -76,6 +77,7 @@ class WeightSet:
     regime: str
     applied: bool
     unknown: tuple[UnknownPosition, ...] = ()
+    reconciled: dt.date | None = None
 
 
 def books_in_store(store: Store) -> list[str]:
@@ -108,14 +110,17 @@ def weights_in_force(store: Store, book: str | None = None, on: dt.date | None =
             name = book or "NAME"
             raise NothingInForceError(f"{name}: no weights in {store.location}. Run `weights run --book {name}` first.")
         books = [book] if book else books
-        ledgers = [(schema, table) for schema, table in store.tables() if table == _FINDINGS]
+        there = store.tables()
+        ledgers = [(schema, table) for schema, table in there if table == _FINDINGS]
         with store.reading([(name, table) for name in books for table in _WEIGHT_TABLES] + ledgers) as connection:
             found = [_in_force(connection, name, on) for name in books]
             unknown = [each for schema, _ in ledgers for each in _unknown(connection, schema, on)]
-    return [
-        replace(each, unknown=tuple(u for u in unknown if u.strategy in {row.strategy for row in each.rows}))
-        for each in found
-    ]
+            dates = {schema: date for schema, _ in ledgers if (date := _reconciled(connection, schema))}
+        reconciled = list[tuple[dt.date, set[str]]]()
+        if returns := [(schema, table) for schema, table in there if table == _RETURNS and schema in dates]:
+            with store.reading(returns) as connection:
+                reconciled += [(dates[schema], _strategies(connection, schema)) for schema, _ in returns]
+    return [_with_ledger(each, unknown, reconciled) for each in found]
 
 
 def partition_of(store: Store, schema: str, table_name: str, as_of: dt.date) -> str | None:
@@ -208,6 +213,33 @@ def _unknown(connection: duckdb.DuckDBPyConnection, schema: str, on: dt.date | N
         [on],
     ).fetchall()
     return [UnknownPosition(*row) for row in rows]
+
+
+def _reconciled(connection: duckdb.DuckDBPyConnection, schema: str) -> dt.date | None:
+    """Newest date on which a ledger agrees with the broker's statement."""
+    found: dt.date | None = connection.execute(
+        f"SELECT max(since) FROM {quoted(schema)}.{_FINDINGS} WHERE code = 'reconciled'"  # noqa: S608 - quoted
+    ).fetchall()[0][0]
+    return found
+
+
+def _strategies(connection: duckdb.DuckDBPyConnection, schema: str) -> set[str]:
+    """Strategies of a ledger."""
+    query = f"SELECT DISTINCT strategy FROM {quoted(schema)}.{_RETURNS}"  # noqa: S608 - quoted identifiers
+    return {name for (name,) in connection.execute(query).fetchall()}
+
+
+def _with_ledger(
+    found: WeightSet, unknown: Sequence[UnknownPosition], reconciled: Sequence[tuple[dt.date, set[str]]]
+) -> WeightSet:
+    """A weight set with what is known of the ledger that its strategies are of."""
+    own = {row.strategy for row in found.rows}
+    dates = [date for date, strategies in reconciled if own & strategies]
+    return replace(
+        found,
+        unknown=tuple(each for each in unknown if each.strategy in own),
+        reconciled=min(dates, default=None),
+    )
 
 
 def _newest_scaling(

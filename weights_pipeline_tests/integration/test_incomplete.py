@@ -32,6 +32,7 @@ LEDGER = {
     "name": "desk",
     "description": "A desk.",
     "fills": ["fills.csv"],
+    "positions": "positions.csv",
     "timezone": "UTC",
     "first_month": "2024-01",
     "last_month": "2024-02",
@@ -52,6 +53,8 @@ def workspace(tmp_path, monkeypatch):
     (data / "ledgers").mkdir()
     (data / "ledgers" / "desk.yaml").write_text(yaml.safe_dump(LEDGER))
     (data / "fills.csv").write_text("\n".join(rows))
+    stated = ["date,symbol,quantity,strategy", "2024-02-28,X,100,steady", "2024-02-29,X,9,steady"]
+    (data / "positions.csv").write_text("\n".join(stated))
     monkeypatch.setenv("WEIGHTS_DATA", str(data))
     monkeypatch.setenv("WEIGHTS_HOME", str(tmp_path / "home"))
     return Workspace(Settings(data=data, home=tmp_path / "home", lock_timeout=30))
@@ -76,7 +79,7 @@ def test_books_that_hold_the_strategy_stop_or_stay_neutral_and_others_go_on(work
     neutral = Workspace(workspace.settings)
     report = materialise(neutral, "both", instance=instance)
     assert report.success
-    assert not any(check.error for check in report.checks if not check.passed)
+    assert [check.name for check in report.checks if check.error and not check.passed] == ["reconciled"]
     metrics = neutral.store.read("both", catalog.METRICS)
     loser = metrics["strategy"] == "loser"
     assert set(metrics.loc[loser, "reason"]) == {"ledger_incomplete"}
@@ -85,5 +88,7 @@ def test_books_that_hold_the_strategy_stop_or_stay_neutral_and_others_go_on(work
     assert set(weights["final"]) == {0.5}
     shown = Result("show", "--book", "both")
     assert "Ledger: loser: position in X unknown since 2024-01-08, fills.csv line 8." in shown.output
+    assert "Ledger reconciled to 2024-02-28." in shown.output
     ((report,),) = (report.books for report in gather(neutral, [["both"]]))
     assert "loser: position in X unknown since 8 January 2024, fills.csv line 8." in headline(report)
+    assert "Ledger reconciled to 28 February 2024." in headline(report)

@@ -91,6 +91,13 @@ class Lineage:
         spelled = pd.Series(stream, index=rows.index, dtype="str"), pd.Series(units, index=rows.index, dtype=object)
         return rows.assign(stream=spelled[0], units=spelled[1])
 
+    def carries(self, lost: pd.DataFrame) -> pd.Series:
+        """Whether each row of `MatchResult.lost` ends because an action carries it over, by its index."""
+        ends = [(action.symbol, action.before) for action in self.actions]
+        return pd.Series(
+            [end in ends for end in zip(lost["symbol"], lost["until"], strict=True)], lost.index, dtype=bool
+        )
+
     def expiries(self) -> dict[str, list[pd.Timestamp]]:
         """Instants at which the position of a stream ends, by its name."""
         found: dict[str, list[pd.Timestamp]] = {}

@@ -1,7 +1,8 @@
 """Streams of fills: where a position is known, where it is not, and what may be matched.
 
 A fill that is missing makes all that comes after it guesswork, per strategy and symbol: later fills are held back until
-an opening states the position. Exact arithmetic on a stream with a hole in it would be wrong, and green.
+an opening or a broker's statement says what is held. Exact arithmetic on a stream with a hole in it would be wrong,
+and green.
 
 Scope: from rows that are sound or not to the events that ``matching`` runs over, with what is held back and why. Not
 here: what makes a row unsound (``lots``, ``identity``).
@@ -68,6 +69,7 @@ class Hole:
 
 
 _NEVER, _FOREVER = pd.Timestamp.min, pd.Timestamp.max
+_MOMENT = pd.Timedelta(microseconds=1)
 _BEGINNING = Place(_NEVER, -np.inf, -np.inf)
 
 
@@ -123,6 +125,8 @@ class Stream:
         Fills that sell more than is held where no short position can be, by row: what was held.
     unknown : list of Unknown
     differences : list of Difference
+    unpriced : list of (int, str)
+        Statements that would make a position known but for its price: row and strategy.
     """
 
     events: pd.DataFrame
@@ -130,6 +134,7 @@ class Stream:
     oversold: Mapping[int, float]
     unknown: Sequence[Unknown]
     differences: Sequence[Difference]
+    unpriced: Sequence[tuple[int, str]]
 
 
 def known_streams(
@@ -139,6 +144,7 @@ def known_streams(
     never_short: pd.Series,
     oversold_hole: Callable[[int, float], Hole],
     expiries: Mapping[str, Sequence[pd.Timestamp]] | None = None,
+    statements: pd.DataFrame | None = None,
 ) -> Stream:
     """Split fills into what may be matched and what is held back.
 
@@ -160,18 +166,23 @@ def known_streams(
         The hole that a fill leaves which sells more than such a position holds, by its row and what is held.
     expiries
         Instants at which the position of a stream ends, by its name.
+    statements : DataFrame
+        What a broker states to be held at the end of an instant ``ts``: the columns of `openings`; ``price`` is null
+        where nothing says what it is worth.
 
     Returns
     -------
     Stream
         A hole makes a position unknown from its place on. It is known again from an opening on that is dated after the
-        hole can have been. An opening of a position that is known has to agree with it.
+        hole can have been, or after a statement of such an instant. An opening of a position that is known has to agree
+        with it; a statement of one changes nothing.
     """
     marks: dict[Pair, list[Hole]] = defaultdict(list)
     for hole in holes:
         for pair in hole.pairs:
             marks[pair].append(hole)
     stated = dict(iter(openings.groupby(["strategy", "stream"])))
+    confirmed = {} if statements is None else dict(iter(statements.groupby(["strategy", "stream"])))
     wary = {*fills.loc[never_short, ["strategy", "stream"]].itertuples(index=False, name=None)}
     groups = fills.groupby(["strategy", "stream"], sort=False).indices
     plain = np.ones(len(fills), dtype=bool)
@@ -181,7 +192,7 @@ def known_streams(
         rows = groups.get(pair, nothing)
         plain[rows] = False
         _Walk(pair, fills.iloc[rows], never_short.iloc[rows], oversold_hole, found).through(
-            marks[pair], stated.get(pair), (expiries or {}).get(pair[1], ())
+            marks[pair], stated.get(pair), (expiries or {}).get(pair[1], ()), confirmed.get(pair)
         )
     others = fills[plain]
     events = [others.assign(event=np.where(others["sound"], FILL, SKIPPED))[_EVENT], *found.events]
@@ -191,6 +202,7 @@ def known_streams(
         oversold=found.oversold,
         unknown=found.unknown,
         differences=found.differences,
+        unpriced=found.unpriced,
     )
 
 
@@ -203,6 +215,7 @@ class _Found:
     oversold: dict[int, float] = field(default_factory=dict)
     unknown: list[Unknown] = field(default_factory=list)
     differences: list[Difference] = field(default_factory=list)
+    unpriced: list[tuple[int, str]] = field(default_factory=list)
 
 
 class _Walk:
@@ -224,7 +237,13 @@ class _Walk:
         self.blocked, self.held_back = _NEVER, 0
         self.lost: list[Place] = []
 
-    def through(self, holes: Sequence[Hole], openings: pd.DataFrame | None, expiries: Sequence[pd.Timestamp]) -> None:
+    def through(
+        self,
+        holes: Sequence[Hole],
+        openings: pd.DataFrame | None,
+        expiries: Sequence[pd.Timestamp],
+        statements: pd.DataFrame | None,
+    ) -> None:
         fills = self.fills
         rows, amounts, sound = fills.index.tolist(), fills["amount"].tolist(), fills["sound"].tolist()
         units = fills["units"].tolist()
@@ -234,6 +253,8 @@ class _Walk:
         others += [(Place(at, np.inf, np.inf), None) for at in expiries]
         if openings is not None:
             others += [(Place(pd.Timestamp(str(at)), -np.inf, 0), stated) for at, stated in openings.groupby("ts")]
+        if statements is not None:
+            others += [(Place(pd.Timestamp(str(at)), np.inf, np.inf), said) for at, said in statements.groupby("ts")]
         others.sort(key=lambda each: each[0])
         kind = [SKIPPED] * len(rows)
         for i, (row, place) in enumerate(zip(rows, places, strict=True)):
@@ -259,7 +280,7 @@ class _Walk:
         self.found.events += [fills.assign(event=kind)[_EVENT], self._losses()]
 
     def _meet(self, place: Place, other: Hole | pd.DataFrame | None) -> None:
-        """Come to a hole, to openings of one instant, or to an expiry, after which nothing is held."""
+        """Come to a hole, to what is stated of one instant, or to an expiry, after which nothing is held."""
         if other is None:
             if self.hole is not None and place.ts > self.blocked:
                 self._known_again(place.ts)
@@ -271,12 +292,19 @@ class _Walk:
                 self.hole, self.held_back = other, 0
                 self.lost.append(place)
             return
+        # An opening stands before all fills of its instant, a statement after them.
+        confirms = place.sequence == np.inf
+        if self.hole is None and confirms:
+            return
+        if self.hole is not None and (place.ts < self.blocked or (place.ts == self.blocked and not confirms)):
+            return
+        if confirms and other["price"].isna().any():
+            self.found.unpriced += [(row, self.pair[0]) for row in other.index.tolist()]
+            return
         amounts, units = other["amount"].tolist(), other["units"].tolist()
         total = sum((Decimal(repr(float(a))) * u for a, u in zip(amounts, units, strict=True)), Decimal(0))
         if self.hole is not None:
-            if place.ts <= self.blocked:
-                return
-            self._known_again(place.ts)
+            self._known_again(place.ts + _MOMENT if confirms else place.ts)
         elif self.begun:
             largest = max(abs(self.position), abs(total))
             if abs(self.position - total) <= largest * _TOLERANCE:
@@ -293,7 +321,7 @@ class _Walk:
                 )
             )
             self.lost.append(place._replace(position=-1))
-        self.found.events.append(_openings(other))
+        self.found.events.append(_openings(other, np.inf if confirms else -np.inf))
         self.position, self.begun = total, True
 
     def _known_again(self, until: pd.Timestamp | None) -> None:
@@ -327,14 +355,14 @@ class _Walk:
         return pd.DataFrame(rows, columns=_EVENT).astype({"ts": "datetime64[us]", "fill_id": "str", "event": "int64"})
 
 
-def _openings(stated: pd.DataFrame) -> pd.DataFrame:
+def _openings(stated: pd.DataFrame, sequence: float) -> pd.DataFrame:
     """Events of positions stated; one of nothing is known to be flat, and has none."""
     rows = stated[stated["amount"] != 0]
     rows = rows.assign(
         fees=0.0,
         fill_id=rows["date"].dt.strftime("%Y-%m-%d"),
-        sequence=-np.inf,
-        position=np.arange(len(rows)),
+        sequence=sequence,
+        position=np.arange(len(rows)) if sequence < 0 else np.inf,
         event=OPENING,
     )
     return rows[_EVENT]

@@ -13,7 +13,7 @@ import pandas as pd
 
 from weights_pipeline.checks import LATE_LOTS, Check
 from weights_pipeline.core.returns.findings import LedgerFinding
-from weights_pipeline.core.verify import Finding, unchanged_months
+from weights_pipeline.core.verify import RECONCILED, Finding, unchanged_months
 from weights_pipeline.ledger import Intake, LedgerSource, read_ledger
 from weights_pipeline.ledger.periods import horizon
 from weights_pipeline.ledger.tables import (
@@ -136,6 +136,7 @@ def _finding_figures(findings: Sequence[LedgerFinding]) -> Mapping[str, Any]:
     return {
         "errors": sum(each.severity == "ERROR" for each in findings),
         "warnings": sum(each.severity == "WARN" for each in findings),
+        **{each.code: each.message for each in findings if each.code == RECONCILED},
         "by_code": dg.MetadataValue.json({code: codes.count(code) for code in sorted({*codes})}),
     }
 

@@ -107,30 +107,6 @@ def test_a_split_that_nobody_told_of_is_asked_about(tmp_path: Path) -> None:
     )
 
 
-def test_a_statement_that_differs_names_both_figures_and_the_first_date(tmp_path: Path) -> None:
-    rows = (
-        "m,X,2024-03-01T10:00:00-05:00,10,5,0,1",
-        "k,X,2024-03-01T10:00:00-05:00,5,5,0,2",
-        "m,X,2024-03-05T10:00:00-05:00,-4,6,0,3",
-        "m,Y,2024-03-05T10:00:00-05:00,7,6,0,4",
-    )
-    (tmp_path / "positions.csv").write_text(
-        "date,symbol,quantity,strategy,realized_pnl\n"
-        "2024-03-02,X,15,,0\n"
-        "2024-03-05,X,6,m,4\n"
-        "2024-03-05,X,5,k,\n"
-        "2024-03-08,X,12,,4.5\n"
-        "2024-03-11,X,12,,4\n"
-    )
-    found = read(tmp_path, *rows, positions="positions.csv").findings
-    assert {f.severity for f in found} == {"ERROR"}
-    assert {(f.symbol, f.line, f.message) for f in found} == {
-        ("X", 5, "position on 2024-03-08: the statement says 12, the ledger's rows come to 11"),
-        ("X", 5, "realized profit on 2024-03-08: the statement says 4.5, the ledger's rows come to 4"),
-        ("Y", 0, "position on 2024-03-08: the statement says 0, the ledger's rows come to 7"),
-    }
-
-
 def test_a_rename_carries_lots_over_and_the_old_symbol_may_be_used_again(tmp_path: Path) -> None:
     rows = (
         "m,FBX,2024-06-03T10:00:00-04:00,10,190,0,1",

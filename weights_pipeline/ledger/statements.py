@@ -1,0 +1,228 @@
+"""What a broker states of positions, beside a ledger's rows.
+
+Scope: the file of positions, what it makes known again, and where it and the ledger differ. Not here: the comparison
+(``core.returns.reconciliation``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from weights_pipeline.core.returns.actions import Lineage
+from weights_pipeline.core.returns.cells import Column
+from weights_pipeline.core.returns.findings import LedgerFinding
+from weights_pipeline.core.returns.reconciliation import reconciled
+from weights_pipeline.core.returns.stream import Pair, Unknown
+from weights_pipeline.ledger.errors import LedgerError
+from weights_pipeline.ledger.files import Indices
+from weights_pipeline.ledger.flawless import flawless_rows
+from weights_pipeline.ledger.prices import read_prices
+from weights_pipeline.ledger.source import LedgerSource
+
+_COLUMNS = {
+    "date": Column(kind="date"),
+    "symbol": Column(kind="text"),
+    "quantity": Column(kind="number"),
+    "strategy": Column(kind="text", required=False),
+    "account": Column(kind="text", required=False),
+    "realized_pnl": Column(kind="number", required=False),
+    "market_value": Column(kind="number", required=False),
+}
+_IDENTITY = ["date", "symbol", "strategy", "account"]
+_MOMENT = pd.Timedelta(microseconds=1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Statement:
+    """Rows of the broker's statement.
+
+    Attributes
+    ----------
+    rows
+        ``date``, ``session`` (the last one on or before it), ``ts`` (the session's last instant), ``symbol``,
+        ``stream`` and ``units`` (see ``core.returns.actions``), ``quantity``, ``multiplier``, ``price`` (of the market
+        value, or else of the file of closes; null where neither says it), ``strategy`` and ``account`` (empty where
+        there is none) and ``realized_pnl`` (may be null). The index names the row.
+    line
+        Line of each row of the file.
+    accounts
+        Strategies of each account that not all are of.
+    outside
+        Of each line that is compared with nothing: its symbol, number and date.
+    """
+
+    rows: pd.DataFrame
+    line: Indices
+    accounts: Mapping[str, Collection[str]]
+    outside: Sequence[tuple[str, int, pd.Timestamp]]
+
+    def makes_known(self, pairs: Collection[Pair], lineage: Lineage) -> pd.DataFrame:
+        """Positions stated of one strategy: those that name it, or whose account has but one that trades the symbol.
+
+        Parameters
+        ----------
+        pairs
+            Strategies and symbols of the ledger's rows.
+        lineage
+            Corporate actions.
+
+        Returns
+        -------
+        DataFrame
+            As :func:`~weights_pipeline.core.returns.stream.known_streams` takes them.
+        """
+        trading: dict[str, set[str]] = {}
+        for name, symbol in pairs:
+            for stream in lineage.ever(symbol):
+                trading.setdefault(stream, set()).add(name)
+        owner = []
+        for strategy, account, stream in self.rows[["strategy", "account", "stream"]].itertuples(index=False):
+            there = trading.get(stream, set())
+            own = there.intersection(self.accounts.get(account, there))
+            owner.append(strategy or (next(iter(own)) if len(own) == 1 else None))
+        rows = self.rows.assign(strategy=pd.array(owner, dtype="str"), amount=self.rows["quantity"])
+        rows = rows[rows["strategy"].notna()].assign(date=rows["session"])
+        # What is stated of a weekend is what was stated of the session before it.
+        return rows.drop_duplicates(["session", "symbol", "strategy"], keep="last")
+
+
+def read_statement(
+    source: LedgerSource,
+    root: Path,
+    hours: pd.DataFrame,
+    horizon: pd.Timestamp,
+    lineage: Lineage,
+    multiplier: Mapping[str, float],
+) -> Statement | None:
+    """The broker's statement; None where the source names none.
+
+    Parameters
+    ----------
+    source, root
+        The ledger, and the data folder.
+    hours
+        ``open`` and ``close`` of sessions, tz-naive UTC, by session.
+    horizon
+        The day up to which the ledger is read; it may have ended before.
+    lineage
+        Corporate actions.
+    multiplier
+        Units that a contract stands for, by symbol; 1 of any other.
+
+    Raises
+    ------
+    LedgerError
+        The file cannot be read, a position stands in it twice, or nothing says which strategies an account has.
+    """
+    if source.positions is None:
+        return None
+    path = source.positions
+    rows, line = flawless_rows(root, path, _COLUMNS)
+    rows = rows.fillna({"strategy": "", "account": ""})
+    if (again := rows.duplicated(_IDENTITY).to_numpy()).any():
+        at = int(again.argmax())
+        date, symbol = rows[["date", "symbol"]].iloc[at]
+        raise LedgerError(f"{path}: line {line[at]}: {symbol} on {date:%Y-%m-%d} stands twice; keep one")
+    several = rows["account"].nunique() > 1 or bool(source.accounts)
+    if several and (stray := (~rows["account"].isin([*source.accounts]) & (rows["strategy"] == "")).to_numpy()).any():
+        at = int(stray.argmax())
+        raise LedgerError(
+            f"{path}: line {line[at]}: account: nothing says which strategies {rows['account'].iloc[at]!r} has; list "
+            f"them under `accounts` in ledger {source.name}"
+        )
+    sessions = pd.DatetimeIndex(hours.index)
+    dates = pd.DatetimeIndex(rows["date"])
+    day = sessions.searchsorted(dates, side="right") - 1
+    last = horizon if source.last_month is None else min(horizon, pd.Period(source.last_month, "M").end_time)
+    read = (day >= 0) & np.asarray(dates <= last)
+    outside = [(rows["symbol"].iloc[at], int(line[at]), dates[at]) for at in np.flatnonzero(~read).tolist()]
+    rows, line, day = rows[read].reset_index(drop=True), line[read], day[read]
+    opens, closes = (pd.DatetimeIndex(hours[name]) for name in ("open", "close"))
+    goes_on = np.append(opens[1:] == closes[:-1], False)
+    ends = closes.where(~goes_on, closes - _MOMENT)
+    rows = rows.assign(session=sessions.take(day), ts=ends.take(day))
+    rows["multiplier"] = rows["symbol"].map(multiplier).fillna(1.0).astype(float)
+    rows["price"] = (
+        (rows["market_value"] / (rows["quantity"] * rows["multiplier"])).abs().mask(rows["quantity"] == 0, 0.0)
+    )
+    if rows["price"].isna().any() and (closes_of := read_prices(source, root)) is not None:
+        known = closes_of.stack().reindex(pd.MultiIndex.from_frame(rows[["session", "symbol"]])).to_numpy(np.float64)
+        rows["price"] = rows["price"].fillna(pd.Series(known, index=rows.index))
+    return Statement(rows=lineage.spelled(rows), line=line, accounts=source.accounts, outside=outside)
+
+
+def statement_findings(
+    statement: Statement,
+    path: str,
+    holdings: pd.DataFrame,
+    lots: pd.DataFrame,
+    unknown: Sequence[Unknown],
+    unpriced: Sequence[tuple[int, str]],
+) -> Iterator[LedgerFinding]:
+    """Where the broker's statement and the ledger differ, the first date of each difference; and where they agree last.
+
+    Parameters
+    ----------
+    statement, path
+        What is stated, and in which file.
+    holdings, lots
+        What the ledger's rows come to.
+    unknown
+        Stretches in which positions are not known, in instants.
+    unpriced
+        See `Stream` of ``core.returns.stream``.
+    """
+    found = reconciled(statement.rows, holdings, lots, unknown, statement.accounts)
+    seen = set()
+    for each in found.breaks:
+        if (key := (each.strategy, each.symbol, each.what)) in seen:
+            continue
+        seen.add(key)
+        what = "position" if each.what == "quantity" else "realized profit"
+        yield LedgerFinding(
+            code="not_reconciled",
+            strategy=each.strategy,
+            symbol=each.symbol,
+            since=each.session,
+            source_file=path,
+            line=int(statement.line[each.row]) if each.row >= 0 else 0,
+            message=f"{what} on {each.session:%Y-%m-%d}: the statement says {each.stated:.15g}, the ledger's rows come "
+            f"to {each.found:.15g}",
+            figures={"stated": each.stated, "found": each.found},
+            setting="add the rows that are missing, or correct those that are wrong",
+        )
+    if found.agreed:
+        yield LedgerFinding(
+            code="reconciled",
+            since=found.agreed[-1],
+            source_file=path,
+            message=f"reconciled to {found.agreed[-1]:%Y-%m-%d}: all that the statement of this date says is what the "
+            f"ledger's rows come to",
+        )
+    for row, strategy in unpriced:
+        said = statement.rows.loc[[row]].to_dict("records")[0]
+        yield LedgerFinding(
+            code="statement_without_price",
+            strategy=strategy,
+            symbol=said["symbol"],
+            since=said["session"],
+            source_file=path,
+            line=int(statement.line[row]),
+            message=f"states {said['quantity']:.15g} on {said['date']:%Y-%m-%d} and not what it is worth, so that the "
+            f"position stays unknown",
+            setting="its market_value, or a file of prices that has the close of the day",
+        )
+    for symbol, line, date in statement.outside:
+        yield LedgerFinding(
+            code="statement_outside",
+            symbol=symbol,
+            source_file=path,
+            line=line,
+            message=f"{date:%Y-%m-%d} is not among the sessions read, so that nothing is compared with it",
+            setting="correct the date, where it is wrong",
+        )
