@@ -14,10 +14,12 @@ import numpy as np
 from weights_pipeline.core.targets.normalise import Floats
 from weights_pipeline.core.targets.optimise.hybrid import HybridObjective, solve
 from weights_pipeline.core.targets.optimise.problem import Problem
+from weights_pipeline.core.targets.optimise.support import EXACT
 
 GROSS, PERIODS = 2.3, 252
 WINDOW, STEP, WINDOWS = 252, 63, 63
 OBJECTIVE = HybridObjective(smallest=0.0)
+SUPPORTED = HybridObjective(smallest=0.1)
 PRECISION = 1e-8
 """Step of the objective at which SLSQP stops."""
 
@@ -147,4 +149,9 @@ def run(quick: bool = False) -> list[dict[str, object]]:
     windows = [problem(history[STEP * at : STEP * at + WINDOW]) for at in range(count)]
     times, _ = side_by_side([lambda: [solve(window, OBJECTIVE) for window in windows]], 1 if quick else 7)
     report(f"{count} windows", (WINDOW, 9), times[0], "none", None)
+
+    for strategies, what in ((EXACT, "no weight small, best"), (EXACT + 1, "no weight small, greedy")):
+        held = problem(market(WINDOW, strategies))
+        times, _ = side_by_side([lambda held=held: solve(held, SUPPORTED)], 1 if quick else 7)  # type: ignore[misc]
+        report(what, held.returns.shape, times[0], "none", None)
     return results

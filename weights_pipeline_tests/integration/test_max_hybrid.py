@@ -31,6 +31,9 @@ def hybrid(own_data, finished, desk):
         shutil.copy(DATA / "books" / f"{name}.yaml", own_data / "books")
     shutil.copytree(DATA / "comparisons", own_data / "comparisons")
     edit_yaml(own_data / "comparisons" / "methods.yaml", in_sample=126)
+    edit_yaml(
+        own_data / "books" / f"{DYNAMIC}.yaml", method={"kind": "max_hybrid", "lookback": "126s", "max_drawdown": 0.01}
+    )
     return desk(own_data, like=finished)
 
 
@@ -56,6 +59,9 @@ def test_stored_weights_are_the_simulated_ones_and_every_check_holds(hybrid):
     gross = targets.groupby("as_of")["target"].sum()
     assert (gross <= 2.3 * (1 + 1e-9)).all()
     assert (gross < 2.2).any()
+    young = targets.groupby("as_of")["note"].agg(lambda notes: set(notes))
+    assert young.iloc[0] == {"neutral: insufficient"}
+    assert young.iloc[-1] == {"optimised"}
     newest = as_of[-1]
     steps = waterfalls(*(table[table["as_of"] == newest] for table in (targets, realized, final)))
     assert {step.remark for each in steps.values() for step in each if step.name == "scale"} == {

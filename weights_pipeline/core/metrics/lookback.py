@@ -18,6 +18,9 @@ from weights_pipeline.core.returns.frequency import DAILY, DAYS_PER_YEAR, MONTHS
 
 IntArray = NDArray[np.int64]
 
+CLOSED = pd.Timedelta(days=14)
+"""No calendar is closed for longer."""
+
 
 @dataclass(frozen=True)
 class Lookback:
@@ -101,8 +104,31 @@ class Lookback:
         ndarray of int, shape (A,)
             0 where the window reaches back beyond the first session.
         """
-        if self.unit == "sessions" or (frequency.monthly and self.unit == "months"):
+        if self._counts(frequency):
             ends: IntArray = np.asarray(sessions.searchsorted(as_of, side="right"), dtype=np.int64)
             return np.maximum(ends - self.amount, 0)
-        span = pd.DateOffset(months=self.amount) if self.unit == "months" else pd.DateOffset(days=self.amount)
-        return np.asarray(sessions.searchsorted(as_of - span, side="right"), dtype=np.int64)
+        return np.asarray(sessions.searchsorted(as_of - self._span, side="right"), dtype=np.int64)
+
+    def covered(
+        self, sessions: pd.DatetimeIndex, as_of: pd.DatetimeIndex, frequency: Frequency = DAILY
+    ) -> NDArray[np.bool_]:
+        """Whether sessions go back to the beginning of each window.
+
+        Parameters are those of :meth:`starts`. A window in months or days begins on a day that need not be a session:
+        the first session may be as much later as a calendar is closed.
+
+        Returns
+        -------
+        ndarray of bool, shape (A,)
+        """
+        if self._counts(frequency):
+            return np.asarray(sessions.searchsorted(as_of, side="right")) >= self.amount
+        return np.asarray(as_of - self._span > sessions[0] - CLOSED)
+
+    def _counts(self, frequency: Frequency) -> bool:
+        """Whether a window is a number of observations."""
+        return self.unit == "sessions" or (frequency.monthly and self.unit == "months")
+
+    @property
+    def _span(self) -> pd.DateOffset:
+        return pd.DateOffset(months=self.amount) if self.unit == "months" else pd.DateOffset(days=self.amount)

@@ -45,6 +45,7 @@ class Rule(IntEnum):
     DROPPED = 13, "dropped: below the smallest weight"
     NO_BASE = 14, "no base weight"
     NULL = 15, "neutral", "multiplier 1"
+    NEWCOMER = 16, "base weight: not live in the whole window", "its base weight, as it was not live all the time"
 
     @classmethod
     def of(cls, note: str) -> Rule:

@@ -22,42 +22,56 @@ class Sample:
 
     Attributes
     ----------
+    sessions
+        All sessions of the window that returns stand on, shape (T,).
     returns
-        Returns of all sessions of the window, shape (T, n); NaN before a strategy's first activity, and all NaN once it
-        has ended, or where a position of it is not known in the window.
+        Their returns, shape (T, n); NaN before a strategy's first activity, and all NaN once it has ended, or where a
+        position of it is not known in the window.
     active
         Whether a strategy had capital at work in the session, shape (T, n).
+    covers
+        Whether returns go back to the beginning of the window.
     per_year
         Sessions a year.
     """
 
+    sessions: pd.DatetimeIndex
     returns: FloatArray
     active: BoolArray
+    covers: bool = True
     per_year: float = DAILY.per_year
 
-    def observed(self, chosen: IntArray, *, active_days_only: bool) -> tuple[FloatArray, float]:
-        """Observations that some strategies have in common, and how many of them there are in a year.
+    @property
+    def whole(self) -> BoolArray:
+        """Whether a strategy was live on every session of the window, shape (n,)."""
+        live = np.asarray(~np.isnan(self.returns).any(axis=0))
+        return live if self.covers else np.zeros_like(live)
+
+    def observed(self, chosen: IntArray, *, active_days_only: bool) -> tuple[FloatArray, float, str]:
+        """Observations of some strategies, and how many of them there are in a year.
 
         Parameters
         ----------
         chosen
-            Columns, each live in at least one session.
+            Columns, each live in the whole window.
         active_days_only
             Leave out the sessions on which none of them had capital at work.
 
         Returns
         -------
         returns : ndarray, shape (observations, len(chosen))
-            From the first session on which all are live.
         periods : float
             Sessions a year, or the share of them that the active sessions are.
+        words : str
+            How many, and from when to when.
         """
-        live = ~np.isnan(self.returns[:, chosen]).any(axis=1)
-        returns = self.returns[live][:, chosen]
+        returns, count = self.returns[:, chosen], len(self.returns)
+        words = f"{count} sessions from {self.sessions[0]:%Y-%m-%d} to {self.sessions[-1]:%Y-%m-%d}"
         if not active_days_only:
-            return returns, float(self.per_year)
-        some = self.active[live][:, chosen].any(axis=1)
-        return returns[some], self.per_year * int(np.count_nonzero(some)) / max(len(returns), 1)
+            return returns, float(self.per_year), words
+        some = self.active[:, chosen].any(axis=1)
+        active = int(np.count_nonzero(some))
+        return returns[some], self.per_year * active / count, f"the {active} active of {words}"
 
 
 def samples(
@@ -88,11 +102,20 @@ def samples(
     active, place = history.active[:, known] & (known >= 0), np.arange(len(returns))[:, None]
     unknown = np.zeros_like(active) if history.unknown is None else history.unknown[:, known] & (known >= 0)
     starts = lookback.starts(history.sessions, as_of, frequency)
+    covered = lookback.covered(history.sessions, as_of, frequency)
     drawn = []
-    for start, row, since in zip(starts, rows, history.live_since(rows)[:, known], strict=True):
+    for start, row, covers, since in zip(starts, rows, covered, history.live_since(rows)[:, known], strict=True):
         window = slice(start, row + 1)
         # What came before the returns ended for a while is of another stream.
         kept = (place[window] >= since) & ~unknown[window].any(axis=0)
         current = np.where(kept, returns[window], np.nan)
-        drawn.append(Sample(returns=current, active=active[window], per_year=frequency.per_year))
+        drawn.append(
+            Sample(
+                sessions=history.sessions[window],
+                returns=current,
+                active=active[window],
+                covers=bool(covers),
+                per_year=frequency.per_year,
+            )
+        )
     return drawn

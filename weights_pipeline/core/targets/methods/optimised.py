@@ -32,9 +32,9 @@ class Objective(Protocol):
 class Optimised:
     """What all optimised methods share; the objective's own parameters stand beside these.
 
-    A strategy is optimised over where its Sharpe ratio is measured in the window: where it has sessions and closed lots
-    enough, and has moved. All that are share the observations from the first session on which the last of them was
-    live. The others keep their base weight, and the optimised share what is left of gross.
+    A strategy is optimised over where it was live on every session of the window, and its Sharpe ratio is measured
+    there: where it has closed lots enough, and has moved. The others keep their base weight, so that a newcomer
+    shortens nobody's sample, and the optimised share what is left of gross.
 
     Parameters
     ----------
@@ -81,13 +81,16 @@ class Optimised:
         if section.sample is None:
             raise ValueError("sample: expected the returns of the window, got none")
         reason, funded = section.read(self.reads), section.base > 0
-        free = (reason == 0) & funded
+        whole = section.sample.whole
+        free = (reason == 0) & funded & whole
         score, value = np.full(len(free), np.nan), np.ones(len(free))
-        rule = np.select([~funded, reason != 0], [Rule.NO_BASE, Rule.NULL], default=Rule.OPTIMISED)
+        rule = np.select(
+            [~funded, reason != 0, ~whole], [Rule.NO_BASE, Rule.NULL, Rule.NEWCOMER], default=Rule.OPTIMISED
+        )
         formula = ""
         if (chosen := np.flatnonzero(free)).size:
             held = float(section.base[~free].sum())
-            returns, periods = section.sample.observed(chosen, active_days_only=self.days == "active")
+            returns, periods, sample = section.sample.observed(chosen, active_days_only=self.days == "active")
             lower, upper = limits.bounds(section.base, section.gross)
             gross = section.gross - held
             names = tuple(section.strategies[i] for i in chosen)
@@ -109,7 +112,7 @@ class Optimised:
             score[chosen] = found.weights
             value[chosen] = found.weights / section.base[chosen]
             rule[chosen[list(found.dropped)]] = Rule.DROPPED
-            formula = _spelled(found)
+            formula = f"{_spelled(found)}; on {sample}"
         return Multipliers(
             metric=section.values["sharpe"],
             reason=reason,
@@ -129,7 +132,8 @@ def _spelled(found: Optimum) -> str:
         f"{name} binds" if name in found.binding else f"{distance:.3g} to {name}"
         for name, distance in found.distances.items()
     )
-    return f"{title} ({parts}); limits: {distances or 'none'}"
+    held = f"; {found.held}" if found.held else ""
+    return f"{title} ({parts}); limits: {distances or 'none'}{held}"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -19,7 +19,7 @@ import numpy as np
 
 from weights_pipeline.core.targets.normalise import Floats
 from weights_pipeline.core.targets.optimise.problem import NoSolutionError, Problem
-from weights_pipeline.core.targets.optimise.program import Solution, minimum
+from weights_pipeline.core.targets.optimise.program import Solution, SolverError, minimum
 
 Stretch = tuple[int, int]
 """Rows of a fall of the equity, from the row after its peak up to and including its trough, as in a slice."""
@@ -38,6 +38,8 @@ SAFE = 0.9
 """Share of the limit at which a search for weights with less drawdown may stop."""
 CLOSE, ROUGHLY = 1e-9, 1e-5
 """Error of the least drawdown at which that search stops: where it may be within the limit, and where it is not."""
+SHARE = 1e-3
+"""Cost of a limit, relative to the highest, from which on it is said to bind where the solver failed."""
 ROUNDS = 500
 """Programs solved in that search, at most."""
 
@@ -80,12 +82,10 @@ class Region:
     ----------
     problem
         Returns, limits and gross.
-    lower, upper
-        The limits of the problem, or tighter ones.
     max_drawdown
         Limit on the maximum drawdown, a fraction above 0 and below 1.
     cuts
-        Cuts already known for these returns and this limit.
+        Cuts known for these returns and this limit, to which those of this region are added.
 
     Raises
     ------
@@ -98,22 +98,16 @@ class Region:
     sessions, so that weights keep gross and drawdown limit to the last bit however these are added up elsewhere.
     """
 
-    def __init__(
-        self,
-        problem: Problem,
-        lower: Floats,
-        upper: Floats,
-        max_drawdown: float,
-        cuts: dict[Stretch, Cut] | None = None,
-    ) -> None:
+    def __init__(self, problem: Problem, max_drawdown: float, cuts: dict[Stretch, Cut]) -> None:
         sessions, strategies = problem.returns.shape
-        self.returns, self.lower, self.upper = problem.returns, lower, upper
+        self.returns, self.names = problem.returns, problem.strategies or range(1, strategies + 1)
+        self.lower, self.upper = lower, upper = problem.lower, problem.upper
         self.gross = max(problem.gross * (1 - 4 * strategies * EPSILON), math.fsum(lower))
         self.least = min(self.gross - problem.slack, math.fsum(upper))
         self.max_drawdown = max_drawdown
         self.rounding = 4 * sessions * EPSILON
         self.limit = -math.log1p(-max_drawdown) - 2 * self.rounding
-        self.cuts = {} if cuts is None else cuts
+        self.cuts = cuts
 
         # Weights that are given have no interior, which the solver needs: they are equations.
         self.free = free = upper - lower > SNAP
@@ -138,7 +132,23 @@ class Region:
         if self.cuts:
             rows = np.vstack([rows, *[row for row, _ in self.cuts.values()]])
             sides = np.append(sides, [side for _, side in self.cuts.values()])
-        return minimum(quadratic, linear, equal=self.equal, below=(rows, sides))
+        return self._solved(quadratic, linear, self.equal, (rows, sides))
+
+    def _solved(
+        self, quadratic: Floats, linear: Floats, equal: tuple[Floats, Floats], below: tuple[Floats, Floats]
+    ) -> Solution:
+        """Minimise; what is not solved tells the limits that have a share in that, the largest first."""
+        try:
+            return minimum(quadratic, linear, equal=equal, below=below)
+        except SolverError as error:
+            free = [name for name, free in zip(self.names, self.free, strict=True) if free]
+            names = [*(f"upper limit of {name}" for name in free), *(f"lower limit of {name}" for name in free)]
+            names += ["gross"] * (len(self.below[1]) - len(names))
+            names += ["max_drawdown"] * (len(below[1]) - len(names))
+            costs = error.multipliers
+            largest = [at for at in np.argsort(-costs, kind="stable") if costs[at] > SHARE * costs.max()]
+            binding = ", ".join(dict.fromkeys(names[at] for at in largest)) or "none"
+            raise SolverError(f"{error}, where these limits bind: {binding}", costs) from None
 
     def reach(self, weights: Floats) -> Equity:
         """Go from the safe weights towards these as far as the region goes.
@@ -223,7 +233,7 @@ class Region:
         rows, sides = [*np.pad(self.below[0], ((0, 0), (0, 1))), -depth_of], [*self.below[1], 0.0]
         safe, least = self.lower, math.inf
         for _ in range(ROUNDS):
-            solution = minimum(flat, depth_of, equal=equal, below=(np.array(rows), np.array(sides))).x
+            solution = self._solved(flat, depth_of, equal, (np.array(rows), np.array(sides))).x
             weights, bound = self._settle(solution[:-1]), float(solution[-1])
             portfolio = self.returns @ weights
             equity = Equity(weights, portfolio, *self._path(portfolio))

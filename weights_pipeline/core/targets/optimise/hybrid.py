@@ -23,7 +23,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import ClassVar
 
@@ -31,9 +31,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from weights_pipeline.core.targets.normalise import Floats
-from weights_pipeline.core.targets.optimise.drawdown import Equity, Region, Stretch
+from weights_pipeline.core.targets.optimise.drawdown import Cut, Equity, Region, Stretch
 from weights_pipeline.core.targets.optimise.problem import NoSolutionError, Optimum, Problem
 from weights_pipeline.core.targets.optimise.program import minimise
+from weights_pipeline.core.targets.optimise.support import choose
 
 Bools = NDArray[np.bool_]
 
@@ -67,8 +68,6 @@ FLAT = 1e-12
 """Volatility, relative to the mean, which is rounding."""
 EXTREME = 700.0
 """Annual growth, a logarithm, beyond which floating point ends."""
-EQUAL = 1e-6
-"""Relative difference between weights that are dropped together."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,7 +87,7 @@ class HybridObjective:
         Share of its variance that is added to each strategy's in search, so that duplicates get equal weights. A
         billionth at least; a millionth costs less than that of the objective.
     smallest
-        Weights below are dropped; 0 for none.
+        What a weight is at least, if it is not zero; 0 for any.
     """
 
     __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
@@ -133,34 +132,24 @@ def solve(problem: Problem, objective: HybridObjective) -> Optimum:
     ------
     NoSolutionError
         There are fewer than three observations; no returns vary; no weights have a positive mean, or none that keep
-        the drawdown limit; the constraints contradict each other; or no strategy reaches the smallest weight.
+        the drawdown limit; the constraints contradict each other; or no weights reach the smallest.
 
     Notes
     -----
-    Weights below the smallest are dropped from the smaller half of them on, equal ones together, each time solving for
-    the rest, as these grow when others go. Lower limits above 0 hold all the same, and what cannot be done without is
-    kept.
+    Weights below the smallest are dropped or raised to it, whichever is better for the whole; see
+    :func:`~weights_pipeline.core.targets.optimise.support.choose`.
     """
     window = _Window.of(problem, objective)
-    region = Region(problem, problem.lower, _capped(problem, window), objective.max_drawdown)
-    search = _Search(window, region)
-    best = search.best()
+    problem = replace(problem, upper=_capped(problem, window))
+    cuts: dict[Stretch, Cut] = {}
 
-    dropped = np.zeros(len(window.mean), dtype=np.bool_)
-    while (small := (best.weights > 0) & (best.weights < objective.smallest) & (problem.lower == 0)).any():
-        dropping = dropped | small & (best.weights <= np.median(best.weights[small]) * (1 + EQUAL))
-        rest = np.where(dropping, 0.0, best.weights)
-        if not rest.any():
-            raise NoSolutionError(f"smallest: no strategy gets a weight of {objective.smallest:.3%} or more")
-        try:
-            region = Region(
-                problem, problem.lower, np.where(dropping, 0.0, region.upper), region.max_drawdown, region.cuts
-            )
-        except NoSolutionError:
-            break
-        search, dropped = _Search(window, region), dropping
-        best = search.climb(search.book(rest))
-    return _optimum(problem, objective, window, best.weights, dropped)
+    def solved(tighter: Problem, near: Floats | None) -> _Book:
+        search = _Search(window, Region(tighter, objective.max_drawdown, cuts))
+        return search.best() if near is None else search.climb(search.book(near))
+
+    whole = solved(problem, None)
+    best, held = choose(problem, whole, objective.smallest, solved)
+    return _optimum(problem, objective, window, best.weights, (whole.weights > 0) & (best.weights == 0), held)
 
 
 def _capped(problem: Problem, window: _Window) -> Floats:
@@ -180,7 +169,9 @@ def _capped(problem: Problem, window: _Window) -> Floats:
     return upper
 
 
-def _optimum(problem: Problem, objective: HybridObjective, window: _Window, weights: Floats, dropped: Bools) -> Optimum:
+def _optimum(
+    problem: Problem, objective: HybridObjective, window: _Window, weights: Floats, dropped: Bools, held: str
+) -> Optimum:
     if float((problem.returns @ weights).std(ddof=1)) ** 2 <= float(window.ridge @ weights**2):
         raise NoSolutionError("returns: there are weights that gain without volatility, so the Sharpe has no maximum")
     parts = problem.figures(weights)
@@ -194,6 +185,7 @@ def _optimum(problem: Problem, objective: HybridObjective, window: _Window, weig
             "max_drawdown": objective.max_drawdown - parts["max_drawdown"],
         },
         dropped=tuple(np.flatnonzero(dropped).tolist()),
+        held=held,
     )
 
 

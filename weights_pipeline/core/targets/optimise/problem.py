@@ -119,6 +119,8 @@ class Optimum:
         weights follow from a rule.
     title
         What the value is of, or who chose the weights.
+    held
+        How the strategies that are held were chosen, where weights may not be small, in words.
     """
 
     weights: Floats
@@ -127,6 +129,7 @@ class Optimum:
     dropped: tuple[int, ...] = ()
     objective: float | None = None
     title: str = "objective"
+    held: str = ""
 
     @property
     def binding(self) -> tuple[str, ...]:

@@ -19,6 +19,21 @@ ACCEPTED = 1e-7
 """What is accepted where rounding stops it earlier."""
 
 
+class SolverError(NoSolutionError):
+    """The solver did not get to a minimum.
+
+    Attributes
+    ----------
+    multipliers
+        What it last gave for those of the inequalities, shape (m,): where constraints contradict each other, how much
+        each has a part in that.
+    """
+
+    def __init__(self, message: str, multipliers: Floats) -> None:
+        super().__init__(message)
+        self.multipliers = multipliers
+
+
 class Solution(NamedTuple):
     """Where the minimum is, and what the constraints cost there.
 
@@ -55,7 +70,7 @@ def minimise(
 
     Raises
     ------
-    NoSolutionError
+    SolverError
         The constraints contradict each other, or the solver did not get there; the message has its verdict.
     """
     return minimum(quadratic, linear, equal=equal, below=below).x
@@ -88,7 +103,7 @@ def minimum(
         solution = clarabel.DefaultSolver(*program, settings).solve()
         if str(solution.status) in ("Solved", "AlmostSolved"):
             return Solution(np.array(solution.x), np.array(solution.z[len(equal[1]) :]) * scale)
-    raise NoSolutionError(f"no solution: the solver stopped with {solution.status}")
+    raise SolverError(f"no solution: the solver stopped with {solution.status}", np.array(solution.z[len(equal[1]) :]))
 
 
 @dataclass(frozen=True, slots=True)

@@ -135,7 +135,8 @@ def test_between_two_months_ends_the_record_is_that_of_the_month_before() -> Non
 def test_a_sample_knows_how_many_of_its_rows_make_a_year() -> None:
     history = of(np.random.default_rng(0).normal(0, 0.02, 24), MONTHS[:24])
     (sample,) = samples(history, pd.DatetimeIndex([MONTHS[23]]), YEAR, ("s",), MONTHLY)
-    returns, periods = sample.observed(np.array([0]), active_days_only=False)
+    returns, periods, _ = sample.observed(np.array([0]), active_days_only=False)
+    assert sample.whole.tolist() == [True]
     assert (len(returns), periods) == (12, 12.0)
 
 

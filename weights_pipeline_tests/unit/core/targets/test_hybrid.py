@@ -1,5 +1,6 @@
 """Hybrid objective: no general solver and no grid finds better, weights are admissible to the last bit, one answer."""
 
+import itertools
 import math
 import re
 import subprocess
@@ -8,6 +9,7 @@ from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
+import clarabel
 import numpy as np
 import pandas as pd
 import pytest
@@ -16,9 +18,10 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 from scipy.optimize import minimize, nnls
 
+from weights_pipeline.core.targets.optimise.drawdown import Region
 from weights_pipeline.core.targets.optimise.hybrid import HybridObjective, solve
 from weights_pipeline.core.targets.optimise.problem import NoSolutionError, Problem
-from weights_pipeline.core.targets.optimise.program import minimise, minimum
+from weights_pipeline.core.targets.optimise.program import SolverError, minimise, minimum
 
 SAMPLE = Path(__file__).parents[4] / "data" / "sample"
 DEFAULT = HybridObjective()
@@ -403,33 +406,114 @@ def test_the_same_bits_twice_and_in_another_process():
     assert one == two
 
 
-def test_small_weights_are_dropped_and_reported_and_the_rest_is_the_best_without_them():
+def supported(given, objective, which):
+    """The best weights that hold these strategies, each with the smallest weight at least, and no others."""
+    free = given.lower == 0
+    lower = np.where(free & which, objective.smallest, given.lower)
+    upper = np.where(free & ~which, 0.0, given.upper)
+    try:
+        return solve(replace(given, lower=lower, upper=upper), replace(objective, smallest=0)).objective
+    except NoSolutionError:
+        return -math.inf
+
+
+def greedy(given, objective):
+    """What dropping the smallest of all small weights, one after the other, leads to."""
+    upper = given.upper.copy()
+    while True:
+        try:
+            found = solve(replace(given, upper=upper), replace(objective, smallest=0))
+        except NoSolutionError:
+            return -math.inf
+        small = (found.weights > 0) & (found.weights < objective.smallest) & (given.lower == 0)
+        if not small.any():
+            return found.objective
+        upper[np.where(small, found.weights, math.inf).argmin()] = 0.0
+
+
+@settings(max_examples=12, deadline=None)
+@given(
+    seed=st.integers(0, 10**6),
+    n=st.integers(2, 6),
+    smallest=st.sampled_from((0.01, 0.05, 0.1, 0.2)),
+    slack=st.sampled_from((0.0, 1.0)),
+    gross=st.sampled_from((0.5, 1.0, 2.3)),
+    floors=st.booleans(),
+)
+def test_weights_that_are_not_small_are_the_best_of_all_supports(seed, n, smallest, slack, gross, floors):
+    rng = np.random.default_rng(seed)
+    returns = market(seed, n, 120, daily=0.003, common=0.3, sharpe=0.1)
+    lower = np.where(rng.random(n) < 0.3, 0.03 * rng.random(n), 0.0) if floors else 0.0
+    objective = replace(DEFAULT, smallest=smallest)
+    assume(returns.mean(axis=0).max() > 0 and gross <= n)
+    given = problem(returns, lower=lower, gross=gross, slack=slack * gross)
+    best = max(supported(given, objective, np.array(which)) for which in itertools.product((False, True), repeat=n))
+    try:
+        found = solve(given, objective)
+    except NoSolutionError:
+        assert best == -math.inf
+        return
+    assert ((found.weights == 0) | (found.weights >= smallest) | (given.lower > 0)).all()
+    assert found.objective >= greedy(given, objective) * (1 - 1e-9)
+    assert found.objective == pytest.approx(best, rel=1e-8)
+
+
+def test_small_weights_are_dropped_or_raised_and_reported():
     returns = market(1, 12, 252, daily=0.003, common=0, sharpe=0.1)
     whole, found = solve(problem(returns), WHOLE), solve(problem(returns), HybridObjective(smallest=0.06))
-    small = np.flatnonzero((whole.weights > 0) & (whole.weights < 0.06))
-    assert set(found.dropped) < set(small.tolist())
-    assert len(found.dropped) == 2
-    assert (found.weights[list(found.dropped)] == 0).all()
-    assert ((found.weights == 0) | (found.weights >= 0.06)).all()
+    assert np.flatnonzero((whole.weights > 0) & (whole.weights < 0.06)).tolist() == [0, 10, 11]
+    assert found.weights[[0, 10, 11]].tolist() == [0.06, 0.06, 0.0]
+    assert found.dropped == (11,)
+    assert found.held == "held strategies are the best choice, by branch and bound"
+    assert whole.held == ""
     assert 0.9 * whole.objective < found.objective < whole.objective
-    upper = np.ones(12)
-    upper[list(found.dropped)] = 0
-    np.testing.assert_allclose(solve(problem(returns, upper=upper), WHOLE).weights, found.weights, rtol=0, atol=1e-7)
+    assert found.objective > greedy(problem(returns), HybridObjective(smallest=0.06))
+
+
+def test_of_more_than_twenty_strategies_they_are_chosen_greedily_and_it_says_so():
+    returns = market(0, 21, 252, daily=0.003, common=0.2, sharpe=0.1)
+    objective = HybridObjective(smallest=0.1)
+    found = solve(problem(returns), objective)
+    assert found.held == "held strategies chosen greedily"
+    assert ((found.weights == 0) | (found.weights >= 0.1)).all()
+    without = solve(problem(returns, upper=(np.arange(21) != found.dropped[0]).astype(float)), objective)
+    assert without.held == "held strategies are the best choice, by branch and bound"
+    assert without.objective >= found.objective * (1 - 1e-9)
+
+
+def test_of_twins_that_are_too_small_together_one_is_held():
+    returns = market(1, 12, 252, daily=0.003, common=0, sharpe=0.1)
+    twins = np.column_stack([returns, returns[:, 10]])
+    alone, both = (solve(problem(each), HybridObjective(smallest=0.06)) for each in (returns, twins))
+    assert both.weights[12] == 0
+    np.testing.assert_allclose(both.weights[:12], alone.weights, atol=1e-6)
 
 
 def test_a_small_weight_that_a_limit_asks_for_is_kept():
     returns = market(1, 12, 252, daily=0.003, common=0, sharpe=0.1)
     found = solve(problem(returns, lower=np.eye(12)[11] * 0.015), HybridObjective(smallest=0.06))
     assert 0.015 <= found.weights[11] < 0.06
-    assert found.dropped == (10,)
+    assert 11 not in found.dropped
 
 
-def test_a_small_weight_that_gross_cannot_do_without_is_kept():
+def test_small_weights_that_gross_cannot_do_without_are_no_answer():
     returns = market(3, 3, 252, sharpe=0.2)
     limits = {"upper": np.array([0.49, 0.5, 0.02]), "gross": 1.0, "slack": 0.0}
-    found = solve(problem(returns, **limits), HybridObjective(smallest=0.05, max_drawdown=0.5))
-    assert found.weights[2] > 0
-    assert found.dropped == ()
+    with pytest.raises(NoSolutionError, match=r"smallest: .* at least 5\.000% will do; limits: ") as error:
+        solve(problem(returns, **limits), HybridObjective(smallest=0.05, max_drawdown=0.5))
+    assert "expected one from 1 to 1" in str(error.value) or "upper limit" in str(error.value)
+
+
+def test_a_solver_that_fails_says_which_limits_bind(monkeypatch):
+    posed = problem(market(1, 3, 252, daily=0.001, sharpe=0.1), upper=[1.0, 0.3, 1.0])
+    region = Region(replace(posed, strategies=("carry", "fade", "trend")), 0.06, {})
+    made = clarabel.DefaultSettings()
+    made.max_iter = 4
+    monkeypatch.setattr(clarabel, "DefaultSettings", lambda: made)
+    with pytest.raises(SolverError, match=r"stopped with MaxIterations, where these limits bind: upper limit of fade$"):
+        region.minimise(np.eye(3), -np.array([0.5, 2.0, 0.5]))
+    with pytest.raises(NoSolutionError, match=r"stopped with MaxIterations, where these limits bind: .*max_drawdown"):
+        solve(replace(posed, slack=0.0, gross=1.0), DEFAULT)
 
 
 def test_a_strategy_that_did_nothing_gets_nothing():
@@ -489,7 +573,9 @@ def test_what_has_no_answer_says_why(returns, options, message):
 
 def test_no_weight_of_any_size_is_no_answer():
     given_up = HybridObjective(smallest=0.7)
-    with pytest.raises(NoSolutionError, match=r"smallest: no strategy gets a weight of 70\.000% or more"):
+    with pytest.raises(
+        NoSolutionError, match=r"smallest: no weights that are 0 or at least 70\.000% will do; max_drawdown: the least"
+    ):
         solve(problem(market(2, 4, 252, daily=0.02, sharpe=0.1)), given_up)
 
 

@@ -388,7 +388,7 @@ def test_limits_at_the_end_of_their_range_are_taken(build: Callable[[], Limits])
 
 
 def test_every_rule_is_in_words():
-    assert len({rule.note for rule in Rule}) == len(Rule) == 16
+    assert len({rule.note for rule in Rule}) == len(Rule) == 17
     assert [Rule.of(rule.note) for rule in Rule] == list(Rule)
     assert Rule.of("neutral: flat") is Rule.NULL
     with pytest.raises(ValueError, match=r"note: expected one of measured, .* got 'measure'"):

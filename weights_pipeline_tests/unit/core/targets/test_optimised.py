@@ -71,7 +71,13 @@ def section_of(returns, null=(), gross=1.0, base=None, active=None):
         values={"sharpe": np.where(unmeasured, np.nan, 1.0)},
         reasons={"sharpe": np.where(unmeasured, REASONS.index("insufficient"), 0).astype(np.int8)},
         as_of=SESSIONS[len(returns) - 1],
-        sample=Sample(returns=returns, active=~np.isnan(returns) if active is None else active),
+        sample=sample_of(returns, active),
+    )
+
+
+def sample_of(returns, active=None):
+    return Sample(
+        sessions=SESSIONS[: len(returns)], returns=returns, active=~np.isnan(returns) if active is None else active
     )
 
 
@@ -86,25 +92,37 @@ def test_a_sample_is_the_lookback_and_nothing_after():
         samples(history_of(returns), pd.DatetimeIndex(["2019-12-31"]), Lookback.parse("60s"), NAMES)
 
 
-def test_strategies_share_the_observations_since_the_last_of_them_was_live():
+@pytest.mark.parametrize(
+    ("lookback", "covered"), [("60s", [False, True]), ("61s", [False, False]), ("2m", [False, True])]
+)
+def test_a_window_that_returns_do_not_go_back_to_is_whole_for_nobody(lookback, covered):
+    found = samples(history_of(drawn()), SESSIONS[[20, 59]], Lookback.parse(lookback), NAMES)
+    assert [sample.covers for sample in found] == covered
+    assert [sample.whole.tolist() for sample in found] == [[each] * 4 for each in covered]
+
+
+def test_a_strategy_is_whole_in_a_window_where_it_was_live_on_every_session():
     returns = drawn(100)
-    returns[:30, 1] = np.nan
-    sample = Sample(returns=returns, active=~np.isnan(returns))
-    observed, periods = sample.observed(np.array([0, 1]), active_days_only=False)
-    np.testing.assert_array_equal(observed, returns[30:, :2])
-    assert periods == 252
-    observed, _ = sample.observed(np.array([0, 2]), active_days_only=False)
-    assert len(observed) == 100
+    returns[40, 1] = returns[:41, 2] = returns[99:, 3] = np.nan
+    early, late = samples(history_of(returns), SESSIONS[[98, 99]], Lookback.parse("60s"), NAMES)
+    assert early.whole.tolist() == [True, False, False, True]
+    assert late.whole.tolist() == [True, False, False, False]
+    assert samples(history_of(returns), SESSIONS[[99]], Lookback.parse("59s"), NAMES)[0].whole[:3].all()
 
 
 def test_idle_sessions_can_be_left_out_and_the_year_is_as_much_shorter():
     returns, active = drawn(100), np.ones((100, 4), dtype=bool)
     idle = np.arange(0, 100, 4)
     returns[idle, :2], active[idle, :2] = 0.0, False
-    sample = Sample(returns=returns, active=active)
-    observed, periods = sample.observed(np.array([0, 1]), active_days_only=True)
+    sample = sample_of(returns, active)
+    observed, periods, words = sample.observed(np.array([0, 1]), active_days_only=True)
     np.testing.assert_array_equal(observed, np.delete(returns, idle, axis=0)[:, :2])
     assert periods == 252 * 75 / 100
+    assert words == "the 75 active of 100 sessions from 2020-01-01 to 2020-05-19"
+    observed, periods, words = sample.observed(np.array([0, 1]), active_days_only=False)
+    np.testing.assert_array_equal(observed, returns[:, :2])
+    assert periods == 252
+    assert words == "100 sessions from 2020-01-01 to 2020-05-19"
     assert len(sample.observed(np.array([0, 2]), active_days_only=True)[0]) == 100
 
 
@@ -131,6 +149,31 @@ def test_a_strategy_without_enough_data_keeps_its_base_weight_and_the_others_sha
     assert np.isnan(targets.tilt.score[2])
     rows = targets_frame([targets], NAMES, section.base)
     assert rows["note"][2] == "neutral: insufficient"
+
+
+@each(EVERY)
+def test_a_newcomer_keeps_its_base_weight_and_shortens_nobodys_sample(method):
+    returns = drawn()
+    returns[:-90, 2] = np.nan
+    section = section_of(returns, base=[0.1, 0.3, 0.4, 0.2])
+    targets = target_weights(method, section, FULL)
+    assert targets.target[2] == pytest.approx(0.4, rel=1e-12)
+    rows = targets_frame([targets], NAMES, section.base)
+    assert rows["note"].tolist() == [*["optimised"] * 2, "base weight: not live in the whole window", "optimised"]
+    assert rows["formula"].str.endswith("; on 300 sessions from 2020-01-01 to 2021-02-23").all()
+    assert math.isnan(rows["raw_multiplier"][2])
+    others = section_of(returns[:, [0, 1, 3]], gross=0.6, base=[0.1, 0.3, 0.2])
+    assert target_weights(method, others, FULL).target == pytest.approx(targets.target[[0, 1, 3]], rel=1e-9)
+
+
+def test_the_drawdown_limit_holds_over_the_whole_window():
+    returns = drawn()
+    returns[100:110, 0] -= 0.004
+    returns[:-90, 2] = np.nan
+    chosen = [0, 1, 3]
+    weights = target_weights(MaxHybrid(max_drawdown=0.02), section_of(returns), WEIGHTS).target[chosen]
+    equity = np.cumprod(np.append(1.0, 1.0 + returns[:, chosen] @ weights))
+    assert 0.019 < (1 - equity / np.maximum.accumulate(equity)).max() <= 0.02
 
 
 @each(EVERY)

@@ -309,7 +309,9 @@ def test_what_skfolio_cannot_answer_stops_with_the_date_and_the_strategies(param
         values={"sharpe": np.ones(5)},
         reasons={"sharpe": np.zeros(5, dtype=np.int8)},
         as_of=pd.Timestamp("2021-02-23"),
-        sample=Sample(returns=returns, active=~np.isnan(returns)),
+        sample=Sample(
+            sessions=pd.bdate_range(end="2021-02-23", periods=len(returns)), returns=returns, active=~np.isnan(returns)
+        ),
     )
     named = Skfolio(optimiser={"kind": "MeanRisk", **parameters})
     with pytest.raises(NoSolutionError, match=rf"2021-02-23: .*(?:{message}).*\(strategies a, b, c, d, e\)") as raised:
