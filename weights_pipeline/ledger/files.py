@@ -1,6 +1,6 @@
 """Files of a ledger: cells as text, with the line each row stands on.
 
-Here belong CSV, Parquet and JSON. Here does not belong what a cell means.
+Here belong CSV, Parquet, JSON and XML. Here does not belong what a cell means.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 from typing import Any
+from xml.parsers import expat
 
 import numpy as np
 import pandas as pd
@@ -130,8 +131,10 @@ def read_part(file: File, reading: Reading = PLAIN) -> Part:
     reader = _READERS.get(PurePosixPath(path).suffix.lower())
     if reader is None:
         raise LedgerError(f"{path}: expected a file named {', '.join(_READERS)}")
-    if reading.records and reader is not _read_json:
-        raise LedgerError(f"{path}: records: is a path within JSON; leave it out, or name the file .json")
+    if reading.records and reader not in (_read_json, _read_xml):
+        raise LedgerError(
+            f"{path}: records: is a path within JSON or XML; leave it out, or name the file .json or .xml"
+        )
     data = file.read()
     if re.fullmatch(rb"(?:\xef\xbb\xbf)?\s*", data):
         raise LedgerError(f"{path}: is empty; expected at least a header, or leave the file out")
@@ -342,10 +345,7 @@ def _read_json(path: str, data: bytes, reading: Reading) -> Part:
 
     Numbers stay as they are written. What is nested in a record is a column ``outer.inner``.
     """
-    if reading.skip_lines or reading.skip_to or reading.footer or reading.stop_at or reading.section:
-        raise LedgerError(
-            f"{path}: JSON has no lines to skip; leave skip_lines, skip_to, footer, stop_at and section out"
-        )
+    _require_no_lines(path, "JSON", reading)
     text = _decoded(path, data, reading.encoding)
     lined = path.lower().endswith(".jsonl")
     try:
@@ -363,15 +363,80 @@ def _read_json(path: str, data: bytes, reading: Reading) -> Part:
         inside = ", ".join(content) if isinstance(content, dict) else type(content).__name__
         raise LedgerError(f"{path}: expected a list of records; found {inside}: say with records where the list is")
     rows = [(number, each) for number, each in enumerate(listed, 1) if isinstance(each, dict)]
-    cells = record_batch(each for _, each in rows).to_pandas()
+    cells = record_batch(each for _, each in rows).to_pandas() if rows else _no_cells(reading)
     return Part(
         name=path,
         cells=cells,
         line=np.array([number for number, _ in rows], dtype=np.intp),
-        header=list(cells),
+        header=[*map(str, cells)],
         malformed=[(n, "is no record", [str(each)]) for n, each in enumerate(listed, 1) if not isinstance(each, dict)],
         reading=reading,
     )
+
+
+def _read_xml(path: str, data: bytes, reading: Reading) -> Part:
+    """Read XML: elements at a path below the root are rows, and their attributes are cells.
+
+    So is the text of what is within them, in a column ``outer.inner``. A row stands on the line that it begins on.
+    """
+    _require_no_lines(path, "XML", reading)
+    wanted = reading.records.split(".") if reading.records else []
+    if not wanted:
+        raise LedgerError(f"{path}: records: say which elements are rows, by their path below the root: outer.inner")
+    open_ones, rows, line, known = list[str](), list[dict[str, str]](), list[int](), False
+
+    def begin(name: str, attributes: dict[str, str]) -> None:
+        nonlocal known
+        open_ones.append(name)
+        known |= open_ones[1:] == wanted[:-1]
+        within = open_ones[1 + len(wanted) :]
+        if open_ones[1 : 1 + len(wanted)] != wanted:
+            return
+        if not within:
+            rows.append({})
+            line.append(parser.CurrentLineNumber)
+        for key, value in attributes.items():
+            add(".".join([*within, key]), value)
+
+    def text(content: str) -> None:
+        within = open_ones[1 + len(wanted) :]
+        if within and open_ones[1 : 1 + len(wanted)] == wanted and content.strip():
+            add(".".join(within), content.strip())
+
+    def add(column: str, value: str) -> None:
+        if column in rows[-1]:
+            raise LedgerError(f"{path}: line {parser.CurrentLineNumber}: {column} stands twice in one record")
+        rows[-1][column] = value
+
+    def refuse(*_: Any) -> None:
+        raise LedgerError(f"{path}: declares a document type, which is not read; export it without")
+
+    parser = expat.ParserCreate(None if reading.encoding == PLAIN.encoding else reading.encoding)
+    parser.buffer_text = True
+    parser.StartDoctypeDeclHandler = refuse
+    parser.StartElementHandler, parser.EndElementHandler = begin, lambda _: open_ones.pop()
+    parser.CharacterDataHandler = text
+    try:
+        parser.Parse(data, True)
+    except expat.ExpatError as error:
+        raise LedgerError(f"{path}: is not XML ({error}); fetch or export it again") from None
+    if not known:
+        raise LedgerError(f"{path}: records: there is no {reading.records!r} below its root; correct the path")
+    cells = record_batch(rows).to_pandas() if rows else _no_cells(reading)
+    return Part(name=path, cells=cells, line=np.array(line, dtype=np.intp), header=[*map(str, cells)], reading=reading)
+
+
+def _no_cells(reading: Reading) -> pd.DataFrame:
+    """No rows, with the columns that the source names: a file of records has none of them where it has no record."""
+    named = [name.removeprefix("-") for names in reading.columns.values() for name in names]
+    return pd.DataFrame(columns=[*dict.fromkeys([*named, *sorted(reading.looked_at)])], dtype="str")
+
+
+def _require_no_lines(path: str, what: str, reading: Reading) -> None:
+    if reading.skip_lines or reading.skip_to or reading.footer or reading.stop_at or reading.section:
+        raise LedgerError(
+            f"{path}: {what} has no lines to skip; leave skip_lines, skip_to, footer, stop_at and section out"
+        )
 
 
 def _loaded(text: str) -> Any:
@@ -400,4 +465,4 @@ def _require_unique(path: str, names: Sequence[str]) -> None:
         raise LedgerError(f"{path}: column {', '.join(map(repr, twice))} appears more than once; keep one")
 
 
-_READERS = {".csv": _read_csv, ".parquet": _read_parquet, ".json": _read_json, ".jsonl": _read_json}
+_READERS = {".csv": _read_csv, ".parquet": _read_parquet, ".json": _read_json, ".jsonl": _read_json, ".xml": _read_xml}

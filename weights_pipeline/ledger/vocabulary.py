@@ -201,7 +201,8 @@ class Reading(Model):
     section
         Which lines, of a file of several tables.
     records
-        Path to the list of records in a JSON file, ``outer.inner``; empty where the file is the list.
+        Path to the list of records in a JSON file, ``outer.inner``, empty where the file is the list; in an XML file
+        to the elements that are records, from below its root.
     newest_first
         Whether the rows stand in reverse order.
     delimiter, encoding

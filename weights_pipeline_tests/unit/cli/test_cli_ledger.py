@@ -53,7 +53,7 @@ def test_what_is_found_has_its_place_and_the_setting_that_resolves_it(data):
     result = Result("ledger", "check")
     assert result.exit_code == 1
     assert "ERROR position_unknown: m X: fills.csv line 2: position unknown since 2024-03-04" in result.output
-    assert "Resolved by: correct the row, or state in openings what is held on a later date." in result.output
+    assert "Resolved by: correct the row, or state in openings or positions what is held on a later" in result.output
     (ledger,) = json.loads(Result("ledger", "check", "--json").output)
     (finding,) = ledger["findings"]
     assert (finding["code"], finding["severity"], finding["since"]) == ("position_unknown", "ERROR", "2024-03-04")

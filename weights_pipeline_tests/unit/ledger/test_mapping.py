@@ -14,7 +14,10 @@ from weights_pipeline.core.returns.cells import Formats, parse_cells
 from weights_pipeline.core.returns.lots import FILL_COLUMNS
 from weights_pipeline.ledger import LedgerError, read_ledger
 from weights_pipeline.ledger.calendars import exchange_timezone
+from weights_pipeline.ledger.files import read_part
+from weights_pipeline.ledger.places import file_at
 from weights_pipeline.ledger.rows import gather
+from weights_pipeline.ledger.vocabulary import Reading
 from weights_pipeline_tests.support.trades import FILLS, HORIZON, PLAIN, lots, source
 
 
@@ -321,3 +324,50 @@ def test_formats_are_tried_in_turn(written):
     rows = written(text, time_format=["%Y%m%d;%H%M%S", "%Y%m%d"])
     assert rows.typed["ts"].tolist()[:2] == [pd.Timestamp("2024-03-04 10:15"), pd.Timestamp("2024-03-05 05:00")]
     assert rows.faults[0].detail == "ts: '2024-03-06' is not as time_format '%Y%m%d;%H%M%S', '%Y%m%d' says"
+
+
+# --------------------------------------------------------------------------- XML
+
+
+XML = """<?xml version="1.0"?>
+<report><fills account="U1">
+<fill strategy="m" symbol="A&amp;B" ts="2024-03-04" amount="1"
+  price="10"><fees>0.5</fees></fill>
+<other strategy="m"/>
+<fill strategy="m" symbol="A&amp;B" ts="2024-03-05" amount="-1" price="11"/>
+</fills><none/></report>
+"""
+
+
+def xml(folder, text, **said):
+    (folder / "fills.xml").write_text(text)
+    return read_part(file_at(folder, "fills.xml"), Reading.model_validate({"records": "fills.fill", **said}))
+
+
+def test_elements_of_xml_are_rows_their_attributes_and_what_is_within_them_are_cells(tmp_path):
+    part = xml(tmp_path, XML)
+    assert part.line.tolist() == [3, 6]
+    first = {"strategy": "m", "symbol": "A&B", "ts": "2024-03-04", "amount": "1", "price": "10", "fees": "0.5"}
+    assert part.cells.iloc[0].to_dict() == first
+    assert part.cells["fees"].isna().tolist() == [False, True]
+
+
+def test_xml_without_a_record_still_has_the_columns_that_the_source_names(tmp_path):
+    part = xml(tmp_path, XML, records="none.fill", columns={"amount": "shares", "fees": ["a", "-b"]}, where={"c": 1})
+    assert (len(part.line), [*part.cells]) == (0, ["shares", "a", "b", "c"])
+
+
+@pytest.mark.parametrize(
+    ("text", "said", "message"),
+    [
+        (XML, {"records": ""}, "say which elements are rows"),
+        (XML, {"records": "trades.fill"}, "there is no 'trades.fill' below its root"),
+        (XML, {"skip_lines": 1}, "XML has no lines to skip"),
+        (XML.replace("</fills>", ""), {}, "is not XML"),
+        ("<!DOCTYPE a [<!ENTITY b 'c'>]><a><fills/></a>", {}, "declares a document type"),
+        (XML.replace("</fees>", "</fees><fees>1</fees>"), {}, "line 4: fees stands twice in one record"),
+    ],
+)
+def test_xml_that_is_refused(tmp_path, text, said, message):
+    with pytest.raises(LedgerError, match=message):
+        xml(tmp_path, text, **said)

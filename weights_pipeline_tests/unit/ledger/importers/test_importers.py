@@ -98,6 +98,10 @@ def raw_rows(file, preset):
             line for line in file.read_text().splitlines() if line.strip().startswith('{"') or '"id": "6f' in line
         )
         return
+    if file.suffix == ".xml":
+        element = preset.records.split(".")[-1]
+        yield from (line for line in file.read_text().splitlines() if line.startswith(f"<{element} "))
+        return
     lines = [line for line in file.read_text().splitlines() if line.strip()]
     header = next(i for i, line in enumerate(lines) if line.startswith(preset.skip_to)) if preset.skip_to else 0
     yield from lines[header + 1 :]
