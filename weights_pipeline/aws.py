@@ -6,6 +6,7 @@ Scope: everything that knows boto3, which is imported when it is first needed. N
 
 from __future__ import annotations
 
+import os
 import random
 import time
 from collections.abc import Iterator, Mapping
@@ -16,6 +17,9 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from weights_pipeline.tables.errors import StoreError
+
+_AWS = (".amazonaws.com", ".amazonaws.com.cn")
+_CHECKSUMS = "AWS_REQUEST_CHECKSUM_CALCULATION"
 
 ATTEMPTS = 8
 CONNECTIONS = 16
@@ -35,9 +39,13 @@ _BY_CODE = {
     "AccessDenied": f"access denied. {_RIGHTS}",
     "403": f"access denied. {_RIGHTS}",
     "InvalidAccessKeyId": f"the access key is unknown. {_CREDENTIALS}",
-    "SignatureDoesNotMatch": f"the secret access key is not that of the access key. {_CREDENTIALS}",
+    "SignatureDoesNotMatch": f"the secret access key is not that of the access key, or the service does not know the "
+    f"checksums that {_CHECKSUMS} asks for, where it is set. {_CREDENTIALS}",
     "ExpiredToken": f"the credentials have expired. {_CREDENTIALS}",
     "InvalidToken": f"the session token is not valid. {_CREDENTIALS}",
+    "NotImplemented": f"the service lacks something that is needed of it: writes on the condition that nobody else has "
+    f"written (If-Match and If-None-Match), or the checksums that {_CHECKSUMS} asks for where it is set. Unset that "
+    f"variable, or use a service that has conditional writes.",
     "PermanentRedirect": f"the bucket is in another region. {_REGION}",
     "AuthorizationHeaderMalformed": f"the bucket is in another region. {_REGION}",
 }
@@ -74,6 +82,8 @@ class RefusedError(ServiceError):
 def client(service: str, *, attempts: int | None = None, connect: float = 3, answer: float = 10) -> Any:
     """Client of a service, from the standard ``AWS_*`` variables and files.
 
+    A service other than AWS is sent no checksums that it does not ask for.
+
     Parameters
     ----------
     service
@@ -99,7 +109,14 @@ def client(service: str, *, attempts: int | None = None, connect: float = 3, ans
         max_pool_connections=CONNECTIONS,
     )
     try:
-        return boto3.session.Session().client(service, config=config)
+        session = boto3.session.Session()
+        made = session.client(service, config=config)
+        host = str(urlsplit(made.meta.endpoint_url).hostname)
+        if not host.endswith(_AWS) and _CHECKSUMS not in os.environ:
+            # Over HTTPS they go into trailers, which hardly anyone but AWS reads.
+            needed = Config(request_checksum_calculation="when_required", response_checksum_validation="when_required")
+            made = session.client(service, config=config.merge(needed))
+        return made
     except (BotoCoreError, ValueError) as error:
         # Here and below not `from error`: its text, which may hold an endpoint with a password, would be logged.
         raise ServiceError(
@@ -242,6 +259,7 @@ def _in_words(error: Exception, by: Any) -> str:
         HTTPClientError,
         NoCredentialsError,
         PartialCredentialsError,
+        SSLError,
         TokenRetrievalError,
     )
 
@@ -252,6 +270,11 @@ def _in_words(error: Exception, by: Any) -> str:
         endpoint = urlsplit(by.meta.endpoint_url)
         port = f":{endpoint.port}" if endpoint.port else ""
         attempts = (by.meta.config.retries or {}).get("total_max_attempts")
+        if isinstance(error, SSLError) and "CERTIFICATE_VERIFY_FAILED" in str(error):
+            return (
+                f"{endpoint.scheme}://{endpoint.hostname}{port} has no certificate that is trusted here ({kind}). "
+                f"Set AWS_CA_BUNDLE to the file of whoever issued it, or correct AWS_ENDPOINT_URL."
+            )
         return (
             f"{endpoint.scheme}://{endpoint.hostname}{port} cannot be reached ({kind})"
             f"{f', tried {attempts} times' if attempts else ''}. Check the network, the variable AWS_ENDPOINT_URL or "

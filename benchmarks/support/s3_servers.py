@@ -1,6 +1,8 @@
 """S3 servers for tests: moto in this process, with faults on demand, and s3rver where Node has it installed."""
 
+import datetime as dt
 import functools
+import ipaddress
 import os
 import random
 import shutil
@@ -14,6 +16,10 @@ import uuid
 from pathlib import Path
 
 import werkzeug.serving
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 from moto.server import DomainDispatcherApplication, create_backend_app
 
 from benchmarks.support.processes import Together, free_port
@@ -80,13 +86,15 @@ class Server:
 class Moto(Server):
     """moto behind a gate that can refuse, lose or cut off any request; what is conditional is atomic, as in S3."""
 
-    def __init__(self):
+    def __init__(self, certificate=None):
         self._app = DomainDispatcherApplication(create_backend_app)
         self._lock = threading.Lock()
         self.fault = None
-        server = werkzeug.serving.make_server("127.0.0.1", 0, self._gate, threaded=True, request_handler=_Quiet)
+        server = werkzeug.serving.make_server(
+            "127.0.0.1", 0, self._gate, threaded=True, request_handler=_Quiet, ssl_context=certificate
+        )
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        super().__init__(f"http://127.0.0.1:{server.port}", "testing")
+        super().__init__(f"{'https' if certificate else 'http'}://127.0.0.1:{server.port}", "testing")
 
     def _gate(self, environ, start):
         fault = self.fault(environ) if self.fault else None
@@ -94,7 +102,8 @@ class Moto(Server):
             case None:
                 return self._answer(environ, start)
             case int(status), code:
-                environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
+                chunked = environ.get("wsgi.input_terminated")
+                environ["wsgi.input"].read(-1 if chunked else int(environ.get("CONTENT_LENGTH") or 0))
                 start(f"{status} -", [("Content-Type", "application/xml")])
                 return [_ERROR % code.encode()]
             case "unconditional":
@@ -116,6 +125,39 @@ class Moto(Server):
             return self._app(environ, start)
         with self._lock:
             return [b"".join(self._app(environ, start))]
+
+
+class Secure(Moto):
+    """moto behind TLS, with a certificate of its own; as most services but AWS, it knows no checksums in trailers."""
+
+    def __init__(self, folder):
+        self.certificate, key = folder / "certificate.pem", folder / "key.pem"
+        _certify(self.certificate, key)
+        super().__init__((str(self.certificate), str(key)))
+        self.fault = lambda environ: (501, "NotImplemented") if "HTTP_X_AMZ_TRAILER" in environ else None
+
+    @property
+    def variables(self):
+        return super().variables | {"AWS_CA_BUNDLE": str(self.certificate)}
+
+
+def _certify(certificate, key):
+    """Write a certificate of 127.0.0.1 for a day, signed by itself, and its key."""
+    own = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
+    now = dt.datetime.now(dt.UTC)
+    made = (
+        x509.CertificateBuilder(name, name, own.public_key(), x509.random_serial_number())
+        .not_valid_before(now - dt.timedelta(hours=1))
+        .not_valid_after(now + dt.timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.IPv4Address("127.0.0.1"))]), False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), True)
+        .sign(own, hashes.SHA256())
+    )
+    certificate.write_bytes(made.public_bytes(serialization.Encoding.PEM))
+    key.write_bytes(
+        own.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    )
 
 
 class _Quiet(werkzeug.serving.WSGIRequestHandler):

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 from benchmarks.support.data import BOOK, DATA, LEDGER
-from benchmarks.support.s3_servers import BUCKET, HAS_S3RVER, at_random, moto, s3rver
+from benchmarks.support.s3_servers import BUCKET, HAS_S3RVER, Secure, at_random, moto, s3rver
 from weights_pipeline.aws import S3Objects
 from weights_pipeline.settings import Settings, SettingsError
 from weights_pipeline.store import open_store
@@ -311,6 +311,43 @@ def test_a_second_server_is_told_from_the_first(monkeypatch, caplog):
     server.environment(monkeypatch)
     write(server.store(), frame())
     assert "the server ignores If-Match" in caplog.text
+
+
+@pytest.fixture(scope="module")
+def secure(tmp_path_factory):
+    return Secure(tmp_path_factory.mktemp("tls"))
+
+
+def test_a_service_behind_tls_that_knows_no_trailers_is_written_to_and_read(secure, monkeypatch):
+    secure.environment(monkeypatch)
+    store = secure.store()
+    write(store, frame())
+    rows = frame().sort_values("day", ignore_index=True)
+    pd.testing.assert_series_equal(store.read("book", small_table())["value"], rows["value"])
+    assert store.objects.replace(f"{store.prefix}/live/book.json", b"{}", None)
+    assert not store.objects.replace(f"{store.prefix}/live/book.json", b"{}", None)
+
+
+def test_what_such_a_service_refuses_is_said(secure, monkeypatch):
+    secure.environment(monkeypatch)
+    monkeypatch.setenv("AWS_REQUEST_CHECKSUM_CALCULATION", "when_supported")
+    with pytest.raises(StoreError, match=r"the service lacks .* AWS_REQUEST_CHECKSUM_CALCULATION asks"):
+        S3Objects(BUCKET, attempts=1).put("a", b"b", {})
+    monkeypatch.delenv("AWS_CA_BUNDLE")
+    with pytest.raises(StoreError, match=r"no certificate that is trusted here \(SSLError\)\. Set AWS_CA_BUNDLE"):
+        S3Objects(BUCKET, attempts=1).put("a", b"b", {})
+
+
+@pytest.mark.parametrize(
+    ("url", "calculation"),
+    [("https://s3.eu-west-1.amazonaws.com", "when_supported"), ("https://storage.googleapis.com", "when_required")],
+)
+def test_only_aws_is_sent_checksums_it_does_not_ask_for(secure, monkeypatch, url, calculation):
+    secure.environment(monkeypatch)
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", url)
+    config = S3Objects(BUCKET).client.meta.config
+    assert config.request_checksum_calculation == config.response_checksum_validation == calculation
+    assert (config.retries["total_max_attempts"], config.read_timeout) == (8, 30)
 
 
 HOSTILE = ["..", "a/b", "a\\b", "", "a'b", 'a"b', "a b", "%2e%2e", "bücher", "a\n", "a\0", "_", "x" * 64, "a;b"]
