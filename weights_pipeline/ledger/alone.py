@@ -14,13 +14,16 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from weights_pipeline.books.reading import BookError, validated
+from weights_pipeline.ledger.beside import BESIDE, parts_beside
 from weights_pipeline.ledger.calendars import exchange_timezone
 from weights_pipeline.ledger.errors import LedgerError
 from weights_pipeline.ledger.files import read_part
 from weights_pipeline.ledger.importers import importers, with_importers
+from weights_pipeline.ledger.mapping import SHOWN
 from weights_pipeline.ledger.places import PLACES, file_at
 from weights_pipeline.ledger.rows import COLUMNS, gather
 from weights_pipeline.ledger.source import Kind, LedgerSource
+from weights_pipeline.ledger.understood import Sample, sample
 from weights_pipeline.ledger.vocabulary import Reading
 
 ALONE = "file"
@@ -93,6 +96,8 @@ def ledger_of_file(
     entry = {"files": [path], **({"importer": named} if named else {}), **(settings or {})}
     try:
         source = _validated(path, entry, kind, folder)
+        if kind in BESIDE:
+            return source
         [files] = getattr(source, kind)
         reading = files.reading(source)
         says_whose = reading.strategy_from or {"strategy"} & {*reading.columns, *reading.constants}
@@ -105,6 +110,7 @@ def ledger_of_file(
 
 
 def _validated(path: str, entry: Mapping[str, Any], kind: str, folder: Path) -> LedgerSource:
+    entries: Any = entry if kind in BESIDE else [entry]
     content = {
         "name": ALONE,
         "description": "A file by itself.",
@@ -112,10 +118,22 @@ def _validated(path: str, entry: Mapping[str, Any], kind: str, folder: Path) -> 
         "calendar": CALENDAR,
         "first_month": _FIRST_MONTH,
         "fills": ["none.csv"],  # what cash and openings stand beside in a ledger
-        kind: [entry],
+        kind: entries,
     }
     source: LedgerSource = validated(TypeAdapter(LedgerSource), with_importers(content, folder), path)
-    return source if kind == "fills" else source.model_copy(update={"fills": None})
+    return source if kind in ("fills", *BESIDE) else source.model_copy(update={"fills": None})
+
+
+def samples_beside(source: LedgerSource, root: Path, kind: str) -> Iterator[tuple[Sample, int]]:
+    """Yield the first rows of each file of actions or positions, and how many rows it has.
+
+    Raises
+    ------
+    LedgerError
+        A file cannot be read, or something in it is wrong.
+    """
+    for part, typed in parts_beside(root, getattr(source, kind), kind, kind):
+        yield sample(part, kind, BESIDE[kind], typed.head(SHOWN)), len(typed)
 
 
 def attempts(path: str, root: Path, folder: Path) -> list[Attempt]:
@@ -132,8 +150,8 @@ def attempts(path: str, root: Path, folder: Path) -> list[Attempt]:
     """
     seems = _seems(file_at(root, path).read(), path)
     presets = {name: preset for name, preset, _ in importers(folder)}
-    ways = [("", kind) for kind in COLUMNS]
-    ways += [(name, kind) for name, preset in presets.items() for kind in COLUMNS if kind == preset.kind]
+    ways: list[tuple[str, str]] = [("", kind) for kind in (*COLUMNS, *BESIDE)]
+    ways += [(name, preset.kind) for name, preset in presets.items()]
     own = {name: preset.model_fields_set for name, preset in presets.items()}
     found = [
         best
@@ -146,7 +164,7 @@ def attempts(path: str, root: Path, folder: Path) -> list[Attempt]:
 
 
 def _best(
-    path: str, root: Path, folder: Path, name: str, kind: Kind, seems: Mapping[str, Any], own: Collection[str]
+    path: str, root: Path, folder: Path, name: str, kind: str, seems: Mapping[str, Any], own: Collection[str]
 ) -> Attempt | None:
     """The way of one importer that reads most rows and leaves its `own` settings alone; None where it reads none."""
     settings = {key: value for key, value in seems.items() if key not in own}
@@ -164,19 +182,27 @@ def _best(
     return best if best is not None and best.accepted else None
 
 
-def _attempt(path: str, root: Path, folder: Path, name: str, kind: Kind, settings: Mapping[str, Any]) -> Attempt | None:
+def _attempt(path: str, root: Path, folder: Path, name: str, kind: str, settings: Mapping[str, Any]) -> Attempt | None:
     for turned in ({}, {"fees_sign": "negative_is_cost"}):
         try:
             source = ledger_of_file(path, root, folder, kind=kind, named=name, settings={**settings, **turned})
-            [rows] = gather(source, root, exchange_timezone(CALENDAR), [kind]).values()
+            read, accepted = _counted(source, root, kind)
         except LedgerError as error:
             if "fees_sign" in str(error):
                 continue
             return None
-        read = sum(part.read + part.left_out for part in rows.parts)
-        accepted = int(rows.flawless().sum())
         return Attempt(importer=name, kind=kind, settings={**settings, **turned}, read=read, accepted=accepted)
     return None
+
+
+def _counted(source: LedgerSource, root: Path, kind: str) -> tuple[int, int]:
+    """How many rows a file has, and how many of them can be read."""
+    if kind in BESIDE:
+        read = list(parts_beside(root, getattr(source, kind), kind, kind))
+        return sum(part.read + part.left_out for part, _ in read), sum(len(typed) for _, typed in read)
+    own = [each for each in COLUMNS if each == kind]
+    [rows] = gather(source, root, exchange_timezone(CALENDAR), own).values()
+    return sum(part.read + part.left_out for part in rows.parts), int(rows.flawless().sum())
 
 
 def _seems(data: bytes, path: str) -> dict[str, Any]:

@@ -377,7 +377,8 @@ def _read_json(path: str, data: bytes, reading: Reading) -> Part:
 def _read_xml(path: str, data: bytes, reading: Reading) -> Part:
     """Read XML: elements at a path below the root are rows, and their attributes are cells.
 
-    So is the text of what is within them, in a column ``outer.inner``. A row stands on the line that it begins on.
+    So is the text of what is within them, in a column ``outer.inner``. A row stands on the line that it begins on;
+    where several do on one line, each has its number among all.
     """
     _require_no_lines(path, "XML", reading)
     wanted = reading.records.split(".") if reading.records else []
@@ -423,7 +424,10 @@ def _read_xml(path: str, data: bytes, reading: Reading) -> Part:
     if not known:
         raise LedgerError(f"{path}: records: there is no {reading.records!r} below its root; correct the path")
     cells = record_batch(rows).to_pandas() if rows else _no_cells(reading)
-    return Part(name=path, cells=cells, line=np.array(line, dtype=np.intp), header=[*map(str, cells)], reading=reading)
+    number = line if len({*line}) == len(line) else [*range(1, len(line) + 1)]
+    return Part(
+        name=path, cells=cells, line=np.array(number, dtype=np.intp), header=[*map(str, cells)], reading=reading
+    )
 
 
 def _no_cells(reading: Reading) -> pd.DataFrame:

@@ -17,6 +17,7 @@ import pandas as pd
 from weights_pipeline.core.returns.actions import Action, Lineage
 from weights_pipeline.core.returns.cells import Column
 from weights_pipeline.core.returns.findings import LedgerFinding
+from weights_pipeline.ledger.beside import rows_beside
 from weights_pipeline.ledger.errors import LedgerError
 from weights_pipeline.ledger.flawless import flawless_rows
 from weights_pipeline.ledger.source import LedgerSource
@@ -25,14 +26,6 @@ _INSTRUMENTS = {
     "symbol": Column(kind="text"),
     "multiplier": Column(kind="number", required=False),
     "long_only": Column(kind="text", required=False),
-}
-_ACTIONS = {
-    "symbol": Column(kind="text"),
-    "date": Column(kind="date"),
-    "kind": Column(kind="text"),
-    "ratio": Column(kind="text", required=False),
-    "new_symbol": Column(kind="text", required=False),
-    "price": Column(kind="number", required=False),
 }
 _RATIO = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)(?::(\d{1,9}(?:\.\d{1,9})?))?", re.ASCII)
 _NEEDS = {"split": "ratio", "rename": "new_symbol", "expiry": "price"}
@@ -106,11 +99,11 @@ def read_actions(
     """
     if source.actions is None:
         return Lineage(), []
-    rows, line = flawless_rows(root, source.actions, _ACTIONS)
-    actions = _actions(rows, [f"{source.actions}: line {n}" for n in line.tolist()], hours)
+    rows = rows_beside(root, source.actions, "actions", f"ledger {source.name}: actions")
+    actions = _actions(rows, hours)
     known = {*traded, *rows.loc[rows["kind"] == "rename", "new_symbol"]}
     findings = []
-    for said, number, action in zip(rows.to_dict("records"), line.tolist(), actions, strict=True):
+    for said, action in zip(rows.to_dict("records"), actions, strict=True):
         what = f"{said['kind']} of {said['symbol']} on {said['date']:%Y-%m-%d}"
         if said["symbol"] not in known:
             code, message, setting = "action_of_nobody", f"{what}: no row names the symbol", "correct the symbol"
@@ -123,8 +116,8 @@ def read_actions(
             LedgerFinding(
                 code=code,
                 symbol=said["symbol"],
-                source_file=source.actions,
-                line=number,
+                source_file=said["source_file"],
+                line=said["line"],
                 message=message,
                 setting=setting,
             )
@@ -132,15 +125,15 @@ def read_actions(
     return Lineage(tuple(action for action in actions if action is not None)), findings
 
 
-def _actions(rows: pd.DataFrame, places: list[str], hours: pd.DataFrame) -> list[Action | None]:
+def _actions(rows: pd.DataFrame, hours: pd.DataFrame) -> list[Action | None]:
     """One per row; None where it is outside the sessions."""
     actions = list[Action | None]()
     sessions = pd.DatetimeIndex(hours.index)
     opens, closes = (pd.DatetimeIndex(hours[name]) for name in ("open", "close"))
     days = sessions.searchsorted(pd.DatetimeIndex(rows["date"])).tolist()
     seen: dict[tuple[str, int, str], str] = {}
-    for said, day, place in zip(rows.to_dict("records"), days, places, strict=True):
-        symbol, kind = said["symbol"], said["kind"]
+    for said, day in zip(rows.to_dict("records"), days, strict=True):
+        symbol, kind, place = said["symbol"], said["kind"], f"{said['source_file']}: line {said['line']}"
         if kind not in _NEEDS:
             raise LedgerError(f"{place}: kind: expected one of {', '.join(_NEEDS)}, got {kind!r}")
         if pd.isna(said[_NEEDS[kind]]):

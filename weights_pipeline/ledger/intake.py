@@ -243,8 +243,7 @@ def read_ledger(source: LedgerSource, root: Path, *, horizon: dt.date) -> Intake
         carried = lineage.carries(streams.matched.lost)
         until = session_of(streams.matched.lost.loc[carried, "until"] + pd.Timedelta(microseconds=1))
         held = pd.concat([holdings, lost[carried].assign(until=until)])
-        path = str(source.positions)
-        findings += statement_findings(statement, path, held, booked, streams.unknown, streams.unpriced)
+        findings += statement_findings(statement, held, booked, streams.unknown, streams.unpriced)
     findings += [each for rows in kinds.values() for each in rows.findings()]
     findings += [*_unknown_findings(unknown), *_missing_findings(lots, given), *_missing_findings(cash, booked_cash)]
     findings += _scale_findings(lots)

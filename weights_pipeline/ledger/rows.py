@@ -112,16 +112,16 @@ class Rows:
         pieces = []
         self.faults: list[Fault] = []
         for reading, mine in self._alike():
-            parsed = _parsed(
+            read = parsed(
                 self.cells[mine].reset_index(drop=True),
                 columns,
                 reading,
-                _formats(reading, timezone, exchange_timezone),
+                formats(reading, timezone, exchange_timezone),
                 self.file[mine],
                 {number: part.others for number, part in enumerate(parts) if len(part.others)},
             )
-            pieces.append(parsed)
-            self.faults += [fault._replace(row=fault.row + mine.start) for fault in parsed.faults]
+            pieces.append(read)
+            self.faults += [fault._replace(row=fault.row + mine.start) for fault in read.faults]
         said = [
             fault._replace(row=fault.row + mine.start)
             for part, mine in zip(parts, self._slices(), strict=True)
@@ -310,9 +310,9 @@ class Rows:
                 dict(zip(part.header, fields, strict=False)) | part.reading.constants for _, _, fields in part.malformed
             ]
             cells = pd.DataFrame(said, columns=[*columns], dtype="str")
-            parsed = parse_cells(cells, columns, _formats(part.reading, timezone, exchange_timezone))
+            read = parse_cells(cells, columns, formats(part.reading, timezone, exchange_timezone))
             found.append(
-                parsed.typed.assign(
+                read.typed.assign(
                     part=number,
                     line=[line for line, _, _ in part.malformed],
                     why=[why for _, why, _ in part.malformed],
@@ -390,7 +390,7 @@ def _parts_of(
         if any(other == kind and earlier.reading == reading for other, earlier in before):
             continue
         file, rule = found[path, number], reading.strategy_from
-        part = read_part(file, reading) if file else _queried(entry.query, reading)
+        part = read_part(file, reading) if file else queried(entry.query, reading)
         part = mapped(part, COLUMNS[kind], read_part(file_at(root, rule.table)) if isinstance(rule, ByTable) else None)
         if before:
             same = sum(other == kind for other, _ in before)
@@ -400,11 +400,13 @@ def _parts_of(
         wide = long_parts(part, source.frequency) if kind == "returns" else [part]
         for each in wide:
             require_columns(each, COLUMNS[kind])
-            _require_meaning_read(each, kind)
+            # Beside a daily return nothing changes what it means, and of a wide file columns are named by strategies.
+            if kind != "returns":
+                require_meaning_read(each, COLUMNS[kind])
             yield each
 
 
-def _queried(query: RowSource, reading: Reading) -> Part:
+def queried(query: RowSource, reading: Reading) -> Part:
     """Rows of a database as those of one file, whose lines are their ordinals."""
     table = read_rows(query)
     if not table.column_names:
@@ -413,7 +415,7 @@ def _queried(query: RowSource, reading: Reading) -> Part:
     return Part(name=query.name, cells=cells, line=np.arange(1, 1 + len(cells)), header=list(cells), reading=reading)
 
 
-def _parsed(
+def parsed(
     cells: pd.DataFrame,
     columns: Mapping[str, Column],
     reading: Reading,
@@ -425,12 +427,12 @@ def _parsed(
     if not (added := summands(reading, columns)):
         return parse_cells(cells, columns, formats, file, others)
     parts = {name: Column(kind="number", required=False) for terms in added.values() for name, _ in terms[1:]}
-    parsed = parse_cells(cells, {**columns, **parts}, formats, file, others)
-    typed = parsed.typed
+    read = parse_cells(cells, {**columns, **parts}, formats, file, others)
+    typed = read.typed
     for ours, terms in added.items():
         figures = pd.DataFrame({name: typed[name] * sign for name, sign in terms})
         typed[ours] = figures.sum(axis=1, min_count=1)
-    return replace(parsed, typed=typed[[*columns]])
+    return replace(read, typed=typed[[*columns]])
 
 
 def _require_once(path: str, kind: Kind, part: Part, before: Sequence[tuple[Kind, Part]]) -> None:
@@ -451,15 +453,10 @@ def _numbers(kind: Kind, part: Part) -> set[str]:
     return {theirs for name in ours for theirs in part.reading.columns.get(name, (name,))}
 
 
-def _require_meaning_read(part: Part, kind: Kind) -> None:
+def require_meaning_read(part: Part, columns: Mapping[str, Column]) -> None:
     """Refuse a column that no rule reads although its name says that it may change what a row means."""
-    if kind == "returns":
-        # Beside a daily return nothing changes what it means, and of a wide file columns are named by strategies.
-        return
     loaded = [
-        name
-        for name in unread(part, COLUMNS[kind])
-        if MEANING & {*re.split(r"[^a-z]+", name.casefold()), name.casefold()}
+        name for name in unread(part, columns) if MEANING & {*re.split(r"[^a-z]+", name.casefold()), name.casefold()}
     ]
     if loaded:
         named = ", ".join(map(repr, loaded))
@@ -469,7 +466,8 @@ def _require_meaning_read(part: Part, kind: Kind) -> None:
         )
 
 
-def _formats(reading: Reading, timezone: str, exchange_timezone: str) -> Formats:
+def formats(reading: Reading, timezone: str, exchange_timezone: str) -> Formats:
+    """How the cells of a file read."""
     return Formats(
         decimal=reading.decimal,
         thousands=reading.thousands,

@@ -92,6 +92,8 @@ def _plain_path(value: Any, handler: ValidatorFunctionWrapHandler) -> Any:
     return Files.model_construct({"files"}, files=(relative(value),)) if isinstance(value, str) else handler(value)
 
 
+Entry = _Files
+"""What one of the ledger's entries is, for annotations."""
 _Entry = Annotated[Files, WrapValidator(_plain_path, json_schema_input_type=str | Files)]  # type: ignore[valid-type]
 Sources = Annotated[tuple[_Entry, ...], Field(min_length=1)]
 
@@ -170,11 +172,11 @@ class LedgerSource(Reading):
     instruments
         File of what symbols are: ``symbol``, ``multiplier``, ``long_only``.
     actions
-        File of corporate actions: ``symbol``, ``date``, ``kind`` (split, rename or expiry) and what it needs of
-        ``ratio``, ``new_symbol`` and ``price``.
+        Corporate actions, a file or an entry of files: ``symbol``, ``date``, ``kind`` (split, rename or expiry) and
+        what it needs of ``ratio``, ``new_symbol`` and ``price``.
     positions
-        File of what the broker states: ``date``, ``symbol``, ``quantity`` and perhaps ``strategy``, ``account``,
-        ``realized_pnl`` to date and ``market_value``.
+        What the broker states, a file or an entry of files: ``date``, ``symbol``, ``quantity`` and perhaps
+        ``strategy``, ``account``, ``realized_pnl`` to date and ``market_value``.
     accounts
         Strategies of each account that the file of positions names.
     """
@@ -200,8 +202,8 @@ class LedgerSource(Reading):
     benchmark: Benchmark | None = None
     prices: RelativePath | None = None
     instruments: RelativePath | None = None
-    actions: RelativePath | None = None
-    positions: RelativePath | None = None
+    actions: _Entry | None = None
+    positions: _Entry | None = None
     accounts: dict[str, tuple[str, ...]] = Field(default_factory=dict)
     checks: dict[str, Threshold] = Field(default_factory=dict)
 

@@ -14,25 +14,14 @@ import numpy as np
 import pandas as pd
 
 from weights_pipeline.core.returns.actions import Lineage
-from weights_pipeline.core.returns.cells import Column
 from weights_pipeline.core.returns.findings import LedgerFinding
 from weights_pipeline.core.returns.reconciliation import reconciled
 from weights_pipeline.core.returns.stream import Pair, Unknown
+from weights_pipeline.ledger.beside import rows_beside
 from weights_pipeline.ledger.errors import LedgerError
-from weights_pipeline.ledger.files import Indices
-from weights_pipeline.ledger.flawless import flawless_rows
 from weights_pipeline.ledger.prices import read_prices
 from weights_pipeline.ledger.source import LedgerSource
 
-_COLUMNS = {
-    "date": Column(kind="date"),
-    "symbol": Column(kind="text"),
-    "quantity": Column(kind="number"),
-    "strategy": Column(kind="text", required=False),
-    "account": Column(kind="text", required=False),
-    "realized_pnl": Column(kind="number", required=False),
-    "market_value": Column(kind="number", required=False),
-}
 _IDENTITY = ["date", "symbol", "strategy", "account"]
 _MOMENT = pd.Timedelta(microseconds=1)
 
@@ -47,19 +36,16 @@ class Statement:
         ``date``, ``session`` (the last one on or before it), ``ts`` (the session's last instant), ``symbol``,
         ``stream`` and ``units`` (see ``core.returns.actions``), ``quantity``, ``multiplier``, ``price`` (of the market
         value, or else of the file of closes; null where neither says it), ``strategy`` and ``account`` (empty where
-        there is none) and ``realized_pnl`` (may be null). The index names the row.
-    line
-        Line of each row of the file.
+        there is none), ``realized_pnl`` (may be null), ``source_file`` and ``line``. The index names the row.
     accounts
         Strategies of each account that not all are of.
     outside
-        Of each line that is compared with nothing: its symbol, number and date.
+        Of each line that is compared with nothing: its symbol, file, number and date.
     """
 
     rows: pd.DataFrame
-    line: Indices
     accounts: Mapping[str, Collection[str]]
-    outside: Sequence[tuple[str, int, pd.Timestamp]]
+    outside: Sequence[tuple[str, str, int, pd.Timestamp]]
 
     def makes_known(self, pairs: Collection[Pair], lineage: Lineage) -> pd.DataFrame:
         """Positions stated of one strategy: those that name it, or whose account has but one that trades the symbol.
@@ -121,18 +107,17 @@ def read_statement(
     """
     if source.positions is None:
         return None
-    path = source.positions
-    rows, line = flawless_rows(root, path, _COLUMNS)
+    rows = rows_beside(root, source.positions, "positions", f"ledger {source.name}: positions")
     rows = rows.fillna({"strategy": "", "account": ""})
     if (again := rows.duplicated(_IDENTITY).to_numpy()).any():
         at = int(again.argmax())
         date, symbol = rows[["date", "symbol"]].iloc[at]
-        raise LedgerError(f"{path}: line {line[at]}: {symbol} on {date:%Y-%m-%d} stands twice; keep one")
+        raise LedgerError(f"{_place(rows, at)}: {symbol} on {date:%Y-%m-%d} stands twice; keep one")
     several = rows["account"].nunique() > 1 or bool(source.accounts)
     if several and (stray := (~rows["account"].isin([*source.accounts]) & (rows["strategy"] == "")).to_numpy()).any():
         at = int(stray.argmax())
         raise LedgerError(
-            f"{path}: line {line[at]}: account: nothing says which strategies {rows['account'].iloc[at]!r} has; list "
+            f"{_place(rows, at)}: account: nothing says which strategies {rows['account'].iloc[at]!r} has; list "
             f"them under `accounts` in ledger {source.name}"
         )
     sessions = pd.DatetimeIndex(hours.index)
@@ -140,8 +125,8 @@ def read_statement(
     day = sessions.searchsorted(dates, side="right") - 1
     last = horizon if source.last_month is None else min(horizon, pd.Period(source.last_month, "M").end_time)
     read = (day >= 0) & np.asarray(dates <= last)
-    outside = [(rows["symbol"].iloc[at], int(line[at]), dates[at]) for at in np.flatnonzero(~read).tolist()]
-    rows, line, day = rows[read].reset_index(drop=True), line[read], day[read]
+    outside = [*rows.loc[~read, ["symbol", "source_file", "line", "date"]].itertuples(index=False, name=None)]
+    rows, day = rows[read].reset_index(drop=True), day[read]
     opens, closes = (pd.DatetimeIndex(hours[name]) for name in ("open", "close"))
     goes_on = np.append(opens[1:] == closes[:-1], False)
     ends = closes.where(~goes_on, closes - _MOMENT)
@@ -153,12 +138,11 @@ def read_statement(
     if rows["price"].isna().any() and (closes_of := read_prices(source, root)) is not None:
         known = closes_of.stack().reindex(pd.MultiIndex.from_frame(rows[["session", "symbol"]])).to_numpy(np.float64)
         rows["price"] = rows["price"].fillna(pd.Series(known, index=rows.index))
-    return Statement(rows=lineage.spelled(rows), line=line, accounts=source.accounts, outside=outside)
+    return Statement(rows=lineage.spelled(rows), accounts=source.accounts, outside=outside)
 
 
 def statement_findings(
     statement: Statement,
-    path: str,
     holdings: pd.DataFrame,
     lots: pd.DataFrame,
     unknown: Sequence[Unknown],
@@ -168,8 +152,8 @@ def statement_findings(
 
     Parameters
     ----------
-    statement, path
-        What is stated, and in which file.
+    statement
+        What is stated.
     holdings, lots
         What the ledger's rows come to.
     unknown
@@ -177,7 +161,8 @@ def statement_findings(
     unpriced
         See `Stream` of ``core.returns.stream``.
     """
-    found = reconciled(statement.rows, holdings, lots, unknown, statement.accounts)
+    rows = statement.rows
+    found = reconciled(rows, holdings, lots, unknown, statement.accounts)
     seen = set()
     for each in found.breaks:
         if (key := (each.strategy, each.symbol, each.what)) in seen:
@@ -189,8 +174,8 @@ def statement_findings(
             strategy=each.strategy,
             symbol=each.symbol,
             since=each.session,
-            source_file=path,
-            line=int(statement.line[each.row]) if each.row >= 0 else 0,
+            source_file=_file_of(rows, each.session) if each.row < 0 else str(rows["source_file"][each.row]),
+            line=0 if each.row < 0 else int(rows["line"][each.row]),
             message=f"{what} on {each.session:%Y-%m-%d}: the statement says {each.stated:.15g}, the ledger's rows come "
             f"to {each.found:.15g}",
             figures={"stated": each.stated, "found": each.found},
@@ -200,29 +185,38 @@ def statement_findings(
         yield LedgerFinding(
             code="reconciled",
             since=found.agreed[-1],
-            source_file=path,
+            source_file=_file_of(rows, found.agreed[-1]),
             message=f"reconciled to {found.agreed[-1]:%Y-%m-%d}: all that the statement of this date says is what the "
             f"ledger's rows come to",
         )
     for row, strategy in unpriced:
-        said = statement.rows.loc[[row]].to_dict("records")[0]
+        said = rows.loc[[row]].to_dict("records")[0]
         yield LedgerFinding(
             code="statement_without_price",
             strategy=strategy,
             symbol=said["symbol"],
             since=said["session"],
-            source_file=path,
-            line=int(statement.line[row]),
+            source_file=said["source_file"],
+            line=said["line"],
             message=f"states {said['quantity']:.15g} on {said['date']:%Y-%m-%d} and not what it is worth, so that the "
             f"position stays unknown",
             setting="its market_value, or a file of prices that has the close of the day",
         )
-    for symbol, line, date in statement.outside:
+    for symbol, file, line, date in statement.outside:
         yield LedgerFinding(
             code="statement_outside",
             symbol=symbol,
-            source_file=path,
+            source_file=file,
             line=line,
             message=f"{date:%Y-%m-%d} is not among the sessions read, so that nothing is compared with it",
             setting="correct the date, where it is wrong",
         )
+
+
+def _place(rows: pd.DataFrame, at: int) -> str:
+    return f"{rows['source_file'].iloc[at]}: line {rows['line'].iloc[at]}"
+
+
+def _file_of(rows: pd.DataFrame, session: pd.Timestamp) -> str:
+    """File of the first row that is of a session."""
+    return str(rows.loc[rows["session"] == session, "source_file"].iloc[0])

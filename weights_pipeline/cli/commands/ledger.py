@@ -72,11 +72,14 @@ def _list(options: argparse.Namespace) -> int:
 def _check(options: argparse.Namespace) -> int:
     """Read a ledger or a file, say how it was understood and what is wrong, and write nothing; exit 1 on an ERROR."""
     from weights_pipeline.ledger import LedgerError, read_ledger
+    from weights_pipeline.ledger.beside import BESIDE
     from weights_pipeline.ledger.periods import horizon
 
     now = dt.datetime.now(dt.UTC)
     try:
-        sources, root = _asked(options)
+        sources, root, kind = _asked(options)
+        if kind in BESIDE:
+            return _print_beside(sources[0], root, kind, options)
         read = [(source, read_ledger(source, root, horizon=horizon(source, now))) for source in sources]
     except LedgerError as error:
         common.stop(str(error), common.INVALID)
@@ -88,28 +91,42 @@ def _check(options: argparse.Namespace) -> int:
     return common.FAILED if wrong else 0
 
 
-def _asked(options: argparse.Namespace) -> tuple[list[LedgerSource], Path]:
-    """Ledgers to check and the folder of their files; ends the command where nothing says how a file reads."""
+def _asked(options: argparse.Namespace) -> tuple[list[LedgerSource], Path, str]:
+    """Ledgers to check, the folder of their files, and what a file by itself has rows of; ends where nobody knows."""
     from weights_pipeline.ledger.alone import attempts, ledger_of_file, local_place, own_errors
     from weights_pipeline.ledger.importers import importer
 
     data, name = common.settings().data, options.ledger
     folder = data / "ledgers"
     if not _is_file(name, folder) and not options.importer:
-        return _sources(name), data
+        return _sources(name), data, ""
     if name is None:
         common.stop("--importer: says how a file reads; name the file too", common.INVALID)
     root, path = local_place(name, data)
     if options.importer:
         kind = importer(options.importer, folder).kind
-        return [ledger_of_file(path, root, folder, kind=kind, named=options.importer)], root
+        return [ledger_of_file(path, root, folder, kind=kind, named=options.importer)], root, kind
     found = attempts(path, root, folder)
     if not found or found[0].importer or found[0].settings:
         _suggest(found, name, options)
         own = () if found else own_errors(path, root, folder)
         reasons = "".join(f"\nRead as {kind}: {why}" for kind, why in own)
         common.stop(f"{name} is not in the ledger's own form, and no importer was named.{reasons}", common.INVALID)
-    return [ledger_of_file(path, root, folder, kind=found[0].kind)], root
+    return [ledger_of_file(path, root, folder, kind=found[0].kind)], root, found[0].kind
+
+
+def _print_beside(source: LedgerSource, root: Path, kind: str, options: argparse.Namespace) -> int:
+    """Print how a file of actions or positions reads, in which nothing may be wrong."""
+    from weights_pipeline.cli import render
+    from weights_pipeline.ledger.alone import samples_beside
+
+    [(sample, rows)] = samples_beside(source, root, kind)
+    if options.json:
+        common.print_json({"rows": rows, "sample": _sample_as_dict(sample)})
+        return 0
+    render.say(f"{sample.source_file}: {rows} rows read as {kind}. Beside fills they are compared and booked.")
+    _print_sample(sample)
+    return 0
 
 
 def _is_file(name: str | None, folder: Path) -> bool:

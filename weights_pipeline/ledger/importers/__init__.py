@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any, Literal, cast
+from typing import Annotated, Any, Literal, cast, get_args
 
 from pydantic import Field, TypeAdapter
 
@@ -76,11 +76,12 @@ def with_importers(ledger: Any, folder: Path) -> Any:
     """
     if not isinstance(ledger, dict):
         return ledger
-    kinds = {"lots", "fills", "cash", "openings", "returns"} & ledger.keys()
     changed = {
-        kind: [_with_importer(entry, kind, folder) for entry in ledger[kind]]
-        for kind in kinds
-        if isinstance(ledger[kind], list)
+        kind: [_with_importer(entry, kind, folder) for entry in said]
+        if isinstance(said, list)
+        else _with_importer(said, kind, folder)
+        for kind, said in ledger.items()
+        if kind in get_args(Importer.model_fields["kind"].annotation)
     }
     return {**ledger, **changed}
 

@@ -122,6 +122,17 @@ def test_a_file_by_itself_is_shown_as_written_and_as_read(data, tmp_path):
     }
 
 
+def test_a_file_that_stands_beside_fills_is_shown_too(data):
+    (data / "splits.csv").write_text("symbol,date,kind,ratio\nX,2024-03-04,split,2:1\n")
+    result = Result("ledger", "check", str(data / "splits.csv"))
+    assert result.exit_code == 0
+    assert "splits.csv: 1 rows read as actions." in result.output
+    printed = json.loads(Result("ledger", "check", str(data / "splits.csv"), "--json").output)
+    assert (printed["rows"], printed["sample"]["rows"][0]["cells"][0]["read"]) == (1, "X")
+    (data / "splits.csv").write_text("symbol,date,kind,ratio\nX,04.03.2024,split,2:1\n")
+    assert Result("ledger", "check", str(data / "splits.csv")).exit_code == 2
+
+
 def test_a_file_in_the_ledgers_own_form_needs_no_importer(data):
     result = Result("ledger", "check", str(data / "fills.csv"))
     assert result.exit_code == 0

@@ -13,7 +13,7 @@ def found(folder, name, content):
     return attempts(name, folder, folder / "ledgers")
 
 
-@pytest.mark.parametrize("name", ["ibkr_flex_trades", "lean_trades", "alpaca_cash", "coinbase_exchange_fills"])
+@pytest.mark.parametrize("name", ["ibkr_flex_trades", "lean_trades", "alpaca_cash", "ibkr_flex_open_positions_xml"])
 def test_an_export_is_recognised(tmp_path, name):
     best = found(tmp_path, SAMPLES[name].name, SAMPLES[name].read_bytes())[0]
     assert (best.importer, best.settings) == (name, {})

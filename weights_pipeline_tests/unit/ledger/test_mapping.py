@@ -350,6 +350,7 @@ def test_elements_of_xml_are_rows_their_attributes_and_what_is_within_them_are_c
     first = {"strategy": "m", "symbol": "A&B", "ts": "2024-03-04", "amount": "1", "price": "10", "fees": "0.5"}
     assert part.cells.iloc[0].to_dict() == first
     assert part.cells["fees"].isna().tolist() == [False, True]
+    assert xml(tmp_path, XML.replace("\n", " ")).line.tolist() == [1, 2]
 
 
 def test_xml_without_a_record_still_has_the_columns_that_the_source_names(tmp_path):

@@ -10,15 +10,16 @@ import yaml
 from weights_pipeline.core.returns.lots import signed_amounts
 from weights_pipeline.ledger import LedgerError, load_ledger_source, read_ledger
 from weights_pipeline.ledger import importers as importers_package
+from weights_pipeline.ledger.beside import BESIDE, rows_beside
 from weights_pipeline.ledger.calendars import exchange_timezone
 from weights_pipeline.ledger.importers import importers
 from weights_pipeline.ledger.periods import ledger_months
-from weights_pipeline.ledger.rows import gather
+from weights_pipeline.ledger.rows import COLUMNS, gather
 from weights_pipeline.ledger.tables import intake_rows, return_rows
 
 HERE = Path(__file__).parent
 SAMPLES = {file.stem: file for file in (HERE / "samples").iterdir()}
-BESIDE = {
+ADDED = {
     "vectorbt_trades": {"timezone": "UTC"},
     "backtrader_transactions": {"timezone": "UTC"},
     "mt5_deals": {"timezone": "Etc/GMT-2"},
@@ -30,9 +31,8 @@ REJECTED = {
     "binance_futures_trades": {"unexpected_value": 1},
     "coinbase_fills": {"unexpected_value": 1},
 }
-TIMES = ["ts", "opened_at", "closed_at"]
+TIMES = ["ts", "opened_at", "closed_at", "date"]
 PRESETS = {name: preset for name, preset, _ in importers(HERE)}
-LATER = {"actions", "positions"}
 
 
 def ledger(folder, entries, **beside):
@@ -67,13 +67,7 @@ def accepted(source, folder, kind):
     return rows, rows.accepted()
 
 
-@pytest.mark.parametrize("name", sorted(name for name in SAMPLES if PRESETS[name].kind not in LATER))
-def test_sample(name, tmp_path):
-    kind = PRESETS[name].kind
-    source = ledger(tmp_path, {"fills": ["none.csv"]} | {kind: [entry(tmp_path, name)]}, **BESIDE.get(name, {}))
-    if kind != "fills":
-        (tmp_path / "none.csv").write_text("strategy,symbol,ts,amount,price\n")
-    rows, found = accepted(source, tmp_path, kind)
+def assert_as_expected(found, name):
     expected = pd.read_csv(HERE / "expected" / f"{name}.csv", dtype="str", keep_default_na=False)
     for column in expected:
         if column in TIMES:
@@ -85,6 +79,26 @@ def test_sample(name, tmp_path):
         pd.testing.assert_series_equal(
             found[column].reset_index(drop=True), wanted.astype(found[column].dtype), check_names=False, rtol=1e-12
         )
+
+
+@pytest.mark.parametrize("name", sorted(name for name in SAMPLES if PRESETS[name].kind in BESIDE))
+def test_sample_beside_fills(name, tmp_path):
+    kind = PRESETS[name].kind
+    whole = {key: value for key, value in entry(tmp_path, name).items() if key != "constants"}
+    source = ledger(tmp_path, {"fills": ["none.csv"], kind: whole})
+    found = rows_beside(tmp_path, getattr(source, kind), kind, kind)
+    assert_as_expected(found, name)
+    assert set(found["source_file"]) == {SAMPLES[name].name}
+
+
+@pytest.mark.parametrize("name", sorted(name for name in SAMPLES if PRESETS[name].kind in COLUMNS))
+def test_sample(name, tmp_path):
+    kind = PRESETS[name].kind
+    source = ledger(tmp_path, {"fills": ["none.csv"]} | {kind: [entry(tmp_path, name)]}, **ADDED.get(name, {}))
+    if kind != "fills":
+        (tmp_path / "none.csv").write_text("strategy,symbol,ts,amount,price\n")
+    rows, found = accepted(source, tmp_path, kind)
+    assert_as_expected(found, name)
     reasons = pd.Series([fault.code for fault in rows.faults], dtype="str").value_counts().to_dict()
     assert reasons == REJECTED.get(name, {})
     [part] = rows.parts
@@ -203,3 +217,38 @@ def test_samples_of_several_brokers_make_one_ledger_with_daily_returns(tmp_path)
     days = returns.set_index(["strategy", "session"])["daily_return"]
     assert days["EMACross-000", pd.Timestamp("2024-03-07")] == pytest.approx((100 - 24 + 1.2) / 60000)
     assert set(returns["strategy"]) == {"stocks", "alpaca", "EMACross-000", "tested"}
+
+
+def test_a_brokers_own_files_split_and_reconcile_what_its_trades_come_to(tmp_path):
+    bought = SAMPLES["ibkr_flex_trades"].read_text().splitlines()[:4]
+    (tmp_path / "trades.csv").write_text("\n".join(bought).replace("ACME", "NVX") + "\n")
+    stated = SAMPLES["ibkr_flex_open_positions"].read_text().splitlines()[:2]
+    stated = [line.replace("ACME", "NVX") for line in stated]
+    (tmp_path / "may.csv").write_text("\n".join(stated).replace("20240328", "20240531") + "\n")
+    june = "\n".join(stated).replace("20240328", "20240628").replace('"300"', '"2990"')
+    (tmp_path / "june.csv").write_text(june + "\n")
+    entries = {
+        "fills": [{"files": ["trades.csv"], "importer": "ibkr_flex_trades", "constants": {"strategy": "desk"}}],
+        "actions": {
+            key: value for key, value in entry(tmp_path, "ibkr_flex_corporate_actions").items() if key != "constants"
+        },
+        "positions": {"files": ["may.csv", "june.csv"], "importer": "ibkr_flex_open_positions"},
+    }
+    intake = read_ledger(ledger(tmp_path, entries), tmp_path, horizon=dt.date(2024, 6, 28))
+    assert intake.holdings.loc[intake.holdings["until"].isna(), "quantity"].sum() == 3000
+    found = {each.code: each for each in intake.findings}
+    assert (found["not_reconciled"].source_file, found["not_reconciled"].line) == ("june.csv", 2)
+    assert found["not_reconciled"].figures == {"stated": 2990.0, "found": 3000.0}
+    assert found["reconciled"].source_file == "may.csv"
+    assert found["action_of_nobody"].symbol == "TINY"
+
+
+def test_positions_whose_side_nobody_reads_are_refused(tmp_path):
+    (tmp_path / "none.csv").write_text("strategy,symbol,ts,amount,price\n")
+    said = {"files": ["p.csv"], "columns": {"quantity": "Size"}}
+    (tmp_path / "p.csv").write_text("date,symbol,Size,Side\n2024-03-28,A,5,Short\n")
+    source = ledger(tmp_path, {"fills": ["none.csv"], "positions": said})
+    with pytest.raises(LedgerError, match=r"p\.csv: column 'Side': no rule reads it"):
+        rows_beside(tmp_path, source.positions, "positions", "positions")
+    with pytest.raises(LedgerError, match="positions: importer mt5_deals reads fills; name it there"):
+        ledger(tmp_path, {"fills": ["none.csv"], "positions": {"files": ["p.csv"], "importer": "mt5_deals"}})
