@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 ON_ONE_WORKER = (
     "full",  # of test_allocator_runs
+    "decided",  # of test_change_a_book
     "corrected",  # of test_history
     "by_hand",  # of test_cli_operation
     "package",  # of test_by_hand

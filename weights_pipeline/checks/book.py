@@ -5,7 +5,7 @@ Scope: declarations. Not here: what they compute (``core.verify``).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -17,12 +17,16 @@ from weights_pipeline.checks.verified import Verified
 from weights_pipeline.checks.written import RESTORE, stored_as_written
 from weights_pipeline.core import verify
 from weights_pipeline.core.allocator.scalar import AllocatorParameters
+from weights_pipeline.core.allocator.state import WARM_UP
+from weights_pipeline.core.chain import overlay_path
 from weights_pipeline.core.policy import Policy
 from weights_pipeline.core.verify import Finding
 from weights_pipeline.core.versions import unbroken
+from weights_pipeline.ledger.periods import window_dates
 from weights_pipeline.store.base import Reader
 from weights_pipeline.tables import catalog
 from weights_pipeline.tables.definition import Table
+from weights_pipeline.versions.policies import Stretch, stretches
 from weights_pipeline.workspace import BookSetup
 
 FULL_LOOKBACK = 0.9
@@ -59,6 +63,32 @@ class BookRows:
     def read(self, table: Table, columns: Sequence[str] | None = None) -> pd.DataFrame:
         """Rows of a table of the book."""
         return self.store.read(self.schema, table, columns=columns)
+
+    def by_policy(self, table: Table, find: Callable[[Stretch, Policy], Finding]) -> Finding:
+        """Finding on the stored partitions of a table, each judged by the policy that it was made under."""
+        found = list[Finding]()
+        for stretch in stretches(self.setup, self.store, table):
+            each = [find(stretch, policy) for policy in stretch.policies]
+            found.append(next((finding for finding in each if finding.passed), each[-1]))
+        return verify.together(found)
+
+    def scaled(self, table: Table, find: Callable[[Stretch, AllocatorParameters], Finding]) -> Finding:
+        """The same of partitions whose policy has an allocator."""
+
+        def found(stretch: Stretch, policy: Policy) -> Finding:
+            if policy.overlay is None:
+                return Finding(passed=True, value=0.0, limit=0.0, summary="made without an allocator")
+            return find(stretch, policy.overlay)
+
+        return self.by_policy(table, found)
+
+    def scalars(self, stretch: Stretch, overlay: AllocatorParameters) -> pd.DataFrame:
+        """Scalars that led to those of a stretch: before it, what its own allocator makes of the history."""
+        stored = stretch.of(self.read(catalog.RISK_SCALAR), "session")
+        if stretch.first == pd.Timestamp.min:
+            return stored
+        path = overlay_path(self.returns(), self.read(catalog.REALIZED_WEIGHTS), overlay, self.policy.frequency)
+        return pd.concat([path.scalars[path.scalars["session"] < stretch.first], stored], ignore_index=True)
 
     def returns(self, columns: Sequence[str] | None = None) -> pd.DataFrame:
         """Daily returns of the ledger."""
@@ -122,9 +152,15 @@ BOOK.check(
 )
 def enough_data(of: BookRows) -> Finding:
     """At least one strategy is measured on every date on which one could be."""
-    frequency, lookbacks = of.policy.frequency, of.policy.lookbacks.values()
-    full = {each.label: int(FULL_LOOKBACK * each.expected(frequency)) for each in lookbacks}
-    return verify.enough_data(of.read(catalog.METRICS), of.policy.method.reads, full)
+    metrics = of.read(catalog.METRICS)
+
+    def found(stretch: Stretch, policy: Policy) -> Finding:
+        if not policy.method.reads:
+            return Finding(passed=True, value=0.0, limit=0.0, summary="made by a method that reads no metric")
+        full = {each.label: int(FULL_LOOKBACK * each.expected(policy.frequency)) for each in policy.lookbacks.values()}
+        return verify.enough_data(stretch.of(metrics, "as_of"), policy.method.reads, full)
+
+    return of.by_policy(catalog.METRICS, found)
 
 
 @BOOK.check(
@@ -136,7 +172,11 @@ def enough_data(of: BookRows) -> Finding:
 )
 def extreme_values(of: BookRows, limit: float) -> Finding:
     """What the method reads stays within ±{limit:g}."""
-    return verify.extreme_values(of.read(catalog.METRICS), of.policy.method.reads, limit)
+    metrics = of.read(catalog.METRICS)
+    return of.by_policy(
+        catalog.METRICS,
+        lambda stretch, policy: verify.extreme_values(stretch.of(metrics, "as_of"), policy.method.reads, limit),
+    )
 
 
 @BOOK.check(
@@ -241,8 +281,11 @@ def coverage(of: BookRows) -> Finding:
     """Every session beyond warm-up has a state."""
     weights, state = of.read(catalog.REALIZED_WEIGHTS), of.read(catalog.ALLOCATOR_STATE)
     sessions = pd.DatetimeIndex(of.returns(["session"])["session"].unique()).sort_values()
-    held = (sessions >= weights["effective_from"].min()) & (sessions <= weights["as_of"].max())
-    return verify.state_coverage(sessions[held], state)
+    held = sessions[(sessions >= weights["effective_from"].min()) & (sessions <= weights["as_of"].max())]
+    keys = of.store.partitions(of.schema, catalog.ALLOCATOR_STATE.name)
+    written = window_dates([of.setup.periods.window(key) for key in keys])
+    due = held[WARM_UP:]
+    return verify.state_coverage(due[written.get_indexer(due) >= 0], state)
 
 
 @BOOK.check(
@@ -252,25 +295,40 @@ def coverage(of: BookRows) -> Finding:
 )
 def sticky_regimes(of: BookRows) -> Finding:
     """No regime is left for a calmer one before its minimum stay."""
-    return verify.sticky_regimes(of.read(catalog.RISK_REGIME), of.overlay.thresholds)
+    regimes = of.read(catalog.RISK_REGIME)
+    return of.scaled(
+        catalog.RISK_REGIME,
+        lambda stretch, overlay: verify.sticky_regimes(stretch.of(regimes, "session"), overlay.thresholds),
+    )
 
 
 @BOOK.check(catalog.RISK_SCALAR, blocking=True, when=_scales)
 def bounds(of: BookRows) -> Finding:
     """Every scalar lies inside the profile's floor and cap."""
-    return verify.scalar_bounds(of.read(catalog.RISK_SCALAR), of.overlay.resolved_profile())
+    scalars = of.read(catalog.RISK_SCALAR)
+    return of.scaled(
+        catalog.RISK_SCALAR,
+        lambda stretch, overlay: verify.scalar_bounds(stretch.of(scalars, "session"), overlay.resolved_profile()),
+    )
 
 
 @BOOK.check(catalog.RISK_SCALAR, blocking=True, when=_scales)
 def recursion(of: BookRows) -> Finding:
     """Scalars are the smoothed targets of the stored regimes."""
-    return verify.scalar_recursion(of.read(catalog.RISK_SCALAR), of.overlay.profiles())
+    return of.scaled(
+        catalog.RISK_SCALAR,
+        lambda stretch, overlay: verify.scalar_recursion(of.scalars(stretch, overlay), overlay.profiles()),
+    )
 
 
 @BOOK.check(catalog.RISK_SCALAR, when=_scales)
 def smoothness(of: BookRows) -> Finding:
     """No scalar moves further in a session than its smoothing allows."""
-    return verify.smooth_scalars(of.read(catalog.RISK_SCALAR), of.overlay.resolved_profile())
+    scalars = of.read(catalog.RISK_SCALAR)
+    return of.scaled(
+        catalog.RISK_SCALAR,
+        lambda stretch, overlay: verify.smooth_scalars(stretch.of(scalars, "session"), overlay.resolved_profile()),
+    )
 
 
 @BOOK.check(
@@ -313,12 +371,14 @@ def audit(of: BookRows) -> Finding:
 )
 def final_is_realized_times_scalar(of: BookRows) -> Finding:
     """Final weights are the realized ones, scaled where the overlay is enabled."""
-    return verify.overlay_applied(
-        of.read(catalog.FINAL_WEIGHTS),
-        of.read(catalog.REALIZED_WEIGHTS),
-        of.read(catalog.RISK_SCALAR),
-        of.policy.overlay,
-    )
+    final, realized = of.read(catalog.FINAL_WEIGHTS), of.read(catalog.REALIZED_WEIGHTS)
+
+    def found(stretch: Stretch, policy: Policy) -> Finding:
+        scalars = of.scalars(stretch, policy.overlay) if policy.overlay else of.read(catalog.RISK_SCALAR)
+        held, traded = stretch.of(realized, "as_of"), stretch.of(final, "as_of")
+        return verify.overlay_applied(traded, held, scalars, policy.overlay)
+
+    return of.by_policy(catalog.FINAL_WEIGHTS, found)
 
 
 @BOOK.check(

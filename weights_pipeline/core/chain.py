@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import zip_longest
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -322,7 +324,7 @@ def realized_table(
     base, target, lower, upper = (table[name].to_numpy(np.float64) for name in ("base", "target", "lower", "upper"))
     for rows in table.groupby("as_of").indices.values():
         names = table["strategy"].iloc[rows].tolist()
-        current = walk.regime(table["as_of"].iloc[rows[0]], names) if walk else REGIMES[0]
+        current = walk.regime(table["as_of"].iloc[rows[0]]) if walk else REGIMES[0]
         pace, turnover_cap = policy.pace(current)
         begin, entered[rows] = carried(weights, names, base[rows])
         start[rows], realized[rows], rate[rows] = capped_step(
@@ -350,11 +352,7 @@ def realized_table(
 
 
 class _Walk:
-    """Risk regimes up to each rebalance, by the realized weights before it.
-
-    As in the stored history, the components of a session are the strategies of all rebalances up to the one whose
-    partition it lies in.
-    """
+    """Risk regimes up to each rebalance, by the realized weights before it."""
 
     def __init__(
         self, previous: pd.DataFrame, targets: pd.DataFrame, returns: pd.DataFrame | None, policy: Policy
@@ -386,24 +384,24 @@ class _Walk:
         self._in_force = np.zeros(len(self._names))
         self._correlations: dict[bytes, tuple[Floats, Floats]] = {}
         for _, rows in previous.groupby("as_of") if len(previous) else ():
-            self.regime(rows["as_of"].iloc[0], rows["strategy"].tolist())
+            self.regime(rows["as_of"].iloc[0])
             self.hold(_newest(rows))
 
-    def regime(self, as_of: pd.Timestamp, names: Sequence[str]) -> str:
-        """Regime of a session; ``names`` are the strategies of its rebalance."""
-        self._in_book[self._names.get_indexer(pd.Index(names))] = True
+    def regime(self, as_of: pd.Timestamp) -> str:
+        """Regime of a session."""
         end = int(self._days.searchsorted(as_of, side="right"))
         self._walk.advance(end, self._in_force, self._components())
         return self._walk.regime
 
     def hold(self, weights: pd.Series) -> None:
         """Put realized weights in force, by strategy."""
+        self._in_book = self._names.isin(weights.index)
         self._in_force = weights.reindex(self._names, fill_value=0.0).to_numpy(np.float64)
 
     def _components(self) -> tuple[Floats, Floats]:
-        """Correlations of the strategies in the book so far; they do not depend on weights."""
+        """Correlations of the strategies in the book; they do not depend on weights."""
         key = self._in_book.tobytes()
-        if len(self._days) <= WARM_UP:
+        if len(self._days) <= WARM_UP or not self._in_book.any():
             return np.empty(0), np.empty(0)
         if key not in self._correlations:
             self._correlations[key] = component_correlations(self._returns[self._in_book])
@@ -437,23 +435,37 @@ def state_table(
     DataFrame
         Rows of ``allocator_state``.
     """
-    weights = realized.pivot(index="effective_from", columns="strategy", values="realized").fillna(0.0)
+    weights = realized.pivot(index="effective_from", columns="strategy", values="realized")
     return state_of(weights, wide(returns), sleeves, frequency)
 
 
 def state_of(
     weights: pd.DataFrame, returns: pd.DataFrame, sleeves: Mapping[str, str], frequency: Frequency
 ) -> pd.DataFrame:
-    """State as in :func:`state_table`, of weights by effective session and returns by session."""
+    """State as in :func:`state_table`, of weights by effective session and returns by session.
+
+    A weight is null where the strategy is not in the book. The components of a session are the strategies in the book,
+    with what they returned before they joined it: whoever joins or leaves later does not change it.
+    """
     portfolio = reference_portfolio(weights, returns.reindex(columns=weights.columns))
-    state = allocator_state(
-        portfolio.returns,
-        portfolio.equity,
-        portfolio.components,
-        trend_units=portfolio.units,
-        sleeves=sleeve_contributions(portfolio.units, sleeves or None),
-        per_year=frequency.per_year,
-    )
+    in_book = weights.notna()
+    begun = in_book.index[(in_book != in_book.shift()).any(axis=1)]
+    states = []
+    for first, later in zip_longest(begun, begun[1:]):
+        until = portfolio.returns.index < later if later is not None else slice(None)
+        names = weights.columns[in_book.loc[first]]
+        units = portfolio.units.loc[until, names]
+        states.append(
+            allocator_state(
+                portfolio.returns[until],
+                portfolio.equity[until],
+                portfolio.components.loc[until, names],
+                trend_units=units,
+                sleeves=sleeve_contributions(units, sleeves or None),
+                per_year=frequency.per_year,
+            ).loc[first:]
+        )
+    state = states[0] if len(states) == 1 else pd.concat(states)
     table = state.assign(
         portfolio_return=portfolio.returns.reindex(state.index), equity=portfolio.equity.reindex(state.index)
     )
@@ -489,6 +501,33 @@ def scalar_table(regimes: pd.DataFrame, overlay: AllocatorParameters) -> pd.Data
         for sleeve, profile in overlay.profiles().items()
     ]
     return pd.concat(tables).rename_axis("session").reset_index()
+
+
+class OverlayPath(NamedTuple):
+    """Rows of ``allocator_state``, ``risk_regime`` and ``risk_scalar`` from the first session on."""
+
+    state: pd.DataFrame
+    regimes: pd.DataFrame
+    scalars: pd.DataFrame
+
+
+def overlay_path(
+    returns: pd.DataFrame, realized: pd.DataFrame, overlay: AllocatorParameters, frequency: Frequency
+) -> OverlayPath:
+    """What an overlay makes of the whole history: a book that changes its overlay has another path from then on.
+
+    Parameters
+    ----------
+    returns, realized
+        Rows of ``strategy_returns`` and ``realized_weights`` from the first on.
+    overlay
+        The allocator of the rebalance that the path leads to.
+    frequency
+        How many sessions make a year.
+    """
+    state = state_table(returns, realized, overlay.sleeves, frequency)
+    regimes = regime_table(state, overlay.thresholds)
+    return OverlayPath(state, regimes, scalar_table(regimes, overlay))
 
 
 def final_table(

@@ -16,7 +16,7 @@ import pandas as pd
 from weights_pipeline.core.allocator.overlay import AuditGates, audit_misses
 from weights_pipeline.core.allocator.regime import REGIMES, RegimeThresholds, regime_levels, regime_summary
 from weights_pipeline.core.allocator.scalar import WHOLE_BOOK, AllocatorParameters, Profile, risk_scalar
-from weights_pipeline.core.allocator.state import MAY_BE_NULL, OPTIONAL, WARM_UP, idle_sessions, reference_portfolio
+from weights_pipeline.core.allocator.state import MAY_BE_NULL, OPTIONAL, idle_sessions, reference_portfolio
 from weights_pipeline.core.realized.adjust import carried, step
 from weights_pipeline.core.returns.daily import wide
 
@@ -70,6 +70,19 @@ class Finding:
         if "bound" in self.offending:
             texts = texts + " (" + self.offending["bound"].astype("str") + ")"
         return tuple(dict.fromkeys(texts))
+
+
+def together(findings: Sequence[Finding]) -> Finding:
+    """One finding on parts that were judged each by itself: the worst value, and what the last part that fails says."""
+    failed = [finding for finding in findings if not finding.passed]
+    said = (failed or list(findings))[-1]
+    return Finding(
+        passed=not failed,
+        value=said.value,
+        limit=said.limit,
+        summary=said.summary,
+        offending=pd.concat([each.offending for each in failed], ignore_index=True) if failed else said.offending,
+    )
 
 
 def as_written(altered: pd.DataFrame, tables: int) -> Finding:
@@ -479,9 +492,8 @@ def reads_current_set(targets: pd.DataFrame) -> Finding:
     )
 
 
-def state_coverage(sessions: pd.DatetimeIndex, state: pd.DataFrame) -> Finding:
-    """Every session beyond warm-up has a state."""
-    due = sessions[WARM_UP:]
+def state_coverage(due: pd.DatetimeIndex, state: pd.DataFrame) -> Finding:
+    """Every session that is due a state has one."""
     lost = due.difference(pd.DatetimeIndex(state["session"]))
     idle = int(idle_sessions(state).sum())
     return Finding(

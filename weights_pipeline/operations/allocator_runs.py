@@ -21,7 +21,7 @@ from weights_pipeline.books.book import Book
 from weights_pipeline.core.allocator.scalar import AllocatorParameters
 from weights_pipeline.core.allocator.state import reference_portfolio
 from weights_pipeline.core.allocator.summary import documents
-from weights_pipeline.core.chain import audit_table, regime_table, scalar_table, state_table
+from weights_pipeline.core.chain import audit_table, overlay_path
 from weights_pipeline.core.returns.daily import wide
 from weights_pipeline.core.returns.frequency import DAILY, Frequency
 from weights_pipeline.core.returns.history import ReturnHistory
@@ -266,8 +266,7 @@ def _run(
     name: str, realized: pd.DataFrame, returns: pd.DataFrame, overlay: AllocatorParameters, frequency: Frequency
 ) -> AllocatorRun:
     weights = realized.pivot(index="effective_from", columns="strategy", values="realized").fillna(0.0)
-    state = state_table(returns, realized, overlay.sleeves, frequency)
-    regime = regime_table(state, overlay.thresholds)
+    path = overlay_path(returns, realized, overlay, frequency)
     return AllocatorRun(
         name=name,
         overlay=overlay,
@@ -275,7 +274,7 @@ def _run(
         returns=returns,
         portfolio=reference_portfolio(weights, wide(returns)).returns,
         frequency=frequency,
-        state=state,
-        regime=regime,
-        scalar=scalar_table(regime, overlay),
+        state=path.state,
+        regime=path.regimes,
+        scalar=path.scalars,
     )

@@ -179,9 +179,8 @@ def rebalanced(
     realized = chain.realized_table(taken.past, targets, policy, sessions, returns)
     scalars = None
     if policy.overlay is not None:
-        weights, sleeves = pd.concat([taken.past, realized]), policy.overlay.sleeves
-        state = chain.state_table(returns, weights, sleeves, policy.frequency)
-        scalars = chain.scalar_table(chain.regime_table(state, policy.overlay.thresholds), policy.overlay)
+        weights = pd.concat([taken.past, realized])
+        scalars = chain.overlay_path(returns, weights, policy.overlay, policy.frequency).scalars
     return Rebalanced(targets, realized, chain.final_table(realized, scalars, policy, sessions))
 
 

@@ -9,7 +9,7 @@ depend on how the history was cut into runs.
 import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import dagster as dg
 import pandas as pd
@@ -21,23 +21,21 @@ from weights_pipeline.core.allocator.regime import REGIMES
 from weights_pipeline.core.allocator.scalar import WHOLE_BOOK, AllocatorParameters
 from weights_pipeline.core.allocator.summary import documents
 from weights_pipeline.core.chain import (
+    OverlayPath,
     audit_table,
     daily_table,
     final_table,
     last_sessions,
-    regime_table,
-    scalar_table,
-    state_table,
+    overlay_path,
 )
 from weights_pipeline.core.waterfall import Step, waterfalls_by_date
 from weights_pipeline.files import write_artefacts
 from weights_pipeline.ledger.periods import only_windows, window_dates
-from weights_pipeline.orchestration.assets.common import book_shown, book_table, known, sessions_of
+from weights_pipeline.orchestration.assets.common import Part, book_shown, book_table, known, parts_of, sessions_of
 from weights_pipeline.orchestration.metadata import Told, total
 from weights_pipeline.orchestration.partitions import Input, daily_months, ledger_input, own_input
 from weights_pipeline.orchestration.steps import Computed, Made, Run, table_step
 from weights_pipeline.tables import catalog
-from weights_pipeline.tables.definition import Table
 from weights_pipeline.text import markdown
 from weights_pipeline.workspace import BookSetup
 
@@ -53,18 +51,10 @@ def allocator_assets(setup: BookSetup, artefacts: Path, checks: Sequence[Check])
 
     Files beside the tables go to a folder of ``artefacts``.
     """
-    made, overlay = [_final(setup, checks)], setup.policy.overlay
-
-    def path(run: Run) -> "Figure":
-        """Regime and scalar up to the newest partition: one chart, which several tables show."""
-        state, regimes, scalars = (
-            known(run.store.read(setup.name, table), run.windows)
-            for table in (catalog.ALLOCATOR_STATE, catalog.RISK_REGIME, catalog.RISK_SCALAR)
-        )
-        return regime_charts.risk(regimes, regimes["session"].max(), state=state, scalars=scalars)
-
-    if overlay is not None:
-        made = [*_overlay(setup, overlay, path, checks), *_told_of(setup, overlay, artefacts, path, checks), *made]
+    walked = _walked(setup)
+    made = [_final(setup, walked, checks)]
+    if setup.policy.overlay is not None:
+        made = [*_overlay(setup, walked, checks), *_told_of(setup, artefacts, walked, checks), *made]
     return [table_step(f"{setup.name}__final_weights", setup.store, book_shown(setup), made)]
 
 
@@ -78,120 +68,155 @@ def daily_assets(setup: BookSetup) -> list[dg.AssetsDefinition]:
         returns = known(strategy_returns, run.windows)
         # The ledger holds closed sessions only; of an open month, those there have been.
         closed = only_windows(returns[["session"]].drop_duplicates(), "session", run.windows)
-        state = state_table(returns, realized_weights, overlay.sleeves, source.frequency)
-        scalars = scalar_table(regime_table(state, overlay.thresholds), overlay)
+        scalars = overlay_path(returns, realized_weights, overlay, source.frequency).scalars
         days = pd.DatetimeIndex(closed["session"]).sort_values()
         table = daily_table(realized_weights, scalars, policy, sessions_of(source, run.windows), days)
         return Computed(table, Told(figures=_daily_figures))
 
-    ins = [_returns_so_far(setup), *_so_far(setup, catalog.REALIZED_WEIGHTS)]
+    ins = _held(setup)
     months = daily_months(setup.book, source)
     made = book_table(setup, catalog.DAILY_WEIGHTS, daily_weights, ins, partitions=months)
     return [table_step(f"{setup.name}__daily_weights", setup.store, book_shown(setup), [made])]
 
 
-def _so_far(setup: BookSetup, *tables: Table) -> list[Input]:
-    return [own_input(setup, table, "all") for table in tables]
+def _held(setup: BookSetup) -> list[Input]:
+    """What an overlay follows from: all realized weights so far, and what they earned."""
+    return [ledger_input(setup, catalog.STRATEGY_RETURNS), own_input(setup, catalog.REALIZED_WEIGHTS, "all")]
 
 
-def _returns_so_far(setup: BookSetup) -> Input:
-    return ledger_input(setup, catalog.STRATEGY_RETURNS)
+class _Walked(NamedTuple):
+    """Partitions of a run under one policy, and the history up to them as its overlay sees it."""
+
+    part: Part
+    returns: pd.DataFrame
+    realized: pd.DataFrame
+    path: OverlayPath
 
 
-def _overlay(
-    setup: BookSetup, overlay: AllocatorParameters, path: Callable[[Run], "Figure"], checks: Sequence[Check]
-) -> list[Made]:
+_Walk = Callable[[Run], list[_Walked]]
+
+
+def _walked(setup: BookSetup) -> _Walk:
+    """What every table of the overlay is cut from.
+
+    It is computed from what was held and earned, and not read from what is stored of earlier partitions, which other
+    thresholds and profiles may have made.
+    """
+
+    def walk(run: Run) -> list[_Walked]:
+        returns, realized = (run.load(each) for each in _held(setup))
+        found = []
+        for part in parts_of(setup, run):
+            if part.policy.overlay is not None:
+                earned, held = known(returns, part.windows), known(realized, part.windows, "as_of")
+                path = overlay_path(earned, held, part.policy.overlay, setup.source.frequency)
+                # In the order in which they are stored.
+                scalars = path.scalars.sort_values(["session", "sleeve"], ignore_index=True)
+                found.append(_Walked(part, earned, held, path._replace(scalars=scalars)))
+        return found
+
+    return walk
+
+
+def _cut(walked: Sequence[_Walked], name: str) -> pd.DataFrame:
+    """Sessions of the run's own partitions in one table of the paths."""
+    tables = [only_windows(getattr(each.path, name), "session", each.part.windows) for each in walked]
+    return pd.concat(tables, ignore_index=True)
+
+
+def _overlay(setup: BookSetup, walked: _Walk, checks: Sequence[Check]) -> list[Made]:
     """State, regime and scalar."""
 
-    def allocator_state(run: Run, strategy_returns: pd.DataFrame, realized_weights: pd.DataFrame) -> Computed:
-        table = state_table(
-            known(strategy_returns, run.windows), realized_weights, overlay.sleeves, setup.source.frequency
-        )
-        told = Told(figures=_state_figures, chart=lambda rows: regime_charts.state(table, rows["session"].iloc[-1]))
-        return Computed(only_windows(table, "session", run.windows), told)
+    def allocator_state(run: Run, **_: pd.DataFrame) -> Computed:
+        newest = run.once(walked)[-1].path.state
+        told = Told(figures=_state_figures, chart=lambda rows: regime_charts.state(newest, rows["session"].iloc[-1]))
+        return Computed(_cut(run.once(walked), "state"), told)
 
-    def risk_regime(run: Run, allocator_state: pd.DataFrame) -> Computed:
-        table = regime_table(allocator_state, overlay.thresholds)
-        told = Told(figures=_regime_figures, chart=lambda rows: run.once(path))
-        return Computed(only_windows(table, "session", run.windows), told)
+    def risk_regime(run: Run, **_: pd.DataFrame) -> Computed:
+        told = Told(figures=_regime_figures, chart=lambda rows: _chart(run.once(walked)))
+        return Computed(_cut(run.once(walked), "regimes"), told)
 
-    def risk_scalar(run: Run, risk_regime: pd.DataFrame) -> Computed:
-        table = scalar_table(risk_regime, overlay)
-        told = Told(figures=_scalar_figures, chart=lambda rows: run.once(path))
-        return Computed(only_windows(table, "session", run.windows), told)
+    def risk_scalar(run: Run, **_: pd.DataFrame) -> Computed:
+        told = Told(figures=_scalar_figures, chart=lambda rows: _chart(run.once(walked)))
+        return Computed(_cut(run.once(walked), "scalars"), told)
 
-    held = [_returns_so_far(setup), *_so_far(setup, catalog.REALIZED_WEIGHTS)]
+    state, regime = (own_input(setup, table) for table in (catalog.ALLOCATOR_STATE, catalog.RISK_REGIME))
     return [
-        book_table(setup, catalog.ALLOCATOR_STATE, allocator_state, held, checks),
-        book_table(setup, catalog.RISK_REGIME, risk_regime, _so_far(setup, catalog.ALLOCATOR_STATE), checks),
-        book_table(setup, catalog.RISK_SCALAR, risk_scalar, _so_far(setup, catalog.RISK_REGIME), checks),
+        book_table(setup, catalog.ALLOCATOR_STATE, allocator_state, _held(setup), checks),
+        book_table(setup, catalog.RISK_REGIME, risk_regime, [state], checks),
+        book_table(setup, catalog.RISK_SCALAR, risk_scalar, [regime], checks),
     ]
 
 
-def _told_of(
-    setup: BookSetup,
-    overlay: AllocatorParameters,
-    artefacts: Path,
-    path: Callable[[Run], "Figure"],
-    checks: Sequence[Check],
-) -> list[Made]:
+def _told_of(setup: BookSetup, artefacts: Path, walked: _Walk, checks: Sequence[Check]) -> list[Made]:
     """What there is to say of the allocator up to each rebalance: documents, and whether it helped."""
-    source, policy = setup.source, setup.policy
+    source = setup.source
 
-    def allocator_summary(run: Run, **tables: pd.DataFrame) -> Computed:
-        sessions = sessions_of(source, run.windows)
-        begun = tables.pop("realized_weights")["effective_from"].min()
-        rows = []
-        for as_of, window in zip(last_sessions(sessions, window_dates(run.windows)), run.windows, strict=True):
-            past = {
-                name: table.iloc[: table["session"].searchsorted(as_of, side="right")] for name, table in tables.items()
-            }
+    def summed_up(of: _Walked) -> list[tuple[pd.Timestamp, str, str]]:
+        overlay, windows = of.part.policy.overlay or AllocatorParameters(), of.part.windows
+        sessions = sessions_of(source, windows)
+        begun, rows = of.realized["effective_from"].min(), []
+        for as_of, window in zip(last_sessions(sessions, window_dates(windows)), windows, strict=True):
+            state, regimes, scalars = (
+                table.iloc[: table["session"].searchsorted(as_of, side="right")] for table in of.path
+            )
             held = sessions[(sessions >= begun) & (sessions <= as_of)]
-            state, regimes, scalars = (past[name] for name in ("allocator_state", "risk_regime", "risk_scalar"))
             found = documents(state, regimes, scalars, held, overlay, source.frequency.per_year)
             own = {"state": state, "regime": regimes, "scalar": scalars}
             own = {name: only_windows(table, "session", [window]) for name, table in own.items()}
             write_artefacts(artefacts / setup.name / window.key, own, found)
             rows += [(as_of, name, json.dumps(document, allow_nan=False)) for name, document in found.items()]
-        told = Told(shown=_summary_shown, chart=lambda rows: run.once(path))
+        return rows
+
+    def allocator_summary(run: Run, **_: pd.DataFrame) -> Computed:
+        rows = [row for each in run.once(walked) for row in summed_up(each)]
+        told = Told(shown=_summary_shown, chart=lambda rows: _chart(run.once(walked)))
         return Computed(pd.DataFrame(rows, columns=["as_of", "document", "content"]), told)
 
-    def allocator_audit(run: Run, **tables: pd.DataFrame) -> Computed:
-        as_of = last_sessions(sessions_of(source, run.windows), window_dates(run.windows))
-        table = audit_table(
-            tables["realized_weights"],
-            known(tables["strategy_returns"], run.windows),
-            tables["risk_scalar"],
-            tables["risk_regime"],
-            policy,
-            as_of,
-        )
-        return Computed(table, Told(figures=_audit_figures))
+    def allocator_audit(run: Run, **_: pd.DataFrame) -> Computed:
+        tables = []
+        for each in run.once(walked):
+            windows, path = each.part.windows, each.path
+            as_of = last_sessions(sessions_of(source, windows), window_dates(windows))
+            compared = (each.realized, each.returns, path.scalars, path.regimes)
+            tables.append(audit_table(*compared, each.part.policy, as_of))
+        return Computed(pd.concat(tables, ignore_index=True), Told(figures=_audit_figures))
 
-    so_far = _so_far(setup, catalog.REALIZED_WEIGHTS, catalog.ALLOCATOR_STATE, catalog.RISK_REGIME, catalog.RISK_SCALAR)
-    compared = [
-        _returns_so_far(setup),
-        *_so_far(setup, catalog.REALIZED_WEIGHTS, catalog.RISK_SCALAR, catalog.RISK_REGIME),
-    ]
+    scalar = [own_input(setup, catalog.RISK_SCALAR)]
     return [
-        book_table(setup, catalog.ALLOCATOR_SUMMARY, allocator_summary, so_far, checks),
-        book_table(setup, catalog.ALLOCATOR_AUDIT, allocator_audit, compared, checks),
+        book_table(setup, catalog.ALLOCATOR_SUMMARY, allocator_summary, scalar, checks),
+        book_table(setup, catalog.ALLOCATOR_AUDIT, allocator_audit, scalar, checks),
     ]
 
 
-def _final(setup: BookSetup, checks: Sequence[Check]) -> Made:
-    source, policy = setup.source, setup.policy
-    ins = [own_input(setup, catalog.TARGET_WEIGHTS), own_input(setup, catalog.REALIZED_WEIGHTS)]
-    if policy.overlay is not None:
-        ins += _so_far(setup, catalog.RISK_SCALAR)
+def _chart(walked: Sequence[_Walked]) -> "Figure":
+    """Regime and scalar up to the newest partition: one chart, which several tables show."""
+    path = walked[-1].path
+    return regime_charts.risk(path.regimes, path.regimes["session"].max(), state=path.state, scalars=path.scalars)
 
-    def final_weights(run: Run, **tables: pd.DataFrame) -> Computed:
-        realized, targets = tables["realized_weights"], tables["target_weights"]
-        table = final_table(realized, tables.get("risk_scalar"), policy, sessions_of(source, run.windows))
+
+def _final(setup: BookSetup, walked: _Walk, checks: Sequence[Check]) -> Made:
+    ins = [own_input(setup, catalog.TARGET_WEIGHTS), own_input(setup, catalog.REALIZED_WEIGHTS)]
+    if setup.policy.overlay is not None:
+        ins.append(own_input(setup, catalog.RISK_SCALAR))
+
+    def final_weights(run: Run, target_weights: pd.DataFrame, realized_weights: pd.DataFrame, **_: Any) -> Computed:
+        paths = run.once(walked) if setup.policy.overlay else []
+        scalars = {each.part.windows[0].key: each.path.scalars for each in paths}
+        tables = [
+            final_table(
+                only_windows(realized_weights, "as_of", part.windows),
+                scalars.get(part.windows[0].key),
+                part.policy,
+                sessions_of(setup.source, part.windows),
+            )
+            for part in parts_of(setup, run)
+        ]
+        table = pd.concat(tables, ignore_index=True)
         dates = sorted(table["as_of"].unique())
         due = {as_of: setup.periods.next_due(window) for as_of, window in zip(dates, run.windows, strict=True)}
         table["next_rebalance"] = table["as_of"].map(due)
-        steps = waterfalls_by_date(targets, realized, table)
+        steps = waterfalls_by_date(target_weights, realized_weights, table)
         told = Told(figures=lambda rows: _final_figures(rows, steps[rows["as_of"].iloc[0]]), chart=weight_charts.final)
         return Computed(table, told)
 

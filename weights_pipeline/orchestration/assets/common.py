@@ -7,14 +7,16 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import pandas as pd
 
 from weights_pipeline.checks import Check
+from weights_pipeline.core.policy import Policy
 from weights_pipeline.ledger import LedgerSource, sessions_past
 from weights_pipeline.orchestration.freshness import book_freshness
 from weights_pipeline.orchestration.partitions import Input, Partitions, book_partitions
-from weights_pipeline.orchestration.steps import Computed, Made, Shown, guards
+from weights_pipeline.orchestration.steps import Computed, Made, Run, Shown, guards
 from weights_pipeline.tables.contract import Window
 from weights_pipeline.tables.definition import Table
 from weights_pipeline.workspace import BookSetup
@@ -47,6 +49,18 @@ def book_table(
         partitions=partitions or book_partitions(setup.book, setup.source),
         guards=guards(checks, table),
     )
+
+
+class Part(NamedTuple):
+    """Partitions of a run in a row that are made under one policy."""
+
+    policy: Policy
+    windows: Sequence[Window]
+
+
+def parts_of(setup: BookSetup, run: Run) -> list[Part]:
+    """What a run computes, part by part."""
+    return [Part(setup.policy, run.windows)]
 
 
 def known(frame: pd.DataFrame, windows: Sequence[Window], time_column: str = "session") -> pd.DataFrame:

@@ -12,13 +12,16 @@ from weights_pipeline.workspace import Workspace
 
 
 class Rows:
-    """A store that gives out one frame."""
+    """A store that gives out one frame, of no partition."""
 
     def __init__(self, frame):
         self.frame = frame
 
     def read(self, schema, table, keys=None, *, columns=None):
         return self.frame
+
+    def partitions(self, schema, table_name):
+        return {}
 
 
 def found(checks, name):
@@ -38,8 +41,8 @@ def test_thresholds_are_set_in_yaml(own_data):
     assert "2%" in found(after, "rejection_share").description
     assert "50%" in found(after, "turnover").description
     assert "±1e+06." in found(after, "extreme_values").description
-    metrics = no_rows(catalog.METRICS)
-    assert found(after, "extreme_values").run(Rows(metrics)).limit == 1e6
+    history = no_rows(catalog.WEIGHT_HISTORY)
+    assert found(after, "extreme_values").run(Rows(history.assign(**no_rows(catalog.METRICS)))).limit == 1e6
 
 
 @pytest.mark.parametrize(

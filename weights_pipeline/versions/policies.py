@@ -1,0 +1,121 @@
+"""Which policy each partition of a book was made under: a book changes, its past does not.
+
+Scope: from what versions keep of their parameters to stretches of partitions. Not here: what parameters are
+(``inputs``), and what is judged by them (``checks``).
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import NamedTuple
+
+import pandas as pd
+
+from weights_pipeline.core.policy import Policy
+from weights_pipeline.core.targets.methods.fixed import Fixed
+from weights_pipeline.core.versions import digest, intact, newest_versions
+from weights_pipeline.store.base import Reader
+from weights_pipeline.tables import catalog
+from weights_pipeline.tables.definition import Table
+from weights_pipeline.versions.inputs import parameters_of, policy_of
+from weights_pipeline.workspace import BookSetup
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stretch:
+    """Partitions in a row that were made under the same policy.
+
+    Attributes
+    ----------
+    keys
+        Of the partitions, ascending.
+    policies
+        The policy that their versions say. Of partitions that were written since, the book's own beside it: until a
+        version says which it was, either may be.
+    first, after
+        First day of their sessions, and the first one after them; all days are in one stretch.
+    """
+
+    keys: tuple[str, ...]
+    policies: tuple[Policy, ...]
+    first: pd.Timestamp
+    after: pd.Timestamp
+
+    def of(self, rows: pd.DataFrame, time_column: str) -> pd.DataFrame:
+        """Rows that belong to the partitions."""
+        days = rows[time_column]
+        return rows[(days >= self.first) & (days < self.after)]
+
+
+def stretches(setup: BookSetup, store: Reader, table: Table) -> list[Stretch]:
+    """Stretches of the partitions that are stored of a table of a book; one by its own policy where none are.
+
+    Raises
+    ------
+    weights_pipeline.tables.errors.DamagedError
+        What a version says of its policy is not as it was written.
+    weights_pipeline.books.reading.BookError
+        A policy is not valid by the code as it is now.
+    """
+    records = store.partitions(setup.name, table.name)
+    kept = _Kept(setup, store)
+    found = [Stretch(keys=(), policies=(setup.policy,), first=pd.Timestamp.min, after=pd.Timestamp.max)]
+    for key, record in records.items():
+        last, policies = found[-1], kept.policies(key, pd.Timestamp(record.recorded_at))
+        if not last.keys or last.policies == policies:
+            found[-1] = replace(last, keys=(*last.keys, key), policies=policies)
+        else:
+            begins = pd.Timestamp(setup.periods.window(key).first)
+            found[-1] = replace(last, after=begins)
+            found.append(replace(last, keys=(key,), policies=policies, first=begins))
+    return found
+
+
+class _Newest(NamedTuple):
+    """What the newest version of a rebalance says of itself."""
+
+    as_of: pd.Timestamp
+    recorded_at: pd.Timestamp
+    parameters_hash: str
+
+
+class _Kept:
+    """Policies of the newest versions of a book, each read once."""
+
+    def __init__(self, setup: BookSetup, store: Reader) -> None:
+        self._setup, self._store = setup, store
+        columns = ["version", "rebalance", "as_of", "recorded_at", "parameters_hash"]
+        history = store.read(setup.name, catalog.WEIGHT_HISTORY, columns=columns)
+        newest = newest_versions(history).drop_duplicates("rebalance").set_index("rebalance")
+        told = newest[list(_Newest._fields)].itertuples(index=False)
+        self._newest = {str(key): _Newest(*row) for key, row in zip(newest.index, told, strict=True)}
+        self._today: dict[int, str] = {}
+        self._read: dict[str, Policy] = {}
+
+    def policies(self, key: str, written: pd.Timestamp) -> tuple[Policy, ...]:
+        """See :attr:`Stretch.policies`; ``written`` is when the partition was."""
+        today, newest = self._setup.policy, self._newest.get(key)
+        if newest is None or newest.parameters_hash == self._hash_today(newest.as_of):
+            return (today,)
+        own = self._of(newest.parameters_hash)
+        return (own, today) if written > newest.recorded_at and own != today else (own,)
+
+    def _hash_today(self, as_of: pd.Timestamp) -> str:
+        """What a version of a rebalance would say of its policy now; all do the same, but for decisions to come."""
+        method = self._setup.book.method
+        decided = sum(each.date <= as_of.date() for each in method.decisions) if isinstance(method, Fixed) else 0
+        if decided not in self._today:
+            self._today[decided] = digest(parameters_of(self._setup, as_of))
+        return self._today[decided]
+
+    def _of(self, parameters_hash: str) -> Policy:
+        if parameters_hash not in self._read:
+            self._read[parameters_hash] = policy_of(json.loads(intact(self._documents, parameters_hash)))
+        return self._read[parameters_hash]
+
+    @cached_property
+    def _documents(self) -> dict[str, str]:
+        rows = self._store.read(self._setup.name, catalog.WEIGHT_DOCUMENTS)
+        return dict(zip(rows["hash"], rows["document"], strict=True))

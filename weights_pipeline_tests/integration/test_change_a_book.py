@@ -1,0 +1,100 @@
+"""A book changes and its past does not: each partition is judged by the policy that it was made under."""
+
+import shutil
+
+import dagster as dg
+import pytest
+
+from benchmarks.support.data import edit_yaml
+from weights_pipeline.checks import book_checks
+from weights_pipeline.tables import catalog
+from weights_pipeline.versions.recompute import reproduce
+from weights_pipeline_tests.support.desk import Desk
+from weights_pipeline_tests.support.returns_desk import BOOK, random_returns, write_book, write_ledger
+
+STRATEGIES = {"ant": 0.5, "bee": 0.3, "cow": 0.2}
+LAST = 5
+"""Month of 2024 up to which the book was run as it was."""
+
+LEFT, JOINED = {"ant": 0.6, "cow": 0.4}, {"ant": 0.4, "bee": 0.2, "cow": 0.2, "dog": 0.2}
+NERVOUS = {"vol_accel_enter": 1.05, "vol_accel_exit": 1.0, "corr_shock_enter": 0.02, "corr_shock_exit": 0.0}
+OVERLAY = {"enabled": True, "profile": "low", "lag": 1}
+CHANGES = {
+    "rate": {"adjustment": {"rate": 0.1}},
+    "turnover cap": {"adjustment": {"rate": 0.5, "turnover_cap": 0.01}},
+    "caps": {"limits": {"floor": 0.9, "cap": 1.1}},
+    "base weights": {"strategies": {"ant": 0.4, "bee": 0.4, "cow": 0.2}},
+    "a strategy leaves": {"strategies": LEFT},
+    "a strategy joins": {"strategies": JOINED},
+    "method": {"method": {"kind": "calmar_tilt", "lookback": "6m"}},
+    "another window": {"method": {"kind": "sharpe_tilt", "lookback": "30d"}},
+    "thresholds": {"overlay": OVERLAY | {"thresholds": NERVOUS}},
+    "profile": {"overlay": OVERLAY | {"profile": "high"}},
+    "lag": {"overlay": OVERLAY | {"lag": 30}},
+    "overlay disabled": {"overlay": OVERLAY | {"enabled": False}},
+    "no overlay": {"overlay": None},
+    "sleeves": {"overlay": OVERLAY | {"sleeves": {"ant": "fast", "bee": "fast"}}},
+}
+
+
+@pytest.fixture(scope="module")
+def decided(tmp_path_factory):
+    """A desk whose book was run up to May 2024 as it was; tests work on copies."""
+    folder = tmp_path_factory.mktemp("decided")
+    write_ledger(folder / "data", random_returns(*JOINED, first="2024-01-02", last="2024-08-30"))
+    write_book(folder / "data", STRATEGIES)
+    with dg.DagsterInstance.ephemeral() as instance:
+        own = Desk(folder / "data", folder / "home", instance)
+        own.done("2024-01", f"2024-{LAST:02d}", BOOK)
+        yield own
+
+
+@pytest.fixture
+def own(decided, desk, tmp_path):
+    return desk(shutil.copytree(decided.settings.data, tmp_path / "data"), like=decided)
+
+
+def change(own, **keys):
+    edit_yaml(own.settings.data / "books" / f"{BOOK}.yaml", **keys)
+
+
+def misses(own):
+    """What checks of the book find wrong."""
+    with own.store.view():
+        found = {check: check.run(own.store) for check in book_checks(own.workspace.setup(BOOK))}
+    return {check.name: finding.summary for check, finding in found.items() if check.error and not finding.passed}
+
+
+def differing(own):
+    """Versions that come out different when they are computed again."""
+    versions = own.store.read(BOOK, catalog.WEIGHT_HISTORY)["version"].unique()
+    return [number for number in versions if not reproduce(own.store, BOOK, int(number)).finding.passed]
+
+
+@pytest.mark.parametrize("changed", CHANGES)
+def test_whatever_changes_the_past_stays_right(own, changed):
+    change(own, **CHANGES[changed])
+    assert misses(own) == {}
+
+
+def test_the_past_that_somebody_altered_is_wrong_still(own):
+    change(own, **CHANGES["profile"])
+    with own.store.writing() as connection:
+        connection.execute(f"UPDATE {BOOK}.final_weights SET final = final * 1.01 WHERE as_of = '2024-05-31'")
+    assert {"final_is_realized_times_scalar", "no_look_ahead"} <= set(misses(own))
+
+
+def test_rebalances_go_on_after_every_change(own):
+    steps = (
+        {"strategies": JOINED, "adjustment": {"rate": 0.2}, "overlay": OVERLAY | {"thresholds": NERVOUS, "lag": 5}},
+        {"strategies": LEFT, "overlay": None, "method": {"kind": "calmar_tilt", "lookback": "6m"}},
+        {"overlay": OVERLAY | {"profile": "high", "sleeves": {"ant": "fast"}}},
+    )
+    for month, keys in enumerate(steps, LAST + 1):
+        change(own, **keys)
+        report = own.done(f"2024-{month:02d}", book=BOOK)
+        assert {check.name: check.summary for check in report.checks if check.error and not check.passed} == {}
+    assert misses(own) == {}
+    assert differing(own) == []
+    final = own.store.read(BOOK, catalog.FINAL_WEIGHTS).groupby("as_of")["strategy"].agg(list)
+    assert final.tolist() == [sorted(STRATEGIES)] * LAST + [sorted(JOINED)] + [sorted(LEFT)] * 2
