@@ -6,6 +6,7 @@ Here belong CSV, Parquet, JSON and XML. Here does not belong what a cell means.
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
 import json
 import re
@@ -55,6 +56,8 @@ class Part:
         The latter.
     faults
         What is wrong with which of the rows, before their cells are read.
+    version
+        ETag of an object in S3, otherwise SHA-256 of the file; empty of a query.
     written
         First rows in the words of their file, where those are others than the ledger's.
     """
@@ -69,6 +72,7 @@ class Part:
     left_out: int = 0
     others: pd.DataFrame = field(default_factory=pd.DataFrame)
     faults: Sequence[Fault] = ()
+    version: str = ""
     written: pd.DataFrame = field(default_factory=pd.DataFrame)
 
     @property
@@ -138,7 +142,7 @@ def read_part(file: File, reading: Reading = PLAIN) -> Part:
     data = file.read()
     if re.fullmatch(rb"(?:\xef\xbb\xbf)?\s*", data):
         raise LedgerError(f"{path}: is empty; expected at least a header, or leave the file out")
-    return reader(path, data, reading)
+    return replace(reader(path, data, reading), version=file.version or hashlib.sha256(data).hexdigest())
 
 
 def _read_parquet(path: str, data: bytes, reading: Reading) -> Part:

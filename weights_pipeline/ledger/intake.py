@@ -77,7 +77,8 @@ class Intake:
     files : DataFrame
         ``source_file``, ``kind``, ``read``, ``accepted``, ``rejected``, ``duplicates`` (rejected rows
         that repeat an earlier one), ``ignored_columns``, ``unhurt`` (rejected rows that are held back or taken back,
-        not wrong), ``left_out`` (rows that the source says are none of its). Of a wide file of daily returns each
+        not wrong), ``left_out`` (rows that the source says are none of its), ``version``
+        (ETag of an object in S3, otherwise SHA-256 of the file; null of a query). Of a wide file of daily returns each
         strategy's column is a source of its own, ``file#strategy``, whose rows are the cells that hold something.
     findings : list of LedgerFinding
         What the ledger's owner has to know or to decide; ``since`` and ``until`` are sessions. By severity, code,

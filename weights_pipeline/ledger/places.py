@@ -31,10 +31,13 @@ class File:
         What messages and tables call it.
     read
         Gives its bytes, or raises a :class:`LedgerError`.
+    version
+        ETag that the listing found, and that what is read has; empty where a place has none.
     """
 
     path: str
     read: Callable[[], bytes]
+    version: str = ""
 
 
 class Place(Protocol):
@@ -45,6 +48,9 @@ class Place(Protocol):
 
     def at(self, path: str) -> File:
         """The file of a path, which need not be there."""
+
+    def listed(self, pattern: str) -> Mapping[str, str]:
+        """By path, what is another text once a file that a glob matches has changed; nothing is read."""
 
 
 class Folder:
@@ -58,10 +64,14 @@ class Folder:
 
     def find(self, pattern: str) -> Iterator[File]:
         """Yield files that a glob matches."""
+        return map(self.at, self.listed(pattern))
+
+    def listed(self, pattern: str) -> Mapping[str, str]:
+        """Size and time of the last change of files that a glob matches; nothing is read."""
         parts = PurePosixPath(pattern).parts
         below = pyarrow.fs.FileSelector(_fixed(parts[:-1]), allow_not_found=True, recursive=True)
-        paths = [info.path for info in self._files.get_file_info(below) if info.is_file]
-        return (self.at(path) for path in _matching(paths, "/".join(parts)))
+        found = {info.path: _changed(info) for info in self._files.get_file_info(below) if info.is_file}
+        return {path: found[path] for path in _matching(found, "/".join(parts))}
 
     def at(self, path: str) -> File:
         """The file of a path, which need not be there."""
@@ -75,10 +85,14 @@ class Folder:
         if not inside:
             raise LedgerError(f"{path}: leads out of the data folder {self.root}; keep the file itself inside it")
         try:
+            before = self._files.get_file_info(path)
             with self._files.open_input_stream(path) as stream:
                 data: bytes = stream.read()
+            after = self._files.get_file_info(path)
         except OSError as error:
             raise LedgerError(f"{path}: cannot be read from {self.root}: {error}") from error
+        if _changed(before) != _changed(after) or len(data) != after.size:
+            raise LedgerError(f"{path}: was written to while the ledger was being read; start again")
         return data
 
     @property
@@ -100,13 +114,19 @@ class Bucket:
 
     def find(self, pattern: str) -> Iterator[File]:
         """Yield objects that a glob matches."""
+        bucket, _ = self._parts(pattern)
+        for url, version in self.listed(pattern).items():
+            yield self._file(self._bucket(bucket), self._parts(url)[1], version)
+
+    def listed(self, pattern: str) -> Mapping[str, str]:
+        """ETags of objects that a glob matches; nothing is read."""
         bucket, key = self._parts(pattern)
         objects, prefix = self._bucket(bucket), re.split(r"[*?]", key, maxsplit=1)[0]
         try:
             versions = dict(objects.list(prefix))
         except aws.ServiceError as error:
             raise LedgerError(f"{pattern}: {error}") from None
-        return (self._file(objects, found, versions[found]) for found in _matching(versions, key))
+        return {objects.url(found): versions[found] for found in _matching(versions, key)}
 
     def at(self, path: str) -> File:
         """The object of a path, which need not be there."""
@@ -114,7 +134,7 @@ class Bucket:
         return self._file(self._bucket(bucket), key, None)
 
     def _file(self, objects: aws.S3Objects, key: str, version: str | None) -> File:
-        return File(objects.url(key), lambda: self._read(objects, key, version))
+        return File(objects.url(key), lambda: self._read(objects, key, version), (version or "").strip('"'))
 
     @staticmethod
     def _read(objects: aws.S3Objects, key: str, version: str | None) -> bytes:
@@ -143,7 +163,20 @@ PLACES: Mapping[str, Callable[[Path], Place]] = {"s3://": Bucket}
 
 def file_at(root: Path, path: str) -> File:
     """The file of a path, which need not be there."""
-    return next((place(root) for begin, place in PLACES.items() if path.startswith(begin)), Folder(root)).at(path)
+    return _place(root, path).at(path)
+
+
+def listed(root: Path, patterns: Iterable[str]) -> dict[str, str]:
+    """By path, what is another text once a file that any of the globs matches has changed; nothing is read."""
+    return {path: text for pattern in patterns for path, text in _place(root, pattern).listed(pattern).items()}
+
+
+def _place(root: Path, path: str) -> Place:
+    return PLACES.get(_beginning(path), Folder)(root)
+
+
+def _beginning(path: str) -> str:
+    return next((begin for begin in PLACES if path.startswith(begin)), "")
 
 
 def find_files(root: Path, patterns: Iterable[str], key: str) -> list[File]:
@@ -151,12 +184,16 @@ def find_files(root: Path, patterns: Iterable[str], key: str) -> list[File]:
     places: dict[str, Place] = {"": Folder(root)}
     files: dict[str, File] = {}
     for pattern in patterns:
-        begin = next((begin for begin in PLACES if pattern.startswith(begin)), "")
+        begin = _beginning(pattern)
         place = places.setdefault(begin, PLACES[begin](root)) if begin else places[""]
         if not (found := {file.path: file for file in place.find(pattern)}):
             raise LedgerError(f"{key}: no file in {place} matches {pattern!r}; correct the path or add the file")
         files |= found
     return [files[path] for path in sorted(files)]
+
+
+def _changed(info: pyarrow.fs.FileInfo) -> str:
+    return f"{info.size}-{info.mtime_ns}"
 
 
 def _fixed(folders: Iterable[str]) -> str:

@@ -210,6 +210,7 @@ class Rows:
                 ";".join(unread(part, COLUMNS[self.kind])),
                 int(unhurt[mine].sum()),
                 part.left_out,
+                part.version or None,
             )
             for part, mine in zip(self.parts, self._slices(), strict=True)
         ]
@@ -339,6 +340,7 @@ _FILE_TYPES = {
     "ignored_columns": "str",
     "unhurt": "int64",
     "left_out": "int64",
+    "version": "str",
 }
 
 
@@ -521,6 +523,7 @@ def _long_parts(part: Part) -> list[Part]:
             line=part.line[given],
             header=[*cells],
             reading=part.reading,
+            version=part.version,
         )
         parts.append(column)
     return parts

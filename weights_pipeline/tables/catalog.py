@@ -107,6 +107,9 @@ LEDGER_FILES = Table(
         Column("ignored_columns", TEXT, "Columns that no rule reads."),
         Column("unhurt", INTEGER, "Those of the rejected that are held back or taken back, not wrong.", nullable=True),
         Column("left_out", INTEGER, "Rows that the source says are none of its: footer, and where.", nullable=True),
+        Column(
+            "version", TEXT, "ETag of an object in S3, otherwise SHA-256 of the file; null of a query.", nullable=True
+        ),
     ),
     key=("source_file",),
     time_column=None,

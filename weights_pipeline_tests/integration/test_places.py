@@ -1,6 +1,7 @@
 """The same trades from a database or a bucket are the same lots; a bucket that fails gives all of them or an error."""
 
 import contextlib
+import hashlib
 import sqlite3
 
 import pandas as pd
@@ -73,6 +74,7 @@ def test_an_object_that_is_replaced_while_the_ledger_is_read_is_refused(tmp_path
     with pytest.raises(LedgerError, match=r"ledger/0/fills.csv: was replaced while the ledger was being read"):
         first.read()
     assert second.read().startswith(b"strategy,")
+    assert second.version == hashlib.md5(second.read()).hexdigest()
     with pytest.raises(LedgerError, match="no file in S3 matches"):
         find_files(tmp_path, [f"s3://{BUCKET}/ledger/*.parquet"], "fills")
     with pytest.raises(LedgerError, match="the bucket does not exist"):
