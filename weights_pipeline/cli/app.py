@@ -10,6 +10,7 @@ heavier parser, pandas or Dagster would even have been loaded.
 from __future__ import annotations
 
 import argparse
+import gc
 import os
 import sys
 from collections.abc import Sequence
@@ -67,6 +68,8 @@ COMMANDS = (
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point of the console script; always ends in :class:`SystemExit`, see the package for the codes."""
     options = _parser().parse_args(arguments)
+    # A process of one command ends before what it leaves lying matters; looking for it is a tenth of a month's run.
+    gc.set_threshold(100_000, 50, 1000)
     try:
         code = options.command(options)
         sys.stdout.flush()

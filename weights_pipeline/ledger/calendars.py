@@ -236,7 +236,7 @@ def _hours_over(calendar: str, start: dt.date, end: dt.date) -> pd.DataFrame:
     low, high = recorded_bounds(calendar)
     if start < low or end > high:
         raise _unrecorded(calendar, f"{start} to {end}")
-    return _listed(calendar) if file_of(calendar) else _built(calendar, start.year // 10, end.year // 10)
+    return _listed(calendar) if file_of(calendar) else _recorded(calendar, start.year // 10, end.year // 10)
 
 
 def _unrecorded(calendar: str, asked: str) -> LedgerError:
@@ -255,7 +255,21 @@ def shown(calendar: str) -> str:
     return calendar.rpartition(_CLOCK)[0] if file_of(calendar) else calendar
 
 
-@lru_cache(maxsize=64)
+_KEPT: dict[str, tuple[int, int, pd.DataFrame]] = {}
+"""By calendar: its first and last decade that were built so far, and the hours of these."""
+
+
+def _recorded(name: str, first_decade: int, last_decade: int) -> pd.DataFrame:
+    """Hours of a calendar of the library over decades at least, built once: a build costs the same however long."""
+    first, last, hours = _KEPT.get(name, (first_decade, last_decade, None))
+    if hours is None or first_decade < first or last_decade > last:
+        # Whoever asks for a past decade asks for the one around the newest session next.
+        first, last = min(first, first_decade), max(last, last_decade + 1)
+        hours = _built(name, first, last)
+        _KEPT[name] = first, last, hours
+    return hours
+
+
 def _built(name: str, first_decade: int, last_decade: int) -> pd.DataFrame:
     """Hours of a calendar of the library over whole decades, as far as it is recorded."""
     low, high = recorded_bounds(name)
