@@ -26,6 +26,7 @@ _INSTRUMENTS = {
     "symbol": Column(kind="text"),
     "multiplier": Column(kind="number", required=False),
     "long_only": Column(kind="text", required=False),
+    "currency": Column(kind="text", required=False),
 }
 _RATIO = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)(?::(\d{1,9}(?:\.\d{1,9})?))?", re.ASCII)
 _NEEDS = {"split": "ratio", "rename": "new_symbol", "expiry": "price"}
@@ -42,10 +43,13 @@ class Instruments:
         Units that a contract stands for, by symbol; 1 of any other.
     never_short
         Symbols of which nobody can be short.
+    currency
+        What prices and amounts of a symbol are in; of any other the ledger's own.
     """
 
     multiplier: Mapping[str, float] = field(default_factory=dict)
     never_short: frozenset[str] = frozenset()
+    currency: Mapping[str, str] = field(default_factory=dict)
 
 
 def read_instruments(source: LedgerSource, root: Path) -> Instruments:
@@ -70,10 +74,11 @@ def read_instruments(source: LedgerSource, root: Path) -> Instruments:
         if wrong.any():
             at = int(wrong.to_numpy().argmax())
             raise LedgerError(f"{path}: line {line[at]}: {rows['symbol'].iloc[at]}: {what}")
-    known = rows[rows["multiplier"].notna()]
+    known, stated = rows[rows["multiplier"].notna()], rows[rows["currency"].notna()]
     return Instruments(
         multiplier=dict(zip(known["symbol"], known["multiplier"].astype(float), strict=True)),
         never_short=frozenset(rows.loc[said == "true", "symbol"]),
+        currency=dict(zip(stated["symbol"], stated["currency"], strict=True)),
     )
 
 

@@ -6,7 +6,7 @@ Scope: reading a whole ledger, and the small files of inputs beside it. Not here
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -28,8 +28,9 @@ from weights_pipeline.core.returns.lots import (
 from weights_pipeline.core.returns.matching import open_lots_at
 from weights_pipeline.core.returns.scale import profit_multiples
 from weights_pipeline.core.returns.sessions import assign_session, day_start
-from weights_pipeline.core.returns.stream import Unknown
+from weights_pipeline.core.returns.stream import Pair, Unknown
 from weights_pipeline.ledger.calendars import exchange_timezone, observed_sessions, recorded_bounds, session_hours
+from weights_pipeline.ledger.currencies import Currencies
 from weights_pipeline.ledger.errors import LedgerError
 from weights_pipeline.ledger.flawless import flawless_rows
 from weights_pipeline.ledger.instruments import read_actions, read_instruments
@@ -149,7 +150,7 @@ class Intake:
 
 
 _LOT_ORDER = [
-    *(name for name in LOT_COLUMNS if name != "multiplier"),
+    *(name for name in LOT_COLUMNS if name not in {"multiplier", "currency", "fees_currency"}),
     "entry_value",
     "open_session",
     "session",
@@ -199,10 +200,19 @@ def read_ledger(source: LedgerSource, root: Path, *, horizon: dt.date) -> Intake
         instants = pd.DatetimeIndex(times)
         return pd.DatetimeIndex(assign_session(instants, hours, zone).where(instants < over))
 
-    fills.typed["session"] = session_of(fills.typed["ts"])
+    for rows, column, of in (
+        (lots, "open_session", "opened_at"),
+        (lots, "session", "closed_at"),
+        (fills, "session", "ts"),
+        (cash, "session", "ts"),
+    ):
+        rows.typed[column] = session_of(rows.typed[of])
     openings.typed["session"] = _on_or_after(openings.typed["date"], sessions)
     openings.typed["ts"] = _begins(openings.typed["date"], hours, zone)
     instruments = read_instruments(source, root)
+    currencies = Currencies(source, root, sessions, (lots, fills, cash, openings), instruments.currency)
+    for rows in (lots, fills, cash):
+        currencies.convert_fees(rows)
     for rows in (lots, fills, openings):
         rows.typed["multiplier"] = rows.typed["multiplier"].fillna(rows.typed["symbol"].map(instruments.multiplier))
     traded = {symbol for rows in (fills, openings) for symbol in rows.typed["symbol"].dropna()}
@@ -222,23 +232,30 @@ def read_ledger(source: LedgerSource, root: Path, *, horizon: dt.date) -> Intake
         frame.assign(**{name: session_of(frame[of]) for name, of in _HOLDING_SESSIONS.items()})
         for frame in (streams.matched.holdings, streams.matched.lost)
     )
-    given = _given_lots(lots, made["lot_id"], session_of, first, last)
+    given = _given_lots(lots, made["lot_id"], first, last)
 
-    cash.typed["session"] = session_of(cash.typed["ts"])
     cash.faults += cash_faults(cash.typed, first=first, last=last)
     cash.reject_duplicates(["strategy", "cash_id"], "duplicate_cash_id")
-    booked_cash = _booked_cash(cash.accepted())
+    booked_cash = _booked_cash(cash.accepted(), currencies)
 
     daily, said_of_returns = _accepted_returns(returns, source, sessions, first, horizon)
     in_history = made["session"] >= first
-    booked = pd.concat([given[_LOT_ORDER], made.loc[in_history, _LOT_ORDER]]).astype({"source": "str"})
+    pairs = currencies.of_pairs((fills, openings), lineage.actions)
+    made, holdings, lost = (_in_own_currency(rows, currencies, pairs) for rows in (made[in_history], holdings, lost))
+    given = _in_own_currency(given, currencies)
+    booked = pd.concat([given[_LOT_ORDER], made[_LOT_ORDER]]).astype({"source": "str"})
     trading = {name for frame in (booked, holdings, booked_cash) for name in frame["strategy"].unique()}
     if both := sorted(trading.intersection(daily["strategy"].unique())):
         raise LedgerError(f"ledger {source.name}: {both} have daily returns and trades; give one of the two")
 
     unknown = _unknown(streams.unknown, session_of, sessions[0])
     findings = [replace(each, since=_session(each.since, session_of)) for each in streams.findings]
-    findings += [*idle_actions, *said_of_returns, *findings_of_prices(source, root, holdings, lineage.actions)]
+    findings += [
+        *currencies.findings(),
+        *idle_actions,
+        *said_of_returns,
+        *findings_of_prices(source, root, holdings, lineage.actions),
+    ]
     if statement is not None:
         # What ends with a session because an action holds from the next was held at its end.
         carried = lineage.carries(streams.matched.lost)
@@ -293,12 +310,9 @@ def _importance(finding: LedgerFinding) -> tuple[object, ...]:
     return grave, finding.code, finding.strategy, finding.symbol, since, *place
 
 
-def _given_lots(
-    lots: Rows, taken: pd.Series, session_of: _SessionOf, first: pd.Timestamp, last: pd.Timestamp
-) -> pd.DataFrame:
+def _given_lots(lots: Rows, taken: pd.Series, first: pd.Timestamp, last: pd.Timestamp) -> pd.DataFrame:
     """Closed lots as they are given, completed; those at fault are left out."""
     typed = lots.typed
-    typed["open_session"], typed["session"] = (session_of(typed[name]) for name in ("opened_at", "closed_at"))
     lots.faults += lot_faults(typed, lots.days, first=first, last=last)
     lots.reject_duplicates(["lot_id"], "duplicate_lot_id")
     clash = np.flatnonzero(typed["lot_id"].isin(taken)).tolist()
@@ -312,9 +326,35 @@ def _given_lots(
     return given
 
 
-def _booked_cash(accepted: pd.DataFrame) -> pd.DataFrame:
-    """Cash net of fees; a movement without an id is named by its instant and its place among those of the instant."""
-    rows = accepted.assign(amount=accepted["amount"] - accepted["fees"].fillna(0.0))
+def _in_own_currency(
+    rows: pd.DataFrame, currencies: Currencies, pairs: Mapping[Pair, str] | None = None
+) -> pd.DataFrame:
+    """Lots in the ledger's own currency: profit at the rate of the exit's session, what is tied up at the opening's.
+
+    Prices stay as they are. Where `pairs` says it, lots are in the currency of their position.
+    """
+    if not currencies.several:
+        return rows
+    currency = (
+        rows["currency"]
+        if pairs is None
+        else pd.Series(
+            [pairs.get(pair, currencies.own) for pair in zip(rows["strategy"], rows["symbol"], strict=True)], rows.index
+        )
+    )
+    entry = currencies.rate(currency, rows["open_session"])
+    left = currencies.rate(currency, rows["session"]) if "session" in rows else entry
+    factors = {"entry_value": entry, "margin_used": entry, "fees": left, "pnl": left}
+    return rows.assign(**{name: rows[name] * factor for name, factor in factors.items() if name in rows})
+
+
+def _booked_cash(accepted: pd.DataFrame, currencies: Currencies) -> pd.DataFrame:
+    """Cash net of fees, in the ledger's own currency.
+
+    A movement without an id is named by its instant and its place among those of the instant.
+    """
+    rate = currencies.rate(accepted["currency"], accepted["session"])
+    rows = accepted.assign(amount=(accepted["amount"] - accepted["fees"].fillna(0.0)) * rate)
     rows = rows.sort_values(["strategy", "ts", "kind", "symbol", "amount"], ignore_index=True)
     number = rows.groupby(["strategy", "ts", rows["cash_id"].isna()]).cumcount() + 1
     named = "#" + rows["ts"].dt.strftime("%Y-%m-%dT%H:%M:%S") + "." + number.astype("str")

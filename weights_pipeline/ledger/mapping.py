@@ -18,11 +18,12 @@ from weights_pipeline.ledger.errors import LedgerError
 from weights_pipeline.ledger.files import Part
 from weights_pipeline.ledger.vocabulary import PLAIN, ByColumn, ByFile, ByTable, Condition, Reading
 
-CURRENCY = "currency"
-"""Column in which a row may state that of its amounts."""
-
 SHOWN = 2
 """Rows of a file that are kept as they are written, to be shown beside what they were read as."""
+
+
+_DISMISSIBLE = ("currency", "fees_currency")
+"""Columns of ours that a source may leave unread although its files have them."""
 
 
 def mapped(part: Part, columns: Mapping[str, Column], table: Part | None = None) -> Part:
@@ -79,6 +80,7 @@ def mapped(part: Part, columns: Mapping[str, Column], table: Part | None = None)
         if column in cells:
             text = cells[column].str.strip()
             cells[column] = text.map(values).where(text.isin([*values]), cells[column])
+    cells = cells.drop(columns=[name for name in _DISMISSIBLE if name in cells and name in reading.ignore])
     if reading.strategy_from is not None:
         cells["strategy"] = _strategies(part, theirs, table).astype("str")
         faults += against(
@@ -112,7 +114,7 @@ def unread(part: Part, columns: Mapping[str, Column]) -> list[str]:
     """Columns of a file that no rule reads, neither ours nor one of its source's."""
     added = {name for terms in summands(part.reading, columns).values() for name, _ in terms}
     found = {*part.header, *part.cells, *part.unreadable}
-    return sorted(found - {*columns, CURRENCY, *added, *part.reading.looked_at})
+    return sorted(found - {*columns, *added, *part.reading.looked_at})
 
 
 def _cell_name(ours: str, position: int, theirs: str) -> str:

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
-from itertools import chain, groupby, pairwise, takewhile
+from itertools import groupby, pairwise, takewhile
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -31,7 +31,7 @@ from weights_pipeline.core.returns.lots import (
 )
 from weights_pipeline.ledger.errors import LedgerError
 from weights_pipeline.ledger.files import Part, read_part, require_columns
-from weights_pipeline.ledger.mapping import CURRENCY, mapped, summands, unread
+from weights_pipeline.ledger.mapping import mapped, summands, unread
 from weights_pipeline.ledger.places import File, file_at, find_files
 from weights_pipeline.ledger.source import Kind, LedgerSource
 from weights_pipeline.ledger.sources import RowSource, read_rows
@@ -356,23 +356,7 @@ def gather(
     """
     taken: dict[str, list[tuple[Kind, Part]]] = {}
     parts = {kind: [*_parts_of(source, root, kind, taken)] for kind in kinds}
-    _require_one_currency(source, chain.from_iterable(parts.values()))
     return {kind: Rows(kind, parts[kind], source.timezone, exchange_timezone) for kind in kinds}
-
-
-def _require_one_currency(source: LedgerSource, parts: Iterable[Part]) -> None:
-    """Refuse amounts of several currencies, which nothing here converts."""
-    stated: dict[str, str] = {}
-    for part in parts:
-        if CURRENCY in part.cells and CURRENCY not in part.reading.ignore:
-            texts = part.cells[CURRENCY].str.strip().replace("", None).dropna().drop_duplicates()
-            stated |= {str(name): f"{part.name} line {part.line[cast(int, row)]}" for row, name in texts.items()}
-    if len(stated) > 1:
-        places = ", ".join(f"{name} ({place})" for name, place in sorted(stated.items()))
-        raise LedgerError(
-            f"ledger {source.name}: {CURRENCY}: amounts in {places} cannot be added up; take those of one currency "
-            f"with `where`, and keep another ledger for each other"
-        )
 
 
 def _parts_of(

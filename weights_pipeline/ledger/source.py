@@ -45,6 +45,7 @@ def _month(text: str) -> str:
 
 Globs = Annotated[tuple[RelativePath, ...], Field(min_length=1)]
 Month = Annotated[str, AfterValidator(_month)]
+Currency = Annotated[str, Field(pattern=r"^[A-Za-z0-9]{2,12}$"), AfterValidator(str.upper)]
 
 
 class _Files(Reading):
@@ -56,10 +57,13 @@ class _Files(Reading):
         Paths, or globs; or in their place a query under the key of its kind (``ledger.sources``).
     importer
         Preset that the rest is added to; see ``ledger.importers``.
+    currency
+        What the amounts are in, where the files do not say so.
     """
 
     files: Globs | None = None
     importer: str = ""
+    currency: str = ""
 
     @property
     def query(self) -> RowSource | None:
@@ -78,9 +82,10 @@ class _Files(Reading):
     def reading(self, ledger: Reading) -> Reading:
         """How these files read."""
         said = {name for name in Reading.model_fields if name in self.model_fields_set}
-        return Reading.model_construct(
-            **{name: getattr(self if name in said else ledger, name) for name in Reading.model_fields}
-        )
+        rules = {name: getattr(self if name in said else ledger, name) for name in Reading.model_fields}
+        if self.currency:
+            rules["constants"] = {"currency": self.currency} | rules["constants"]
+        return Reading.model_construct(**rules)
 
 
 _QUERIES: Mapping[str, Any] = {key: (kind | None, None) for key, kind in SOURCES.items()}
@@ -177,6 +182,11 @@ class LedgerSource(Reading):
     positions
         What the broker states, a file or an entry of files: ``date``, ``symbol``, ``quantity`` and perhaps
         ``strategy``, ``account``, ``realized_pnl`` to date and ``market_value``.
+    currency
+        What profit and capital are in; other amounts are converted by `fx`. Where all rows are in one, it need not be
+        said.
+    fx
+        File of rates of exchange: ``date``, ``currency``, ``rate`` (units of the ledger's own currency for one).
     accounts
         Strategies of each account that the file of positions names.
     """
@@ -204,6 +214,8 @@ class LedgerSource(Reading):
     instruments: RelativePath | None = None
     actions: _Entry | None = None
     positions: _Entry | None = None
+    currency: Currency | None = None
+    fx: RelativePath | None = None
     accounts: dict[str, tuple[str, ...]] = Field(default_factory=dict)
     checks: dict[str, Threshold] = Field(default_factory=dict)
 
@@ -246,6 +258,8 @@ class LedgerSource(Reading):
             raise ValueError("actions: change positions, which only fills make known; expected fills beside actions")
         if self.positions and not self.fills:
             raise ValueError("positions: only fills say what is open; expected fills beside positions")
+        if self.fx and not self.currency:
+            raise ValueError("fx: is of rates into the ledger's own currency; expected currency beside fx")
         if self.accounts and not self.positions:
             raise ValueError("accounts: are what positions are stated of; expected positions beside accounts")
         named = [name for strategies in self.accounts.values() for name in strategies]

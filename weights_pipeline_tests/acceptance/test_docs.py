@@ -405,6 +405,8 @@ def test_every_reason_to_reject_a_row_is_on_the_page_about_ledgers():
 REFUSED = {
     "has costs as negative numbers": "strategy,symbol,ts,amount,price,fees\nm,A,2024-03-04,1,10,-1\n",
     "has a column `Currency`": "strategy,symbol,ts,amount,price,Currency\nm,A,2024-03-04,1,10,USD\n",
+    "has amounts in several currencies": "strategy,symbol,ts,amount,price,currency\n"
+    "m,A,2024-03-04,1,10,USD\nm,B,2024-03-04,1,10,EUR\n",
     "begins with a sentence": "Trades of 2024\nstrategy,symbol,ts,amount,price\nm,A,2024-03-04,1,10\n",
     "is named twice, and shares out no rows": "strategy,symbol,ts,amount,price,kind\nm,A,2024-03-04,1,10,fee\n",
 }

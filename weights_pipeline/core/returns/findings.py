@@ -29,6 +29,7 @@ FINDINGS: Mapping[str, tuple[Severity, str]] = {
     "statement_without_price": ("WARN", "a statement of a position that is not known does not say what it is worth"),
     "statement_outside": ("INFO", "a statement of a date that is not read, compared with nothing"),
     "reconciled": ("INFO", "the newest date on which the broker's statement and the ledger's rows agree in everything"),
+    "rate_carried": ("INFO", "a rate of exchange of an earlier day, in place of one that is missing"),
     "action_of_nobody": ("WARN", "a corporate action of a symbol that no row names"),
     "action_outside": ("INFO", "a corporate action of a date that is not read"),
     "possible_split": ("WARN", "prices or quantities change as they do in a split, and no action says so"),

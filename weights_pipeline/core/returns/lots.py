@@ -101,6 +101,8 @@ LOT_COLUMNS: Mapping[str, Column] = {
     "margin_used": Column(kind="number", required=False),
     "parent_lot_id": Column(kind="text", required=False),
     "multiplier": Column(kind="number", required=False),
+    "currency": Column(kind="text", required=False),
+    "fees_currency": Column(kind="text", required=False),
 }
 FILL_COLUMNS: Mapping[str, Column] = {
     "strategy": Column(kind="text"),
@@ -115,6 +117,8 @@ FILL_COLUMNS: Mapping[str, Column] = {
     "multiplier": Column(kind="number", required=False),
     "status": Column(kind="text", required=False),
     "cancels": Column(kind="text", required=False),
+    "currency": Column(kind="text", required=False),
+    "fees_currency": Column(kind="text", required=False),
 }
 CASH_COLUMNS: Mapping[str, Column] = {
     "strategy": Column(kind="text"),
@@ -124,6 +128,8 @@ CASH_COLUMNS: Mapping[str, Column] = {
     "symbol": Column(kind="text", required=False),
     "cash_id": Column(kind="text", required=False),
     "fees": Column(kind="number", required=False),
+    "currency": Column(kind="text", required=False),
+    "fees_currency": Column(kind="text", required=False),
 }
 OPENING_COLUMNS: Mapping[str, Column] = {
     "strategy": Column(kind="text"),
@@ -132,6 +138,7 @@ OPENING_COLUMNS: Mapping[str, Column] = {
     "amount": Column(kind="number"),
     "price": Column(kind="number"),
     "multiplier": Column(kind="number", required=False),
+    "currency": Column(kind="text", required=False),
 }
 RETURN_COLUMNS: Mapping[str, Column] = {
     "session": Column(kind="date"),

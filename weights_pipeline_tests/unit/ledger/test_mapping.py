@@ -291,11 +291,6 @@ def test_one_line_may_be_a_fill_and_cash_where_it_states_different_numbers(tmp_p
     assert len(intake.lots) == 1
 
 
-def test_amounts_of_two_currencies_are_not_added_up(written):
-    with pytest.raises(LedgerError, match=r"currency: amounts in EUR \(fills.csv line 4\), USD \(fills.csv line 2\)"):
-        written(TRADES, **{**SAID, "columns": {**SAID["columns"], "currency": "Ccy"}, "expect": {}})
-
-
 # --------------------------------------------------------------------------- times
 
 UNITS = {"seconds": 0, "milliseconds": 3, "microseconds": 6, "nanoseconds": 9}
