@@ -34,7 +34,7 @@ from weights_pipeline.orchestration.schedules import (
     rebalance_schedule,
     report_schedule,
 )
-from weights_pipeline.orchestration.sensors import alert_sensors
+from weights_pipeline.orchestration.sensors import alert_sensors, ledger_sensor
 from weights_pipeline.settings import Settings
 from weights_pipeline.workspace import BookSetup, Workspace
 
@@ -58,7 +58,11 @@ def build_definitions(workspace: Workspace) -> dg.Definitions:
         asset_checks=[step for part in parts for step in part.checks],
         jobs=[job for part in parts for job in part.jobs],
         schedules=[schedule for part in parts for schedule in part.schedules],
-        sensors=[automation_sensor(), *alert_sensors(workspace)],
+        sensors=[
+            automation_sensor(),
+            *alert_sensors(workspace),
+            *(sensor for part in parts for sensor in part.sensors),
+        ],
         # Steps of the chain follow each other anyway; a process for each would only pay its imports again.
         executor=dg.in_process_executor,
     )
@@ -71,6 +75,7 @@ class _Part(NamedTuple):
     jobs: list[UnresolvedAssetJobDefinition]
     checks: list[dg.AssetChecksDefinition]
     schedules: list[dg.ScheduleDefinition]
+    sensors: Sequence[dg.SensorDefinition] = ()
 
 
 def _of_ledger(workspace: Workspace, source: LedgerSource) -> _Part:
@@ -87,6 +92,7 @@ def _of_ledger(workspace: Workspace, source: LedgerSource) -> _Part:
         jobs=[job],
         checks=[_checks_after(checks, workspace)],
         schedules=[ledger_schedule(source, job)],
+        sensors=[ledger_sensor(source, workspace.root, job)],
     )
 
 

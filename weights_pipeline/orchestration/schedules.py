@@ -118,15 +118,20 @@ def _every_day(
     )
     def refresh(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
         tick = context.scheduled_execution_time
-        open_ones = months.existing(tick)[-2:]
-        if not open_ones or tick >= open_ones[-1].end:
-            return dg.SkipReason("The ledger is a finished history: every month of it has ended.")
-        return dg.RunRequest(
-            run_key=tick.isoformat(),
-            tags={
-                "dagster/asset_partition_range_start": open_ones[0].key,
-                "dagster/asset_partition_range_end": open_ones[-1].key,
-            },
-        )
+        return newest_months(months, tick, tick.isoformat())
 
     return refresh
+
+
+def newest_months(months: Partitions, now: dt.datetime, run_key: str) -> dg.RunRequest | dg.SkipReason:
+    """Ask for a run over the open month and the one before it."""
+    open_ones = months.existing(now)[-2:]
+    if not open_ones or now >= open_ones[-1].end:
+        return dg.SkipReason("The ledger is a finished history: every month of it has ended.")
+    return dg.RunRequest(
+        run_key=run_key,
+        tags={
+            "dagster/asset_partition_range_start": open_ones[0].key,
+            "dagster/asset_partition_range_end": open_ones[-1].key,
+        },
+    )

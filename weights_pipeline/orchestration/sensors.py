@@ -1,7 +1,9 @@
-"""Sensors: what Dagster has seen, and the state of the world, become alerts that are delivered.
+"""Sensors: what Dagster has seen, and the state of the world, become alerts; changed files are read again.
 
-Scope: the translation of Dagster's events, and two ticks. Not here: what an alert says (``alerts``), and its delivery
-(``alerts.delivery``). Both sensors run without being switched on: an alarm that somebody has to arm is none.
+Scope: the translation of Dagster's events, and ticks. Not here: what an alert says (``alerts``), its delivery
+(``alerts.delivery``), and how a ledger's files are asked whether they have changed (``ledger.changes``). The sensors of
+alerts run without being switched on: an alarm that somebody has to arm is none. Those of ledgers are switched on by
+whoever switches their schedules on.
 """
 
 import datetime as dt
@@ -10,15 +12,21 @@ import os
 import uuid
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
 from typing import Any, Self
 from urllib.parse import quote, urlencode
 
 import dagster as dg
+from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
 from weights_pipeline.alerts import Alert, Outbox, Severity
 from weights_pipeline.alerts.deadlines import missed_rebalances, regime_change, regimes, unfit_live
 from weights_pipeline.alerts.delivery import deliver, receivers
 from weights_pipeline.checks import told_of
+from weights_pipeline.ledger import LedgerSource
+from weights_pipeline.ledger.changes import state
+from weights_pipeline.orchestration.partitions import ledger_months
+from weights_pipeline.orchestration.schedules import newest_months
 from weights_pipeline.settings import Settings
 from weights_pipeline.store import open_store
 from weights_pipeline.workspace import BookSetup, Workspace
@@ -135,6 +143,71 @@ def alert_sensors(workspace: Workspace) -> list[dg.SensorDefinition]:
         return _delivered(context, outbox, reached, before, alerts)
 
     return [of_runs, of_time]
+
+
+QUIET = dt.timedelta(minutes=2)
+"""How long what a ledger reads has to stay as it is before it is read again: files may arrive one after the other."""
+
+
+def ledger_sensor(source: LedgerSource, root: Path, job: UnresolvedAssetJobDefinition) -> dg.SensorDefinition:
+    """Read a ledger again once its files, objects or rows have changed and are quiet: it alone, and no rebalance.
+
+    Months before the open one and the one before it are not read; the check ``no_late_lots`` of the run tells when a
+    change is in them.
+    """
+    months = ledger_months(source)
+
+    @dg.sensor(
+        job=job,
+        name=f"{source.schema_name}_changes",
+        minimum_interval_seconds=60,
+        description="Read the ledger once a file, an object or a row of it is new or has changed.",
+    )
+    def changes(context: dg.SensorEvaluationContext) -> dg.SensorResult:
+        now = dt.datetime.now(dt.UTC)
+        found = state(source, root, os.environ)
+        before = Watched.parse(context.cursor) or Watched(read=found)
+        if found == before.read:
+            return dg.SensorResult(skip_reason="Nothing has changed.", cursor=str(Watched(read=found)))
+        if found != before.waiting:
+            since = now.isoformat()
+            reason = f"Something has changed; it is read once it is quiet for {QUIET.seconds // 60} minutes."
+            return dg.SensorResult(skip_reason=reason, cursor=str(replace(before, waiting=found, since=since)))
+        if now - dt.datetime.fromisoformat(before.since) < QUIET:
+            return dg.SensorResult(skip_reason="Something has changed, and is not quiet yet.", cursor=str(before))
+        asked = newest_months(months, now, f"{found} since {before.since}")
+        answer = {"run_requests": [asked]} if isinstance(asked, dg.RunRequest) else {"skip_reason": asked}
+        return dg.SensorResult(**answer, cursor=str(Watched(read=found)))
+
+    return changes
+
+
+@dataclass(frozen=True, kw_only=True)
+class Watched:
+    """What a sensor of a ledger knows: its cursor.
+
+    Attributes
+    ----------
+    read
+        State that is read, or that the sensor began with.
+    waiting, since
+        State found since, and when it was found first; empty where nothing has changed.
+    """
+
+    read: str
+    waiting: str = ""
+    since: str = ""
+
+    def __str__(self) -> str:
+        return json.dumps(asdict(self), sort_keys=True)
+
+    @classmethod
+    def parse(cls, text: str | None) -> Self | None:
+        """What ``str`` has made; None of anything else."""
+        try:
+            return cls(**json.loads(text)) if text else None
+        except (ValueError, TypeError):
+            return None
 
 
 def newest_end(instance: dg.DagsterInstance) -> int:

@@ -85,10 +85,15 @@ class MongoServer:
 
     def _find(self, command):
         found = self.data[command["$db"]][command["find"]].find(command["filter"])
-        rows = iter(list(found.sort(list(command["sort"].items()))))
+        ordered = list(found.sort(list(command["sort"].items())))
+        rows = iter(ordered[: command["limit"]] if command.get("limit") else ordered)
         cursor = len(self._cursors) + 1
         self._cursors[cursor] = rows
-        return self._batch(cursor, f"{command['$db']}.{command['find']}", command["batchSize"], "firstBatch")
+        return self._batch(cursor, f"{command['$db']}.{command['find']}", command.get("batchSize", 101), "firstBatch")
+
+    def _aggregate(self, command):
+        rows = list(self.data[command["$db"]][command["aggregate"]].aggregate(command["pipeline"]))
+        return {"ok": 1.0, "cursor": {"id": bson.Int64(0), "ns": command["aggregate"], "firstBatch": rows}}
 
     def _getMore(self, command):
         return self._batch(

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from itertools import islice
 from typing import Annotated, Any
 
@@ -15,7 +16,7 @@ import pyarrow as pa
 from pydantic import AfterValidator, Field
 
 from weights_pipeline.ledger.errors import LedgerError
-from weights_pipeline.ledger.sources.cells import flat, record_batch
+from weights_pipeline.ledger.sources.cells import flat, record_batch, text
 from weights_pipeline.ledger.sources.reading import PAGE, PassingError, RowSource, Variable, require_variable
 
 _EXAMPLE = "mongodb://USER:PASSWORD@HOST:27017/DATABASE"
@@ -39,11 +40,15 @@ class MongoDb(RowSource):
         Name of the collection.
     filter
         Which documents, as ``find`` takes it; without it, all.
+    watch
+        A field whose largest value grows with every change, such as ``updated_at``: with it, and with how many
+        documents there are, changes are seen without reading them all.
     """
 
     url_env: Variable
     collection: str = Field(min_length=1)
     filter: Annotated[dict[str, Any], AfterValidator(_no_code)] = Field(default_factory=dict)
+    watch: str | None = Field(default=None, min_length=1)
 
     @property
     def name(self) -> str:
@@ -53,6 +58,23 @@ class MongoDb(RowSource):
 
     def batches(self, environment: Mapping[str, str]) -> Iterator[pa.RecordBatch]:
         """Find, `PAGE` documents at a time; see :meth:`RowSource.batches`."""
+        with self._asked(environment) as collection:
+            cursor = collection.find(self.filter, batch_size=PAGE).sort("_id", 1)
+            while page := list(islice(cursor, PAGE)):
+                yield record_batch({name: _plain(value) for name, value in flat(document)} for document in page)
+
+    def changed(self, environment: Mapping[str, str]) -> str | None:
+        """How many documents there are, and the largest value of ``watch``; see :meth:`RowSource.changed`."""
+        if self.watch is None:
+            return None
+        with self._asked(environment) as collection:
+            newest = list(collection.find(self.filter, {self.watch: 1}).sort(self.watch, -1).limit(1))
+            values = [text(_plain(value)) for document in newest for _, value in flat(document)]
+            return json.dumps([collection.count_documents(self.filter), *values])
+
+    @contextmanager
+    def _asked(self, environment: Mapping[str, str]) -> Iterator[Any]:
+        """The collection, of a client of its own."""
         try:
             from pymongo.errors import AutoReconnect, ConfigurationError, InvalidURI, OperationFailure, PyMongoError
         except ModuleNotFoundError:
@@ -62,9 +84,7 @@ class MongoDb(RowSource):
         client = None
         try:
             client = _client(require_variable(environment, self.url_env, self.name, _EXAMPLE))
-            cursor = client.get_default_database()[self.collection].find(self.filter, batch_size=PAGE).sort("_id", 1)
-            while page := list(islice(cursor, PAGE)):
-                yield record_batch({name: _plain(value) for name, value in flat(document)} for document in page)
+            yield client.get_default_database()[self.collection]
         except (ConfigurationError, InvalidURI):
             raise LedgerError(
                 f"{self.name}: its address is none that names a server and a database; expected one such as {_EXAMPLE}"

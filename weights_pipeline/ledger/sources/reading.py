@@ -62,6 +62,16 @@ class RowSource(BaseModel, ABC):
             It will not: a variable is not set, the query is wrong, access is denied. The message says what to do.
         """
 
+    def changed(self, environment: Mapping[str, str]) -> str | None:
+        """What is another text once rows have changed, asked without reading them; None where nothing can tell.
+
+        Raises
+        ------
+        PassingError, LedgerError
+            As :meth:`batches`.
+        """
+        return None
+
 
 def read_rows(
     source: RowSource, environment: Mapping[str, str] | None = None, *, pause: Callable[[float], None] = time.sleep

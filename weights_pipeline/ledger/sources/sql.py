@@ -6,6 +6,7 @@ Scope: one read-only query, streamed. Not here: anything that writes.
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -16,7 +17,7 @@ import pyarrow as pa
 from pydantic import AfterValidator
 
 from weights_pipeline.ledger.errors import LedgerError
-from weights_pipeline.ledger.sources.cells import batch
+from weights_pipeline.ledger.sources.cells import batch, text
 from weights_pipeline.ledger.sources.reading import PAGE, PassingError, RowSource, Variable, require_variable
 
 if TYPE_CHECKING:
@@ -26,10 +27,15 @@ _EXAMPLE = "postgresql+psycopg2://USER:PASSWORD@HOST:5432/DATABASE"
 _SERVERS = ("postgresql", "mysql", "mariadb")
 
 
-def _query(text: str) -> str:
+def _reads(text: str) -> str:
     query = text.strip().rstrip(";").rstrip()
     if not re.match(r"(?is)(?:select|with)\b", query):
         raise ValueError("expected one statement that reads, beginning with SELECT or WITH")
+    return query
+
+
+def _query(text: str) -> str:
+    query = _reads(text)
     if not re.search(r"(?is)\border\s+by\b", query):
         raise ValueError(
             "expected ORDER BY, such as `ORDER BY executed_at, id`: without it a database may give the rows in another "
@@ -48,10 +54,14 @@ class Sql(RowSource):
     query
         One ``SELECT``, with ``ORDER BY``. It runs in a transaction that can only read and, on a server, sees the
         database as it is when it begins.
+    watch
+        A query of one row that is another one once rows have changed, such as
+        ``SELECT count(*), max(updated_at) FROM fills``: with it, changes are seen without reading them all.
     """
 
     url_env: Variable
     query: Annotated[str, AfterValidator(_query)]
+    watch: Annotated[str, AfterValidator(_reads)] | None = None
 
     @property
     def name(self) -> str:
@@ -60,20 +70,33 @@ class Sql(RowSource):
 
     def batches(self, environment: Mapping[str, str]) -> Iterator[pa.RecordBatch]:
         """Run the query and stream what it gives; see :meth:`RowSource.batches`."""
+        with self._asked(self.query, environment) as result:
+            names = list(result.keys())
+            if twice := sorted({name for name in names if names.count(name) > 1}):
+                raise LedgerError(f"{self.name}: column {', '.join(twice)} appears more than once; name each with AS")
+            yield batch(names, [])
+            for rows in result.partitions(PAGE):
+                yield batch(names, rows)
+
+    def changed(self, environment: Mapping[str, str]) -> str | None:
+        """The row that ``watch`` gives; see :meth:`RowSource.changed`."""
+        if self.watch is None:
+            return None
+        with self._asked(self.watch, environment) as result:
+            rows = result.fetchmany(2)
+            if len(rows) != 1:
+                raise LedgerError(f"{self.name}: watch: expected one row, got {'none' if not rows else 'several'}")
+            return json.dumps([text(value) for value in rows[0]])
+
+    @contextmanager
+    def _asked(self, query: str, environment: Mapping[str, str]) -> Iterator[Any]:
+        """Run a query in a transaction of its own that can only read."""
         from sqlalchemy.exc import DBAPIError, InterfaceError, InternalError, OperationalError
 
         engine = _engine(self.name, require_variable(environment, self.url_env, self.name, _EXAMPLE))
         try:
             with _reading(engine) as connection:
-                result = connection.exec_driver_sql(self.query)
-                names = list(result.keys())
-                if twice := sorted({name for name in names if names.count(name) > 1}):
-                    raise LedgerError(
-                        f"{self.name}: column {', '.join(twice)} appears more than once; name each with AS"
-                    )
-                yield batch(names, [])
-                for rows in result.partitions(PAGE):
-                    yield batch(names, rows)
+                yield connection.exec_driver_sql(query)
         except (OperationalError, InterfaceError, InternalError) as error:
             if _is_lasting(error):
                 raise LedgerError(_refused(self.name, error)) from None
