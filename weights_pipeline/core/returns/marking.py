@@ -125,16 +125,19 @@ def _begins(parts: pd.DataFrame, symbols: pd.Index, close_before: Floats) -> Flo
     That is what was paid; of what was carried, the close before in its new units, which the cost says.
     """
     paid: Floats = parts["open_price"].to_numpy(np.float64).copy()
-    earlier = [carried_from(opener) for opener in parts["opener"]]
-    if not any(earlier):
+    openers = pd.Index(parts["opener"])
+    # In any other id the sign is escaped.
+    of = {name: carried_from(name) for name in openers.unique() if "@" in name}
+    if not of:
         return paid
-    known = parts.drop_duplicates("opener").set_index("opener")[["symbol", "open_price"]]
-    for i, opener in enumerate(earlier):
-        if opener is None:
-            continue
-        symbol, cost = known.loc[opener]
-        ratio = float(decimal(np.array([cost / paid[i]]))[0]) if cost and paid[i] else 1.0
-        paid[i] = close_before[parts["opened"].iloc[i], symbols.get_loc(symbol)] / ratio
+    before = openers.map(of)
+    carried = np.flatnonzero(before.notna())
+    known = parts.drop_duplicates("opener").set_index("opener").loc[before[carried], ["symbol", "open_price"]]
+    cost, now = known["open_price"].to_numpy(np.float64), paid[carried]
+    both = (cost != 0) & (now != 0)
+    ratio = np.where(both, decimal(np.divide(cost, now, out=np.ones_like(cost), where=both)), 1.0)
+    opened = parts["opened"].to_numpy()[carried]
+    paid[carried] = close_before[opened, symbols.get_indexer(known["symbol"])] / ratio
     return paid
 
 
