@@ -142,6 +142,17 @@ def strategies_known(of: LedgerRows) -> Finding:
     return verify.known_strategies(sorted(seen), sorted(booked))
 
 
+@LEDGER.check(
+    catalog.STRATEGY_RETURNS,
+    error=False,
+    advice="Look at the lots of the strategy: its capital, a multiplier or the unit of its returns is wrong.",
+)
+def returns_in_scale(of: LedgerRows) -> Finding:
+    """Returns are of the size of fractions of capital: none above 100%, medians below 5% and near each other."""
+    returns = of.read(catalog.STRATEGY_RETURNS, ["strategy", "daily_return"])
+    return verify.returns_in_scale(returns, of.source.frequency)
+
+
 LEDGER.check(catalog.STRATEGY_RETURNS, needs_all=True, advice=RESTORE)(stored_as_written)
 
 

@@ -19,6 +19,8 @@ from weights_pipeline.core.allocator.scalar import WHOLE_BOOK, AllocatorParamete
 from weights_pipeline.core.allocator.state import MAY_BE_NULL, OPTIONAL, idle_sessions, reference_portfolio
 from weights_pipeline.core.realized.adjust import carried, step
 from weights_pipeline.core.returns.daily import wide
+from weights_pipeline.core.returns.delivered import odd_scales
+from weights_pipeline.core.returns.frequency import Frequency
 
 SUM_TOLERANCE = 1e-9
 """Largest difference between the sum of weights and gross that rounding can explain."""
@@ -415,6 +417,31 @@ def known_strategies(seen: Collection[str], booked: Collection[str]) -> Finding:
         limit=0.0,
         summary="; ".join(f"{s}: {what}" for s, what in rows) or f"all {len(set(booked))} strategies are known",
         offending=pd.DataFrame(rows, columns=["strategy", "problem"]),
+    )
+
+
+def returns_in_scale(returns: pd.DataFrame, frequency: Frequency) -> Finding:
+    """Daily returns have the size of fractions of capital, and strategies are of about one size.
+
+    Parameters
+    ----------
+    returns
+        ``strategy`` and ``daily_return``; zeros and nulls say nothing of scale.
+    frequency
+        How often the ledger's returns come.
+    """
+    odd = odd_scales(
+        {str(name): own.to_numpy() for name, own in returns.groupby("strategy")["daily_return"]}, frequency
+    )
+    columns = ["strategy", "median", "largest", "times_others", "factor"]
+    offending = pd.DataFrame([[getattr(row, name) for name in columns] for row in odd], columns=columns)
+    said = [f"{row.strategy}: median size {row.median:.4g}, largest {row.largest:.4g}" for row in odd]
+    return Finding(
+        passed=not odd,
+        value=float(len(odd)),
+        limit=0.0,
+        summary="; ".join(said) or f"all {returns['strategy'].nunique()} strategies are in scale",
+        offending=offending,
     )
 
 

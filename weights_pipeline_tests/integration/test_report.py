@@ -17,6 +17,7 @@ from benchmarks.support.data import BOOK, LEDGER
 from weights_pipeline.checks import book_checks, ledger_checks
 from weights_pipeline.cli import main
 from weights_pipeline.core.allocator.overlay import performance
+from weights_pipeline.core.returns.frequency import DAILY, MONTHLY
 from weights_pipeline.core.study.book_comparison import FEE, Contender, compare
 from weights_pipeline.core.study.sharpe_inference import probabilistic_sharpe, sharpe_estimate
 from weights_pipeline.orchestration.assets.report import report_asset
@@ -317,6 +318,14 @@ def test_books_are_compared_on_the_sessions_they_share():
         compare([contender("one", [0.5, 0.5], long), contender("other", [1.0, 0.0], market(9).shift(3000, "D"))])
         is None
     )
+
+
+def test_books_on_returns_of_different_frequencies_are_not_compared():
+    books = [contender(str(each), [0.5, 0.5], market(200), frequency=each) for each in (DAILY, MONTHLY)]
+    with pytest.raises(
+        ValueError, match=r"contenders: expected one frequency of returns, got \['12 months a year', '252 sess"
+    ):
+        compare(books)
 
 
 @pytest.mark.parametrize(

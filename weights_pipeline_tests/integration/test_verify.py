@@ -105,6 +105,7 @@ BREAKS = [
     ("metrics", "positions_known", catalog.METRICS, not_measured),
     ("trade_ledger", "lots_unique", catalog.TRADE_LEDGER, repeated),
     ("strategy_returns", "strategies_known", catalog.STRATEGY_RETURNS, at("strategy", 3, "stranger")),
+    ("strategy_returns", "returns_in_scale", catalog.STRATEGY_RETURNS, at("daily_return", 3, 2.0)),
     ("market_regime", "up_to_date", catalog.MARKET_REGIME, lambda f: f.iloc[:-6]),
     ("metrics", "enough_data", catalog.METRICS, unmeasured),
     ("metrics", "extreme_values", catalog.METRICS, lambda f: f.assign(value=f["value"] * 1e4)),

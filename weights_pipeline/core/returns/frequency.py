@@ -43,6 +43,9 @@ class Frequency:
         if self.monthly and self.per_year != MONTHS_PER_YEAR:
             raise ValueError(f"per_year: expected {MONTHS_PER_YEAR} observations of a month, got {self.per_year!r}")
 
+    def __str__(self) -> str:
+        return f"{self.per_year:g} {self.unit}s a year"
+
     @property
     def monthly(self) -> bool:
         """Whether an observation spans a month."""

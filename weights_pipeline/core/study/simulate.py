@@ -225,7 +225,9 @@ def grid(
     """
     frequencies = {policy.frequency for policy in policies}
     if len(frequencies) != 1:
-        raise ValueError(f"policies: expected at least one, and one frequency of returns, got {list(frequencies)}")
+        raise ValueError(
+            f"policies: expected at least one, and one frequency of returns, got {sorted(map(str, frequencies))}"
+        )
     shared = _Shared(history, as_of, sessions, market_regimes, frequencies.pop())
     return [shared.simulation(policy) for policy in policies]
 

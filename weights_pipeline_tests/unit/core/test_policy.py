@@ -9,6 +9,7 @@ from weights_pipeline.core.allocator.scalar import AllocatorParameters
 from weights_pipeline.core.metrics.lookback import Lookback
 from weights_pipeline.core.metrics.starter import StarterMetrics
 from weights_pipeline.core.policy import Policy
+from weights_pipeline.core.returns.frequency import MONTHLY
 from weights_pipeline.core.targets.methods.base import Limits
 from weights_pipeline.core.targets.methods.equal import Equal
 from weights_pipeline.core.targets.methods.minmax_tilt import SharpeTilt
@@ -106,6 +107,12 @@ def test_base_weights_may_miss_a_limit_by_a_billionth_of_gross():
         (
             {"method": CalmarTilt(lookback=BY_REGIME), "ensemble": True},
             r"^method\.lookback: an ensemble has one window; expected no window per risk regime",
+        ),
+        ({"frequency": MONTHLY, "overlay": OVERLAY}, "^overlay: counts sessions, of which returns by month have none"),
+        ({"frequency": MONTHLY, "ensemble": True}, "^ensemble: counts sessions"),
+        (
+            {"frequency": MONTHLY, "method": CalmarTilt(lookback=BY_REGIME)},
+            "^method.lookback per risk regime: counts sessions",
         ),
     ],
 )

@@ -40,13 +40,14 @@ def book(sessions: int, strategies: int, seed: int = 0, gaps: float = 0.0) -> tu
     return portfolio, components.mask(rng.random(components.shape) < gaps)
 
 
-def state_of(portfolio: pd.Series, components: pd.DataFrame) -> pd.DataFrame:
+def state_of(portfolio: pd.Series, components: pd.DataFrame, **options: float) -> pd.DataFrame:
     return allocator_state(
         portfolio,
         (1.0 + portfolio).cumprod(),
         components,
         trend_units=components,
         sleeves=components.fillna(0.0),
+        **options,
     )
 
 
@@ -239,6 +240,13 @@ class TestFeatures:
         portfolio.iloc[[0, 5]] = -0.25, 0.125
         anchored = state_of(portfolio, components)["dd_level"].iloc[0]
         assert anchored == 0.75 * 1.125 - 1.0
+
+    def test_sessions_a_year_scale_volatility_and_nothing_else(self) -> None:
+        portfolio, components = book(90, 3, seed=4)
+        daily, always = (state_of(portfolio, components, per_year=each) for each in (252, 365))
+        volatility = ["port_rvol_20d", "port_rvol_60d"]
+        np.testing.assert_allclose(always[volatility], daily[volatility] * np.sqrt(365 / 252), rtol=1e-14)
+        pd.testing.assert_frame_equal(always.drop(columns=volatility), daily.drop(columns=volatility), rtol=1e-14)
 
     def test_constant_returns_have_exactly_no_volatility_and_no_acceleration(self) -> None:
         portfolio, components = book(130, 3)

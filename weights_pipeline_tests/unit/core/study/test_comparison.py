@@ -17,6 +17,7 @@ from weights_pipeline.core.allocator.overlay import performance
 from weights_pipeline.core.allocator.scalar import AllocatorParameters
 from weights_pipeline.core.metrics.measures import MetricParameters
 from weights_pipeline.core.policy import Policy
+from weights_pipeline.core.returns.frequency import DAILY, MONTHLY
 from weights_pipeline.core.returns.history import ReturnHistory
 from weights_pipeline.core.study.comparison import compare, same_sessions, windows
 from weights_pipeline.core.study.simulate import simulate
@@ -344,9 +345,10 @@ def test_a_null_says_why_and_nothing_is_infinite(daily, nulls):
     assert np.isfinite(row.drop(["method", "first", "last", "nulls"]).dropna().astype(float)).all()
 
 
-def test_below_sixty_sessions_nothing_is_a_year():
-    policies = {"equal": Policy(base=BASE, method=Equal())}
-    for sessions, measured in ((TRAIN + 60, True), (TRAIN + 59, False)):
+@pytest.mark.parametrize(("frequency", "least"), [(DAILY, 60), (MONTHLY, 6)])
+def test_below_sixty_sessions_or_six_months_nothing_is_a_year(frequency, least):
+    policies = {"equal": Policy(base=BASE, method=Equal(), frequency=frequency)}
+    for sessions, measured in ((TRAIN + least, True), (TRAIN + least - 1, False)):
         table = run(random_returns(4, sessions), policies).table
         assert table[["cagr", "turnover_per_year", "fees_per_year"]].notna().all(axis=None) == measured
         assert ("fees_per_year: insufficient" in table["nulls"][0]) != measured
@@ -413,6 +415,12 @@ def test_policies_over_different_strategies_are_refused():
     other = Policy(base={"alpha": 0.5, "beta": 0.3, "delta": 0.2}, method=Equal())
     with pytest.raises(ValueError, match=r"minmax and other do not share \['delta', 'gamma'\]"):
         run(random_returns(1), POLICIES | {"other": other})
+
+
+def test_policies_on_returns_of_different_frequencies_are_refused():
+    monthly = Policy(base=BASE, method=Equal(), frequency=MONTHLY)
+    with pytest.raises(ValueError, match=r"expected one frequency of returns, .* and monthly differ"):
+        run(random_returns(1), POLICIES | {"monthly": monthly})
 
 
 def test_an_overlay_that_trades_daily_is_refused_where_it_is_applied():

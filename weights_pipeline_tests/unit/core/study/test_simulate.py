@@ -17,7 +17,7 @@ from weights_pipeline.core.ensembles import ensemble_targets, weight_sets
 from weights_pipeline.core.metrics.measures import MetricParameters
 from weights_pipeline.core.metrics.starter import StarterMetrics
 from weights_pipeline.core.policy import Policy
-from weights_pipeline.core.returns.frequency import DAILY
+from weights_pipeline.core.returns.frequency import DAILY, MONTHLY
 from weights_pipeline.core.returns.history import ReturnHistory
 from weights_pipeline.core.study.simulate import Simulation, grid, simulate
 from weights_pipeline.core.targets.market_regime import MARKET_REGIMES
@@ -290,6 +290,12 @@ def test_histories_too_short_for_a_state(sessions):
     assert_is_the_chain(simulation, by_chain(history, as_of, policy))
     np.testing.assert_array_equal(simulation.final, simulation.realized)
     assert len(simulation.traded) == len(simulation.unscaled) < sessions
+
+
+def test_a_grid_reads_returns_of_one_frequency():
+    plain = Policy(base=BASE, method=METHOD["equal"]())
+    with pytest.raises(ValueError, match="one frequency of returns"):
+        grid(history_of(random_returns(5)), MONTHS, CALENDAR, [plain, replace(plain, frequency=MONTHLY)])
 
 
 def test_grid_is_so_many_simulations():
