@@ -6,7 +6,6 @@ Scope: everything that knows boto3, which is imported when it is first needed. N
 
 from __future__ import annotations
 
-import os
 import random
 import time
 from collections.abc import Iterator, Mapping
@@ -19,7 +18,6 @@ from urllib.parse import urlsplit
 from weights_pipeline.tables.errors import StoreError
 
 _AWS = (".amazonaws.com", ".amazonaws.com.cn")
-_CHECKSUMS = "AWS_REQUEST_CHECKSUM_CALCULATION"
 
 ATTEMPTS = 8
 CONNECTIONS = 16
@@ -39,13 +37,11 @@ _BY_CODE = {
     "AccessDenied": f"access denied. {_RIGHTS}",
     "403": f"access denied. {_RIGHTS}",
     "InvalidAccessKeyId": f"the access key is unknown. {_CREDENTIALS}",
-    "SignatureDoesNotMatch": f"the secret access key is not that of the access key, or the service does not know the "
-    f"checksums that {_CHECKSUMS} asks for, where it is set. {_CREDENTIALS}",
+    "SignatureDoesNotMatch": f"the secret access key is not that of the access key. {_CREDENTIALS}",
     "ExpiredToken": f"the credentials have expired. {_CREDENTIALS}",
     "InvalidToken": f"the session token is not valid. {_CREDENTIALS}",
-    "NotImplemented": f"the service lacks something that is needed of it: writes on the condition that nobody else has "
-    f"written (If-Match and If-None-Match), or the checksums that {_CHECKSUMS} asks for where it is set. Unset that "
-    f"variable, or use a service that has conditional writes.",
+    "NotImplemented": "the service lacks something that is asked of it, such as a write on the condition that nobody "
+    "else has written (If-Match, If-None-Match). Use one that has conditional writes.",
     "PermanentRedirect": f"the bucket is in another region. {_REGION}",
     "AuthorizationHeaderMalformed": f"the bucket is in another region. {_REGION}",
 }
@@ -112,7 +108,7 @@ def client(service: str, *, attempts: int | None = None, connect: float = 3, ans
         session = boto3.session.Session()
         made = session.client(service, config=config)
         host = str(urlsplit(made.meta.endpoint_url).hostname)
-        if not host.endswith(_AWS) and _CHECKSUMS not in os.environ:
+        if not host.endswith(_AWS):
             # Over HTTPS they go into trailers, which hardly anyone but AWS reads.
             needed = Config(request_checksum_calculation="when_required", response_checksum_validation="when_required")
             made = session.client(service, config=config.merge(needed))

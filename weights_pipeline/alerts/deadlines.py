@@ -17,7 +17,7 @@ import pandas as pd
 
 from weights_pipeline.alerts.message import Alert, Severity
 from weights_pipeline.books.book import Book
-from weights_pipeline.live import LiveWeights, MissingError
+from weights_pipeline.live import Keys, LiveWeights, MissingError
 from weights_pipeline.live.document import CorruptError
 from weights_pipeline.live.places import SOURCES
 from weights_pipeline.live.places import source as place
@@ -77,7 +77,9 @@ def missed_rebalances(setup: BookSetup, now: dt.datetime, link: Link) -> list[Al
     return alerts
 
 
-def unfit_live(setup: BookSetup, targets: tuple[str, ...], now: dt.datetime, link: Link) -> list[Alert]:
+def unfit_live(
+    setup: BookSetup, targets: tuple[str, ...], now: dt.datetime, link: Link, keys: Keys | None
+) -> list[Alert]:
     """Places whose live weights are corrupt, stale, or behind what the store has in force.
 
     Places that can only be written to are left out. A book without a version is published nowhere, and weights on a
@@ -89,6 +91,8 @@ def unfit_live(setup: BookSetup, targets: tuple[str, ...], now: dt.datetime, lin
         As of :func:`missed_rebalances`.
     targets
         Where live weights are published.
+    keys
+        Keys of which one has to have signed them, if any.
 
     Raises
     ------
@@ -121,7 +125,7 @@ def unfit_live(setup: BookSetup, targets: tuple[str, ...], now: dt.datetime, lin
         where, published = without_secrets(target), None
         try:
             content = (place(target).poll(book.name, None) or (b"", None))[0]
-            published = LiveWeights.from_json(content)
+            published = LiveWeights.from_json(content, keys)
         except MissingError:
             pass
         except CorruptError as error:

@@ -179,9 +179,13 @@ def _leftovers(folder: Path, now: dt.datetime) -> Iterator[Path]:
 
 def live(patient: Patient) -> Answer:
     """What is published can be read and is fresh, of the books whose ledger goes on."""
-    from weights_pipeline.live import LiveError, LiveWeights, MissingError, NotInForceError
+    from weights_pipeline.live import Keys, LiveError, LiveWeights, MissingError, NotInForceError
     from weights_pipeline.live.places import source
 
+    try:
+        keys = Keys.from_environment(patient.environment)
+    except ValueError as error:
+        return "fail", str(error), "Correct the variable, as docs/live_weights.md says."
     ended, living = list[str](), patient.living
     problems, missing, fresh = list[str](), list[str](), list[str]()
     tables = [target for target in patient.settings.live if target.startswith("dynamodb://")]
@@ -196,7 +200,7 @@ def live(patient: Patient) -> Answer:
             try:
                 if (found := source(target).poll(name, None)) is None:
                     continue
-                weights = LiveWeights.from_json(found[0])
+                weights = LiveWeights.from_json(found[0], keys)
                 if (stale := weights.problem(patient.now)) is None:
                     fresh.append(name)
                 elif name in living or not isinstance(stale, NotInForceError):

@@ -16,9 +16,10 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 from weights_pipeline.core.decide import Mandate, fractions, require_zone
+from weights_pipeline.live.signing import SIGNING_KEY, Keys, SigningKey
 
-FORMAT = 1
-"""Number of the document's form; a document of another one is refused."""
+FORMAT, SIGNED = 1, 2
+"""Numbers of the document's forms, without a signature and with one; a document of another form is refused."""
 
 _EARLIEST_ZONE = dt.timedelta(hours=14)
 _WEIGHTS = ("base", "target", "realized", "final")
@@ -34,6 +35,10 @@ class MissingError(LiveError):
 
 class CorruptError(LiveError):
     """What is published is not a whole and valid document."""
+
+
+class SignatureError(CorruptError):
+    """What is published is not signed, or not by a key that is accepted."""
 
 
 class UnknownFormatError(CorruptError):
@@ -89,6 +94,9 @@ class LiveWeights:
         Risk regime and risk scalar they rest on; None for a book without them.
     parameters_hash, ledger_hash, code_version
         What they were made from and with.
+    key_id
+        Key that the document is signed by; empty where they are of no document, or of one without a signature. Two
+        documents of the same weights are equal whoever has signed them.
     begins, stale_after
         First and last instant at which they may be used, in UTC; see the notes.
     in_force
@@ -125,6 +133,7 @@ class LiveWeights:
     parameters_hash: str
     ledger_hash: str
     code_version: str
+    key_id: str = field(default="", compare=False)
     begins: dt.datetime = field(init=False, compare=False, repr=False)
     stale_after: dt.datetime = field(init=False, compare=False, repr=False)
     in_force: Mandate = field(init=False, compare=False, repr=False)
@@ -133,6 +142,7 @@ class LiveWeights:
         require_name(self.book)
         for key in ("account", "reason", "run_id", "parameters_hash", "ledger_hash", "code_version"):
             _require(key, isinstance(value := getattr(self, key), str) and value != "", "text", value)
+        _require("key_id", isinstance(self.key_id, str), "text", self.key_id)
         for key in ("version", "max_age"):
             _require(key, type(value := getattr(self, key)) is int and value >= 1, "a whole number from 1", value)
         for key in ("effective_from", "as_of"):
@@ -220,8 +230,8 @@ class LiveWeights:
         )
 
     def content(self) -> dict[str, Any]:
-        """What the document says, in the types of JSON, without its checksum."""
-        content = {f.name: getattr(self, f.name) for f in fields(self) if f.init}
+        """What the document says, in the types of JSON, without checksum and signature."""
+        content = {f.name: getattr(self, f.name) for f in fields(self) if f.init and f.compare}
         return content | {
             "format": FORMAT,
             "effective_from": self.effective_from.isoformat(),
@@ -235,20 +245,39 @@ class LiveWeights:
         """SHA-256 of the content in canonical form, in hexadecimal digits."""
         return _checksum(self.content())
 
-    def to_json(self) -> bytes:
+    def to_json(self, key: SigningKey | None = None) -> bytes:
         """The document: canonical JSON, so that equal weights are equal bytes, and every float reads back exactly.
 
         Canonical is: keys sorted, no white space, ASCII, floats in the fewest digits that read back as the same
-        number. ``checksum`` is the SHA-256 of that form without the key ``checksum`` itself.
+        number. ``checksum`` is the SHA-256 of that form without the key ``checksum`` itself, and ``signature`` is of
+        that form without either.
+
+        Parameters
+        ----------
+        key
+            Signs the document.
         """
-        return _canonical(self.content() | {"checksum": self.checksum}) + b"\n"
+        content = self.content()
+        if key is not None:
+            content |= {"format": SIGNED, "key_id": key.key_id}
+            content["signature"] = key.sign(_canonical(content))
+        return _canonical(content | {"checksum": _checksum(content)}) + b"\n"
 
     @classmethod
-    def from_json(cls, data: bytes) -> LiveWeights:
+    def from_json(cls, data: bytes, keys: Keys | None = None) -> LiveWeights:
         """Read a document; not a bit of it can have changed since it was written.
+
+        Parameters
+        ----------
+        data
+            The document.
+        keys
+            Keys of which one has to have signed it; without them a signature is not looked at.
 
         Raises
         ------
+        SignatureError
+            It is not signed, or not by one of the keys.
         UnknownFormatError
             The document has another format number.
         CorruptError
@@ -264,15 +293,22 @@ class LiveWeights:
                 raise CorruptError(f"checksum: the content has {found}, the document says {checksum!r}")
             if not canonical:
                 raise CorruptError("the document is not in canonical form: it was written by something else")
-            if (number := content.pop("format")) != FORMAT:
-                raise UnknownFormatError(f"format: expected {FORMAT}, got {number!r}; update the software")
+            if (number := content["format"]) not in (FORMAT, SIGNED):
+                raise UnknownFormatError(f"format: expected {FORMAT} or {SIGNED}, got {number!r}; update the software")
+            signature = content.pop("signature") if number == SIGNED else ""
+            signed = _canonical(content)
+            key_id = content.pop("key_id") if number == SIGNED else ""
+            _require("key_id", number != SIGNED or key_id != "", "the id of a key", key_id)
+            if keys is not None:
+                _require_signed(keys, key_id, signature, signed)
+            del content["format"]
             for key, parse in (
                 ("effective_from", dt.date.fromisoformat),
                 ("as_of", dt.date.fromisoformat),
                 ("recorded_at", dt.datetime.fromisoformat),
             ):
                 content[key] = parse(content[key])
-            return cls(**content)
+            return cls(**content, key_id=key_id)
         except KeyError as error:
             raise CorruptError(f"{error.args[0]}: missing") from error
         # What JSON can hold beyond ours: other types, endless digits, dates out of range, a thousand brackets.
@@ -280,25 +316,50 @@ class LiveWeights:
             raise CorruptError(f"not a document of live weights: {error}") from error
 
 
-def published(data: bytes) -> LiveWeights | None:
+def published(data: bytes, key: SigningKey | None) -> LiveWeights | None:
     """What is published, for whoever wants to replace it; None where it is corrupt, since anything whole is better.
+
+    Parameters
+    ----------
+    data
+        What is there.
+    key
+        Signs what replaces it. What is not signed by it is as good as corrupt.
 
     Raises
     ------
     UnknownFormatError
         It was published by software of another version, whose work is not undone.
+    SignatureError
+        It is signed, and what would replace it is not.
     """
     try:
-        return LiveWeights.from_json(data)
+        weights = LiveWeights.from_json(data, None if key is None else key.keys)
     except UnknownFormatError:
         raise
     except CorruptError:
         return None
+    if key is None and weights.key_id:
+        raise SignatureError(
+            f"{weights.book}: what is published is signed by key {weights.key_id}, and who reads it may expect that. "
+            f"Set {SIGNING_KEY}, or delete what is published to go on without signatures"
+        )
+    return weights
 
 
 def timestamp(instant: dt.datetime) -> str:
     """An instant as text that sorts as instants do: in UTC, always with microseconds."""
     return instant.astimezone(dt.UTC).isoformat(timespec="microseconds")
+
+
+def _require_signed(keys: Keys, key_id: object, signature: object, content: bytes) -> None:
+    accepted = f"expected a signature by key {' or '.join(keys.ids)}"
+    if key_id == "":
+        raise SignatureError(f"the document is not signed, {accepted}")
+    if key_id not in keys.ids:
+        raise SignatureError(f"key_id: {accepted}, got {key_id!r}")
+    if not keys.verify(str(key_id), str(signature), content):
+        raise SignatureError(f"signature: it is not that of key {key_id} for this content")
 
 
 def _canonical(content: Mapping[str, Any]) -> bytes:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from weights_pipeline.files import replacing
 from weights_pipeline.live.document import LiveWeights, MissingError, UnreachableError, published, require_name
+from weights_pipeline.live.signing import SigningKey
 
 
 class Folder:
@@ -20,7 +21,7 @@ class Folder:
     def __init__(self, location: str) -> None:
         self.path = Path(location)
 
-    def publish(self, document: LiveWeights) -> bool:
+    def publish(self, document: LiveWeights, key: SigningKey | None = None) -> bool:
         """Put a document in the place of an older one; False where it is there already.
 
         A lock on ``.<book>.lock`` keeps publishers apart, of this process or of others on the same machine, from
@@ -31,6 +32,8 @@ class Folder:
         ------
         OlderVersionError
             What is published is newer.
+        SignatureError
+            What is published is signed, and the document would not be.
         OSError
             The folder cannot be written to.
         """
@@ -38,10 +41,10 @@ class Folder:
         file.parent.mkdir(parents=True, exist_ok=True)
         with _locked(file.with_name(f".{document.book}.lock")):
             there = file.is_file()
-            if not document.replaces(published(file.read_bytes()) if there else None):
+            if not document.replaces(published(file.read_bytes(), key) if there else None):
                 return False
             with replacing(file) as temporary:
-                temporary.write_bytes(document.to_json())
+                temporary.write_bytes(document.to_json(key))
                 if there and (before := file.stat().st_mtime_ns) >= temporary.stat().st_mtime_ns:
                     # Clocks of file systems are coarse: two versions within a tick must not look alike to a poll.
                     os.utime(temporary, ns=(before + 1, before + 1))

@@ -15,6 +15,7 @@ from weights_pipeline.live.document import LiveWeights
 from weights_pipeline.live.dynamodb import Table
 from weights_pipeline.live.folder import Folder
 from weights_pipeline.live.s3 import Bucket
+from weights_pipeline.live.signing import SigningKey
 from weights_pipeline.settings import without_secrets
 
 Place = TypeVar("Place")
@@ -23,7 +24,7 @@ Place = TypeVar("Place")
 class Sink(Protocol):
     """A place to publish to."""
 
-    def publish(self, document: LiveWeights) -> bool:
+    def publish(self, document: LiveWeights, key: SigningKey | None = None) -> bool:
         """Put a document in the place of an older one; False where it is there already; see :func:`publish`."""
 
 
@@ -65,11 +66,11 @@ def source(location: str | Path) -> Source:
     return _place(SOURCES, location)
 
 
-def publish(document: LiveWeights, target: str | Path) -> bool:
+def publish(document: LiveWeights, target: str | Path, key: SigningKey | None = None) -> bool:
     """Publish live weights: whole or not at all, and never in the place of newer ones.
 
     The later version replaces the earlier, and of one version the later record. What is there but corrupt is
-    replaced, unless software of another version wrote it.
+    replaced, unless software of another version wrote it. Who signs replaces what is not signed by the same key.
 
     Parameters
     ----------
@@ -77,6 +78,8 @@ def publish(document: LiveWeights, target: str | Path) -> bool:
         The weights.
     target
         See :func:`sink`.
+    key
+        Signs the document.
 
     Returns
     -------
@@ -87,6 +90,8 @@ def publish(document: LiveWeights, target: str | Path) -> bool:
     ------
     OlderVersionError
         What is published is newer, or of the same version and record with other content.
+    SignatureError
+        What is published is signed, and the document would not be.
     UnknownFormatError
         What is published was written by software of another version.
     UnreachableError
@@ -96,7 +101,7 @@ def publish(document: LiveWeights, target: str | Path) -> bool:
     ValueError
         The target is none.
     """
-    return sink(target).publish(document)
+    return sink(target).publish(document, key)
 
 
 def _place(known: Mapping[str, Callable[[str], Place]], target: str | Path) -> Place:

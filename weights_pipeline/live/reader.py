@@ -24,6 +24,7 @@ from weights_pipeline.live.document import (
     require_name,
 )
 from weights_pipeline.live.places import source
+from weights_pipeline.live.signing import Keys
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -62,7 +63,8 @@ class Reader:
     nothing                         base weights, at once: deleting what is published withdraws it
     corrupt, of another book, of    the last good version while it is not stale, then base weights; the reason says
     more leverage than the reader   what is wrong with the newest content
-    allows, older than the last
+    allows, older than the last,
+    or not signed by a key of its
     place cannot be reached         the same
     ==============================  ==============================================================================
 
@@ -80,6 +82,8 @@ class Reader:
         Most that weights may add up to; what is published may allow less, never more.
     max_age
         Days after which weights are stale, where that is fewer than the published ones say.
+    keys
+        Public keys: what none of them has signed is not used. Without them no signature is looked at.
     strict
         Raise instead of answering base weights.
 
@@ -97,12 +101,14 @@ class Reader:
         base: Mapping[str, float],
         max_leverage: float,
         max_age: int | None = None,
+        keys: Keys | None = None,
         strict: bool = False,
     ) -> None:
         if max_age is not None and max_age < 1:
             raise ValueError(f"max_age: expected a number of days from 1, got {max_age!r}")
         self._base = Mandate(book=book, allocations=base, max_leverage=max_leverage, source="base", reason="not read")
         self._source, self._book, self._max_age, self._strict = source(location), require_name(book), max_age, strict
+        self._keys = keys
         self._refreshing = threading.Lock()
         self._snapshot = _Snapshot()
         self.refresh()
@@ -202,7 +208,7 @@ class Reader:
 
     def _accepted(self, content: bytes) -> LiveWeights:
         """Weights of a document, within the reader's own limits."""
-        weights = LiveWeights.from_json(content)
+        weights = LiveWeights.from_json(content, self._keys)
         limit = self._base.max_leverage
         if weights.book != self._book:
             raise CorruptError(f"the document is of book {weights.book}, expected {self._book}")

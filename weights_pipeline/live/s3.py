@@ -13,6 +13,7 @@ from urllib.parse import parse_qsl, urlsplit
 from weights_pipeline.aws import S3Objects
 from weights_pipeline.live import reach
 from weights_pipeline.live.document import LiveWeights, MissingError, UnreachableError, published, require_name
+from weights_pipeline.live.signing import SigningKey
 from weights_pipeline.settings import ENCRYPTION, without_secrets
 
 
@@ -42,7 +43,7 @@ class Bucket:
         # A service that trades had rather know at once than wait.
         self.objects = S3Objects(self.bucket, encryption or "", attempts=None, connect=3, answer=10)
 
-    def publish(self, document: LiveWeights) -> bool:
+    def publish(self, document: LiveWeights, key: SigningKey | None = None) -> bool:
         """Put a document in the place of an older one; False where it is there already.
 
         The write holds only where the object is still the one that was compared; where another publisher came first,
@@ -52,20 +53,22 @@ class Bucket:
         ------
         OlderVersionError
             What is published is newer.
+        SignatureError
+            What is published is signed, and the document would not be.
         UnreachableError
             The bucket cannot be read or written to, or others always came first.
         """
-        key = self._key(document.book)
+        name = self._key(document.book)
         for _ in range(reach.ATTEMPTS):
             with reach.reached():
-                found = self.objects.get(key)
+                found = self.objects.get(name)
             content, version = found or (None, None)
-            if not document.replaces(published(content) if content is not None else None):
+            if not document.replaces(published(content, key) if content is not None else None):
                 return False
             with reach.reached():
-                if self.objects.replace(key, document.to_json(), version):
+                if self.objects.replace(name, document.to_json(key), version):
                     return True
-        raise UnreachableError(f"{self.objects.url(key)}: others replaced it {reach.ATTEMPTS} times meanwhile")
+        raise UnreachableError(f"{self.objects.url(name)}: others replaced it {reach.ATTEMPTS} times meanwhile")
 
     def poll(self, book: str, seen: Hashable) -> tuple[bytes, Hashable] | None:
         """Content of a book's object and its version; None where that is still the one seen, which transfers nothing.

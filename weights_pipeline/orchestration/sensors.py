@@ -25,6 +25,7 @@ from weights_pipeline.alerts.delivery import deliver, receivers
 from weights_pipeline.checks import told_of
 from weights_pipeline.ledger import LedgerSource
 from weights_pipeline.ledger.changes import state
+from weights_pipeline.live import Keys
 from weights_pipeline.orchestration.partitions import ledger_months
 from weights_pipeline.orchestration.schedules import newest_months
 from weights_pipeline.settings import Settings
@@ -260,7 +261,8 @@ def time_alerts(
         return _once(missed_rebalances(setup, now, link), f"{setup.name} rebalances", reached)
 
     def live(reached: Position) -> tuple[list[Alert], Position]:
-        return _once(unfit_live(setup, settings.live, now, link), f"{setup.name} live", reached)
+        keys = Keys.from_environment(os.environ)
+        return _once(unfit_live(setup, settings.live, now, link, keys), f"{setup.name} live", reached)
 
     def new_regimes(reached: Position) -> tuple[list[Alert], Position]:
         found, told = list[Alert](), dict(reached.regimes)

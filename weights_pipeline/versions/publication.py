@@ -14,7 +14,7 @@ import pandas as pd
 
 from weights_pipeline.books.book import Book
 from weights_pipeline.core.versions import OPENING
-from weights_pipeline.live import LiveWeights, publish
+from weights_pipeline.live import LiveWeights, SigningKey, publish
 from weights_pipeline.store.base import Store
 from weights_pipeline.tables import catalog
 from weights_pipeline.versions.history import NoVersionError, read_version, weights_known
@@ -73,15 +73,15 @@ def live_weights(setup: BookSetup, now: dt.datetime) -> LiveWeights:
     )
 
 
-def publish_live(document: LiveWeights, targets: Sequence[str]) -> dict[str, bool]:
-    """Publish a document to every target; by target, whether it was new there.
+def publish_live(document: LiveWeights, targets: Sequence[str], key: SigningKey | None) -> dict[str, bool]:
+    """Publish a document to every target, signed where there is a key; by target, whether it was new there.
 
     Raises
     ------
     weights_pipeline.live.LiveError
         A target holds newer weights or cannot be reached. The targets before it have the document.
     """
-    return {target: publish(document, target) for target in targets}
+    return {target: publish(document, target, key) for target in targets}
 
 
 def _by_strategy(rows: pd.DataFrame, column: str) -> dict[str, float]:

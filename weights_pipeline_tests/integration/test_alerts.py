@@ -27,7 +27,8 @@ from weights_pipeline.alerts.outbox import FIRST_PAUSE, GIVEN_UP, KEPT, LONGEST,
 from weights_pipeline.books.cadence import Monthly, Weekly
 from weights_pipeline.cli.app import main
 from weights_pipeline.core.verify import Finding
-from weights_pipeline.live import UnreachableError, publish
+from weights_pipeline.live import SigningKey, UnreachableError, publish
+from weights_pipeline.live.signing import new_secret
 from weights_pipeline.orchestration import sensors
 from weights_pipeline.orchestration.asset_checks import as_result
 from weights_pipeline.orchestration.definitions import build_definitions
@@ -626,8 +627,8 @@ def test_a_rebalance_in_the_middle_of_the_month_is_due_then(finished, going):
     assert missed(Shelf("2013-06-01", "2013-07-01"), setup, due + HOUR) == ["2013-08-01"]
 
 
-def unfit(setup, folder, now):
-    found = deadlines.unfit_live(setup, (str(folder), "dynamodb://t"), now, link)
+def unfit(setup, folder, now, keys=None):
+    found = deadlines.unfit_live(setup, (str(folder), "dynamodb://t"), now, link, keys)
     return [(each.title, each.value) for each in found]
 
 
@@ -640,6 +641,18 @@ def test_live_weights_are_stale_after_their_last_instant_and_not_before(finished
     assert unfit(going, tmp_path, last + MINUTE) == [("live weights are stale", version)]
     finite = ending(going, "2013-06")
     assert unfit(finite, tmp_path, last + MINUTE) == []
+
+
+def test_live_weights_that_nobody_who_may_has_signed_are_told(finished, going, tmp_path):
+    document, key = live_weights(finished.setup, dt.datetime.now(dt.UTC)), SigningKey(new_secret())
+    publish(document, tmp_path)
+    (told,) = unfit(going, tmp_path, document.stale_after, key.keys)
+    assert told == (
+        "live weights are corrupt",
+        f"the document is not signed, expected a signature by key {key.key_id}",
+    )
+    publish(document, tmp_path, key)
+    assert unfit(going, tmp_path, document.stale_after, key.keys) == []
 
 
 def test_weights_in_force_that_are_not_published_are_told_after_their_hour(finished, going, tmp_path):

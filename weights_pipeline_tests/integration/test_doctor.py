@@ -35,7 +35,8 @@ from benchmarks.support.data import BOOK
 from benchmarks.support.s3_servers import BUCKET, moto
 from weights_pipeline.cli import main
 from weights_pipeline.doctor import EXAMINATIONS, Patient, examine, machine, orchestration, stored
-from weights_pipeline.live import LiveWeights
+from weights_pipeline.live import LiveWeights, SigningKey
+from weights_pipeline.live.signing import KEYS, new_secret
 from weights_pipeline.store.duckdb_store import MANIFEST_DDL, create_table, defined_columns
 from weights_pipeline.store.manifest import sealed
 from weights_pipeline.tables import catalog
@@ -418,6 +419,18 @@ def test_live_weights_are_fresh_where_they_are_expected(living, environment, hom
     assert found("live", environment, late).state == "ok"
     file.write_text("{")
     assert found("live", environment).state == "fail"
+
+
+def test_live_weights_are_signed_where_keys_are_given(living, home):
+    key = SigningKey(new_secret())
+    file, keyed = published(home), living | {KEYS: key.public}
+    assert "the document is not signed" in found("live", keyed).details[0]
+    file.write_bytes(LiveWeights.from_json(file.read_bytes()).to_json(key))
+    assert found("live", keyed).state == "ok"
+    wrong = found("live", living | {KEYS: "CANARY"})
+    assert wrong.state == "fail"
+    assert wrong.found.startswith(f"{KEYS}: expected")
+    assert "CANARY" not in wrong.found
 
 
 def test_live_target_that_cannot_be_reached(living, monkeypatch):

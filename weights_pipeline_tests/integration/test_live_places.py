@@ -10,16 +10,21 @@ from botocore.exceptions import ClientError
 from moto.server import ThreadedMotoServer
 
 from weights_pipeline.live import (
+    Keys,
     LiveError,
     LiveWeights,
     OlderVersionError,
+    SignatureError,
+    SigningKey,
     UnreachableError,
     publish,
 )
 from weights_pipeline.live.dynamodb import Table
 from weights_pipeline.live.s3 import Bucket
+from weights_pipeline.live.signing import SECRET
 from weights_pipeline_tests.support.documents import NOW, document, reader
 
+OWN, OTHER = (SigningKey(f"{SECRET}{letter * 43}=") for letter in "Ag")
 BUCKET, PREFIXES = "live-weights", itertools.count()
 
 
@@ -183,6 +188,22 @@ def test_no_region_is_out_of_reach(aws, monkeypatch):
         publish(document(), "dynamodb://weights")
 
 
+def test_what_is_signed_on_s3_is_verified_signed_anew_and_not_replaced_without_a_signature(bucket):
+    assert publish(document(7), url(bucket))
+    assert publish(document(7), url(bucket), OWN), "the same weights, now signed"
+    assert not publish(document(7), url(bucket), OWN)
+    desk = reader(url(bucket), keys=Keys(OWN.public))
+    assert desk.current(NOW).version == 7
+    with pytest.raises(SignatureError, match=f"is signed by key {OWN.key_id}"):
+        publish(document(8), url(bucket))
+    assert publish(document(8), url(bucket), OTHER)
+    assert not desk.refresh()
+    assert f"key_id: expected a signature by key {OWN.key_id}, got '{OTHER.key_id}'" in desk.current(NOW).reason
+    assert publish(document(8), url(bucket), OWN)
+    assert desk.refresh()
+    assert desk.current(NOW).version == 8
+
+
 # DynamoDB
 
 
@@ -283,6 +304,35 @@ def test_an_item_that_contradicts_itself_is_named(table):
     with pytest.raises(LiveError, match="its current item says another version than its document, 7"):
         table.publish(document(8))
     assert item(table) == current
+
+
+def test_what_is_signed_in_dynamodb_is_signed_anew_and_not_replaced_without_a_signature(table):
+    for key in (None, OWN, OTHER, OWN):
+        assert table.publish(document(7), key)
+        assert not table.publish(document(7), key)
+        current = item(table)
+        assert current.get("key_id") == (key and {"S": key.key_id})
+        assert current["checksum"] == {"S": document(7).checksum}
+        assert current["document"]["S"].encode() == document(7).to_json(key)
+        assert item(table, sort=history(table)[0][0])["document"] == current["document"]
+    for version in (7, 8):
+        with pytest.raises(SignatureError, match=f"signed by key {OWN.key_id}, .*Set WEIGHTS_LIVE_SIGNING_KEY"):
+            table.publish(document(version))
+    with pytest.raises(OlderVersionError):
+        table.publish(document(6), OWN)
+    with pytest.raises(OlderVersionError):
+        table.publish(document(7, run_id="another"), OWN)
+    assert table.publish(document(8), OTHER)
+    with pytest.raises(LiveError, match=f"holds no document of live weights signed by key {OWN.key_id}"):
+        table.publish(document(7), OWN)
+    assert LiveWeights.from_json(item(table)["document"]["S"].encode(), Keys(OTHER.public)) == document(8)
+
+
+def test_what_was_withdrawn_from_dynamodb_is_published_again(table):
+    table.publish(document(7))
+    table.client.delete_item(TableName=table.table, Key={"PK": {"S": "WEIGHTS#CURRENT"}, "SK": {"S": "METADATA"}})
+    assert table.publish(document(7))
+    assert item(table)["version"] == {"N": "7"}
 
 
 class Busy:

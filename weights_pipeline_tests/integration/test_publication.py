@@ -2,12 +2,14 @@
 
 import datetime as dt
 
+import dagster as dg
 import pandas as pd
 import pytest
 
 from benchmarks.support.data import BOOK
 from weights_pipeline.core.decide import decide
-from weights_pipeline.live import LiveWeights, OlderVersionError, Reader
+from weights_pipeline.live import LiveWeights, OlderVersionError, Reader, SigningKey
+from weights_pipeline.live.signing import SECRET, SIGNING_KEY, new_secret
 from weights_pipeline.tables import catalog
 from weights_pipeline.versions.history import NoVersionError
 from weights_pipeline.versions.publication import live_weights, publish_live
@@ -57,11 +59,22 @@ def test_weights_whose_day_has_not_come_wait_and_nothing_older_replaces_newer(fi
     own.store.update(BOOK, catalog.WEIGHT_HISTORY, postponed, run_id="test", recorded_at=now())
     waiting = live_weights(own.setup, now())
     assert waiting.version == document.version - 1
-    assert publish_live(waiting, own.settings.live) == {own.settings.live[0]: True}
-    assert publish_live(waiting, own.settings.live) == {own.settings.live[0]: False}
-    assert publish_live(document, own.settings.live) == {own.settings.live[0]: True}
+    assert publish_live(waiting, own.settings.live, None) == {own.settings.live[0]: True}
+    assert publish_live(waiting, own.settings.live, None) == {own.settings.live[0]: False}
+    assert publish_live(document, own.settings.live, None) == {own.settings.live[0]: True}
     with pytest.raises(OlderVersionError):
-        publish_live(waiting, own.settings.live)
+        publish_live(waiting, own.settings.live, None)
+
+
+def test_what_is_published_is_signed_by_the_key_of_the_environment(finished, small_data, desk, document, monkeypatch):
+    own, secret = desk(small_data, like=finished), new_secret()
+    monkeypatch.setenv(SIGNING_KEY, secret)
+    own.job(f"{BOOK}_live")
+    published = (own.settings.home / "live" / f"{BOOK}.json").read_bytes()
+    assert LiveWeights.from_json(published, SigningKey(secret).keys) == document
+    (made,) = own.instance.fetch_materializations(dg.AssetKey([BOOK, "live_weights"]), limit=1).records
+    assert made.asset_materialization.metadata["signed by key"].value == SigningKey(secret).key_id
+    assert all(secret[len(SECRET) :] not in str(entry) for entry in own.instance.all_logs(made.run_id))
 
 
 def test_a_book_without_versions_publishes_nothing(finished):

@@ -330,9 +330,10 @@ def test_a_service_behind_tls_that_knows_no_trailers_is_written_to_and_read(secu
 
 def test_what_such_a_service_refuses_is_said(secure, monkeypatch):
     secure.environment(monkeypatch)
-    monkeypatch.setenv("AWS_REQUEST_CHECKSUM_CALCULATION", "when_supported")
-    with pytest.raises(StoreError, match=r"the service lacks .* AWS_REQUEST_CHECKSUM_CALCULATION asks"):
-        S3Objects(BUCKET, attempts=1).put("a", b"b", {})
+    with_trailers = S3Objects(BUCKET, attempts=1)
+    with_trailers.client.meta.config.request_checksum_calculation = "when_supported"
+    with pytest.raises(StoreError, match=r"the service lacks something .* \(If-Match, If-None-Match\)"):
+        with_trailers.put("a", b"b", {})
     monkeypatch.delenv("AWS_CA_BUNDLE")
     with pytest.raises(StoreError, match=r"no certificate that is trusted here \(SSLError\)\. Set AWS_CA_BUNDLE"):
         S3Objects(BUCKET, attempts=1).put("a", b"b", {})

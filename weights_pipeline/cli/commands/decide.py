@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import datetime as dt
+import os
 from typing import TYPE_CHECKING
 
 from weights_pipeline.cli import common
@@ -86,10 +87,14 @@ def _mandate(options: argparse.Namespace, now: dt.datetime) -> Mandate:
         return Mandate(
             book=options.book, allocations={}, max_leverage=1.0, source="base", reason="none read to close a position"
         )
-    from weights_pipeline.live import Reader
+    from weights_pipeline.live import Keys, Reader
 
     workspace = common.workspace()
     book = common.book_named(workspace, options.book)
+    try:
+        keys = Keys.from_environment(os.environ)
+    except ValueError as error:
+        common.stop(str(error), common.INVALID)
     try:
         reader = Reader(
             options.live or workspace.settings.live[0],
@@ -97,6 +102,7 @@ def _mandate(options: argparse.Namespace, now: dt.datetime) -> Mandate:
             base=book.strategies,
             max_leverage=book.gross,
             max_age=book.max_age,
+            keys=keys,
         )
     except ValueError as error:
         common.stop(f"--live: {error}", common.INVALID)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import datetime as dt
+import os
 from zoneinfo import ZoneInfo
 
 from weights_pipeline.cli import common
@@ -27,13 +28,17 @@ def _init(options: argparse.Namespace) -> int:
     """Open a book: record its base weights as version 1, and publish them."""
     from weights_pipeline.cli import render
     from weights_pipeline.ledger import LedgerError
-    from weights_pipeline.live import LiveError
+    from weights_pipeline.live import LiveError, SigningKey
     from weights_pipeline.operations.rebalance import OpenedError, open_history
     from weights_pipeline.versions.publication import live_weights, publish_live
 
     now = dt.datetime.now(dt.UTC)
     workspace = common.workspace()
     setup, live = common.setup_named(workspace, options.book), workspace.settings.live
+    try:
+        key = SigningKey.from_environment(os.environ)
+    except ValueError as error:
+        common.stop(str(error), common.INVALID)
     effective = options.effective or now.astimezone(ZoneInfo(setup.book.timezone)).date()
     try:
         open_history(setup, effective, now=now, comment=options.comment)
@@ -41,7 +46,7 @@ def _init(options: argparse.Namespace) -> int:
         common.stop(str(error), common.INVALID)
     document = live_weights(setup, now)
     try:
-        publish_live(document, live)
+        publish_live(document, live, key)
     except (LiveError, OSError, ValueError) as error:
         common.stop(
             f"{setup.name}: version 1 is recorded and could not be published: {error}. Dagster's job {setup.name}_live "

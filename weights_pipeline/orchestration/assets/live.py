@@ -4,10 +4,12 @@ Scope: one call that makes the document, one that publishes it, and metadata. No
 (``versions.publication``), and the places (``live``).
 """
 
+import os
 from collections.abc import Sequence
 
 import dagster as dg
 
+from weights_pipeline.live import SigningKey
 from weights_pipeline.orchestration.freshness import live_freshness
 from weights_pipeline.orchestration.steps import run_instant
 from weights_pipeline.versions.publication import live_weights, publish_live
@@ -31,8 +33,8 @@ def live_asset(setup: BookSetup, targets: Sequence[str]) -> dg.AssetsDefinition:
     )
     def live(context: dg.AssetExecutionContext) -> None:
         now = run_instant(context.instance, context.run.run_id)
-        document = live_weights(setup, now)
-        published = publish_live(document, targets)
+        document, key = live_weights(setup, now), SigningKey.from_environment(os.environ)
+        published = publish_live(document, targets, key)
         context.log.info(f"version {document.version} of {book.name} is published")
         context.add_output_metadata(
             {
@@ -42,6 +44,7 @@ def live_asset(setup: BookSetup, targets: Sequence[str]) -> dg.AssetsDefinition:
                 "reason": document.reason,
                 "gross": float(sum(document.final.values())),
                 "checksum": document.checksum,
+                "signed by key": key.key_id if key else "none",
                 "targets": dg.MetadataValue.json(published),
             }
         )

@@ -12,7 +12,8 @@ import pytest
 from weights_pipeline.books.load import load_book
 from weights_pipeline.cli import app
 from weights_pipeline.cli.commands import decide
-from weights_pipeline.live import LiveWeights, publish
+from weights_pipeline.live import LiveWeights, SigningKey, publish
+from weights_pipeline.live.signing import KEYS, new_secret
 
 BOOKS = Path(__file__).resolve().parents[3] / "data" / "books"
 BOOK = load_book(BOOKS / "calmar_core.yaml")
@@ -99,6 +100,23 @@ def test_an_entry_on_published_weights_is_approved(desk):
         "Allocation 5.00% of equity, capital 5,000.00, margin 5,000.00.",
         f"Weights: live, version 7 (scheduled), in force from {TODAY}.",
     ]
+
+
+def test_weights_are_only_those_that_a_key_of_the_environment_has_signed(desk, monkeypatch):
+    key = SigningKey(new_secret())
+    monkeypatch.setenv(KEYS, key.public)
+    publish(document(), desk / "home" / "live")
+    code, said = answer()
+    assert (code, said["source"]) == (4, "base")
+    assert f"the document is not signed, expected a signature by key {key.key_id}" in said["weights"]
+    publish(document(), desk / "home" / "live", key)
+    assert (answer()[0], answer()[1]["source"]) == (0, "live")
+    monkeypatch.setenv(KEYS, "CANARY")
+    code, _, errors = weights()
+    assert code == 2
+    assert f"{KEYS}: expected ed25519-public:" in errors
+    assert "CANARY" not in errors
+    assert weights("--action", "exit")[0] == 0, "nothing stands in the way of an exit"
 
 
 def test_what_is_in_use_counts_and_repeated_strategies_add_up(desk):

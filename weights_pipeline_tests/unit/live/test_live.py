@@ -167,7 +167,7 @@ def test_what_is_no_document_is_corrupt(data):
         ({"recorded_at": "2024-03-01T06:30:00"}, "recorded_at: expected a time with a zone"),
         ({"recorded_at": "0001-01-01T00:00:00+14:00"}, "not a document"),
         ({"book": "../../etc/passwd"}, "book: expected a name such as calmar_core"),
-        ({"format": 2}, "format: expected 1, got 2"),
+        ({"format": 3}, "format: expected 1 or 2, got 3"),
         ({"surprise": 1}, "unexpected keyword argument 'surprise'"),
         ({"in_force": 1}, "unexpected keyword argument 'in_force'"),
         ({"run_id": ...}, "'run_id'"),
@@ -252,7 +252,7 @@ def test_what_is_corrupt_is_replaced_but_not_what_newer_software_wrote(tmp_path)
     file = tmp_path / "calmar_core.json"
     file.write_bytes(document(9).to_json()[:-20])
     assert publish(document(7), tmp_path)
-    newer = signed(document(3).to_json(), format=2)
+    newer = signed(document(3).to_json(), format=3)
     file.write_bytes(newer)
     with pytest.raises(UnknownFormatError, match="update the software"):
         publish(document(8), tmp_path)
@@ -421,7 +421,7 @@ def test_stale_weights_give_way_to_base_weights(tmp_path):
         (document(8, book="other").to_json(), "the document is of book other, expected calmar_core"),
         (document(8, gross=1.5).to_json(), "version 8 allows 1.5 of equity, expected at most 1"),
         (document(6).to_json(), "version 6, recorded at 2024-03-01 06:30:06+00:00, does not replace version 7"),
-        (signed(document(8).to_json(), format=2), "format: expected 1, got 2"),
+        (signed(document(8).to_json(), format=3), "format: expected 1 or 2, got 3"),
     ],
 )
 def test_content_that_cannot_be_used_never_takes_the_place_of_good_weights(content, reason, tmp_path):
