@@ -17,6 +17,7 @@ from weights_pipeline.core.returns.capital import CapitalBase, CapitalEntry, Cap
 from weights_pipeline.core.returns.cells import Column, Fault
 from weights_pipeline.core.returns.delivered import compounded, delivery_findings, observation_of
 from weights_pipeline.core.returns.findings import SEVERITIES, LedgerFinding
+from weights_pipeline.core.returns.frequency import Frequency
 from weights_pipeline.core.returns.lots import (
     LOT_COLUMNS,
     cash_faults,
@@ -286,17 +287,35 @@ def _accepted_returns(
     rows: Rows, source: LedgerSource, sessions: pd.DatetimeIndex, first: pd.Timestamp, horizon: dt.date
 ) -> tuple[pd.DataFrame, list[LedgerFinding]]:
     """Delivered returns by session, and what there is to say of them; rows outside the history get their faults."""
-    frequency, typed = source.frequency, rows.typed
+    frequency = source.frequency
     observed = observed_sessions(source.calendar, frequency, sessions[sessions <= pd.Timestamp(horizon)])
+    accepted = judged_returns(rows, observed, frequency, first)
+    findings = delivery_findings(accepted, observed[observed >= first], frequency, pd.Timestamp(horizon))
+    return compounded(accepted), findings
+
+
+def judged_returns(rows: Rows, observed: pd.DatetimeIndex, frequency: Frequency, first: pd.Timestamp) -> pd.DataFrame:
+    """Accepted rows of returns: ``date`` as written, ``session`` that it stands on; others get their faults.
+
+    Parameters
+    ----------
+    rows
+        All rows of returns.
+    observed
+        Sessions that returns stand on, ascending.
+    frequency
+        How often returns are observed.
+    first
+        First session of the history.
+    """
+    typed = rows.typed
     typed["stands_on"] = observation_of(typed["session"], observed, frequency)
     rows.faults += return_faults(typed, first=first, last=observed[-1] if len(observed) else first)
     if frequency.monthly:
         # Two days of a month are the same month.
         typed["session"] = typed["stands_on"].fillna(typed["session"])
     rows.reject_duplicates(["session", "strategy"], "duplicate_return")
-    accepted = rows.accepted_with_origin().rename(columns={"session": "date", "stands_on": "session"})
-    findings = delivery_findings(accepted, observed[observed >= first], frequency, pd.Timestamp(horizon))
-    return compounded(accepted), findings
+    return rows.accepted_with_origin().rename(columns={"session": "date", "stands_on": "session"})
 
 
 _SessionOf = Callable[[pd.Series | pd.DatetimeIndex], pd.DatetimeIndex]

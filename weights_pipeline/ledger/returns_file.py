@@ -1,7 +1,7 @@
 """One file of daily returns, read by itself: for whoever tries a policy out and has no ledger.
 
-Here belong the reading of that file and of the benchmark beside it. Nothing may be wrong in them: there is no
-quarantine, and whoever gave the file is there to correct it. Daily returns that a ledger names are read in ``intake``.
+Scope: that file, by the reader and into the quarantine of a ledger's returns, and the benchmark beside it. Not here:
+daily returns that a ledger names (``intake``).
 """
 
 from __future__ import annotations
@@ -9,27 +9,25 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NoReturn
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from weights_pipeline.core.returns.cells import Column, Fault, Formats, parse_cells
-from weights_pipeline.core.returns.delivered import compounded, delivered, delivery_findings, observation_of
+from weights_pipeline.core.returns.delivered import compounded, delivered, delivery_findings
 from weights_pipeline.core.returns.findings import LedgerFinding
 from weights_pipeline.core.returns.frequency import DAILY, Frequency
 from weights_pipeline.core.returns.history import ReturnHistory
-from weights_pipeline.core.returns.identity import duplicate_faults
-from weights_pipeline.core.returns.lots import RETURN_COLUMNS, return_faults
+from weights_pipeline.core.returns.lots import RETURN_COLUMNS
 from weights_pipeline.ledger.calendars import calendar_sessions, observed_sessions, recorded_bounds
 from weights_pipeline.ledger.errors import LedgerError
-from weights_pipeline.ledger.files import Part, read_part, require_columns
-from weights_pipeline.ledger.intake import price_series
+from weights_pipeline.ledger.files import read_part, require_columns
+from weights_pipeline.ledger.intake import judged_returns, price_series
 from weights_pipeline.ledger.places import file_at
-from weights_pipeline.ledger.rows import long_parts
+from weights_pipeline.ledger.rows import Rows, long_parts
 
-_COLUMNS = {
-    **RETURN_COLUMNS,
+_BESIDE = {
     "closed_lots": Column(kind="number", required=False),
     "winning_lots": Column(kind="number", required=False),
     "active": Column(kind="text", required=False),
@@ -42,10 +40,43 @@ _FLAWS_SHOWN = 8
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ReturnsFile:
-    """What a file of returns says: the history, and what somebody has to look at."""
+    """What a file of returns says, and what somebody has to look at.
+
+    Attributes
+    ----------
+    history
+        Its accepted rows, of the strategies asked for.
+    findings
+        What a ledger would find in them.
+    rejected
+        The other rows, as `Intake.rejected`.
+    read
+        Rows in the file.
+    strangers
+        Strategies of the file that nobody asked for.
+    """
 
     history: ReturnHistory
     findings: tuple[LedgerFinding, ...]
+    rejected: pd.DataFrame
+    read: int
+    strangers: tuple[str, ...]
+
+    def require_whole(self) -> None:
+        """Refuse a file of which a row was rejected, or that has a strategy which nobody asked for."""
+        if len(self.rejected):
+            raise LedgerError(flaws_of(self.rejected))
+        if self.strangers:
+            raise LedgerError(f"strategies that are not known: {', '.join(self.strangers)}")
+
+
+def flaws_of(rejected: pd.DataFrame) -> str:
+    """Say on which lines rows were rejected, and why."""
+    name = str(rejected["source_file"].iloc[0]).split("#")[0]
+    unit = "row" if name.lower().endswith(".parquet") else "line"
+    rows = rejected[["line", "details"]].drop_duplicates().sort_values("line", kind="stable")
+    shown = [f"  {unit} {line}: {details}" for line, details in rows.head(_FLAWS_SHOWN).itertuples(index=False)]
+    return "\n".join([f"{name}: {len(rows)} rows to correct:", *shown, *["  …"] * (len(rows) > _FLAWS_SHOWN)])
 
 
 def read_returns_file(
@@ -56,15 +87,15 @@ def read_returns_file(
     Parameters
     ----------
     file
-        CSV or Parquet. Either long (``session``, ``strategy``, ``daily_return`` and perhaps ``closed_lots``,
-        ``winning_lots`` and ``active``, as in the table ``strategy_returns``) or wide (``date`` or ``session``, and one
-        column per strategy). Other columns of a long file are not looked at. Sessions without a row or with an empty
-        cell, and days without a session: see :mod:`~weights_pipeline.core.returns.delivered`. A strategy with lots
-        never ends.
+        What a ledger may name as returns. Either long (``session``, ``strategy``, ``daily_return`` and perhaps
+        ``closed_lots``, ``winning_lots`` and ``active``, as in the table ``strategy_returns``) or wide (``date`` or
+        ``session``, and one column per strategy). Other columns of a long file are not looked at. Sessions without a
+        row or with an empty cell, and days without a session: see :mod:`~weights_pipeline.core.returns.delivered`. A
+        strategy with lots never ends.
     calendar
         Calendar of the exchange that says what a session is.
     strategies
-        Names that may occur.
+        Names that are asked for; others are left out and told.
     frequency
         How often returns are observed.
 
@@ -77,47 +108,56 @@ def read_returns_file(
     Raises
     ------
     LedgerError
-        The file cannot be read, or anything in it is wrong; the message says on which lines (of Parquet: rows).
+        The file cannot be read, or none of its rows can be used; the message says on which lines (of Parquet: rows).
     """
     file = file.resolve()
     parts = long_parts(read_part(file_at(file.parent, file.name)), frequency)
     for part in parts:
-        require_columns(part, _COLUMNS)
-    cells = pd.concat([part.cells for part in parts], ignore_index=True)
-    lines = np.concatenate([part.line for part in parts])
-    parsed = parse_cells(cells, _COLUMNS, Formats())
-    typed, faults = parsed.typed, parsed.faults
-    days = typed["session"].dropna()
+        require_columns(part, RETURN_COLUMNS)
+    rows = Rows("returns", parts, "UTC", "UTC")
+    beside = parse_cells(rows.cells, _BESIDE, Formats())
+    flags = beside.typed["active"].str.lower()
+    counts = beside.typed.assign(strategy=rows.typed["strategy"])
+    rows.faults += beside.faults + _lot_faults(counts) + _flag_faults(flags)
+    days = rows.typed["session"].dropna()
     if days.empty:
-        _refuse(parts, lines, faults)
-        raise LedgerError(f"{file.name}: has no row below its header; expected {', '.join(RETURN_COLUMNS)}")
+        _refuse(rows, file.name)
 
     low, high = (pd.Timestamp(day) for day in recorded_bounds(calendar))
     around = calendar_sessions(calendar, max(days.min() - _MARGIN, low).date(), min(days.max() + _MARGIN, high).date())
     observed = observed_sessions(calendar, frequency, around)
-    typed = typed.assign(stands_on=observation_of(typed["session"], observed, frequency))
-    faults += return_faults(typed, first=observed[0], last=observed[-1])
-    content = typed.assign(active=typed["active"].str.lower())
-    identity = "stands_on" if frequency.monthly else "session"
-    faults += duplicate_faults(
-        content,
-        [identity, "strategy"],
-        np.zeros(len(content), dtype=np.intp),
-        code="duplicate_return",
-        place=lambda row: f"line {lines[row]}",
-    )
-    faults += _lot_faults(typed) + _flag_faults(content["active"]) + _unknown(typed["strategy"], strategies)
-    _refuse(parts, lines, faults)
+    accepted = judged_returns(rows, observed, frequency, observed[0])
+    accepted = accepted.assign(**{name: counts.loc[rows.flawless(), name].to_numpy() for name in _LOTS})
+    accepted["active"] = flags[rows.flawless()].to_numpy()
+    own = accepted[accepted["strategy"].isin(list(strategies))]
+    strangers = tuple(sorted({*accepted["strategy"]} - {*strategies}))
+    if own.empty and not len(rows.rejected()):
+        raise LedgerError(
+            f"{file.name}: strategy: none of {', '.join(strangers)} is in the book, which has "
+            f"{', '.join(sorted(strategies))}"
+        )
+    if own.empty:
+        _refuse(rows, file.name)
 
-    places = np.repeat([part.name for part in parts], [len(part.line) for part in parts])
-    rows = content.rename(columns={"session": "date", "stands_on": "session"}).assign(source_file=places, line=lines)
-    first, last = rows["session"].min().replace(day=1), rows["session"].max()
+    first, last = own["session"].min().replace(day=1), own["session"].max()
     sessions = observed[(observed >= first) & (observed <= last)]
     try:
-        history = _history(rows, sessions, frequency)
+        history = _history(own, sessions, frequency)
     except ValueError as error:
         raise LedgerError(f"{file.name}: {error}") from error
-    return ReturnsFile(history=history, findings=tuple(delivery_findings(rows, sessions, frequency, last)))
+    return ReturnsFile(
+        history=history,
+        findings=tuple(delivery_findings(own, sessions, frequency, last)),
+        rejected=rows.rejected(),
+        read=sum(part.read for part in parts),
+        strangers=strangers,
+    )
+
+
+def _refuse(rows: Rows, name: str) -> NoReturn:
+    if len(rejected := rows.rejected()):
+        raise LedgerError(flaws_of(rejected))
+    raise LedgerError(f"{name}: has no row below its header; expected {', '.join(RETURN_COLUMNS)}")
 
 
 def _history(rows: pd.DataFrame, sessions: pd.DatetimeIndex, frequency: Frequency) -> ReturnHistory:
@@ -185,22 +225,3 @@ def _lot_faults(typed: pd.DataFrame) -> list[Fault]:
 def _flag_faults(active: pd.Series) -> list[Fault]:
     odd = np.flatnonzero(active.notna() & ~active.isin(list(_FLAGS))).tolist()
     return [Fault(i, "bad_flag", f"active: {active[i]!r} is not true or false") for i in odd]
-
-
-def _unknown(names: pd.Series, strategies: Collection[str]) -> list[Fault]:
-    """One fault for each unknown name, at its first row."""
-    rows = np.flatnonzero(names.notna() & ~names.isin(list(strategies)) & ~names.duplicated()).tolist()
-    known = ", ".join(sorted(strategies))
-    return [Fault(i, "unknown_strategy", f"strategy: {names[i]!r} is not in the book, which has {known}") for i in rows]
-
-
-def _refuse(parts: list[Part], lines: NDArray[np.intp], faults: list[Fault]) -> None:
-    flaws = [(line, detail) for part in parts for line, detail, _ in part.malformed]
-    flaws += [(int(lines[fault.row]), fault.detail) for fault in faults]
-    if not flaws:
-        return
-    name = parts[0].name.split("#")[0]
-    unit = "row" if name.lower().endswith(".parquet") else "line"
-    shown = [f"  {unit} {line}: {detail}" for line, detail in sorted(set(flaws))[:_FLAWS_SHOWN]]
-    more = ["  …"] if len(set(flaws)) > _FLAWS_SHOWN else []
-    raise LedgerError("\n".join([f"{name}: {len(set(flaws))} cells or lines to correct:", *shown, *more]))

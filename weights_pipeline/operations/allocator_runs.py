@@ -149,7 +149,9 @@ def run_of_returns(
     LedgerError
         A file cannot be used.
     """
-    history = read_returns_file(file, calendar=calendar, strategies=_strategies(file), frequency=frequency).history
+    read = read_returns_file(file, calendar=calendar, strategies=_strategies(file), frequency=frequency)
+    read.require_whole()
+    history = read.history
     names = history.strategies
     weights = read_weights(weights_file, names) if weights_file else dict.fromkeys(names, 1.0 / len(names))
     return _run(file.name, *_constant(history, weights), _with_profile(AllocatorParameters(), profile), frequency)

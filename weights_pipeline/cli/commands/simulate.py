@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from weights_pipeline.books.book import Book
-    from weights_pipeline.core.returns.findings import LedgerFinding
     from weights_pipeline.core.returns.frequency import Frequency
     from weights_pipeline.core.returns.history import ReturnHistory
     from weights_pipeline.core.study.simulate import Simulation
@@ -58,7 +57,7 @@ def add(commands: common.Commands) -> None:
     simulate = common.command(commands, "simulate", _simulate)
     simulate.add_argument("--book", required=True, type=Path, metavar="FILE", help="YAML file of the book")
     simulate.add_argument(
-        "--returns", required=True, type=Path, metavar="FILE", help="CSV or Parquet of daily returns, long or wide"
+        "--returns", required=True, type=Path, metavar="FILE", help="file of daily returns, long or wide"
     )
     common.add_calendar(simulate)
     simulate.add_argument("--monthly", action="store_true", help="the returns are those of calendar months")
@@ -110,10 +109,10 @@ def _simulate(options: argparse.Namespace) -> int:
         if options.output:
             _write(_grid_table(rows), options.output)
         if options.json:
-            common.print_json({"grid": rows, "note": _FLATTERED, "findings": _listed(read.findings)})
+            common.print_json({"grid": rows, "note": _FLATTERED, **_said_of(read)})
         else:
             _print_grid(rows)
-            _print_findings(read.findings)
+            _print_said(read)
         return 0
     table = _table(runs[0])
     if options.output:
@@ -125,28 +124,40 @@ def _simulate(options: argparse.Namespace) -> int:
             "rebalances": len(runs[0].rebalances.windows),
             "sessions": [str(history.sessions[0].date()), str(history.sessions[-1].date())],
             "without_returns": unknown,
-            "findings": _listed(read.findings),
+            **_said_of(read),
             "weights": render.weights_as_dict(newest),
             **figures[0],
         }
         common.print_json(content)
         return 0
     _print_run(runs[0], newest, unknown, figures[0])
-    _print_findings(read.findings)
+    _print_said(read)
     return 0
 
 
-def _listed(findings: Sequence[LedgerFinding]) -> list[dict[str, Any]]:
-    return [
-        {name: getattr(each, name) for name in ("severity", "code", "strategy", "message", "setting")}
-        for each in findings
-    ]
+def _said_of(read: ReturnsFile) -> dict[str, Any]:
+    """JSON form of what somebody has to look at in the file of returns."""
+    shown = ("severity", "code", "strategy", "message", "setting")
+    return {
+        "read": read.read,
+        "rejected": read.rejected[["source_file", "line", "reasons", "details"]].to_dict("records"),
+        "not_in_the_book": list(read.strangers),
+        "findings": [{name: getattr(each, name) for name in shown} for each in read.findings],
+    }
 
 
-def _print_findings(findings: Sequence[LedgerFinding]) -> None:
+def _print_said(read: ReturnsFile) -> None:
     from weights_pipeline.cli import render
+    from weights_pipeline.ledger.returns_file import flaws_of
 
-    for each in findings:
+    if read.strangers:
+        render.say(f"Not in the book, and left out: {', '.join(read.strangers)}.")
+    if rejected := len(read.rejected):
+        render.say(
+            f"Rejected: {rejected} of {read.read} rows, which count as if they were not there. "
+            + flaws_of(read.rejected)
+        )
+    for each in read.findings:
         render.ledger_finding(each)
 
 

@@ -117,6 +117,11 @@ def read(folder, text, name="returns.csv", strategies=NAMES):
     return read_returns_file(folder / name, calendar="XNYS", strategies=strategies).history
 
 
+def whole(folder, text):
+    (folder / "returns.csv").write_text(text)
+    read_returns_file(folder / "returns.csv", calendar="XNYS", strategies=NAMES).require_whole()
+
+
 def test_a_session_without_a_row_is_no_return_and_one_before_the_first_is_no_session(tmp_path):
     long = "session,strategy,daily_return\n2020-01-03,beta,0.01\n2020-01-07,beta,-0.02\n2020-01-06,alpha,0\n"
     wide = "date,beta,alpha\n2020-01-03,0.01,\n2020-01-06,,0\n2020-01-07,-0.02,\n"
@@ -147,10 +152,17 @@ HEADER = "session,strategy,daily_return\n2020-01-03,alpha,0.01\n"
 @pytest.mark.parametrize(
     ("text", "messages"),
     [
-        (HEADER + "2020-01-06,omega,0.01\n", ["line 3: strategy: 'omega' is not in the book, which has alpha, beta"]),
+        (HEADER + "2020-01-06,omega,0.01\n", ["strategies that are not known: omega"]),
         (HEADER + "2020-01-06,alpha,-1\n", ["line 3: daily_return: -1 is not > -1"]),
-        (HEADER + "2020-01-03,alpha,0.02\n", ["line 2: session, strategy: other content at line 3", "line 3: session"]),
-        (HEADER + "2020-01-03,alpha,0.01\n", ["line 3: repeats line 2"]),
+        (
+            HEADER + "2020-01-03,alpha,0.02\n",
+            ["line 2: session, strategy: other content at returns.csv line 3", "line 3: session"],
+        ),
+        (HEADER + "2020-01-03,alpha,0.01\n", ["line 3: repeats returns.csv line 2"]),
+        (
+            "session,strategy,daily_return\n2020-01-03,omega,0\n",
+            ["none of omega is in the book, which has alpha, beta"],
+        ),
         (
             HEADER + "2020-01-06,alpha,x\n2020-01-07,alpha,\n",
             ["line 3: daily_return: 'x'", "line 4: daily_return: is empty"],
@@ -159,15 +171,13 @@ HEADER = "session,strategy,daily_return\n2020-01-03,alpha,0.01\n"
         (HEADER + "tomorrow,alpha,0\n", ["line 3: session: 'tomorrow' is not an ISO 8601 date"]),
         ("day,alpha\n2020-01-03,0.01\n", ["expected the columns session, strategy, daily_return, or a date and one"]),
         ("session,strategy,return\n2020-01-03,alpha,0\n", ["missing column daily_return"]),
-        ("date,alpha,omega\n2020-01-03,0.01,0.01\n", ["line 2: strategy: 'omega' is not in the book"]),
         ("session,strategy,daily_return\n", ["has no row below its header"]),
         ("", ["is empty"]),
         (
             "session,strategy,daily_return,closed_lots,winning_lots,active\n"
             "2020-01-03,alpha,0.01,1.5,1,yes\n2020-01-06,alpha,0.01,,0,true\n",
             [
-                "line 2: closed_lots: 1.5 is no count of lots",
-                "line 2: active: 'yes' is not true or false",
+                "line 2: closed_lots: 1.5 is no count of lots; active: 'yes' is not true or false",
                 "line 3: closed_lots: is empty, but lots are given in other rows",
             ],
         ),
@@ -179,19 +189,34 @@ HEADER = "session,strategy,daily_return\n2020-01-03,alpha,0.01\n"
 )
 def test_what_is_wrong_in_a_file_is_named_with_its_line(folder, text, messages):
     with pytest.raises(LedgerError) as caught:
-        read(folder, text)
-    assert str(caught.value).startswith("returns.csv: ")
+        whole(folder, text)
     for message in messages:
         assert message in str(caught.value)
-    result = simulate(folder, returns="returns.csv")
-    assert result.exit_code == 2
-    assert messages[0] in result.errors
+    assert simulate(folder, returns="returns.csv").exit_code == 2
+
+
+def test_what_a_ledger_would_reject_is_told_and_the_rest_is_simulated(folder):
+    right = json.loads(simulate(folder, "--json").output)
+    assert (right["rejected"], right["not_in_the_book"]) == ([], [])
+    lines = (folder / "wide.csv").read_text().splitlines()
+    lines = [f"{lines[0]},stranger", *(f"{line},0.01" for line in lines[1:]), "someday,1,1,1,1", lines[-1] + ",0.01"]
+    (folder / "more.csv").write_text("\n".join(lines) + "\n")
+    found = json.loads(simulate(folder, "--json", returns="more.csv").output)
+    assert {name: found[name] for name in ("weights", "performance")} == {
+        name: right[name] for name in ("weights", "performance")
+    }
+    assert found["not_in_the_book"] == ["stranger"]
+    assert {row["reasons"] for row in found["rejected"]} == {"unparseable_date", "exact_duplicate"}
+    printed = simulate(folder, returns="more.csv").output
+    assert "Not in the book, and left out: stranger." in printed
+    assert "which count as if they were not there. more.csv: " in printed
+    assert "'someday' is not an ISO 8601 date" in printed
 
 
 def test_parquet_counts_rows_and_long_lists_are_cut(tmp_path):
     days = calendar_sessions("XNYS", dt.date(2020, 1, 2), dt.date(2020, 2, 28))
     pd.DataFrame({"session": days, "strategy": "alpha", "daily_return": -2.0}).to_parquet(tmp_path / "r.parquet")
-    with pytest.raises(LedgerError, match=r"r.parquet: 40 cells or lines to correct:\n  row 1: (.|\n)*  …$") as caught:
+    with pytest.raises(LedgerError, match=r"r.parquet: 40 rows to correct:\n  row 1: (.|\n)*  …$") as caught:
         read_returns_file(tmp_path / "r.parquet", calendar="XNYS", strategies=NAMES)
     assert len(str(caught.value).splitlines()) == 10
 

@@ -217,5 +217,19 @@ def test_lots_beside_delivered_returns_in_one_file(tmp_path: Path) -> None:
     assert np.isnan(history.returns).sum(axis=0).tolist() == [len(days) - 24, 0]
     assert history.closed_lots.sum(axis=0).tolist() == [0, 6]
     (tmp_path / "r.csv").write_text("\n".join([header, *lines, f"{days[7]:%Y-%m-%d},trader,0.01,1,"]) + "\n")
+    more = read_returns_file(tmp_path / "r.csv", calendar="XNYS", strategies=["fund", "trader"])
+    np.testing.assert_array_equal(more.history.returns, history.returns)
     with pytest.raises(LedgerError, match="line 13: winning_lots: is empty, but lots are given in other rows"):
-        read_returns_file(tmp_path / "r.csv", calendar="XNYS", strategies=["fund", "trader"])
+        more.require_whole()
+
+
+def test_a_file_by_itself_and_a_ledger_reject_the_same_rows_for_the_same_reasons(tmp_path: Path) -> None:
+    text = (
+        "session,strategy,daily_return\n2024-03-15,a,0.01\n2024-03-16,a,0.02\n2024-03-18,a,x\n2024-03-19,a,-1\n"
+        "2024-03-20,a,0.03\n2024-03-20,a,0.04\n2024-03-21,a,0.01\n2024-03-21,a,0.01\n2024-03-22,,0.01\n2024-03-25,a\n"
+    )
+    intake = read(tmp_path, text, last_month="2024-03")
+    alone = read_returns_file(tmp_path / "returns.csv", calendar="XNYS", strategies=["a"])
+    pd.testing.assert_frame_equal(alone.rejected.sort_values("line", ignore_index=True), intake.rejected)
+    given = alone.history.returns[:, 0]
+    assert given[~np.isnan(given) & (given != 0)].tolist() == intake.returns["daily_return"].tolist()
