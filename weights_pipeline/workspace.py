@@ -10,7 +10,7 @@ pandas nor a ledger.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -73,11 +73,13 @@ class BookSetup:
 class Workspace:
     """Books, ledgers and store of one set of settings.
 
-    Each property raises when it is first used and what it loads is not valid: BookError or LedgerError, with the file,
-    the key and what was expected.
+    A book whose own file, ledger or starter metrics are not valid is left out, and so is a comparison; ``dropped`` says
+    which, and why. Where there is no book at all, or nobody knows which one a file is of, each property raises
+    BookError.
     """
 
     settings: Settings
+    _dropped: dict[str, ValueError] = field(default_factory=dict, init=False, repr=False)
 
     @property
     def root(self) -> Path:
@@ -86,17 +88,28 @@ class Workspace:
 
     @cached_property
     def books(self) -> Mapping[str, Book]:
-        """Books by name, with what the stage overrides."""
+        """Books by name whose own files are valid, with what the stage overrides."""
         from weights_pipeline.books.load import load_books
 
-        return load_books(self.root / "books", self.settings.stage)
+        return load_books(self.root / "books", self.settings.stage, self._dropped)
 
     @cached_property
     def sources(self) -> Mapping[str, LedgerSource]:
         """Ledgers that the books read, by name."""
         from weights_pipeline.ledger import load_sources
 
-        return load_sources(self.root / "ledgers", self.books.values())
+        return load_sources(self.root / "ledgers", self.books.values(), self._dropped)
+
+    @property
+    def dropped(self) -> Mapping[str, ValueError]:
+        """What is wrong with each book and comparison that is left out, by name: a message with file and key."""
+        _ = self.comparisons  # loads all that there is
+        return self._dropped
+
+    def drop(self, name: str, error: Exception) -> None:
+        """Leave out what turns out not to work when something is made of it."""
+        said = error if isinstance(error, ValueError) else ValueError(f"{name}: {type(error).__name__}: {error}")
+        self._dropped[name] = said
 
     @cached_property
     def store(self) -> Store:
@@ -109,24 +122,26 @@ class Workspace:
     def setups(self) -> Mapping[str, BookSetup]:
         """Every book with all that it reads, by name."""
         from weights_pipeline.books.load import load_starter_metrics
+        from weights_pipeline.books.reading import BookError
 
-        return {
-            name: BookSetup(
-                book=book,
-                source=self.sources[book.ledger],
-                starter=load_starter_metrics(book, self.root),
-                root=self.root,
-                store=self.store,
-            )
-            for name, book in self.books.items()
-        }
+        sources, found = self.sources, dict[str, BookSetup]()
+        for name, book in self.books.items():
+            if name in self._dropped:
+                continue
+            try:
+                starter = load_starter_metrics(book, self.root)
+            except BookError as error:
+                self._dropped[name] = error
+            else:
+                found[name] = BookSetup(book, sources[book.ledger], starter, self.root, self.store)
+        return found
 
     @cached_property
     def readers(self) -> Mapping[str, tuple[Book, ...]]:
         """Books that read each ledger, by its name."""
         found: dict[str, tuple[Book, ...]] = dict.fromkeys(self.sources, ())
-        for book in self.books.values():
-            found[book.ledger] += (book,)
+        for setup in self.setups.values():
+            found[setup.source.name] += (setup.book,)
         return found
 
     @cached_property
@@ -135,18 +150,32 @@ class Workspace:
         from weights_pipeline.books.comparisons import load_comparisons
 
         taken = [source.schema_name for source in self.sources.values()]
-        return load_comparisons(self.root / "comparisons", self.books, taken)
+        books = {name: setup.book for name, setup in self.setups.items()}
+        return load_comparisons(self.root / "comparisons", books, taken, self._dropped)
+
+    def book(self, name: str) -> Book:
+        """The book of a name, whatever it reads.
+
+        Raises
+        ------
+        weights_pipeline.books.reading.BookError
+            There is none of that name, or its file is not valid.
+        """
+        from weights_pipeline.books.reading import BookError
+
+        if name in self.books:
+            return self.books[name]
+        raise self._dropped.get(name) or BookError(f"unknown book {name!r}; there are {', '.join(self.books)}")
 
     def setup(self, name: str) -> BookSetup:
         """The book of a name, with all that it reads.
 
         Raises
         ------
-        weights_pipeline.books.reading.BookError
-            There is none of that name.
+        weights_pipeline.books.reading.BookError, weights_pipeline.ledger.LedgerError
+            There is none of that name, or it is not valid.
         """
-        from weights_pipeline.books.reading import BookError
-
-        if name not in self.books:
-            raise BookError(f"unknown book {name!r}; there are {', '.join(self.books)}")
+        book = self.book(name)
+        if book.name not in self.setups:
+            raise self._dropped[name]
         return self.setups[name]

@@ -1,7 +1,8 @@
 """What goes wrong by itself as time passes, and what has changed in the state of the world.
 
-Scope: questions to the store and to published weights, as of an instant that the caller gives: a rebalance that did not
-happen, weights that were not published or are stale, a regime that is another one than last time. Not here: what
+Scope: questions to files, to the store and to published weights, as of an instant that the caller gives: a book that is
+not valid any more, a rebalance that did not happen, weights that were not published or are stale, a regime that is
+another one than last time. Not here: what
 Dagster has seen fail (``orchestration.sensors``).
 """
 
@@ -17,6 +18,7 @@ import pandas as pd
 
 from weights_pipeline.alerts.message import Alert, Severity
 from weights_pipeline.books.book import Book
+from weights_pipeline.books.reading import BookError
 from weights_pipeline.live import Keys, LiveWeights, MissingError
 from weights_pipeline.live.document import CorruptError
 from weights_pipeline.live.places import SOURCES
@@ -25,13 +27,46 @@ from weights_pipeline.settings import without_secrets
 from weights_pipeline.tables import catalog
 from weights_pipeline.versions.history import NoVersionError
 from weights_pipeline.versions.publication import LIVE_TIME, live_weights
-from weights_pipeline.workspace import BookSetup
+from weights_pipeline.workspace import BookSetup, Workspace
 
 GRACE: Final = dt.timedelta(hours=1)
 """What a rebalance or a publication may take after it was due."""
 
 Link = Callable[[str, str], str]
 """Address of the user interface by book and table."""
+
+
+def left_out(workspace: Workspace, link: Link) -> list[Alert]:
+    """Books and comparisons that do not work: as they were loaded, and as their files are now.
+
+    Parameters
+    ----------
+    workspace
+        As the code location has loaded it.
+    link
+        Where to look.
+    """
+    found = dict[str, ValueError]()
+    for each in (workspace, Workspace(workspace.settings)):
+        try:
+            found |= each.dropped
+        except BookError as error:
+            found["books"] = error
+    return [
+        Alert(
+            severity=Severity.ERROR,
+            book=name,
+            event=("left out", hashlib.sha256(str(error).encode()).hexdigest()[:16]),
+            title="is not valid and left out",
+            value="left out",
+            limit="a valid file",
+            detail=f"{str(error).rstrip('.')}. Nothing of it runs, and its live weights stay as they are until they "
+            f"expire. What is valid goes on.",
+            advice="Correct the file, see that `weights books` says nothing of it, and reload the code location.",
+            link=link("deployment", "locations"),
+        )
+        for name, error in found.items()
+    ]
 
 
 def missed_rebalances(setup: BookSetup, now: dt.datetime, link: Link) -> list[Alert]:

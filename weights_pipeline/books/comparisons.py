@@ -5,7 +5,7 @@ Scope: what is compared, and its loading. Not here: what a comparison computes (
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, MutableMapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -39,7 +39,12 @@ class Comparison(BaseModel):
     )
 
 
-def load_comparisons(folder: Path, books: Mapping[str, Book], taken: Collection[str]) -> dict[str, Comparison]:
+def load_comparisons(
+    folder: Path,
+    books: Mapping[str, Book],
+    taken: Collection[str],
+    dropped: MutableMapping[str, ValueError] | None = None,
+) -> dict[str, Comparison]:
     """Comparisons of a folder, by name; none where there is no such folder.
 
     Parameters
@@ -50,6 +55,8 @@ def load_comparisons(folder: Path, books: Mapping[str, Book], taken: Collection[
         Books by name.
     taken
         Names that ledgers keep their tables under.
+    dropped
+        Where to put what is wrong with a comparison, by the name of its file, in place of raising it.
 
     Raises
     ------
@@ -59,17 +66,24 @@ def load_comparisons(folder: Path, books: Mapping[str, Book], taken: Collection[
     """
     found: dict[str, Comparison] = {}
     for file in sorted(folder.glob("*.yaml")):
-        comparison: Comparison = validated(TypeAdapter(Comparison), read_yaml(file), file)
-        if comparison.name != file.stem:
-            raise BookError(f"{file}: name: expected {file.stem!r} as the file is named, got {comparison.name!r}")
-        if comparison.book not in books:
-            raise BookError(f"{file}: book: there is no {comparison.book!r}; there are {', '.join(books)}")
-        if comparison.name in {*books, *taken}:
-            raise BookError(
-                f"{file}: name: a book or ledger keeps its tables under {comparison.name!r}; choose another"
-            )
-        found[comparison.name] = comparison
+        try:
+            found[file.stem] = _load_comparison(file, books, taken)
+        except BookError as error:
+            if dropped is None:
+                raise
+            dropped[file.stem] = error
     return found
+
+
+def _load_comparison(file: Path, books: Mapping[str, Book], taken: Collection[str]) -> Comparison:
+    comparison: Comparison = validated(TypeAdapter(Comparison), read_yaml(file), file)
+    if comparison.name != file.stem:
+        raise BookError(f"{file}: name: expected {file.stem!r} as the file is named, got {comparison.name!r}")
+    if comparison.book not in books:
+        raise BookError(f"{file}: book: there is no valid {comparison.book!r}; there are {', '.join(books)}")
+    if comparison.name in {*books, *taken}:
+        raise BookError(f"{file}: name: a book or ledger keeps its tables under {comparison.name!r}; choose another")
+    return comparison
 
 
 def compared_policies(

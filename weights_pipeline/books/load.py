@@ -5,7 +5,7 @@ Scope: from files to valid books. Not here: the model (``book``).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, MutableMapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,9 @@ from weights_pipeline.core.metrics.starter import StarterMetrics
 from weights_pipeline.core.targets.methods.fixed import Fixed
 
 
-def load_books(folder: Path, stage: str | None = None) -> dict[str, Book]:
+def load_books(
+    folder: Path, stage: str | None = None, dropped: MutableMapping[str, ValueError] | None = None
+) -> dict[str, Book]:
     """Load every ``*.yaml`` of a folder, by name.
 
     Parameters
@@ -28,6 +30,9 @@ def load_books(folder: Path, stage: str | None = None) -> dict[str, Book]:
         The folder of books; the files they name are relative to the folder above it.
     stage
         Name of a folder beneath, whose ``NAME.yaml`` overrides single keys of the book of that name.
+    dropped
+        Where to put what is wrong with a book, by name (of its file, where that cannot be read), in place of raising
+        it: the others are loaded.
 
     Raises
     ------
@@ -42,11 +47,20 @@ def load_books(folder: Path, stage: str | None = None) -> dict[str, Book]:
     books: dict[str, Book] = {}
     origin: dict[str, Path] = {}
     for file in files:
-        book = load_book(file, overrides=overrides)
-        if book.name in books:
-            raise BookError(f"{file}: name: duplicate book {book.name!r}, already defined in {origin[book.name]}")
-        books[book.name], origin[book.name] = book, file
-    if stray := sorted(set(overrides) - set(books)):
+        name = file.stem
+        try:
+            book = load_book(file, overrides=overrides)
+            if (name := book.name) in origin:
+                # Nobody knows which of them is meant.
+                books.pop(name, None)
+                raise BookError(f"{file}: name: duplicate book {name!r}, already defined in {origin[name]}")
+        except BookError as error:
+            if dropped is None:
+                raise
+            dropped[name] = error
+        else:
+            books[name], origin[name] = book, file
+    if stray := sorted(set(overrides) - set(books) - set(dropped or ())):
         raise BookError(f"{overrides[stray[0]]}: overrides a book that there is not; there are {', '.join(books)}")
     return books
 
@@ -137,6 +151,7 @@ def metrics_given(content: Any, book: Book, named: Path | str) -> Mapping[str, S
     figures: dict[str, StarterMetrics] = validated(TypeAdapter(dict[str, StarterMetrics]), content, named)
     if unknown := sorted(set(figures) - set(book.strategies)):
         raise BookError(
-            f"{named}: strategies {unknown} are not in book {book.name}, which has {sorted(book.strategies)}"
+            f"{named}: strategies {unknown} are not in book {book.name}, which has {sorted(book.strategies)}; "
+            f"remove them from the file, or add them to the book"
         )
     return figures

@@ -76,9 +76,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except StoreError as error:
         common.stop(str(error), common.FAILED)
     except ValueError as error:
+        from weights_pipeline.books.reading import BookError
         from weights_pipeline.ledger.errors import LedgerError
 
-        if not isinstance(error, LedgerError):
+        if not isinstance(error, BookError | LedgerError):
             raise
         common.stop(str(error), common.INVALID)
     except BrokenPipeError:

@@ -103,39 +103,40 @@ def workspace() -> Workspace:
     return Workspace(settings())
 
 
-def books(of: Workspace) -> Mapping[str, Book]:
-    """All books, by name; ends the command where one of them is not valid."""
+def book_named(of: Workspace, name: str) -> Book:
+    """The book of a name, whatever its ledger; ends the command where there is none, or it is not valid."""
     from weights_pipeline.books.reading import BookError
 
     try:
-        return of.books
+        return of.book(name)
     except BookError as error:
         stop(str(error), INVALID)
 
 
-def book_named(of: Workspace, name: str) -> Book:
-    """The book of a name; ends the command where there is none."""
-    known = books(of)
-    if name not in known:
-        stop(f"unknown book {name!r}; there are {', '.join(known)}", INVALID)
-    return known[name]
-
-
 def setups(of: Workspace) -> Mapping[str, BookSetup]:
-    """All books with what they read, by name; ends the command where a book or a ledger is not valid."""
+    """All valid books with what they read, by name; says which are not, and ends the command where none is."""
+    from weights_pipeline.books.reading import BookError
+
+    try:
+        found, dropped = of.setups, of.dropped
+    except BookError as error:
+        stop(str(error), INVALID)
+    for name, problem in dropped.items():
+        sys.stderr.write(f"weights: {name} is left out: {visible(str(problem), LAYOUT)}\n")
+    if not found:
+        sys.exit(INVALID)
+    return found
+
+
+def setup_named(of: Workspace, name: str) -> BookSetup:
+    """The book of a name with what it reads; ends the command where there is none, or it is not valid."""
     from weights_pipeline.books.reading import BookError
     from weights_pipeline.ledger import LedgerError
 
     try:
-        return of.setups
+        return of.setup(name)
     except (BookError, LedgerError) as error:
         stop(str(error), INVALID)
-
-
-def setup_named(of: Workspace, name: str) -> BookSetup:
-    """The book of a name with what it reads; ends the command where there is none."""
-    book_named(of, name)
-    return setups(of)[name]
 
 
 def print_json(content: Any) -> None:

@@ -149,7 +149,10 @@ def _names_read() -> set[str]:
 
 def books(patient: Patient) -> Answer:
     """Books and ledgers are valid."""
-    books, sources = patient.workspace.books, patient.workspace.sources
+    if dropped := patient.workspace.dropped:
+        found, told = f"{len(dropped)} left out: {', '.join(dropped)}", map(str, dropped.values())
+        return "fail", found, "Correct the files, then reload the code location; the others go on.", *told
+    books, sources = patient.workspace.setups, patient.workspace.sources
     ended = [f"{source.name} (ended {source.last_month})" for source in sources.values() if source.last_month]
     going = [source.name for source in sources.values() if not source.last_month]
     return "ok", f"{len(books)} books ({', '.join(books)}) on ledger {', '.join(going + ended)}", ""

@@ -74,6 +74,9 @@ def code_location(patient: Patient) -> Answer:
     """Assets, jobs, schedules and sensors load."""
     loaded = patient.definitions
     keys = loaded.asset_graph.materializable_asset_keys
+    if dropped := patient.workspace.dropped:
+        told = map(str, dropped.values())
+        return "warn", f"loaded without {', '.join(dropped)}", "Correct what is wrong with them.", *told
     return "ok", f"{len(keys)} assets, {len(loaded.schedule_defs)} schedules, {len(loaded.sensor_defs)} sensors", ""
 
 

@@ -6,7 +6,7 @@ Here belongs what a source may say. Here does not belong the reading of what it 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, MutableMapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -304,8 +304,19 @@ def load_ledger_source(file: Path) -> LedgerSource:
     return source
 
 
-def load_sources(folder: Path, books: Iterable[Book]) -> dict[str, LedgerSource]:
+def load_sources(
+    folder: Path, books: Iterable[Book], dropped: MutableMapping[str, ValueError] | None = None
+) -> dict[str, LedgerSource]:
     """Load the ledgers that books read, by name.
+
+    Parameters
+    ----------
+    folder
+        Folder of ``NAME.yaml`` files.
+    books
+        The books.
+    dropped
+        Where to put why a book cannot be used, by its name, in place of raising it; its ledger is not loaded for it.
 
     Raises
     ------
@@ -313,25 +324,41 @@ def load_sources(folder: Path, books: Iterable[Book]) -> dict[str, LedgerSource]
         A ledger is missing or not valid, has no benchmark that an ensemble asks for, or keeps its tables where a book
         of that name would.
     """
-    books = list(books)
+    books, sources = list(books), dict[str, LedgerSource]()
+    kept_in = {f"{book.ledger}{_SUFFIX}": book.ledger for book in books}
     for book in books:
-        if not (folder / f"{book.ledger}.yaml").is_file():
-            there = ", ".join(sorted(file.stem for file in folder.glob("*.yaml"))) or "none"
-            raise LedgerError(
-                f"book {book.name}: ledger: there is no {folder / book.ledger}.yaml; ledgers there are: {there}"
-            )
-    sources = {name: load_ledger_source(folder / f"{name}.yaml") for name in sorted({book.ledger for book in books})}
-    for book in books:
-        source = sources[book.ledger]
-        if book.ensemble and source.benchmark is None:
-            raise LedgerError(
-                f"{folder / source.name}.yaml: benchmark: book {book.name} keeps a weight set per market regime; "
-                f"expected the benchmark that says which it is"
-            )
         try:
-            book.policy(frequency=source.frequency)
-        except ValueError as error:
-            raise LedgerError(f"book {book.name}, on ledger {source.name}: {error}") from error
-        if clash := [s.name for s in sources.values() if s.schema_name == book.name]:
-            raise LedgerError(f"book {book.name}: ledger {clash[0]} keeps its tables under that name; choose another")
-    return sources
+            if book.name in kept_in:
+                raise LedgerError(
+                    f"book {book.name}: ledger {kept_in[book.name]} keeps its tables under that name; choose another"
+                )
+            source = sources.get(book.ledger) or _source_of(folder, book)
+            _require_fitting(folder, book, source)
+        except LedgerError as error:
+            if dropped is None:
+                raise
+            dropped[book.name] = error
+        else:
+            sources[source.name] = source
+    return dict(sorted(sources.items()))
+
+
+def _source_of(folder: Path, book: Book) -> LedgerSource:
+    if not (folder / f"{book.ledger}.yaml").is_file():
+        there = ", ".join(sorted(file.stem for file in folder.glob("*.yaml"))) or "none"
+        raise LedgerError(
+            f"book {book.name}: ledger: there is no {folder / book.ledger}.yaml; ledgers there are: {there}"
+        )
+    return load_ledger_source(folder / f"{book.ledger}.yaml")
+
+
+def _require_fitting(folder: Path, book: Book, source: LedgerSource) -> None:
+    if book.ensemble and source.benchmark is None:
+        raise LedgerError(
+            f"{folder / source.name}.yaml: benchmark: book {book.name} keeps a weight set per market regime; "
+            f"expected the benchmark that says which it is"
+        )
+    try:
+        book.policy(frequency=source.frequency)
+    except ValueError as error:
+        raise LedgerError(f"book {book.name}, on ledger {source.name}: {error}") from error

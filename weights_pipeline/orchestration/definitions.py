@@ -7,13 +7,15 @@ benchmark or another stage builds a fresh set over its own store. Not here: what
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import dagster as dg
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
 from weights_pipeline.books.comparisons import Comparison, compared_policies
+from weights_pipeline.books.reading import BookError
 from weights_pipeline.checks import Check, book_checks, comparison_checks, ledger_checks
 from weights_pipeline.ledger import LedgerSource
 from weights_pipeline.orchestration.asset_checks import check_step
@@ -40,19 +42,14 @@ from weights_pipeline.workspace import BookSetup, Workspace
 
 
 def build_definitions(workspace: Workspace) -> dg.Definitions:
-    """Definitions of everything in a workspace.
+    """Definitions of everything in a workspace that is valid; what is not is left out, and an alert tells of it.
 
     Raises
     ------
-    weights_pipeline.books.reading.BookError, weights_pipeline.ledger.LedgerError
-        A book or ledger source is not valid; the message names file, key and what was expected.
+    weights_pipeline.books.reading.BookError
+        No book is there, or nobody knows which one a file is of.
     """
-    parts = [
-        *(_of_ledger(workspace, source) for source in workspace.sources.values()),
-        *(_of_book(workspace, setup) for setup in workspace.setups.values()),
-        _of_report(workspace),
-        *(_of_comparison(workspace, comparison) for comparison in workspace.comparisons.values()),
-    ]
+    parts = [*_parts(workspace)]
     return dg.Definitions(
         assets=[asset for part in parts for asset in part.assets],
         asset_checks=[step for part in parts for step in part.checks],
@@ -66,6 +63,21 @@ def build_definitions(workspace: Workspace) -> dg.Definitions:
         # Steps of the chain follow each other anyway; a process for each would only pay its imports again.
         executor=dg.in_process_executor,
     )
+
+
+def _parts(workspace: Workspace) -> Iterator[_Part]:
+    """Every ledger, book and comparison, each by itself: one that cannot be built takes no other down with it."""
+    builders: dict[str, Callable[[], _Part]] = {
+        **{source.schema_name: partial(_of_ledger, workspace, source) for source in workspace.sources.values()},
+        **{name: partial(_of_book, workspace, setup) for name, setup in workspace.setups.items()},
+        REPORT: partial(_of_report, workspace),
+        **{name: partial(_of_comparison, workspace, each) for name, each in workspace.comparisons.items()},
+    }
+    for name, build in builders.items():
+        try:
+            yield build()
+        except Exception as error:
+            workspace.drop(name, error)
 
 
 class _Part(NamedTuple):
@@ -170,5 +182,12 @@ def _of_comparison(workspace: Workspace, comparison: Comparison) -> _Part:
 
 @dg.definitions
 def definitions() -> dg.Definitions:
-    """The code location: settings from the environment, read when it is loaded."""
-    return build_definitions(Workspace(Settings.from_environment(os.environ)))
+    """The code location: settings from the environment, read when it is loaded.
+
+    It loads whatever the books say: who tells of what is wrong must not go down with it.
+    """
+    workspace = Workspace(Settings.from_environment(os.environ))
+    try:
+        return build_definitions(workspace)
+    except BookError:
+        return dg.Definitions(sensors=alert_sensors(workspace))

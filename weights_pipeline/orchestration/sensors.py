@@ -10,7 +10,7 @@ import datetime as dt
 import json
 import os
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
@@ -20,8 +20,9 @@ import dagster as dg
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
 from weights_pipeline.alerts import Alert, Outbox, Severity
-from weights_pipeline.alerts.deadlines import missed_rebalances, regime_change, regimes, unfit_live
+from weights_pipeline.alerts.deadlines import left_out, missed_rebalances, regime_change, regimes, unfit_live
 from weights_pipeline.alerts.delivery import deliver, receivers
+from weights_pipeline.books.reading import BookError
 from weights_pipeline.checks import told_of
 from weights_pipeline.ledger import LedgerSource
 from weights_pipeline.ledger.changes import state
@@ -126,7 +127,8 @@ def alert_sensors(workspace: Workspace) -> list[dg.SensorDefinition]:
         name="alerts_of_time",
         minimum_interval_seconds=300,
         default_status=dg.DefaultSensorStatus.RUNNING,
-        description="Tell of rebalances that did not happen, live weights that are stale or behind, and new regimes.",
+        description="Tell of books that are not valid, rebalances that did not happen, live weights that are stale or "
+        "behind, and new regimes.",
     )
     def of_time(context: dg.SensorEvaluationContext) -> dg.SensorResult:
         position, now, alerts = _resumed(context, outbox), dt.datetime.now(dt.UTC), list[Alert]()
@@ -136,7 +138,9 @@ def alert_sensors(workspace: Workspace) -> list[dg.SensorDefinition]:
             alerts += found
         except Exception as error:  # deadlines are looked at all the same
             context.log.warning(f"runs that go on are not known: {type(error).__name__}: {error}")
-        for setup in workspace.setups.values():
+        found, reached = _once(left_out(workspace, lambda *path: _link(settings.ui, *path)), "files", reached)
+        alerts += found
+        for setup in _setups(workspace):
             found, reached, unknown = time_alerts(replace(setup, store=store), settings, reached, now)
             alerts += found
             for problem in unknown:
@@ -144,6 +148,14 @@ def alert_sensors(workspace: Workspace) -> list[dg.SensorDefinition]:
         return _delivered(context, outbox, reached, before, alerts)
 
     return [of_runs, of_time]
+
+
+def _setups(workspace: Workspace) -> Sequence[BookSetup]:
+    """Books that work; none where nothing of the workspace does, which :func:`left_out` tells."""
+    try:
+        return list(workspace.setups.values())
+    except BookError:
+        return []
 
 
 QUIET = dt.timedelta(minutes=2)

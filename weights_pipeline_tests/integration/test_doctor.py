@@ -444,7 +444,7 @@ def test_book_that_is_not_valid_fails_once(environment, own_data):
     given = environment | {"WEIGHTS_DATA": str(own_data)}
     books, code = examine(Patient(given, NOW), [BY_NAME["books"], BY_NAME["code_location"]])
     assert (books.state, code.state) == ("fail", "warn")
-    assert f"{BOOK}.yaml" in books.found
+    assert f"{BOOK}.yaml" in books.details[0]
 
 
 @pytest.fixture(scope="module")

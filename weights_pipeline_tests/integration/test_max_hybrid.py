@@ -112,7 +112,7 @@ def test_a_comparison_judges_all_methods_on_the_same_sessions(hybrid):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"book": "nobody"}, "book: there is no 'nobody'"),
+        ({"book": "nobody"}, "book: there is no valid 'nobody'"),
         ({"name": "other"}, "name: expected 'methods' as the file is named"),
         ({"fee": -1}, "fee: Input should be greater than or equal to 0"),
         ({"methods": {"equal": {}}}, "methods: Dictionary should have at least 2 items"),

@@ -76,7 +76,7 @@ def _show(options: argparse.Namespace) -> int:
     from weights_pipeline.core.targets.methods.fixed import Fixed
 
     workspace = common.workspace()
-    book, method = _fixed(common.books(workspace), options.book)
+    book, method = _fixed(common.book_named(workspace, options.book))
     try:
         decision = method.in_force(options.date)
     except ValueError as error:
@@ -125,7 +125,7 @@ def _validate(options: argparse.Namespace) -> int:
     checked = str(options.file or f"decisions of book {options.book}")
     try:
         # A book is not loaded where any of its decisions is not valid.
-        book, method = _fixed(workspace.books, options.book)
+        book, method = _fixed(workspace.book(options.book))
         if options.file:
             _proposal(options.file, book, method.decisions[-1])
         else:
@@ -146,7 +146,7 @@ def _diff(options: argparse.Namespace) -> int:
     if len(options.sides) > 2:
         common.stop(f"expected two decisions at most, got {len(options.sides)}", common.INVALID)
     workspace = common.workspace()
-    book, method = _fixed(common.books(workspace), options.book)
+    book, method = _fixed(common.book_named(workspace, options.book))
     *first, new = [_side(text, book, method) for text in options.sides] or [_decided(method.decisions[-1])]
     labels = [decision.label for decision in method.decisions]
     before = method.decisions[: labels.index(new.name)] if new.name in labels else method.decisions
@@ -168,7 +168,7 @@ def _update(options: argparse.Namespace) -> int:
     from weights_pipeline.core.targets.methods.fixed import Decision
 
     workspace = common.workspace()
-    book, method = _fixed(common.books(workspace), options.book)
+    book, method = _fixed(common.book_named(workspace, options.book))
     newest = method.decisions[-1]
     try:
         proposal = _proposal(options.file, book, newest, date=options.date, provenance=options.provenance)
@@ -205,15 +205,12 @@ def _update(options: argparse.Namespace) -> int:
     return 0
 
 
-def _fixed(books: Mapping[str, Book], name: str) -> tuple[Book, Fixed]:
-    """Book of a name and its method; ends the command where there is none with fixed allocations."""
+def _fixed(book: Book) -> tuple[Book, Fixed]:
+    """A book and its method; ends the command where that is not one with fixed allocations."""
     from weights_pipeline.core.targets.methods.fixed import Fixed
 
-    if name not in books:
-        common.stop(f"unknown book {name!r}; there are {', '.join(books)}", common.INVALID)
-    book = books[name]
     if not isinstance(book.method, Fixed):
-        message = f"book {name} has the method {book.method.kind}; expected one with fixed allocations"
+        message = f"book {book.name} has the method {book.method.kind}; expected one with fixed allocations"
         common.stop(message, common.INVALID)
     return book, book.method
 

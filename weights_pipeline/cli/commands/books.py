@@ -37,12 +37,13 @@ def _list(options: argparse.Namespace) -> int:
     """List the books: when they rebalance, by which method, inside which limits."""
     from weights_pipeline.cli import render
 
-    found = [_summary(book) for book in common.books(common.workspace()).values()]
+    workspace = common.workspace()
+    found = [_summary(setup.book) for setup in common.setups(workspace).values()]
     if options.json:
         common.print_json(found)
     else:
         render.table([list(row.values()) for row in found], [name.capitalize() for name in found[0]])
-    return 0
+    return common.INVALID if workspace.dropped else 0
 
 
 def _validate(options: argparse.Namespace) -> int:

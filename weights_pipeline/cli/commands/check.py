@@ -25,15 +25,14 @@ def _check(options: argparse.Namespace) -> int:
     from weights_pipeline.store.queries import books_in_store
 
     workspace = common.workspace()
-    setups, store = common.setups(workspace), workspace.store
+    chosen = [common.setup_named(workspace, options.book)] if options.book else [*common.setups(workspace).values()]
+    store = workspace.store
     try:
         stored = books_in_store(store)
     except FileNotFoundError as error:
         common.stop(str(error), common.NOTHING)
-    if options.book:
-        chosen = [common.setup_named(workspace, options.book)]
-    else:
-        chosen = [setup for setup in setups.values() if setup.name in stored]
+    if not options.book:
+        chosen = [setup for setup in chosen if setup.name in stored]
     if not chosen or any(setup.name not in stored for setup in chosen):
         message = f"{options.book or 'no book'} has no weights in {store.location}. Run `weights run` first."
         common.stop(message, common.NOTHING)
@@ -53,4 +52,6 @@ def _check(options: argparse.Namespace) -> int:
         common.print_json([render.outcome_as_dict(*outcome) for outcome in outcomes])
     else:
         render.outcomes(outcomes)
-    return common.FAILED if any(c.error and not f.passed for c, f in outcomes) else 0
+    if any(c.error and not f.passed for c, f in outcomes):
+        return common.FAILED
+    return common.INVALID if workspace.dropped and not options.book else 0

@@ -32,10 +32,8 @@ def _report(options: argparse.Namespace) -> int:
     from weights_pipeline.store.queries import NothingInForceError
 
     workspace = common.workspace()
-    books = common.setups(workspace)
-    if options.book is not None:
-        common.book_named(workspace, options.book)
-    chosen = list(books) if options.all else [options.book or next(iter(books))]
+    books = [common.setup_named(workspace, options.book).name] if options.book else [*common.setups(workspace)]
+    chosen = books if options.all else books[:1]
     file = options.out or workspace.settings.home / "reports" / ("all.html" if options.all else f"{chosen[0]}.html")
     try:
         found = gather(workspace, [chosen], options.as_of)[0]

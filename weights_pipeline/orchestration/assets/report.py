@@ -20,7 +20,8 @@ _READS = ("final_weights", "weight_history", "live_weights")
 
 def report_asset(workspace: Workspace) -> dg.AssetsDefinition:
     """Report of all books; unpartitioned, as it is of the newest weights of each."""
-    books, store = workspace.books, workspace.store
+    books = {name: setup.book for name, setup in workspace.setups.items()}
+    store = workspace.store
     folder = workspace.settings.home / "reports"
 
     @dg.asset(
