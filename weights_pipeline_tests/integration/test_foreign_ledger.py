@@ -1,4 +1,4 @@
-"""From a broker's own file and from a database to weights through Dagster: the same as from the ledger's own form."""
+"""From a broker's own files and from databases to weights through Dagster: the same as from the ledger's own form."""
 
 import sqlite3
 
@@ -8,6 +8,7 @@ import yaml
 
 from weights_pipeline.tables import catalog
 from weights_pipeline_tests.support.desk import Desk
+from weights_pipeline_tests.support.mongo_server import MongoServer
 
 LEDGER = {
     "name": "desk",
@@ -55,8 +56,9 @@ def own(folder, frame):
     return ["fills.csv"]
 
 
-def broker(folder, frame):
-    flex = pd.DataFrame(
+def flex_of(frame):
+    """The fields of a Flex query."""
+    return pd.DataFrame(
         {
             "CurrencyPrimary": "USD",
             "AssetClass": "STK",
@@ -73,11 +75,33 @@ def broker(folder, frame):
             "LevelOfDetail": "EXECUTION",
         }
     )
+
+
+def broker(folder, frame):
+    flex = flex_of(frame)
     lines = [["HEADER", "TRNT", *flex], *(["DATA", "TRNT", *map(str, row)] for row in flex.to_numpy())]
     (folder / "flex.csv").write_text("BOF,U1\n" + "\n".join(map(",".join, lines)))
     section = {"header": ["HEADER", "TRNT"], "rows": ["DATA", "TRNT"]}
     rule = {"column": "OrderReference"}
     return [{"files": ["flex.csv"], "importer": "ibkr_flex_trades", "section": section, "strategy_from": rule}]
+
+
+def broker_in_xml(folder, frame):
+    special = {"CurrencyPrimary": "currency", "AssetClass": "assetCategory", "Buy/Sell": "buySell"}
+    special["IBCommission"] = "ibCommission"
+    flex = flex_of(frame).rename(columns=lambda name: special.get(name, name[0].lower() + name[1:]))
+    trades = [" ".join(f'{name}="{cell}"' for name, cell in row.items()) for row in flex.to_dict("records")]
+    body = "".join(f"<Trade {trade} />\n" for trade in trades)
+    wrapped = f"<FlexStatements><FlexStatement>\n<Trades>\n{body}</Trades></FlexStatement></FlexStatements>"
+    (folder / "flex.xml").write_text(f"<FlexQueryResponse>{wrapped}</FlexQueryResponse>")
+    rule = {"column": "orderReference"}
+    return [{"files": ["flex.xml"], "importer": "ibkr_flex_trades_xml", "strategy_from": rule}]
+
+
+def documents(server, frame):
+    rows = frame.assign(ts=frame["ts"].dt.strftime("%Y-%m-%dT%H:%M:%S"))
+    server.data["desk"]["fills"].insert_many(rows.to_dict("records"))
+    return [{"mongodb": {"url_env": "DESK_DOCUMENTS", "collection": "fills"}, "ignore": ["_id"]}]
 
 
 def database(folder, frame):
@@ -110,7 +134,7 @@ def computed(folder, entries):
     return hashes, weights.set_index(["as_of", "strategy"])["final"]
 
 
-def test_a_brokers_file_and_a_database_give_the_weights_of_the_ledgers_own_form(tmp_path, monkeypatch):
+def test_a_brokers_files_and_databases_give_the_weights_of_the_ledgers_own_form(tmp_path, monkeypatch):
     frame = fills()
     folders = {name: tmp_path / name for name in ("own", "foreign")}
     for folder in folders.values():
@@ -118,7 +142,11 @@ def test_a_brokers_file_and_a_database_give_the_weights_of_the_ledgers_own_form(
     monkeypatch.setenv("DESK_OMS", f"sqlite:///{folders['foreign']}/desk.db")
     of = dict(iter(frame.groupby("strategy")))
     hashes, weights = computed(folders["own"], own(folders["own"], frame))
-    foreign = [*broker(folders["foreign"], of["carry"]), *database(folders["foreign"], of["fade"])]
+    folder, server, half = folders["foreign"], MongoServer(), len(of["carry"]) // 2
+    monkeypatch.setenv("DESK_DOCUMENTS", server.url)
+    foreign = [*broker(folder, of["carry"][:half]), *broker_in_xml(folder, of["carry"][half:])]
+    foreign += [*database(folder, of["fade"][:half]), *documents(server, of["fade"][half:])]
     assert len(hashes) == 8
     assert (weights != weights.index.get_level_values("strategy").map(BOOK["strategies"])).any()
-    assert computed(folders["foreign"], foreign)[0] == hashes
+    assert computed(folder, foreign)[0] == hashes
+    server.close()

@@ -12,7 +12,7 @@ from weights_pipeline import aws
 from weights_pipeline.ledger import LedgerError
 from weights_pipeline.ledger.places import find_files
 from weights_pipeline_tests.support.mongo_server import MongoServer
-from weights_pipeline_tests.support.trades import FILLS, PLAIN, lots, source
+from weights_pipeline_tests.support.trades import FILLS, PLAIN, hashes, lots, source
 
 
 def in_sqlite(folder, monkeypatch):
@@ -61,10 +61,10 @@ def in_dynamodb(folder, monkeypatch):
 def test_the_same_trades_from_another_place_are_the_same_lots(place, tmp_path, monkeypatch):
     (tmp_path / "plain.csv").write_text(PLAIN)
     monkeypatch.setenv("AWS_ENDPOINT_URL_DYNAMODB", moto().url)
-    for found, right in zip(
-        lots(source([place(tmp_path, monkeypatch)]), tmp_path), lots(source(["plain.csv"]), tmp_path), strict=True
-    ):
+    here, there = source(["plain.csv"]), source([place(tmp_path, monkeypatch)])
+    for found, right in zip(lots(there, tmp_path), lots(here, tmp_path), strict=True):
         pd.testing.assert_frame_equal(found, right, check_exact=True)
+    assert hashes(there, tmp_path) == hashes(here, tmp_path)
 
 
 def test_an_object_that_is_replaced_while_the_ledger_is_read_is_refused(tmp_path, monkeypatch):

@@ -2,6 +2,7 @@
 
 import datetime as dt
 import json
+import random
 import socket
 import sqlite3
 from decimal import Decimal
@@ -9,6 +10,7 @@ from decimal import Decimal
 import pytest
 from bson import Binary, Decimal128
 from pydantic import ValidationError
+from sqlalchemy import Engine, event
 
 from benchmarks.support.s3_servers import moto
 from weights_pipeline.ledger.errors import LedgerError
@@ -135,6 +137,29 @@ def test_server_that_is_down_is_tried_again_and_then_named(pauses):
         read_rows(sql(), {"DESK_DB": address}, pause=pauses.append)
     assert len(pauses) == ATTEMPTS - 1
     assert SECRET not in str(raised.value)
+
+
+def test_sql_that_breaks_off_midway_gives_all_rows_or_an_error(sqlite, pauses):
+    chance = random.Random(3)
+
+    def falter(connection, _):
+        connection.set_progress_handler(lambda: chance.random() < 0.1, 60)  # about 10 times a read
+
+    event.listen(Engine, "connect", falter)
+    given, failed = 0, 0
+    try:
+        for _ in range(30):
+            try:
+                found = read_rows(sql(), sqlite, pause=pauses.append)
+            except LedgerError:
+                failed += 1
+            else:
+                assert rows_of(found) == in_order(TEXT)
+                given += 1
+    finally:
+        event.remove(Engine, "connect", falter)
+    assert given > 5
+    assert len(pauses) > given + failed
 
 
 def test_a_read_that_breaks_off_begins_anew_and_never_gives_a_part(pauses):

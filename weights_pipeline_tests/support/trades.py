@@ -6,6 +6,9 @@ import io
 import pandas as pd
 
 from weights_pipeline.ledger import LedgerSource, read_ledger
+from weights_pipeline.ledger.periods import ledger_months
+from weights_pipeline.ledger.tables import hashes_of, intake_rows
+from weights_pipeline.tables import catalog
 
 HORIZON = dt.date(2024, 6, 28)
 PLAIN = """strategy,symbol,ts,amount,price,fees,fill_id
@@ -35,3 +38,11 @@ def lots(of, root):
     intake = read_ledger(of, root, horizon=HORIZON)
     assert intake.rejected.empty
     return intake.lots, intake.holdings
+
+
+def hashes(of, root):
+    """Content hash of every month of ``trade_ledger``."""
+    now = dt.datetime(2024, 7, 1, tzinfo=dt.UTC)
+    windows = ledger_months(of).begun(now)
+    rows = intake_rows(read_ledger(of, root, horizon=HORIZON), of, windows, now)
+    return hashes_of(rows[catalog.TRADE_LEDGER], catalog.TRADE_LEDGER, windows)

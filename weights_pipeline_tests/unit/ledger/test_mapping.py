@@ -18,7 +18,7 @@ from weights_pipeline.ledger.files import read_part
 from weights_pipeline.ledger.places import file_at
 from weights_pipeline.ledger.rows import gather
 from weights_pipeline.ledger.vocabulary import Reading
-from weights_pipeline_tests.support.trades import FILLS, HORIZON, PLAIN, lots, source
+from weights_pipeline_tests.support.trades import FILLS, HORIZON, PLAIN, hashes, lots, source
 
 
 @pytest.fixture
@@ -109,13 +109,20 @@ def as_lines(folder):
     return {"files": ["fills.jsonl"], **foreign_said()}
 
 
-@pytest.mark.parametrize("form", [as_german, as_sections, as_json, as_parquet, as_lines])
+def as_xml(folder):
+    records = [" ".join(f'{name}="{cell}"' for name, cell in row.items()) for row in foreign().to_dict("records")]
+    fills = "".join(f"<fill {record}/>" for record in records)
+    (folder / "fills.xml").write_text(f"<report><day><fills>{fills}</fills></day></report>")
+    return {"files": ["fills.xml"], **foreign_said(records="day.fills.fill")}
+
+
+@pytest.mark.parametrize("form", [as_german, as_sections, as_json, as_parquet, as_lines, as_xml])
 def test_the_same_trades_in_another_form_are_the_same_lots(form, tmp_path):
     (tmp_path / "plain.csv").write_text(PLAIN)
-    for found, right in zip(
-        lots(source([form(tmp_path)]), tmp_path), lots(source(["plain.csv"]), tmp_path), strict=True
-    ):
+    here, there = source(["plain.csv"]), source([form(tmp_path)])
+    for found, right in zip(lots(there, tmp_path), lots(here, tmp_path), strict=True):
         pd.testing.assert_frame_equal(found, right, check_exact=True)
+    assert hashes(there, tmp_path) == hashes(here, tmp_path)
 
 
 # --------------------------------------------------------------------------- whose a fill is
