@@ -61,8 +61,9 @@ integration: $(TESTED) ## tests of rooms together: real runs, stores, the comman
 acceptance: $(TESTED) ## tests of the whole: browser, deployment, faults, security, every page of the docs
 	$(PYTEST) weights_pipeline_tests/acceptance
 
-fuzz: $(SAMPLE)  ## properties of single rooms on new examples, which are others every time
+fuzz: $(SAMPLE)  ## properties of single rooms on new examples, then 10,000 damaged ledgers: others every time; two hours
 	$(PYTEST) --hypothesis-profile=default weights_pipeline_tests/unit
+	$(BIN)/python -m benchmarks.fuzz --first $$(date +%s)
 
 mutants: $(STAMP) ## mutation tests of weighting and metrics, most of an hour; see docs/mutants.md
 	@$(BIN)/uv pip install -q --python $(BIN)/python -c constraints.txt 'mutmut>=3.8,<4'
