@@ -61,7 +61,7 @@ integration: $(TESTED) ## tests of rooms together: real runs, stores, the comman
 acceptance: $(TESTED) ## tests of the whole: browser, deployment, faults, security, every page of the docs
 	$(PYTEST) weights_pipeline_tests/acceptance
 
-fuzz: $(SAMPLE)  ## properties of single rooms on new examples, then 10,000 damaged ledgers: others every time; two hours
+fuzz: $(SAMPLE)  ## properties of single rooms on new examples, then 10,000 damaged ledgers: others every time; over an hour
 	$(PYTEST) --hypothesis-profile=default weights_pipeline_tests/unit
 	$(BIN)/python -m benchmarks.fuzz --first $$(date +%s)
 
