@@ -262,8 +262,8 @@ def _stream_findings(fills: Rows, openings: Rows, stream: Stream, acted_on: Coll
             since=turned.ts,
             source_file=fills.parts[fills.file[turned.row]].name,
             line=int(fills.line[turned.row]),
-            message=f"trades {turned.times} times the {turned.held:.15g} held, the other way, at about a "
-            f"{turned.times}th of the price before: where it was split, it closes the position",
+            message=f"turns the position of {turned.held:.15g} round at about one {turned.times}th of the price paid "
+            f"for it: after a split of {turned.times}:1 it would be no more than what is held",
             figures={"times": float(turned.times), "held": turned.held},
             setting="a split in the file of actions",
         )

@@ -16,8 +16,9 @@ from weights_pipeline.core.returns.matching import FILL, stream_order
 
 LARGEST = 20
 """Splits are of 2 to so many for one, or the reverse."""
-NEAR, LIKE = 0.02, 0.35
-"""How near a close has to be to n:1 of the one before, and the price of a fill of n times what is held to an nth."""
+NEAR, NEARLY, LIKE = 0.02, 0.1, 0.35
+"""How near to n:1 of the one before a close has to be, the price of a fill that sells up to n times what is held, and
+the price of one that sells n times what is held to the unit."""
 
 
 class SplitLike(NamedTuple):
@@ -31,7 +32,7 @@ class SplitLike(NamedTuple):
 
 
 class SoldTimes(NamedTuple):
-    """A fill that sells a whole multiple of what is held, at about that part of the price paid last."""
+    """A fill that sells more than is held, at about the nth part of the price paid last, and at most n times of it."""
 
     row: int
     strategy: str
@@ -73,7 +74,9 @@ def jumps_held_over(closes: pd.DataFrame, holdings: pd.DataFrame, actions: Seque
 
 
 def sold_times(events: pd.DataFrame) -> Iterator[SoldTimes]:
-    """Fills that turn a position round by a whole multiple of it, at about that part of the price before.
+    """Fills that turn a position round at about an nth of the price paid for it, by no more than n times what it was.
+
+    The price may be 35% off where the fill is n times the position to the unit, and 10% where it is less.
 
     Parameters
     ----------
@@ -84,16 +87,24 @@ def sold_times(events: pd.DataFrame) -> Iterator[SoldTimes]:
     fills = fills.iloc[stream_order(fills)]
     pair = [fills["strategy"], fills["symbol"]]
     amount, price = fills["amount"].astype(float), fills["price"].astype(float)
-    held = amount.groupby(pair).cumsum() - amount
+    after = amount.groupby(pair).cumsum()
+    held = after - amount
+
+    def entered(what: pd.Series) -> pd.Series:
+        """Of the last fill of the position's own sign: exits in parts may have come since."""
+        buys, sells = (what.where(sign * amount > 0).groupby(pair).ffill().groupby(pair).shift(1) for sign in (1, -1))
+        return buys.where(held > 0, sells)
+
     with np.errstate(divide="ignore", invalid="ignore"):
         times = (-amount / held).to_numpy(np.float64)
-        part = (price.groupby(pair).shift(1) / price).to_numpy(np.float64)
-        whole = np.rint(times)
-        like = (np.abs(times - whole) <= 1e-9) & (np.abs(part / whole - 1) <= LIKE)
+        part = (entered(price) / price).to_numpy(np.float64)
+        whole, nth = np.rint(times), np.rint(part)
+        exact = (np.abs(times - whole) <= 1e-9) & (np.abs(part / whole - 1) <= LIKE)
+        split = nth * entered(after.abs()).to_numpy(np.float64)
+        within = (times > 1) & (amount.abs().to_numpy() <= split) & (np.abs(part / nth - 1) <= NEARLY)
+    n = np.where(exact, whole, nth)
     # What is left of sums of decimals is no position, and its multiples are beyond the largest.
-    found = (whole >= 2) & (whole <= LARGEST) & like
+    found = (n >= 2) & (n <= LARGEST) & (exact | within)
     for i in np.flatnonzero(found).tolist():
         row = fills.iloc[i]
-        yield SoldTimes(
-            int(row["position"]), row["strategy"], row["symbol"], row["ts"], int(whole[i]), float(held.iloc[i])
-        )
+        yield SoldTimes(int(row["position"]), row["strategy"], row["symbol"], row["ts"], int(n[i]), float(held.iloc[i]))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -105,6 +106,27 @@ def test_a_split_that_nobody_told_of_is_asked_about(tmp_path: Path) -> None:
         3,
         {"times": 10.0, "held": 10.0},
     )
+
+
+@pytest.mark.parametrize(
+    ("fills", "asked"),
+    [
+        (((10, 400), (-20, 101)), 4),  # in parts, the first of which is more than was held
+        (((10, 400), (-4, 101), (-36, 101)), 4),  # after a part that was not
+        (((-10, 400), (25, 104)), 4),  # short
+        (((10, 400), (-15, 150)), None),  # 2.7:1 is no split
+        (((10, 400), (-90, 101)), None),  # more than a split of 4:1 makes
+        (((10, 400), (-20, 390)), None),
+    ],
+)
+def test_a_sale_of_more_than_is_held_at_a_part_of_the_price_is_asked_about(
+    tmp_path: Path, fills: Sequence[tuple[int, int]], asked: int | None
+) -> None:
+    rows = [
+        f"m,NVX,2024-06-{3 + n:02}T10:00:00-04:00,{amount},{price},0,{n}" for n, (amount, price) in enumerate(fills)
+    ]
+    found = [each for each in read(tmp_path, *rows).findings if each.code == "possible_split"]
+    assert [each.figures["times"] for each in found] == ([] if asked is None else [float(asked)])
 
 
 def test_a_rename_carries_lots_over_and_the_old_symbol_may_be_used_again(tmp_path: Path) -> None:
