@@ -266,8 +266,8 @@ def read_ledger(source: LedgerSource, root: Path, *, horizon: dt.date) -> Intake
     findings += [each for rows in kinds.values() for each in rows.findings()]
     findings += [*_unknown_findings(unknown), *_missing_findings(lots, given), *_missing_findings(cash, booked_cash)]
     findings += _scale_findings(lots)
-    rejected = pd.concat([rows.rejected() for rows in kinds.values()])
-    files = pd.concat([rows.account() for rows in kinds.values()])
+    read = [rows for rows in kinds.values() if rows.parts]
+    rejected, files = pd.concat([rows.rejected() for rows in read]), pd.concat([rows.account() for rows in read])
     return Intake(
         lots=booked.sort_values(["session", "strategy", "lot_id"], ignore_index=True),
         holdings=holdings,

@@ -9,6 +9,7 @@ import json
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import lru_cache
 from itertools import groupby, pairwise, takewhile
 from pathlib import Path
 from typing import Any
@@ -144,6 +145,8 @@ class Rows:
 
         Of a row without a name, whatever else its file says may tell it apart from another.
         """
+        if self.typed.empty:
+            return
         columns = [*COLUMNS[self.kind]]
         unread = [""] * len(self.typed)
         for fault in self.faults:
@@ -410,6 +413,8 @@ def parsed(
     others: Mapping[int, pd.DataFrame],
 ) -> Parsed:
     """Cells read, with numbers that a file states in several columns added up."""
+    if not file.size:
+        return _nothing(tuple(columns.items()))
     if not (added := summands(reading, columns)):
         return parse_cells(cells, columns, formats, file, others)
     parts = {name: Column(kind="number", required=False) for terms in added.values() for name, _ in terms[1:]}
@@ -419,6 +424,13 @@ def parsed(
         figures = pd.DataFrame({name: typed[name] * sign for name, sign in terms})
         typed[ours] = figures.sum(axis=1, min_count=1)
     return replace(read, typed=typed[[*columns]])
+
+
+@lru_cache(maxsize=32)
+def _nothing(columns: tuple[tuple[str, Column], ...]) -> Parsed:
+    """What is read where a ledger has no rows of a kind, made once: few have rows of all."""
+    cells = pd.DataFrame(columns=[name for name, _ in columns], dtype="str")
+    return parse_cells(cells, dict(columns), Formats(), np.empty(0, np.intp), {})
 
 
 def _require_once(path: str, kind: Kind, part: Part, before: Sequence[tuple[Kind, Part]]) -> None:

@@ -173,6 +173,8 @@ def parse_cells(
         else:
             typed[name], findings = _dates(text, given, formats)
         for mask, code, says in findings:
+            if not mask.any():
+                continue
             hints = text[mask].map(_number_hint) if code == "not_a_number" and formats.settable else None
             said = says.replace("{", "{{").replace("}", "}}") + ("" if hints is None else "{}")
             faults += against(mask, code, f"{name}: {{!r}} {said}", text, hints)
@@ -182,6 +184,8 @@ def parse_cells(
 def against(mask: pd.Series | Mask, code: str, template: str, *columns: pd.Series | None) -> list[Fault]:
     """One fault per marked row; the detail is the template with the row's cells of `columns`."""
     rows = np.flatnonzero(mask).tolist()
+    if not rows:
+        return []
     shown = [column for column in columns if column is not None]
     cells = zip(*(column.loc[rows] for column in shown), strict=True) if shown else [()] * len(rows)
     return [Fault(row, code, template.format(*cell)) for row, cell in zip(rows, cells, strict=True)]
@@ -215,6 +219,8 @@ def _plain(text: pd.Series, formats: Formats) -> pd.Series:
 
 
 def _numbers(text: pd.Series, given: Mask, formats: Formats) -> tuple[Floats, list[_Finding]]:
+    if not given.any():
+        return np.full(len(text), np.nan), []
     if formats.decimal != "." or formats.thousands or formats.currency_signs or formats.negatives:
         text = _plain(text, formats)
     decimal = _matches(text, _DECIMAL)
@@ -287,6 +293,9 @@ def _midnights(text: pd.Series) -> bool:
 def _times(
     text: pd.Series, given: Mask, formats: Formats, as_days: Mask
 ) -> tuple[pd.DatetimeIndex, Mask, pd.DatetimeIndex, list[_Finding]]:
+    if not given.any():
+        never = pd.DatetimeIndex(np.full(len(text), np.datetime64("NaT", "us")))
+        return never, np.zeros(len(text), dtype=bool), never, []
     if formats.time_format:
         stated, offset, clocked = _formatted(text, formats.time_format)
         read = np.asarray(stated.notna())

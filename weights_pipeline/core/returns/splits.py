@@ -102,7 +102,7 @@ def sold_times(events: pd.DataFrame) -> Iterator[SoldTimes]:
         exact = (np.abs(times - whole) <= 1e-9) & (np.abs(part / whole - 1) <= LIKE)
         split = nth * entered(after.abs()).to_numpy(np.float64)
         within = (times > 1) & (amount.abs().to_numpy() <= split) & (np.abs(part / nth - 1) <= NEARLY)
-    n = np.where(exact, whole, nth)
+    n = np.where(within, nth, whole)
     # What is left of sums of decimals is no position, and its multiples are beyond the largest.
     found = (n >= 2) & (n <= LARGEST) & (exact | within)
     for i in np.flatnonzero(found).tolist():
