@@ -62,7 +62,7 @@ acceptance: $(TESTED) ## tests of the whole: browser, deployment, faults, securi
 	$(PYTEST) weights_pipeline_tests/acceptance
 
 fuzz: $(SAMPLE)  ## properties of single rooms on new examples, then 10,000 damaged ledgers: others every time; over an hour
-	$(PYTEST) --hypothesis-profile=default weights_pipeline_tests/unit
+	$(PYTEST) --hypothesis-profile=new weights_pipeline_tests/unit
 	$(BIN)/python -m benchmarks.fuzz --first $$(date +%s)
 
 mutants: $(STAMP) ## mutation tests of weighting and metrics, most of an hour; see docs/mutants.md

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from benchmarks.support.data import BOOK, DATA, WEEKLY_BOOKS, beginning
 from weights_pipeline_tests.support.kept import Kept
@@ -30,7 +30,9 @@ ON_ONE_WORKER = (
 """Fixtures that take long to make; all tests of one of them go to one worker."""
 
 
-settings.register_profile("fixed", derandomize=True)
+# How long an example takes says how busy the machine is, and nothing else.
+settings.register_profile("new", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("fixed", settings.get_profile("new"), derandomize=True)
 if settings.get_current_profile_name() == "default":
     # A suite that passed passes again; `make fuzz` draws new examples.
     settings.load_profile("fixed")
