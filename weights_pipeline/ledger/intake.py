@@ -27,6 +27,7 @@ from weights_pipeline.core.returns.lots import (
     return_faults,
 )
 from weights_pipeline.core.returns.matching import open_lots_at
+from weights_pipeline.core.returns.reconciliation import Break, reconciled
 from weights_pipeline.core.returns.scale import profit_multiples
 from weights_pipeline.core.returns.sessions import assign_session, day_start
 from weights_pipeline.core.returns.stream import Pair, Unknown
@@ -87,6 +88,8 @@ class Intake:
         strategy, symbol and date.
     lots_before_history : int
         Lots matched from fills whose exit is before the first month; they are not among `lots`.
+    stated : list of Break
+        Every figure of the broker's newest statement, and what the ledger's rows come to.
     samples : list of Sample
         First rows of each kind of file, as they are written and as they were read.
     """
@@ -101,6 +104,7 @@ class Intake:
     files: pd.DataFrame
     findings: Sequence[LedgerFinding]
     lots_before_history: int
+    stated: Sequence[Break]
     samples: Sequence[Sample]
 
     def __post_init__(self) -> None:
@@ -257,12 +261,15 @@ def read_ledger(source: LedgerSource, root: Path, *, horizon: dt.date) -> Intake
         *said_of_returns,
         *findings_of_prices(source, root, holdings, lineage.actions),
     ]
+    stated: Sequence[Break] = ()
     if statement is not None:
         # What ends with a session because an action holds from the next was held at its end.
         carried = lineage.carries(streams.matched.lost)
         until = session_of(streams.matched.lost.loc[carried, "until"] + pd.Timedelta(microseconds=1))
         held = pd.concat([holdings, lost[carried].assign(until=until)])
-        findings += statement_findings(statement, held, booked, streams.unknown, streams.unpriced)
+        compared = reconciled(statement.rows, held, booked, streams.unknown, statement.accounts)
+        findings += statement_findings(statement, compared, streams.unpriced)
+        stated = compared.newest
     findings += [each for rows in kinds.values() for each in rows.findings()]
     findings += [*_unknown_findings(unknown), *_missing_findings(lots, given), *_missing_findings(cash, booked_cash)]
     findings += _scale_findings(lots)
@@ -279,6 +286,7 @@ def read_ledger(source: LedgerSource, root: Path, *, horizon: dt.date) -> Intake
         files=files.sort_values("source_file", ignore_index=True),
         findings=sorted(findings, key=_importance),
         lots_before_history=int((~in_history).sum()),
+        stated=stated,
         samples=[each for rows in kinds.values() for each in samples(rows)],
     )
 

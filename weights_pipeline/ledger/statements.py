@@ -15,8 +15,8 @@ import pandas as pd
 
 from weights_pipeline.core.returns.actions import Lineage
 from weights_pipeline.core.returns.findings import LedgerFinding
-from weights_pipeline.core.returns.reconciliation import reconciled
-from weights_pipeline.core.returns.stream import Pair, Unknown
+from weights_pipeline.core.returns.reconciliation import Reconciliation
+from weights_pipeline.core.returns.stream import Pair
 from weights_pipeline.ledger.beside import rows_beside
 from weights_pipeline.ledger.errors import LedgerError
 from weights_pipeline.ledger.prices import read_prices
@@ -142,11 +142,7 @@ def read_statement(
 
 
 def statement_findings(
-    statement: Statement,
-    holdings: pd.DataFrame,
-    lots: pd.DataFrame,
-    unknown: Sequence[Unknown],
-    unpriced: Sequence[tuple[int, str]],
+    statement: Statement, found: Reconciliation, unpriced: Sequence[tuple[int, str]]
 ) -> Iterator[LedgerFinding]:
     """Where the broker's statement and the ledger differ, the first date of each difference; and where they agree last.
 
@@ -154,15 +150,12 @@ def statement_findings(
     ----------
     statement
         What is stated.
-    holdings, lots
-        What the ledger's rows come to.
-    unknown
-        Stretches in which positions are not known, in instants.
+    found
+        What became of the comparison with the ledger.
     unpriced
         See `Stream` of ``core.returns.stream``.
     """
     rows = statement.rows
-    found = reconciled(rows, holdings, lots, unknown, statement.accounts)
     seen = set()
     for each in found.breaks:
         if (key := (each.strategy, each.symbol, each.what)) in seen:

@@ -209,6 +209,15 @@ def _print(source: LedgerSource, intake: Intake, *, apart: bool) -> None:
     )
     if found := summaries(intake):
         render.table(*_summary_rows(found))
+    if intake.stated:
+        render.say(f"\nThe broker's statement of {_day(intake.stated[0].session)}:")
+        called = {"quantity": "position", "realized_pnl": "realized P&L"}
+        figures = [
+            [each.strategy, each.symbol, called[each.what], f"{each.stated:.15g}", f"{each.found:.15g}"]
+            for each in intake.stated
+        ]
+        render.table(figures, ["Strategy", "Symbol", "Figure", "Statement", "Ledger"])
+        render.say()
     counted = Counter[str]()
     for each in intake.findings:
         counted[each.code] += 1
@@ -294,6 +303,7 @@ def _as_dict(source: LedgerSource, intake: Intake) -> dict[str, Any]:
         "strategies": [
             {**each._asdict(), "first": _day(each.first), "last": _day(each.last)} for each in summaries(intake)
         ],
+        "stated": [{**each._asdict(), "session": _day(each.session)} for each in intake.stated],
         "findings": [
             {**asdict(each), "severity": each.severity, "since": _day(each.since), "until": _day(each.until)}
             for each in intake.findings

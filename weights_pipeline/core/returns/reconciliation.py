@@ -21,7 +21,7 @@ _MOMENT = pd.Timedelta(microseconds=1)
 
 
 class Break(NamedTuple):
-    """A figure that a statement and the ledger do not agree on; ``strategy`` is empty where the statement names none.
+    """A figure of a statement and of the ledger; ``strategy`` is empty where the statement names none.
 
     ``row`` is the statement's row, or −1 of a position that it does not list.
     """
@@ -46,10 +46,13 @@ class Reconciliation:
     agreed
         Sessions whose statements agree with the ledger in everything, ascending. One that names a position which is not
         known is none of them.
+    newest
+        Every figure of the newest session that was compared, agreed on or not.
     """
 
     breaks: Sequence[Break]
     agreed: Sequence[pd.Timestamp]
+    newest: Sequence[Break]
 
 
 def reconciled(
@@ -83,7 +86,7 @@ def reconciled(
     done = lots[["strategy", "symbol", "session", "pnl"]].sort_values("session", kind="stable")
     profits: dict[str, dict[str, float]] = defaultdict(lambda: defaultdict(float))
     booked, begun = pd.DatetimeIndex(done["session"]), 0
-    found, agreed = list[Break](), list[pd.Timestamp]()
+    found, agreed, newest = list[Break](), list[pd.Timestamp](), list[Break]()
     for session, stated in statement.groupby("session", sort=True):
         day = pd.Timestamp(str(session))
         held: dict[str, dict[str, float]] = defaultdict(dict)
@@ -101,11 +104,18 @@ def reconciled(
         now = {(each.strategy, each.symbol) for each in unknown if _is_unknown(each, at)}
         ever = {(each.strategy, each.symbol) for each in unknown if each.since is None or each.since <= at}
         own = _Day(day, held, profits, now, ever, accounts or {})
-        broken = [*own.breaks(stated), *own.unlisted(stated)]
+        compared, unlisted = list(own.compared(stated)), list(own.unlisted(stated))
+        newest = compared + unlisted
+        broken = [*filter(_differs, compared), *unlisted]
         found += broken
         if not broken and not own.passed_over:
             agreed.append(day)
-    return Reconciliation(breaks=found, agreed=agreed)
+    return Reconciliation(breaks=found, agreed=agreed, newest=newest)
+
+
+def _differs(each: Break) -> bool:
+    tolerance = QUANTITY if each.what == "quantity" else PROFIT
+    return abs(each.found - each.stated) > tolerance * max(abs(each.found), abs(each.stated))
 
 
 def _is_unknown(stretch: Unknown, at: pd.Timestamp) -> bool:
@@ -125,21 +135,20 @@ class _Day:
     accounts: Mapping[str, Collection[str]]
     passed_over: int = 0
 
-    def breaks(self, stated: pd.DataFrame) -> Iterator[Break]:
-        """Figures of the statement's rows that are not the ledger's."""
+    def compared(self, stated: pd.DataFrame) -> Iterator[Break]:
+        """Figures of the statement's rows, and the ledger's."""
         for row, said in zip(stated.index.tolist(), stated.to_dict("records"), strict=True):
             strategy, symbol, account = said["strategy"], said["symbol"], said["account"]
             if self._touches(self.unknown, said["stream"], strategy, account):
                 self.passed_over += 1
                 continue
             profit = None if self._touches(self.ever_unknown, said["stream"], strategy, account) else "realized_pnl"
-            for what, figures, tolerance in (("quantity", self.held, QUANTITY), (profit, self.profits, PROFIT)):
+            for what, figures in (("quantity", self.held), (profit, self.profits)):
                 if what is None or pd.isna(said[what]):
                     continue
                 own = figures.get(symbol, {}).items()
                 found = sum(figure for name, figure in own if self._is_of(name, strategy, account))
-                if abs(found - said[what]) > tolerance * max(abs(found), abs(said[what])):
-                    yield Break(row, self.session, strategy, symbol, what, said[what], found)
+                yield Break(row, self.session, strategy, symbol, what, said[what], found)
 
     def unlisted(self, stated: pd.DataFrame) -> Iterator[Break]:
         """What an account holds that its statement does not list, where it names no strategy."""

@@ -62,6 +62,23 @@ def test_what_is_found_has_its_place_and_the_setting_that_resolves_it(data):
     assert not (data / ".home").exists()
 
 
+def test_the_brokers_statement_stands_beside_what_the_ledger_comes_to(data):
+    (data / "fills.csv").write_text(FILLS.format("10") + "m,X,2024-03-06T10:00,5,11,a\n")
+    (data / "positions.csv").write_text("date,symbol,quantity,realized_pnl\n2024-03-05,X,7,0\n2024-03-07,X,5,90\n")
+    (data / "ledgers" / "desk.yaml").write_text(yaml.safe_dump({**SOURCE, "positions": "positions.csv"}))
+    lines = Result("ledger", "check", "desk").output.splitlines()
+    first = lines.index("The broker's statement of 2024-03-07:")
+    assert [line.split() for line in lines[first + 3 : first + 5]] == [
+        ["X", "position", "5", "5"],
+        ["X", "realized", "P&L", "90", "100"],
+    ]
+    (ledger,) = json.loads(Result("ledger", "check", "desk", "--json").output)
+    assert [(each["what"], each["stated"], each["found"]) for each in ledger["stated"]] == [
+        ("quantity", 5, 5),
+        ("realized_pnl", 90, 100),
+    ]
+
+
 def test_many_findings_of_a_kind_are_counted(data):
     days = [f"m,X,2024-03-{day:02d},{sign}1,10,a" for day in range(4, 29) for sign in ("", "-")]
     (data / "fills.csv").write_text("\n".join([FILLS.splitlines()[0], *days]))
