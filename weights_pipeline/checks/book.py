@@ -283,7 +283,8 @@ def coverage(of: BookRows) -> Finding:
     sessions = pd.DatetimeIndex(of.returns(["session"])["session"].unique()).sort_values()
     held = sessions[(sessions >= weights["effective_from"].min()) & (sessions <= weights["as_of"].max())]
     keys = of.store.partitions(of.schema, catalog.ALLOCATOR_STATE.name)
-    written = window_dates([of.setup.periods.window(key) for key in keys])
+    strays = of.setup.periods.strays(keys)
+    written = window_dates([of.setup.periods.window(key) for key in keys if key not in strays])
     due = held[WARM_UP:]
     return verify.state_coverage(due[written.get_indexer(due) >= 0], state)
 

@@ -122,13 +122,13 @@ def _contents(setup: BookSetup, store: Reader, dates: pd.DatetimeIndex) -> dict[
     """Digest of everything that the recomputation of each date depends on, by what is recorded of the stored rows."""
     recorded = {table: store.partitions(setup.name, table.name) for table in _BOOK}
     keys = sorted(recorded[catalog.FINAL_WEIGHTS])
-    if len(keys) != len(dates):
+    made = [stretch.policies for stretch in stretches(setup, store, catalog.FINAL_WEIGHTS) for _ in stretch.keys]
+    if not len(keys) == len(dates) == len(made):
         # Some rows are of no partition, or some partition has no rows: nothing is known then.
         return {}
     schema = setup.source.schema_name
     ledger = {table: store.partitions(schema, table.name) for table in LEDGER[:-1]}
     files = _file_digests(setup)
-    made = [stretch.policies for stretch in stretches(setup, store, catalog.FINAL_WEIGHTS) for _ in stretch.keys]
     contents = {}
     for key, as_of, policies in zip(keys, dates, made, strict=True):
         parts: dict[str, Any] = {"code": code_version(), "policies": repr(policies), "files": files}

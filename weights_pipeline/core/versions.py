@@ -97,9 +97,9 @@ def version_rows(
     return rows.assign(rebalance=rows["as_of"].map(keys))
 
 
-def newest_versions(history: pd.DataFrame) -> pd.DataFrame:
-    """Rows of the newest version of each rebalance."""
-    rows: pd.DataFrame = history[history["version"] == history.groupby("rebalance")["version"].transform("max")]
+def newest_versions(history: pd.DataFrame, of: str = "rebalance") -> pd.DataFrame:
+    """Rows of the newest version of each rebalance, or of each as-of session: a book may have changed its cadence."""
+    rows: pd.DataFrame = history[history["version"] == history.groupby(of)["version"].transform("max")]
     return rows
 
 
@@ -215,7 +215,7 @@ def unbroken(history: pd.DataFrame, final: pd.DataFrame) -> Finding:
     numbers = np.sort(history["version"].unique())
     missing = np.setdiff1d(np.arange(1, numbers.max(initial=0) + 1), numbers)
     stored = final[["as_of", "strategy", "realized", "final"]]
-    newest = newest_versions(history[history["rebalance"] != OPENING])
+    newest = newest_versions(history[history["rebalance"] != OPENING], "as_of")
     newest = newest.loc[newest["as_of"].isin(stored["as_of"]), ["version", *stored.columns]]
     rows = stored.merge(newest, on=["as_of", "strategy"], how="outer", suffixes=("", "_version"))
     same = (rows["realized"] == rows["realized_version"]) & (rows["final"] == rows["final_version"])

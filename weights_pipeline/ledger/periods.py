@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import datetime as dt
 from bisect import bisect_left, bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from threading import Lock
@@ -87,6 +87,11 @@ class Periods:
     def keys(self, first: str, last: str) -> list[str]:
         """Keys from one day to another, both included."""
         return [window.key for window in self._begun_on(last) if window.key >= first]
+
+    def strays(self, keys: Iterable[str]) -> list[str]:
+        """Those of some keys that are none of a period: of partitions of another cadence, or before the first day."""
+        found = sorted(keys)
+        return sorted(set(found).difference(self.keys(found[0], found[-1]))) if found else []
 
     def _begun_on(self, day: str) -> list[Window]:
         return self.begun(instant(dt.date.fromisoformat(day), _END_OF_DAY, ZoneInfo(self.timezone)))

@@ -11,6 +11,7 @@ import datetime as dt
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
+from itertools import chain
 from typing import Any, Final, NamedTuple
 
 import dagster as dg
@@ -30,6 +31,7 @@ from weights_pipeline.orchestration.metadata import (
 from weights_pipeline.orchestration.partitions import SINGLE_RUN, Input, Partitions
 from weights_pipeline.store.base import Store
 from weights_pipeline.store.working import Working
+from weights_pipeline.tables import catalog
 from weights_pipeline.tables.contract import PartitionRecord, Prepared, Window
 from weights_pipeline.tables.definition import Table
 from weights_pipeline.tables.errors import MissingPartitionError
@@ -203,6 +205,7 @@ def table_step(
         pool=STORE_POOL,
     )
     def step(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult[Any] | dg.AssetCheckResult]:
+        _archive_strays(context, store, shown.schema, made)
         run, selected = Run(context, store), context.selected_asset_keys
         wanted = [each for each in made if dg.AssetKey([shown.schema, each.table.name]) in selected]
         done, failure = list[_Done](), None
@@ -222,6 +225,39 @@ def table_step(
             raise failure
 
     return step
+
+
+def _archive_strays(context: dg.AssetExecutionContext, store: Store, schema: str, made: Sequence[Made]) -> None:
+    """Put away partitions that are none any more, of all tables at once: nothing reads two cadences."""
+    own = {each.table.name: each.partitions.periods for each in made if each.partitions}
+    if not own:
+        return
+    with store.view():
+        stored = [catalog.TABLES[name] for owner, name in _tables(store) if owner == schema and name in catalog.TABLES]
+        # Weights that are scaled every day are in months of their own.
+        others = [table for table in stored if table.time_column and table is not catalog.DAILY_WEIGHTS]
+        periods = {table.name: next(iter(own.values())) for table in others} | own
+        strays = {
+            table: periods[table.name].strays(store.partitions(schema, table.name))
+            for table in stored
+            if table.name in periods
+        }
+    archived = {table: keys for table, keys in strays.items() if keys}
+    for table, keys in archived.items():
+        store.archive(schema, table, keys)
+    if archived:
+        context.log.warning(
+            f"{schema}: {_listed(sorted(set(chain.from_iterable(archived.values()))))} archived, in "
+            f"{len(archived)} tables: they are no partitions any more, and nothing reads them."
+        )
+
+
+def _tables(store: Store) -> list[tuple[str, str]]:
+    """Tables there are; none in a store that does not exist yet."""
+    try:
+        return store.tables()
+    except FileNotFoundError:
+        return []
 
 
 def guards(checks: Sequence[Check], table: Table) -> list[Guard]:

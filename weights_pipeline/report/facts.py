@@ -493,8 +493,8 @@ def _indexed(rows: pd.DataFrame, as_of: pd.Timestamp | None) -> dict[str, dict[s
 
 
 def _version(book: str, newest: pd.Timestamp, before: pd.Timestamp | None, seen: SeenStore) -> Version | None:
-    history = newest_versions(seen.read(book, catalog.WEIGHT_HISTORY))
-    history = history[history["rebalance"] != OPENING]
+    history = seen.read(book, catalog.WEIGHT_HISTORY)
+    history = newest_versions(history[history["rebalance"] != OPENING], "as_of")
     rows, earlier = _on(history, newest), _on(history, before) if before is not None else history.iloc[:0]
     if rows.empty:
         return None

@@ -150,6 +150,18 @@ class Store(Reader, Protocol):
         """
         ...
 
+    def archive(self, schema: str, table: Table, keys: Collection[str]) -> None:
+        """Take partitions out of a table: what they held is kept beside it, where nobody reads it but by its content.
+
+        Parameters
+        ----------
+        schema, table
+            Which table, which has partitions.
+        keys
+            Of partitions that there are.
+        """
+        ...
+
     def read_known(self, schema: str, table: Table, contents: Mapping[str, str]) -> pd.DataFrame:
         """Rows that partitions of a kept table once had, also where others have taken their place since.
 

@@ -164,6 +164,13 @@ class DuckDBStore:
             for each in prepared:
                 _replace(connection, each.schema, each.table, each.rows, each.records)
 
+    def archive(self, schema: str, table: Table, keys: Collection[str]) -> None:
+        """Move rows to the archive beside the manifest, in one transaction."""
+        with self.writing() as connection:
+            _ensure_table(connection, schema, table)
+            _archive(connection, schema, table, dict.fromkeys(keys, ""))
+            _delete(connection, schema, table, keys)
+
     def update(
         self,
         schema: str,
@@ -363,22 +370,10 @@ def _replace(
     connection.execute(MANIFEST_DDL).fetchall()
     _ensure_table(connection, schema, table)
     keys = [r.key for r in records]
-    name = f"{quoted(schema)}.{quoted(table.name)}"
     if table.kept:
         _archive(connection, schema, table, {r.key: r.content_hash for r in records})
-    if table.time_column is None:
-        connection.execute(f"DELETE FROM {name}").fetchall()  # noqa: S608 - quoted identifiers
-    else:
-        connection.execute(
-            f"DELETE FROM {name} WHERE {PARTITION_COLUMN} IN (SELECT unnest(?))",  # noqa: S608
-            [keys],
-        ).fetchall()
-    _insert(connection, name, stored)
-    connection.execute(
-        f"DELETE FROM {MANIFEST} WHERE table_schema = ? AND table_name = ? "  # noqa: S608
-        "AND partition_key IN (SELECT unnest(?))",
-        [schema, table.name, keys],
-    ).fetchall()
+    _delete(connection, schema, table, keys)
+    _insert(connection, f"{quoted(schema)}.{quoted(table.name)}", stored)
     connection.execute(
         f"INSERT INTO {MANIFEST} SELECT ?, ?, unnest(?), unnest(?), unnest(?), ?, ?",
         [
@@ -390,6 +385,23 @@ def _replace(
             records[0].run_id,
             records[0].recorded_at,
         ],
+    ).fetchall()
+
+
+def _delete(connection: duckdb.DuckDBPyConnection, schema: str, table: Table, keys: Collection[str]) -> None:
+    """Remove partitions, or all rows of a table without any, and their records in the manifest."""
+    name = f"{quoted(schema)}.{quoted(table.name)}"
+    if table.time_column is None:
+        connection.execute(f"DELETE FROM {name}").fetchall()  # noqa: S608 - quoted identifiers
+    else:
+        connection.execute(
+            f"DELETE FROM {name} WHERE {PARTITION_COLUMN} IN (SELECT unnest(?))",  # noqa: S608
+            [list(keys)],
+        ).fetchall()
+    connection.execute(
+        f"DELETE FROM {MANIFEST} WHERE table_schema = ? AND table_name = ? "  # noqa: S608
+        "AND partition_key IN (SELECT unnest(?))",
+        [schema, table.name, list(keys)],
     ).fetchall()
 
 

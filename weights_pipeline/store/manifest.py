@@ -8,7 +8,7 @@ from __future__ import annotations
 import datetime as dt
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -61,6 +61,11 @@ class Manifest:
             records={key: merged[key] for key in sorted(merged)},
             commits=(*self.commits, commit)[-_COMMITS_KEPT:],
         )
+
+    def without(self, keys: Collection[str], commit: str) -> Manifest:
+        """State after partitions were taken out."""
+        left = {key: record for key, record in self.records.items() if key not in keys}
+        return Manifest(columns=self.columns, records=left, commits=(*self.commits, commit)[-_COMMITS_KEPT:])
 
     def columns_with(self, where: str, table: Table) -> Columns:
         """Columns after a write by a definition.

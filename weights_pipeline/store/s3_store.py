@@ -162,6 +162,11 @@ class S3Store:
         for each in prepared:
             self._replace(each)
 
+    def archive(self, schema: str, table: Table, keys: Collection[str]) -> None:
+        """Let the manifest name partitions no more; their objects stay."""
+        place = self._place(schema, table.name)
+        self._swap(place, self._fetch(place), lambda manifest, commit: manifest.without(keys, commit))
+
     def update(
         self,
         schema: str,
@@ -323,19 +328,28 @@ class S3Store:
         manifest: Manifest,
         make: Callable[[Manifest], list[PartitionRecord]],
     ) -> list[PartitionRecord]:
+        """Replace a manifest by the one that follows it with the records of what was stored."""
+        records = list[PartitionRecord]()
+
+        def following(manifest: Manifest, commit: str) -> Manifest:
+            records[:] = make(manifest)
+            return manifest.followed_by(str(place), table, records, commit)
+
+        self._swap(place, manifest, following)
+        self._register(place)
+        return records
+
+    def _swap(self, place: _Place, manifest: Manifest, follow: Callable[[Manifest, str], Manifest]) -> None:
         """Replace a manifest by the one that follows it, beginning again where somebody else was first."""
         commit = uuid.uuid4().hex
         for _ in self._attempts(place.manifest):
-            records = make(manifest)
-            following = manifest.followed_by(str(place), table, records, commit)
+            following = follow(manifest, commit)
             if self.objects.replace(place.manifest, following.as_json(), manifest.version):
                 break
             manifest = self._fetch(place)
             # The client repeats a request whose answer was lost, and is then refused for what it did itself.
             if commit in manifest.commits:
                 break
-        self._register(place)
-        return records
 
     def _attempts(self, key: str) -> Iterator[None]:
         """Turns at replacing an object, with pauses between them, until the time-out."""

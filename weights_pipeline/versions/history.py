@@ -209,7 +209,8 @@ def list_versions(store: Store, book: str, limit: int | None = None) -> list[Ver
 def weights_known(store: Store, book: str, effective: dt.date, known: dt.datetime) -> KnownWeights:
     """Weights in force on a day, as they were known at an instant.
 
-    Of each rebalance the newest version recorded by then counts; of these, the one that came into force last.
+    Of each rebalance the newest version recorded by then counts; of these, the one that came into force last. Of
+    rebalances that are partitions of the book no more, those count that came into force before any that still is one.
 
     Parameters
     ----------
@@ -228,17 +229,29 @@ def weights_known(store: Store, book: str, effective: dt.date, known: dt.datetim
     name = f"{quoted(book)}.{TABLE}"
     instant = known.astimezone(dt.UTC).replace(tzinfo=None)
     query = f"""
-        WITH newest AS (SELECT max(version) AS version FROM {name} WHERE recorded_at <= ? GROUP BY rebalance),
+        WITH stored AS (
+            SELECT partition_key AS rebalance FROM store.partitions
+            WHERE table_schema = $book AND table_name = 'final_weights'
+        ),
+        newest AS (SELECT max(version) AS version FROM {name} WHERE recorded_at <= $known GROUP BY rebalance),
+        known AS (SELECT * FROM {name} SEMI JOIN newest USING (version)),
         chosen AS (
-            SELECT version FROM {name} SEMI JOIN newest USING (version) WHERE effective_from <= ?
+            SELECT version FROM known WHERE effective_from <= $day AND (
+                -- What a desk opened with is of no partition.
+                rebalance IN (FROM stored) OR rebalance NOT LIKE '____-__-__'
+                OR effective_from < coalesce(
+                    (SELECT min(effective_from) FROM known SEMI JOIN stored USING (rebalance)), 'infinity'::DATE
+                )
+            )
             ORDER BY effective_from DESC, version DESC LIMIT 1
         )
         SELECT version, rebalance, as_of, effective_from, recorded_at, reason, comment,
                strategy, base, previous, target, realized, final, metrics
         FROM {name} SEMI JOIN chosen USING (version) ORDER BY strategy
     """  # noqa: S608 - quoted identifiers
-    with store.reading([(book, TABLE)]) as connection:
-        rows: list[tuple[Any, ...]] = connection.execute(query, [instant, effective]).fetchall()
+    asked = {"known": instant, "day": effective, "book": book}
+    with store.reading([(book, TABLE), ("store", "partitions")]) as connection:
+        rows: list[tuple[Any, ...]] = connection.execute(query, asked).fetchall()
     if not rows:
         raise NoVersionError(f"{book}: no weights in force on {effective}, as far as was known at {known}.")
     row = rows[0]

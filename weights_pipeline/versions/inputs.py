@@ -316,6 +316,22 @@ def known_then(documents: Mapping[str, str], parameters_hash: str, state_hash: s
     )
 
 
+def of_same_periods(documents: Mapping[str, str], parameters_hash: str, others: Iterable[str]) -> set[str]:
+    """Those of other parameters whose book begins its periods on the same days.
+
+    Raises
+    ------
+    DamagedError
+        A document is missing or altered.
+    """
+    try:
+        books = {each: json.loads(intact(documents, each))["book"] for each in {parameters_hash, *others}}
+    except ValueError as error:
+        raise DamagedError(f"what versions were computed from is not as it was: {error}") from error
+    own = books[parameters_hash]
+    return {each for each, book in books.items() if all(book[key] == own[key] for key in ("cadence", "timezone"))}
+
+
 def sets_then(documents: Mapping[str, str], state_hash: str) -> dict[str, str]:
     """Weight sets that an ensemble had made at a rebalance and by hand, by name of content."""
     try:

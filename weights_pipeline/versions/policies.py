@@ -60,9 +60,9 @@ def stretches(setup: BookSetup, store: Reader, table: Table) -> list[Stretch]:
         A policy is not valid by the code as it is now.
     """
     records = store.partitions(setup.name, table.name)
-    kept = _Kept(setup, store)
+    kept, strays = _Kept(setup, store), set(setup.periods.strays(records))
     found = [Stretch(keys=(), policies=(setup.policy,), first=pd.Timestamp.min, after=pd.Timestamp.max)]
-    for key, record in records.items():
+    for key, record in ((key, record) for key, record in records.items() if key not in strays):
         last, policies = found[-1], kept.policies(key, pd.Timestamp(record.recorded_at))
         if not last.keys or last.policies == policies:
             found[-1] = replace(last, keys=(*last.keys, key), policies=policies)

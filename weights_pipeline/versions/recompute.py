@@ -31,7 +31,7 @@ from weights_pipeline.store.base import Store
 from weights_pipeline.tables import catalog
 from weights_pipeline.tables.contract import no_rows
 from weights_pipeline.versions.history import read_documents, read_version
-from weights_pipeline.versions.inputs import LEDGER, known_then, read_named, sets_then
+from weights_pipeline.versions.inputs import LEDGER, known_then, of_same_periods, read_named, sets_then
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -251,8 +251,10 @@ def reproduce(store: Store, book: str, version: int) -> Reproduction:
         rows = read_version(store, book, version)
         documents = read_documents(store, book)
         history = store.read(book, catalog.WEIGHT_HISTORY)
-        past, as_of = known_before(history, version), rows["as_of"].iloc[0]
+        as_of = rows["as_of"].iloc[0]
         parameters_hash, ledger_hash, state_hash = rows[["parameters_hash", "ledger_hash", "state_hash"]].iloc[0]
+        alike = of_same_periods(documents, parameters_hash, history["parameters_hash"])
+        past = known_before(history[history["parameters_hash"].isin(alike)], version)
         known = known_then(documents, parameters_hash, state_hash)
         if rows["rebalance"].iloc[0] == OPENING:
             return _compared(rows, _opened(known.policy), same_ledger=True)

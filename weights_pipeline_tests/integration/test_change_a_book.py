@@ -1,5 +1,6 @@
 """A book changes and its past does not: each partition is judged by the policy that it was made under."""
 
+import datetime as dt
 import shutil
 
 import dagster as dg
@@ -7,7 +8,11 @@ import pytest
 
 from benchmarks.support.data import edit_yaml
 from weights_pipeline.checks import book_checks
+from weights_pipeline.report.facts import gather
+from weights_pipeline.store.queries import weights_in_force
 from weights_pipeline.tables import catalog
+from weights_pipeline.versions.history import weights_known
+from weights_pipeline.versions.publication import live_weights
 from weights_pipeline.versions.recompute import reproduce
 from weights_pipeline_tests.support.desk import Desk
 from weights_pipeline_tests.support.returns_desk import BOOK, random_returns, write_book, write_ledger
@@ -98,3 +103,33 @@ def test_rebalances_go_on_after_every_change(own):
     assert differing(own) == []
     final = own.store.read(BOOK, catalog.FINAL_WEIGHTS).groupby("as_of")["strategy"].agg(list)
     assert final.tolist() == [sorted(STRATEGIES)] * LAST + [sorted(JOINED)] + [sorted(LEFT)] * 2
+
+
+WEEKLY = {"kind": "weekly", "weekday": "sunday", "time": "18:00"}
+
+
+def test_partitions_of_another_cadence_are_put_away_once_and_never_read(tmp_path, desk):
+    data = tmp_path / "data"
+    write_ledger(data, random_returns("ant", "bee", first="2024-01-02", last="2024-03-28"))
+    write_book(data, {"ant": 0.5, "bee": 0.5}, cadence=WEEKLY)
+    own = desk(data)
+    own.done(book=BOOK)
+    before = own.store.read(BOOK, catalog.FINAL_WEIGHTS)
+    change(own, cadence=WEEKLY | {"weekday": "friday"})
+    assert set(misses(own)) <= {"no_gap"}
+    own.done(book=BOOK)
+    assert misses(own) == {}
+    keys = own.workspace.setup(BOOK).periods.keys("2024-01-01", "2024-12-31")
+    for table in ("metrics", "target_weights", "realized_weights", "risk_scalar", "final_weights"):
+        assert list(own.store.partitions(BOOK, table)) == keys
+    [shown] = weights_in_force(own.store, BOOK, dt.date(2024, 4, 1))
+    assert [row.strategy for row in shown.rows] == ["ant", "bee"]
+    now = dt.datetime.now(dt.UTC)
+    newest = weights_known(own.store, BOOK, dt.date(2024, 4, 1), now)
+    assert {row.strategy: row.final for row in newest.rows} == {row.strategy: row.final for row in shown.rows}
+    live = live_weights(own.workspace.setup(BOOK), dt.datetime(2024, 4, 1, 12, tzinfo=dt.UTC))
+    assert live.version == newest.version
+    assert len(gather(own.workspace, [[BOOK]])[0].books[0].moves) == 2
+    history = own.store.read(BOOK, catalog.WEIGHT_HISTORY)
+    assert {*before["as_of"]} <= {*history["as_of"]}
+    assert differing(own) == []

@@ -489,3 +489,17 @@ def test_a_missing_store_says_what_to_do(store):
             ask()
     with pytest.raises(FileNotFoundError, match=store.location):
         store.tables()
+
+
+def test_archived_partitions_are_read_by_their_content_alone(store):
+    table = small_table(kept=True)
+    written = store.write("book", table, frame(), WINDOWS, run_id="run", recorded_at=NOW)
+    whole = store.read("book", table)
+    store.archive("book", table, ["2020-01-01"])
+    assert list(store.partitions("book", "small")) == ["2020-02-01"]
+    assert len(store.read("book", table)) == 1
+    assert sql(store, "SELECT count(*) AS n FROM book.small").column("n").to_pylist() == [1]
+    known = store.read_known("book", table, {record.key: record.content_hash for record in written})
+    pd.testing.assert_frame_equal(known, whole)
+    write(store, frame(), WINDOWS, table)
+    pd.testing.assert_frame_equal(store.read("book", table), whole)

@@ -23,17 +23,21 @@ from weights_pipeline_tests.support.versions_by_hand import (
 
 
 class Shelf:
-    """A store that holds one history."""
+    """A store that holds one history, and final weights of some rebalances, of all when left out."""
 
-    def __init__(self, history):
+    def __init__(self, history, stored=None):
         self.history = history
+        self.stored = sorted(set(history["rebalance"])) if stored is None else stored
 
     @contextmanager
     def reading(self, tables):
-        assert tables == [("book", "weight_history")]
+        assert tables == [("book", "weight_history"), ("store", "partitions")]
+        manifest = pd.DataFrame({"table_schema": "book", "table_name": "final_weights", "partition_key": self.stored})
         with duckdb.connect() as connection:
             connection.register("rows", self.history)
             connection.execute("CREATE SCHEMA book; CREATE TABLE book.weight_history AS FROM rows").fetchall()
+            connection.register("manifest", manifest.astype("str"))
+            connection.execute("CREATE SCHEMA store; CREATE TABLE store.partitions AS FROM manifest").fetchall()
             yield connection
 
 
@@ -71,6 +75,19 @@ def test_a_correction_counts_for_its_own_rebalance_alone():
     late = history_of((rebalance(0, 0.1), stamp(0)), (rebalance(1, 0.2), stamp(1)), (rebalance(0, 0.9), stamp(2)))
     assert [row.final for row in in_force(late, "2020-03-15", 9).rows] == [0.2, 0.8]
     assert [row.final for row in in_force(late, "2020-02-15", 9).rows] == pytest.approx([0.9, 0.1])
+
+
+def test_of_rebalances_that_are_no_partitions_any_more_those_count_that_came_before_all_that_are():
+    months = history_of(*((rebalance(number, 0.1 * number), stamp(number)) for number in range(3)))
+    first, second, third = (str(key) for key in sorted(set(months["rebalance"])))
+
+    def known(*stored):
+        ever = dt.datetime(2100, 1, 1, tzinfo=dt.UTC)
+        return weights_known(Shelf(months, list(stored)), "book", dt.date(2030, 1, 1), ever).version
+
+    assert known(first, second, third) == known() == 3
+    assert known(first, second) == known(second) == 2
+    assert known(first) == 1
 
 
 # Nothing is gained from a smaller example that takes minutes to find.
