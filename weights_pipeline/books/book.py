@@ -80,6 +80,7 @@ TimeZone = Annotated[str, AfterValidator(_known_zone)]
 Name = Annotated[str, Field(pattern=NAME_PATTERN, max_length=63)]
 SchemaName = Annotated[Name, AfterValidator(_not_taken)]
 Owner = Annotated[str, Field(pattern=r"^(team:[A-Za-z0-9_.\-/]+|[A-Za-z0-9._%+\-]+@[A-Za-z0-9.\-]+\.[A-Za-z]{2,})$")]
+Month = Annotated[str, Field(pattern=r"^[0-9]{4}-(0[1-9]|1[0-2])$")]
 Weight = Annotated[float, Field(ge=0)]
 if TYPE_CHECKING:
     from weights_pipeline.core.targets.methods.base import Method
@@ -100,6 +101,11 @@ class Book(Model):
     ledger: Name = Field(description="Name of the ledger it reads, a file in data/ledgers.")
     cadence: Cadence
     timezone: TimeZone
+    starts: Month | None = Field(
+        default=None,
+        description="Month with which it begins to rebalance, YYYY-MM; the first one of its ledger when left out. "
+        "Metrics look back over the ledger before it, and the first rebalance starts from what was published by then.",
+    )
     strategies: dict[str, Weight] = Field(min_length=1, description="Base weight of each strategy.")
     gross: float = Field(default=1.0, gt=0, description="What the weights add up to, or at most do.")
     method: Method

@@ -26,6 +26,7 @@ from weights_pipeline.ledger.periods import window_dates
 from weights_pipeline.store.base import Reader
 from weights_pipeline.tables import catalog
 from weights_pipeline.tables.definition import Table
+from weights_pipeline.versions.inputs import started_from
 from weights_pipeline.versions.policies import Stretch, stretches
 from weights_pipeline.workspace import BookSetup
 
@@ -241,7 +242,8 @@ def limits_of_realized(of: BookRows) -> Finding:
 )
 def recurrence(of: BookRows) -> Finding:
     """The recurrence w = w_old + λ(target − w_old) holds over the whole history."""
-    return verify.recurrence(of.read(catalog.REALIZED_WEIGHTS))
+    realized = of.read(catalog.REALIZED_WEIGHTS)
+    return verify.recurrence(realized, started_from(of.setup, of.store, realized["as_of"].min()))
 
 
 @BOOK.check(

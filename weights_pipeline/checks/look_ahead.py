@@ -31,7 +31,7 @@ from weights_pipeline.ledger import (
 from weights_pipeline.ledger.calendars import file_of
 from weights_pipeline.store.base import Reader
 from weights_pipeline.tables import catalog
-from weights_pipeline.versions.inputs import LEDGER, code_version, parameters_of
+from weights_pipeline.versions.inputs import LEDGER, code_version, parameters_of, started_from
 from weights_pipeline.versions.policies import stretches
 from weights_pipeline.versions.recompute import LedgerView, Taken, recomputed
 from weights_pipeline.workspace import BookSetup
@@ -97,7 +97,10 @@ def _recomputed(setup: BookSetup, store: Reader, final: pd.DataFrame, dates: pd.
     again, made = [], stretches(setup, store, catalog.FINAL_WEIGHTS)
     for as_of in dates:
         past, stored = realized[realized["as_of"] < as_of], final[final["as_of"] == as_of]
-        taken = Taken(past=past, sets=sets[sets["as_of"] < as_of], updates=updates, overrides=overrides)
+        opening = started_from(setup, store, final["as_of"].min())
+        taken = Taken(
+            past=past, opening=opening, sets=sets[sets["as_of"] < as_of], updates=updates, overrides=overrides
+        )
         (own,) = (stretch for stretch in made if stretch.first <= as_of < stretch.after)
         for policy in own.policies:
             known = ledger.cut(as_of)

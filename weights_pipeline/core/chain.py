@@ -283,6 +283,7 @@ def realized_table(
     policy: Policy,
     sessions: pd.DatetimeIndex,
     returns: pd.DataFrame | None = None,
+    opening: pd.Series | None = None,
 ) -> pd.DataFrame:
     """Realized weights of every date in a targets table, each continuing from the one before.
 
@@ -303,6 +304,8 @@ def realized_table(
         Trading sessions, past the last date.
     returns
         Rows of ``strategy_returns`` from the first session on; read for a policy paced by risk regime alone.
+    opening
+        Weights by strategy that the first partition starts from, where they are not the base weights.
 
     Returns
     -------
@@ -317,8 +320,8 @@ def realized_table(
     """
     table = targets[["as_of", "strategy", "base", "target", "lower", "upper", "slack"]]
     table = table.sort_values(["as_of", "strategy"], ignore_index=True)
-    walk = _Walk(previous, table, returns, policy) if policy.paced_by_regime else None
-    weights = _newest(previous) if len(previous) else None
+    walk = _Walk(previous, table, returns, policy, opening) if policy.paced_by_regime else None
+    weights = _newest(previous) if len(previous) else opening
     start, realized, rate = np.empty(len(table)), np.empty(len(table)), np.empty(len(table))
     entered, regime = np.zeros(len(table), dtype=np.bool_), np.zeros(len(table), dtype=np.int8)
     base, target, lower, upper = (table[name].to_numpy(np.float64) for name in ("base", "target", "lower", "upper"))
@@ -355,7 +358,12 @@ class _Walk:
     """Risk regimes up to each rebalance, by the realized weights before it."""
 
     def __init__(
-        self, previous: pd.DataFrame, targets: pd.DataFrame, returns: pd.DataFrame | None, policy: Policy
+        self,
+        previous: pd.DataFrame,
+        targets: pd.DataFrame,
+        returns: pd.DataFrame | None,
+        policy: Policy,
+        opening: pd.Series | None,
     ) -> None:
         if returns is None:
             raise ValueError(
@@ -367,7 +375,7 @@ class _Walk:
                 f"returns: expected them up to {last:%Y-%m-%d}, they end on {returns['session'].max():%Y-%m-%d}"
             )
         first = (previous if len(previous) else targets)["as_of"].min()
-        if len(previous):
+        if len(previous) and opening is None:
             oldest = previous[previous["as_of"] == first]
             if not np.allclose(oldest["previous"], oldest["base"], rtol=0, atol=GROSS_TOLERANCE * policy.gross):
                 raise ValueError(

@@ -170,13 +170,20 @@ def _off_gross(total: pd.Series, gross: pd.Series, slack: pd.Series) -> pd.Serie
     return outside
 
 
-def recurrence(realized: pd.DataFrame) -> Finding:
+def recurrence(realized: pd.DataFrame, opening: pd.Series | None = None) -> Finding:
     """Every realized weight follows from its predecessor: w = w_old + λ(target − w_old), whole history, to the bit.
 
     Rate, limits and gross of each rebalance are those stored with it, so that a book may change its policy without
     its past turning wrong.
+
+    Parameters
+    ----------
+    realized
+        Rows of ``realized_weights``.
+    opening
+        What the first rebalance starts from, by strategy; the base weights when None.
     """
-    previous: pd.Series | None = None
+    previous = opening
     broken: list[pd.DataFrame] = []
     worst = 0.0
     for as_of, rows in realized.sort_values(["as_of", "strategy"]).groupby("as_of"):

@@ -110,6 +110,26 @@ def known_before(history: pd.DataFrame, version: int) -> pd.DataFrame:
     return rows.sort_values(["rebalance", "strategy"], ignore_index=True)
 
 
+def published_before(history: pd.DataFrame, as_of: pd.Timestamp) -> pd.Series | None:
+    """Realized weights in force on the as-of session of a book's first rebalance, by strategy; None where none were.
+
+    They are those that a desk opened with, or of rebalances from before the book had its first month.
+
+    Parameters
+    ----------
+    history
+        Rows of ``weight_history``.
+    as_of
+        The session.
+    """
+    known = newest_versions(history[history["effective_from"] <= as_of])
+    if known.empty:
+        return None
+    last = known[known["effective_from"] == known["effective_from"].max()]
+    weights: pd.Series = last[last["version"] == last["version"].max()].set_index("strategy")["realized"]
+    return weights
+
+
 def additions(history: pd.DataFrame, computed: pd.DataFrame, stamp: Stamp) -> pd.DataFrame:
     """Rows that a run adds: a version of each rebalance whose content is not that of its newest one.
 

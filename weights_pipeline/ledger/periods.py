@@ -112,8 +112,8 @@ class Periods:
 
 
 def book_periods(book: Book, source: LedgerSource) -> Periods:
-    """Periods of a book, from the first month of its ledger to the last, in the book's zone."""
-    return Periods(book.cadence, book.timezone, source.calendar, _first_day(source), _day_after(source))
+    """Periods of a book, from its own first month or that of its ledger to the last one, in the book's zone."""
+    return Periods(book.cadence, book.timezone, source.calendar, _begins(book, source), _day_after(source))
 
 
 def ledger_months(source: LedgerSource) -> Periods:
@@ -124,7 +124,7 @@ def ledger_months(source: LedgerSource) -> Periods:
 
 def daily_months(book: Book, source: LedgerSource) -> Periods:
     """Months of the weights that a book scales every day, in the book's zone."""
-    return Periods(Monthly(), book.timezone, source.calendar, _first_day(source), _day_after(source))
+    return Periods(Monthly(), book.timezone, source.calendar, _begins(book, source), _day_after(source))
 
 
 def require_recorded(source: LedgerSource, now: dt.datetime) -> None:
@@ -257,6 +257,10 @@ class _Walk:
 @lru_cache(maxsize=256)
 def _walk(periods: Periods) -> _Walk:
     return _Walk(periods)
+
+
+def _begins(book: Book, source: LedgerSource) -> dt.date:
+    return dt.date.fromisoformat(f"{book.starts}-01") if book.starts else _first_day(source)
 
 
 def _first_day(source: LedgerSource) -> dt.date:

@@ -322,7 +322,7 @@ def load_sources(
     ------
     LedgerError
         A ledger is missing or not valid, has no benchmark that an ensemble asks for, or keeps its tables where a book
-        of that name would.
+        of that name would; or a book starts outside its months.
     """
     books, sources = list(books), dict[str, LedgerSource]()
     kept_in = {f"{book.ledger}{_SUFFIX}": book.ledger for book in books}
@@ -353,6 +353,11 @@ def _source_of(folder: Path, book: Book) -> LedgerSource:
 
 
 def _require_fitting(folder: Path, book: Book, source: LedgerSource) -> None:
+    if book.starts and not source.first_month <= book.starts <= (source.last_month or book.starts):
+        raise LedgerError(
+            f"book {book.name}: starts: expected a month of ledger {source.name}, from {source.first_month} to "
+            f"{source.last_month or 'now'}, got {book.starts}"
+        )
     if book.ensemble and source.benchmark is None:
         raise LedgerError(
             f"{folder / source.name}.yaml: benchmark: book {book.name} keeps a weight set per market regime; "

@@ -10,7 +10,7 @@ import datetime as dt
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import takewhile
 from typing import Any
 
@@ -34,7 +34,7 @@ from weights_pipeline.store.base import Store
 from weights_pipeline.tables import catalog
 from weights_pipeline.tables.contract import Window
 from weights_pipeline.versions.history import add_versions
-from weights_pipeline.versions.inputs import code_version, parameters_of
+from weights_pipeline.versions.inputs import code_version, parameters_of, started_from
 from weights_pipeline.versions.recompute import Rebalanced, Taken, rebalanced
 from weights_pipeline.workspace import BookSetup
 
@@ -308,13 +308,15 @@ def plan(setup: BookSetup, periods: list[Window], figures: Mapping[str, StarterM
         past, sets = (store.read(book.name, t) for t in (catalog.REALIZED_WEIGHTS, catalog.ENSEMBLE_WEIGHTS))
         updates = store.read(book.name, catalog.ENSEMBLE_UPDATES)
         held, origin = _held(store, book, as_of[0])
+        opening = started_from(setup, store, min(past["as_of"].min(), as_of[0]) if len(past) else as_of[0])
     returns = returns[returns["session"] <= as_of[0]]
-    taken = Taken(past=past[past["as_of"] < as_of[0]], sets=sets[sets["as_of"] < as_of[0]], updates=updates)
+    earlier = past[past["as_of"] < as_of[0]]
+    taken = Taken(past=earlier, opening=opening, sets=sets[sets["as_of"] < as_of[0]], updates=updates)
     if figures:
         observed = policy.frequency.observed(sessions)
         history = ReturnHistory.from_long(returns, sessions=observed[observed <= as_of[0]]).with_unknown(unknown)
         overrides = overridden(metric_rows(history, as_of, policy), figures)
-        taken = Taken(past=taken.past, overrides=overrides)
+        taken = replace(taken, overrides=overrides)
     made = rebalanced(returns, unknown, as_of, taken, policy, sessions, market.set_index("session")["regime"])
     return _as_plan(window.key, made, held, origin)
 

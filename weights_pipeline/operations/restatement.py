@@ -25,6 +25,7 @@ from weights_pipeline.store.base import Store
 from weights_pipeline.tables import catalog
 from weights_pipeline.tables.contract import Window, prepare, to_frame
 from weights_pipeline.tables.definition import Table
+from weights_pipeline.versions.inputs import started_from
 from weights_pipeline.versions.recompute import Taken, rebalanced
 from weights_pipeline.workspace import BookSetup, Workspace
 
@@ -293,6 +294,7 @@ def _effect(setup: BookSetup, since: pd.Timestamp, stored: _Ledger, given: _Ledg
     )
     taken = Taken(
         past=past[past["as_of"] < touched[0]],
+        opening=started_from(setup, store, dates[0]),
         sets=sets[sets["as_of"] < touched[0]],
         updates=store.read(book.name, catalog.ENSEMBLE_UPDATES),
     )

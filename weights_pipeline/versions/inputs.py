@@ -42,7 +42,16 @@ from weights_pipeline.core.policy import Policy
 from weights_pipeline.core.returns.capital import CapitalBase, CapitalEntry, CapitalPolicy
 from weights_pipeline.core.returns.frequency import DAILY, Frequency
 from weights_pipeline.core.targets.methods.fixed import Decision, Fixed
-from weights_pipeline.core.versions import canonical, chain, digest, intact, link, linked, running_digests
+from weights_pipeline.core.versions import (
+    canonical,
+    chain,
+    digest,
+    intact,
+    link,
+    linked,
+    published_before,
+    running_digests,
+)
 from weights_pipeline.ledger import (
     CapitalFile,
     LedgerSource,
@@ -54,7 +63,7 @@ from weights_pipeline.ledger import (
     sessions_past,
 )
 from weights_pipeline.ledger.calendars import file_of
-from weights_pipeline.store.base import Store
+from weights_pipeline.store.base import Reader, Store
 from weights_pipeline.tables import catalog
 from weights_pipeline.tables.contract import no_rows
 from weights_pipeline.tables.definition import Table
@@ -123,6 +132,8 @@ class Known:
         The book's policy.
     calendar, first_month
         Calendar of the ledger, or ``None`` where the desk lists sessions itself, and its first month, ``YYYY-MM``.
+    starts
+        First month of the book, where it has one of its own.
     months
         By month, the hash of each content: of a table by its partition, of a file's part by ``capital/month``,
         ``prices/month`` or ``sessions/month``.
@@ -137,6 +148,7 @@ class Known:
     policy: Policy
     calendar: str | None
     first_month: str
+    starts: str | None
     months: Mapping[str, Mapping[str, str]]
     sets: Mapping[str, str]
     capital: CapitalPolicy
@@ -245,7 +257,8 @@ def parameters_of(setup: BookSetup, as_of: pd.Timestamp) -> str:
     # Where a file of sessions is differs between machines; what it lists is kept by month.
     listed = {"custom": exchange_timezone(calendar)} if file_of(calendar) else calendar
     # A key that books have gained is left out while it says what always was: the same weights are no new version.
-    later = {"metrics": {"min_volatility"}} if book.metrics.min_volatility == MIN_VOLATILITY else {}
+    later: dict[str, Any] = {"metrics": {"min_volatility"}} if book.metrics.min_volatility == MIN_VOLATILITY else {}
+    later |= {} if book.starts else {"starts": True}
     return canonical(
         {
             "book": book.model_dump(mode="json", exclude=_EXCLUDED | later),
@@ -262,6 +275,22 @@ def parameters_of(setup: BookSetup, as_of: pd.Timestamp) -> str:
             },
         }
     )
+
+
+def started_from(setup: BookSetup, store: Reader, as_of: pd.Timestamp) -> pd.Series | None:
+    """Weights that the first rebalance of a book with a first month starts from; None for the base weights.
+
+    Parameters
+    ----------
+    setup, store
+        The book, and where its versions are.
+    as_of
+        Last session of its first rebalance.
+    """
+    if setup.book.starts is None:
+        return None
+    columns = ["version", "rebalance", "effective_from", "strategy", "realized"]
+    return published_before(store.read(setup.name, catalog.WEIGHT_HISTORY, columns=columns), as_of)
 
 
 def policy_of(parameters: Mapping[str, Any]) -> Policy:
@@ -309,6 +338,7 @@ def known_then(documents: Mapping[str, str], parameters_hash: str, state_hash: s
         policy=policy_of(parameters),
         calendar=None if isinstance(ledger["calendar"], dict) else ledger["calendar"],
         first_month=ledger["first_month"],
+        starts=parameters["book"].get("starts"),
         months=months,
         sets=sets,
         capital=_capital(ledger["capital"], dated),
@@ -329,7 +359,8 @@ def of_same_periods(documents: Mapping[str, str], parameters_hash: str, others: 
     except ValueError as error:
         raise DamagedError(f"what versions were computed from is not as it was: {error}") from error
     own = books[parameters_hash]
-    return {each for each, book in books.items() if all(book[key] == own[key] for key in ("cadence", "timezone"))}
+    keys = ("cadence", "timezone", "starts")
+    return {each for each, book in books.items() if all(book.get(key) == own.get(key) for key in keys)}
 
 
 def sets_then(documents: Mapping[str, str], state_hash: str) -> dict[str, str]:

@@ -26,7 +26,7 @@ from weights_pipeline.core.policy import Policy
 from weights_pipeline.core.returns.capital import CapitalPolicy
 from weights_pipeline.core.returns.history import ReturnHistory
 from weights_pipeline.core.verify import Finding
-from weights_pipeline.core.versions import OPENING, WEIGHTS, known_before
+from weights_pipeline.core.versions import OPENING, WEIGHTS, known_before, published_before
 from weights_pipeline.store.base import Store
 from weights_pipeline.tables import catalog
 from weights_pipeline.tables.contract import no_rows
@@ -95,6 +95,8 @@ class Taken:
     ----------
     past
         Rows of ``realized_weights`` of the rebalances before them.
+    opening
+        Weights by strategy that the first of all rebalances starts from; None for the base weights.
     sets, updates
         Rows of ``ensemble_weights`` of the rebalances before them, and of ``ensemble_updates``; read for an ensemble
         alone.
@@ -103,6 +105,7 @@ class Taken:
     """
 
     past: pd.DataFrame
+    opening: pd.Series | None = None
     sets: pd.DataFrame = field(default_factory=lambda: no_rows(catalog.ENSEMBLE_WEIGHTS))
     updates: pd.DataFrame = field(default_factory=lambda: no_rows(catalog.ENSEMBLE_UPDATES))
     overrides: pd.DataFrame = field(default_factory=lambda: no_rows(catalog.METRICS))
@@ -176,7 +179,7 @@ def rebalanced(
         metrics = chain.metric_rows(history, as_of, policy)
         overrides = taken.overrides[taken.overrides["as_of"].isin(as_of)]
         targets = chain.target_table(with_overrides(metrics, overrides), policy, history)
-    realized = chain.realized_table(taken.past, targets, policy, sessions, returns)
+    realized = chain.realized_table(taken.past, targets, policy, sessions, returns, taken.opening)
     scalars = None
     if policy.overlay is not None:
         weights = pd.concat([taken.past, realized])
@@ -276,7 +279,9 @@ def reproduce(store: Store, book: str, version: int) -> Reproduction:
         begin=pd.Timestamp(f"{known.first_month}-01"),
         market=market.set_index("session")["regime"],
     )
-    taken = Taken(past=past, sets=sets, updates=updates, overrides=_overrides(rows))
+    first = past["as_of"].min() if len(past) else as_of
+    opening = published_before(history[history["version"] < version], first) if known.starts else None
+    taken = Taken(past=past, opening=opening, sets=sets, updates=updates, overrides=_overrides(rows))
     again = recomputed(as_of, ledger, taken, known.policy)
     return _compared(rows, again, same_ledger=seen == ledger_hash)
 

@@ -8,6 +8,8 @@ import pytest
 
 from benchmarks.support.data import edit_yaml
 from weights_pipeline.checks import book_checks
+from weights_pipeline.ledger import LedgerError
+from weights_pipeline.operations.rebalance import open_history
 from weights_pipeline.report.facts import gather
 from weights_pipeline.store.queries import weights_in_force
 from weights_pipeline.tables import catalog
@@ -133,3 +135,45 @@ def test_partitions_of_another_cadence_are_put_away_once_and_never_read(tmp_path
     history = own.store.read(BOOK, catalog.WEIGHT_HISTORY)
     assert {*before["as_of"]} <= {*history["as_of"]}
     assert differing(own) == []
+
+
+def test_a_book_begins_on_its_first_day_from_what_was_published(tmp_path, desk):
+    data, opened = tmp_path / "data", {"ant": 0.4, "bee": 0.3, "cow": 0.3}
+    write_ledger(data, random_returns(*STRATEGIES, first="2024-01-02", last="2024-05-31"))
+    write_book(data, opened, starts="2024-04")
+    own = desk(data)
+    now = dt.datetime(2024, 4, 1, 12, tzinfo=dt.UTC)
+    open_history(own.workspace.setup(BOOK), dt.date(2024, 4, 1), now=now)
+    change(own, strategies=STRATEGIES)
+    own.done(book=BOOK)
+    assert list(own.store.partitions(BOOK, "final_weights")) == ["2024-04-01", "2024-05-01"]
+    assert misses(own) == {}
+    assert differing(own) == []
+    realized = own.store.read(BOOK, catalog.REALIZED_WEIGHTS)
+    first = realized[realized["as_of"] == realized["as_of"].min()].set_index("strategy")
+    assert first["previous"].to_dict() == opened
+    assert not first["entered"].any()
+    counted = own.store.read(BOOK, catalog.METRICS).query("metric == 'n_sessions'")
+    assert counted["value"].min() > 60
+    assert weights_known(own.store, BOOK, dt.date(2024, 4, 15), dt.datetime.now(dt.UTC)).rebalance == "init"
+
+    # Later, what was rebalanced before its first day is what it starts from.
+    change(own, starts="2024-05")
+    own.done(book=BOOK)
+    assert list(own.store.partitions(BOOK, "final_weights")) == ["2024-05-01"]
+    again = own.store.read(BOOK, catalog.REALIZED_WEIGHTS).set_index("strategy")
+    assert again["previous"].to_dict() == first["realized"].to_dict()
+    assert misses(own) == {}
+    assert differing(own) == []
+    known = weights_known(own.store, BOOK, dt.date(2024, 5, 15), dt.datetime.now(dt.UTC))
+    assert (known.rebalance, {row.strategy: row.realized for row in known.rows}) == (
+        "2024-04-01",
+        first["realized"].to_dict(),
+    )
+
+
+def test_a_first_day_is_one_of_the_ledger(tmp_path, desk):
+    write_ledger(tmp_path / "data", random_returns("ant", "bee", first="2024-02-01", last="2024-05-31"))
+    write_book(tmp_path / "data", {"ant": 0.5, "bee": 0.5}, starts="2024-01")
+    with pytest.raises(LedgerError, match="book desk_book: starts: expected a month of ledger desk, from 2024-02 to "):
+        desk(tmp_path / "data").workspace.setup(BOOK)

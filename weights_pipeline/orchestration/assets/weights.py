@@ -33,6 +33,7 @@ from weights_pipeline.orchestration.steps import Computed, Made, Run, table_step
 from weights_pipeline.tables import catalog
 from weights_pipeline.tables.contract import Window
 from weights_pipeline.tables.definition import Table
+from weights_pipeline.versions.inputs import started_from
 from weights_pipeline.workspace import BookSetup
 
 _MANUAL = dg.Field(
@@ -100,7 +101,9 @@ def _realized(setup: BookSetup, checks: Sequence[Check]) -> Made:
     def realized_weights(run: Run, **tables: pd.DataFrame) -> Computed:
         returns = known(tables["strategy_returns"], run.windows) if "strategy_returns" in tables else None
         sessions = sessions_of(source, run.windows)
-        table = realized_table(tables["realized_weights"], tables["target_weights"], policy, sessions, returns)
+        past, targets = tables["realized_weights"], tables["target_weights"]
+        opening = started_from(setup, run.store, (past if len(past) else targets)["as_of"].min())
+        table = realized_table(past, targets, policy, sessions, returns, opening)
         told = Told(
             figures=lambda rows: _realized_figures(rows, policy),
             chart=weight_charts.realized,
