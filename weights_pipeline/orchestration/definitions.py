@@ -28,6 +28,7 @@ from weights_pipeline.orchestration.assets.report import NAME as REPORT
 from weights_pipeline.orchestration.assets.report import report_asset
 from weights_pipeline.orchestration.assets.weights import weight_assets
 from weights_pipeline.orchestration.freshness import automation_sensor
+from weights_pipeline.orchestration.io_manager import KEY, TablesIOManager
 from weights_pipeline.orchestration.jobs import job_over
 from weights_pipeline.orchestration.schedules import (
     daily_schedule,
@@ -62,6 +63,7 @@ def build_definitions(workspace: Workspace) -> dg.Definitions:
         ],
         # Steps of the chain follow each other anyway; a process for each would only pay its imports again.
         executor=dg.in_process_executor,
+        resources={KEY: TablesIOManager.of(workspace.settings)},
     )
 
 

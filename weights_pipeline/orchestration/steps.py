@@ -20,6 +20,7 @@ import pandas as pd
 from weights_pipeline.checks import Check, Declaration
 from weights_pipeline.core.verify import Finding
 from weights_pipeline.orchestration.asset_checks import STORE_POOL, as_result, check_spec
+from weights_pipeline.orchestration.io_manager import KEY
 from weights_pipeline.orchestration.metadata import (
     Told,
     column_lineage,
@@ -121,7 +122,7 @@ class Shown:
             metadata={"dagster/column_schema": column_schema(made.table)},
             freshness_policy=self.freshness(made.table),
             automation_condition=made.automation,
-        )
+        ).with_io_manager_key(KEY)
 
 
 class Run:

@@ -13,6 +13,7 @@ from weights_pipeline.core.ensembles import all_weight_sets
 from weights_pipeline.core.versions import Stamp, metrics_read, set_metrics_read, version_rows
 from weights_pipeline.orchestration.asset_checks import STORE_POOL
 from weights_pipeline.orchestration.freshness import book_freshness
+from weights_pipeline.orchestration.io_manager import KEY
 from weights_pipeline.orchestration.metadata import column_schema
 from weights_pipeline.orchestration.partitions import SINGLE_RUN, book_partitions, own_input
 from weights_pipeline.orchestration.steps import Run
@@ -46,6 +47,7 @@ def history_asset(setup: BookSetup) -> dg.AssetsDefinition:
         metadata={"dagster/column_schema": column_schema(table)},
         freshness_policy=book_freshness(book, source, table),
         deps=[each.dep for each in ins.values()],
+        io_manager_key=KEY,
         pool=STORE_POOL,
     )
     def weight_history(context: dg.AssetExecutionContext) -> None:
