@@ -212,6 +212,7 @@ def _touch(damage: Damage, name: str, line: str) -> None:
     if name == "returns":
         damage.touched |= {("returns",)}
     elif name in _IDENTITY:
+        damage.touched |= {("cash", "")} if name == "cash" else set()
         kind = "fills" if name == "openings" else name
         damage.touched.add((kind, *(cells[column] for column in _IDENTITY[name] if column < len(cells))))
 

@@ -70,14 +70,15 @@ class Currencies:
         kinds = [*rows]
         for each in kinds:
             typed = each.typed
-            typed["currency"] = typed["currency"].fillna(typed["symbol"].map(of_symbols)).str.upper()
-            named = [typed["currency"]]
-            if "fees_currency" in typed:
-                typed["fees_currency"] = typed["fees_currency"].str.upper()
-                named.append(typed["fees_currency"].where(typed["fees"].fillna(0.0) != 0))
+            if of_symbols:
+                typed["currency"] = typed["currency"].fillna(typed["symbol"].map(of_symbols))
             sound = each.flawless()
-            for names in named:
-                first = names[sound].dropna().drop_duplicates()
+            for column in [name for name in ("currency", "fees_currency") if name in typed]:
+                if typed[column].isna().all():
+                    continue
+                typed[column] = typed[column].str.upper()
+                counts = sound if column == "currency" else sound & (typed["fees"].fillna(0.0) != 0)
+                first = typed.loc[counts, column].dropna().drop_duplicates()
                 places = zip(first.tolist(), first.index.tolist(), strict=True)
                 stated = {name: each.place(row) for name, row in places} | stated
         self.several = {*stated} - {source.currency} != set() if source.currency else len(stated) > 1
@@ -95,9 +96,10 @@ class Currencies:
     def convert_fees(self, rows: Rows) -> None:
         """Fees in the currency of the amounts beside them, at the rates of their ``session``."""
         typed = rows.typed
-        other = typed["fees_currency"].notna() & (typed["fees_currency"] != typed["currency"])
-        if not self.several or not (other := other & (typed["fees"].fillna(0.0) != 0) & typed["session"].notna()).any():
+        if not self.several or typed["fees_currency"].isna().all():
             return
+        other = typed["fees_currency"].notna() & (typed["fees_currency"] != typed["currency"])
+        other &= (typed["fees"].fillna(0.0) != 0) & typed["session"].notna() & rows.flawless()
         own, session = typed[other], typed.loc[other, "session"]
         factor = self.rate(own["fees_currency"], session) / self.rate(own["currency"], session)
         typed.loc[other, "fees"] = own["fees"] * factor

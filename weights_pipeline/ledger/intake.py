@@ -220,7 +220,7 @@ def read_ledger(source: LedgerSource, root: Path, *, horizon: dt.date) -> Intake
         currencies.convert_fees(rows)
     for rows in (lots, fills, openings):
         rows.typed["multiplier"] = rows.typed["multiplier"].fillna(rows.typed["symbol"].map(instruments.multiplier))
-    traded = {symbol for rows in (fills, openings) for symbol in rows.typed["symbol"].dropna()}
+    traded = {symbol for rows in (fills, openings) for symbol in rows.typed["symbol"].dropna().unique()}
     lineage, idle_actions = read_actions(source, root, hours, traded)
     multiplier = fills.typed.groupby("symbol")["multiplier"].first().dropna().to_dict() | {**instruments.multiplier}
     statement = read_statement(source, root, hours, pd.Timestamp(horizon), lineage, multiplier)

@@ -47,13 +47,13 @@ class Statement:
     accounts: Mapping[str, Collection[str]]
     outside: Sequence[tuple[str, str, int, pd.Timestamp]]
 
-    def makes_known(self, pairs: Collection[Pair], lineage: Lineage) -> pd.DataFrame:
-        """Positions stated of one strategy: those that name it, or whose account has but one that trades the symbol.
+    def makes_known(self, first_seen: Mapping[Pair, pd.Timestamp], lineage: Lineage) -> pd.DataFrame:
+        """Positions stated of one strategy: those that name it, or whose account has one that trades it.
 
         Parameters
         ----------
-        pairs
-            Strategies and symbols of the ledger's rows.
+        first_seen
+            Strategies and symbols of the ledger's rows, and the first instant of each.
         lineage
             Corporate actions.
 
@@ -62,13 +62,15 @@ class Statement:
         DataFrame
             As :func:`~weights_pipeline.core.returns.stream.known_streams` takes them.
         """
-        trading: dict[str, set[str]] = {}
-        for name, symbol in pairs:
+        trading: dict[str, list[tuple[pd.Timestamp, str]]] = {}
+        for (name, symbol), ts in first_seen.items():
             for stream in lineage.ever(symbol):
-                trading.setdefault(stream, set()).add(name)
+                trading.setdefault(stream, []).append((ts, name))
         owner = []
-        for strategy, account, stream in self.rows[["strategy", "account", "stream"]].itertuples(index=False):
-            there = trading.get(stream, set())
+        stated = self.rows[["strategy", "account", "stream", "ts"]].itertuples(index=False, name=None)
+        for strategy, account, stream, at in stated:
+            # Who trades it later does not count: nothing that was known becomes unknown by it.
+            there = {name for ts, name in trading.get(stream, ()) if ts <= at}
             own = there.intersection(self.accounts.get(account, there))
             owner.append(strategy or (next(iter(own)) if len(own) == 1 else None))
         rows = self.rows.assign(strategy=pd.array(owner, dtype="str"), amount=self.rows["quantity"])

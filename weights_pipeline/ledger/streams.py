@@ -106,7 +106,7 @@ def read_streams(
         (source.never_short(rows["strategy"]) | rows["symbol"].isin(never_short)) & rows["sound"],
         oversold,
         lineage.expiries(),
-        None if statement is None else statement.makes_known(known.pairs, lineage),
+        None if statement is None else statement.makes_known(_first_seen(fills, openings), lineage),
     )
     for row, held in stream.oversold.items():
         says = f"amount: {_sells(fills, row, held)}, which cannot be short; state in openings what was held before"
@@ -135,6 +135,13 @@ def _of_streams(hole: Hole, lineage: Lineage) -> Hole:
 
 def _sells(fills: Rows, row: int, held: float) -> str:
     return f"sells {abs(fills.typed['amount'].iloc[row]):.15g} of {held:.15g} held"
+
+
+def _first_seen(*kinds: Rows) -> dict[Pair, pd.Timestamp]:
+    """First instant of every strategy and symbol; the beginning of time where that of one of its rows is not known."""
+    rows = pd.concat([rows.typed[["strategy", "symbol", "ts"]] for rows in kinds]).dropna(subset=["strategy", "symbol"])
+    first = rows["ts"].fillna(pd.Timestamp.min.as_unit("us")).groupby([rows["strategy"], rows["symbol"]]).min()
+    return {(strategy, symbol): ts for (strategy, symbol), ts in first.items()}
 
 
 class _Known:

@@ -6,9 +6,12 @@ import datetime as dt
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
-from weights_pipeline.ledger import Intake, LedgerError, LedgerSource, read_ledger
+from weights_pipeline.ledger import Intake, LedgerError, LedgerSource, calendar_sessions, read_ledger
 
 HORIZON = dt.date(2024, 6, 28)
 BOUGHT = "m,X,2024-03-01T10:00:00-05:00,10,5,0,1"
@@ -17,12 +20,12 @@ HELD = "m,X,2024-03-07T10:00:00-05:00,-1,7,0,3"
 SOLD = "m,X,2024-03-12T10:00:00-04:00,-6,8,0,4"
 
 
-def read(root: Path, rows: list[str], stated: str, **keys: Any) -> Intake:
+def read(root: Path, rows: list[str], stated: str, horizon: dt.date = HORIZON, **keys: Any) -> Intake:
     (root / "fills.csv").write_text("\n".join(["strategy,symbol,ts,amount,price,fees,fill_id", *rows]) + "\n")
     (root / "positions.csv").write_text(stated)
     said = {"name": "desk", "description": "Test.", "timezone": "America/New_York", "first_month": "2024-01"}
     said |= {"fills": ["fills.csv"], "positions": "positions.csv"}
-    return read_ledger(LedgerSource.model_validate(said | keys), root, horizon=HORIZON)
+    return read_ledger(LedgerSource.model_validate(said | keys), root, horizon=horizon)
 
 
 def codes(intake: Intake) -> list[tuple[str, int]]:
@@ -174,3 +177,47 @@ def test_accounts_name_each_strategy_once() -> None:
     ):
         with pytest.raises(ValueError, match=expected):
             LedgerSource.model_validate(said | keys)
+
+
+def test_who_trades_the_symbol_later_changes_nothing_that_a_statement_has_made_known(tmp_path: Path) -> None:
+    rows, stated = [BOUGHT, BAD, HELD, SOLD], "date,symbol,quantity,market_value\n2024-03-08,X,6,45\n"
+    alone = read(tmp_path, rows, stated)
+    joined = read(tmp_path, [*rows, "k,X,2024-04-02T10:00:00-04:00,5,5,0,5"], stated)
+    pd.testing.assert_frame_equal(joined.lots, alone.lots, check_exact=True)
+    assert lots(read(tmp_path, [*rows, "k,X,2024-03-02T10:00:00-04:00,5,5,0,5"], stated)) == {}
+
+
+TRADES = st.lists(
+    st.tuples(st.sampled_from("mk"), st.sampled_from("XY"), st.integers(1, 26), st.integers(-9, 9), st.booleans()),
+    min_size=3,
+    max_size=9,
+)
+STATED = st.lists(st.tuples(st.integers(1, 26), st.sampled_from("XY"), st.sampled_from(["", "m"]), st.integers(-9, 9)))
+
+
+@given(trades=TRADES, said=STATED, cut=st.integers(5, 26))
+@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_no_lot_nor_stretch_depends_on_what_comes_after_its_session(
+    tmp_path: Path, trades: list[tuple[str, str, int, int, bool]], said: list[tuple[int, str, str, int]], cut: int
+) -> None:
+    rows = [
+        f"{name},{symbol},2024-03-{day:02d}T10:00:{i:02d}-05:00,{amount},{'5x' if bad else 5 + i},0,{i}"
+        for i, (name, symbol, day, amount, bad) in enumerate(trades)
+        if amount
+    ]
+    lines = {
+        (day, symbol, name): f"2024-03-{day:02d},{symbol},{held},{name},{6 * held}" for day, symbol, name, held in said
+    }
+    stated = "\n".join(["date,symbol,quantity,strategy,market_value", "2024-03-01,Z,0,,", *lines.values()]) + "\n"
+    full = read(tmp_path, [BOUGHT, *rows], stated)
+    last = pd.Timestamp(2024, 3, cut)
+    begun = [BOUGHT, *(row for row in rows if int(row.split("2024-03-")[1][:2]) <= cut)]
+    known = read(tmp_path, begun, stated, horizon=last.date())
+    for whole, early in ((full.lots, known.lots), (full.cash, known.cash)):
+        pd.testing.assert_frame_equal(
+            early[early["session"] <= last].reset_index(drop=True),
+            whole[whole["session"] <= last].reset_index(drop=True),
+            check_exact=True,
+        )
+    sessions = calendar_sessions("XNYS", dt.date(2024, 1, 1), last.date())
+    pd.testing.assert_frame_equal(known.unknown_sessions(sessions), full.unknown_sessions(sessions))
