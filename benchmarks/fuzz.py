@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import argparse
 import datetime as dt
+import json
 import random
 import sys
 import tempfile
@@ -24,6 +25,7 @@ import traceback
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +64,7 @@ _BESIDE: Mapping[str, list[str]] = {
     "prices": ["date,symbol,close", *(f"2024-03-0{d},{y},10{d}" for d in (4, 5, 6, 7, 8) for y in "XY")],
     "fx": ["date,currency,rate", "2024-03-01,EUR,1.08", "2024-03-05,EUR,1.09"],
 }
+_FILES = {**_SOUND, **_BESIDE}
 _IDENTITY = {"fills": (0, 1), "openings": (0, 1), "lots": (0,), "cash": (5,)}
 """Columns that say what a row is part of: a stream of fills, a lot, a movement of cash."""
 _WHOSE = {"fills": (0, 1), "openings": (0, 1), "lots": (1, 2), "cash": (0, 4)}
@@ -139,8 +142,8 @@ def fuzzed(root: Path, number: int) -> str:
         return "settings that contradict each other"
     damage = Damage(everywhere=any(setting in _ELSEWHERE for setting in settings))
     for name in (*kinds, *beside):
-        whole = ("\n".join((_SOUND | _BESIDE)[name]) + "\n").encode()
-        (root / f"{name}.csv").write_bytes(_damaged(chance, name, damage) if chance.random() < 0.7 else whole)
+        whole = "\n".join(_FILES[name]) + "\n"
+        (root / f"{name}.csv").write_bytes(_damaged(chance, name, damage) if chance.random() < 0.7 else whole.encode())
     intake = _read(source, root)
     if intake is None:
         return "refused"
@@ -152,9 +155,7 @@ def fuzzed(root: Path, number: int) -> str:
         prepare(rows, table, [])
     if damage.everywhere:
         return "read"
-    for name in (*kinds, *beside):
-        (root / f"{name}.csv").write_text("\n".join((_SOUND | _BESIDE)[name]) + "\n")
-    sound = _read(source, root)
+    sound = _sound(json.dumps(said))
     if sound is None:
         return "read, refused where it is sound"
     _require_untouched(sound, intake, damage)
@@ -168,9 +169,18 @@ def _read(source: LedgerSource, root: Path) -> Intake | None:
         return None
 
 
+@lru_cache(maxsize=500)
+def _sound(said: str) -> Intake | None:
+    """A ledger of sound files."""
+    with tempfile.TemporaryDirectory() as folder:
+        for name, lines in _FILES.items():
+            Path(folder, f"{name}.csv").write_text("\n".join(lines) + "\n")
+        return _read(LedgerSource.model_validate(json.loads(said)), Path(folder))
+
+
 def _damaged(chance: random.Random, name: str, damage: Damage) -> bytes:
     """Bytes of a file, somehow damaged."""
-    lines = list((_SOUND | _BESIDE)[name])
+    lines = list(_FILES[name])
     for _ in range(chance.randrange(4)):
         # A header is damaged seldom: it is refused for one reason or another.
         kind, at = chance.random(), chance.randrange(chance.random() < 0.95, max(len(lines), 2)) % len(lines)

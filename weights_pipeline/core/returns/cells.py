@@ -192,7 +192,7 @@ def against(mask: pd.Series | Mask, code: str, template: str, *columns: pd.Serie
 
 
 def _text(cells: pd.DataFrame, name: str) -> pd.Series:
-    if name not in cells:
+    if name not in cells or cells[name].isna().all():
         return pd.Series(np.nan, index=cells.index, dtype="str")
     text = cells[name].str.strip()
     return text.mask(text == "")
