@@ -1,13 +1,15 @@
-"""Reading a database whole: rows per CPU second and the peak memory of a process that does nothing else.
+"""Reading a source whole: rows per CPU second and the peak memory of a process that does nothing else.
 
-SQLite is a real file. MongoDB and DynamoDB are stand-ins that make their pages as they are asked for, so that what is
-measured is the adapter and not a server. Rows wait in a temporary file and are mapped from it, not held.
+SQLite, CSV and Parquet are real files. S3 is a stand-in that gives the CSV file, MongoDB and DynamoDB are stand-ins
+that make their pages as they are asked for, so that what is measured is the adapter and not a server. Rows wait in a
+temporary file and are mapped from it, not held.
 
 Run ``python -m benchmarks sources [--quick]``: 10 million rows of 8 columns, or 20,000.
 """
 
 from __future__ import annotations
 
+import csv
 import multiprocessing
 import resource
 import sqlite3
@@ -19,6 +21,11 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
+import pyarrow.csv
+import pyarrow.parquet
+
+from weights_pipeline.ledger.files import read_part
+from weights_pipeline.ledger.places import file_at
 from weights_pipeline.ledger.sources import read_rows
 from weights_pipeline.ledger.sources.dynamodb import DynamoDb
 from weights_pipeline.ledger.sources.mongodb import MongoDb
@@ -58,10 +65,13 @@ def item(i: int) -> dict[str, Any]:
 
 
 class Client:
-    """Stand-in for the clients of MongoDB and DynamoDB: pages are made when they are asked for."""
+    """Stand-in for the clients of S3, MongoDB and DynamoDB: pages are made when they are asked for."""
 
-    def __init__(self, rows: int) -> None:
-        self.rows = rows
+    def __init__(self, rows: int, folder: Path) -> None:
+        self.rows, self.folder = rows, folder
+
+    def get_object(self, **asked: str) -> dict[str, Any]:
+        return {"Body": (self.folder / asked["Key"]).open("rb"), "ETag": '"1"'}
 
     def get_default_database(self) -> Client:
         return self
@@ -85,28 +95,43 @@ class Client:
             yield {"Items": list(map(item, range(start, min(start + 4_000, self.rows))))}
 
 
-def create(file: Path, rows: int) -> None:
-    """Write the SQLite file."""
-    with sqlite3.connect(file) as database:
+def create(folder: Path, rows: int) -> None:
+    """Write the files."""
+    with sqlite3.connect(folder / "desk.db") as database:
         database.execute(CREATE, (rows,))
+        with (folder / "desk.csv").open("w", newline="") as text:
+            found = database.execute("SELECT * FROM fills ORDER BY rowid")
+            writer = csv.writer(text)
+            writer.writerow([column for column, *_ in found.description])
+            writer.writerows(found)
     database.close()
+    with (
+        pyarrow.csv.open_csv(folder / "desk.csv") as pieces,
+        pyarrow.parquet.ParquetWriter(folder / "desk.parquet", pieces.schema) as written,
+    ):
+        for piece in pieces:
+            written.write_batch(piece)
 
 
-def measure(kind: str, file: Path, rows: int) -> dict[str, float]:
+def measure(kind: str, folder: Path, rows: int) -> dict[str, float]:
     """Read once; CPU seconds and peak memory in MB."""
-    client = Client(rows)
+    client = Client(rows, folder)
+    queries = {
+        "sqlite": Sql(url_env="DESK", query="SELECT * FROM fills ORDER BY rowid"),
+        "mongodb": MongoDb(url_env="DESK", collection="fills"),
+        "dynamodb": DynamoDb(table="fills"),
+    }
+    paths = {"csv": "desk.csv", "parquet": "desk.parquet", "s3": "s3://desk/desk.csv"}
     with (
         mock.patch("weights_pipeline.ledger.sources.mongodb._client", return_value=client),
         mock.patch("weights_pipeline.aws.client", return_value=client),
     ):
-        source = {
-            "sqlite": lambda: Sql(url_env="DESK", query="SELECT * FROM fills ORDER BY rowid"),
-            "mongodb": lambda: MongoDb(url_env="DESK", collection="fills"),
-            "dynamodb": lambda: DynamoDb(table="fills"),
-        }[kind]()
         before = time.process_time()
-        table = read_rows(source, {"DESK": f"sqlite:///{file}"})
-    assert table.num_rows == rows
+        if kind in paths:
+            read = len(read_part(file_at(folder, paths[kind])).line)
+        else:
+            read = read_rows(queries[kind], {"DESK": f"sqlite:///{folder / 'desk.db'}"}).num_rows
+    assert read == rows
     return {
         "cpu_seconds": time.process_time() - before,
         "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
@@ -118,11 +143,13 @@ def run(quick: bool = False) -> list[dict[str, Any]]:
     rows = 20_000 if quick else 10_000_000
     found = []
     with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "desk.db"
-        create(file, rows)
-        for kind in ("sqlite", "mongodb", "dynamodb"):
+        # In a process of its own as well: what is measured begins as large as what has forked it.
+        for kind in ("", "csv", "parquet", "s3", "sqlite", "mongodb", "dynamodb"):
             with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
-                measured = pool.submit(measure, kind, file, rows).result()
+                if not kind:
+                    pool.submit(create, Path(folder), rows).result()
+                    continue
+                measured = pool.submit(measure, kind, Path(folder), rows).result()
             found.append(
                 {
                     "source": kind,

@@ -5,6 +5,7 @@ Here belong CSV, Parquet, JSON and XML. Here does not belong what a cell means.
 
 from __future__ import annotations
 
+import codecs
 import csv
 import hashlib
 import io
@@ -12,13 +13,15 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
+from tempfile import TemporaryDirectory
 from typing import Any
 from xml.parsers import expat
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute
 import pyarrow.csv
 import pyarrow.parquet
 from numpy.typing import NDArray
@@ -27,9 +30,15 @@ from weights_pipeline.core.returns.cells import Column, Fault
 from weights_pipeline.ledger.errors import LedgerError
 from weights_pipeline.ledger.places import File
 from weights_pipeline.ledger.sources.cells import record_batch
+from weights_pipeline.ledger.sources.reading import PAGE, spooled
 from weights_pipeline.ledger.vocabulary import PLAIN, Reading, Section
 
 Indices = NDArray[np.intp]
+
+_PIECE = 32 << 20
+"""Bytes of a CSV file that are read at a time."""
+_TEXT = pa.large_string()
+"""Kind of text that pandas takes over without a copy."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,18 +156,29 @@ def read_part(file: File, reading: Reading = PLAIN) -> Part:
 
 def _read_parquet(path: str, data: bytes, reading: Reading) -> Part:
     """Read Parquet, every column as the text that a CSV file would have."""
+    unreadable: dict[str, str] = {}
+
+    def texts(file: pyarrow.parquet.ParquetFile) -> Iterator[pa.RecordBatch]:
+        for batch in file.iter_batches(batch_size=PAGE):
+            columns = {}
+            for name, column in zip(batch.schema.names, batch.columns, strict=True):
+                try:
+                    columns[name] = _as_text(column)
+                except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+                    unreadable[name] = str(column.type)
+                    columns[name] = pa.nulls(len(column), _TEXT)
+            yield pa.RecordBatch.from_pydict(columns)
+
     try:
-        table = pyarrow.parquet.ParquetFile(pa.BufferReader(data)).read()
+        file = pyarrow.parquet.ParquetFile(pa.BufferReader(data))
+        _require_unique(path, file.schema_arrow.names)
+        empty = pa.schema([(name, _TEXT) for name in file.schema_arrow.names]).empty_table()
+        with TemporaryDirectory(prefix="weights-rows-") as folder:
+            table = pa.concat_tables([empty, spooled(texts(file), Path(folder), "read")], promote_options="default")
     except (pa.ArrowException, OSError) as error:
         raise LedgerError(f"{path}: is not a Parquet file ({error}); export it again") from error
-    _require_unique(path, table.column_names)
-    texts, unreadable = {}, {}
-    for name, column in zip(table.column_names, table.columns, strict=True):
-        try:
-            texts[name] = _as_text(column)
-        except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
-            unreadable[name] = str(column.type)
-    cells = pa.table(texts).to_pandas() if texts else pd.DataFrame(index=range(table.num_rows))
+    readable = table.drop_columns([*unreadable])
+    cells = readable.to_pandas() if readable.column_names else pd.DataFrame(index=range(table.num_rows))
     if reading.skip_lines:
         raise LedgerError(f"{path}: skip_lines: a Parquet file has no lines above its header; leave it out")
     kept = max(table.num_rows - reading.footer, 0)
@@ -166,31 +186,36 @@ def _read_parquet(path: str, data: bytes, reading: Reading) -> Part:
         name=path,
         cells=cells.iloc[:kept],
         line=np.arange(1, kept + 1),
-        header=list(texts),
+        header=readable.column_names,
         unreadable=unreadable,
         reading=reading,
         left_out=table.num_rows - kept,
     )
 
 
-def _as_text(column: pa.ChunkedArray) -> pa.ChunkedArray:
+def _as_text(column: pa.Array) -> pa.Array:
     if pa.types.is_dictionary(column.type):
         column = column.cast(column.type.value_type)
     if pa.types.is_timestamp(column.type) and column.type.tz is not None:
         column = column.cast(pa.timestamp(column.type.unit, "UTC"))  # so that the text ends in Z
-    return column.cast(pa.string())
+    return column.cast(_TEXT)
 
 
 def _read_csv(path: str, data: bytes, reading: Reading) -> Part:
     """Read CSV, every cell as text and every row with the physical line it starts on."""
+    told = (reading.section, reading.skip_lines, reading.skip_to, reading.footer, reading.stop_at)
+    if reading.encoding == PLAIN.encoding and not any(told) and b'"' not in data and b"\0" not in data:
+        return _read_unquoted(path, data, 0, reading)
     lines = io.StringIO(_decoded(path, data, reading.encoding), newline="").readlines()
     above, body, left_out = 0, lines, 0
     if reading.section is not None:
         above, body, left_out = _section(path, lines, reading.section, reading)
-    elif reading.skip_lines or reading.skip_to or reading.footer or reading.stop_at:
+    elif any(told):
         above, body, left_out = _without(path, lines, reading)
     text = "".join(body)
-    part = _read_quoted(path, body, above, reading) if '"' in text else _read_unquoted(path, text, above, reading)
+    part = (
+        _read_quoted(path, body, above, reading) if '"' in text else _read_unquoted(path, text.encode(), above, reading)
+    )
     return replace(part, reading=reading, left_out=left_out)
 
 
@@ -246,45 +271,86 @@ def _cells(line: str, reading: Reading) -> list[str]:
     return [cell.strip().strip('"') for cell in line.strip().split(reading.delimiter)]
 
 
-def _read_unquoted(path: str, text: str, above: int, reading: Reading) -> Part:
-    """Read CSV without quotes, in which a line is a row: several times as fast as the general case."""
-    names = _header(path, re.split(r"[\r\n]", text, maxsplit=1)[0].split(reading.delimiter), above)
+def _read_unquoted(path: str, data: bytes, above: int, reading: Reading) -> Part:
+    """Read CSV without quotes, in which a line is a row: several times as fast as the general case.
+
+    What is longer than a piece waits in a temporary file, so that memory does not grow with the rows.
+    """
+    begin = len(codecs.BOM_UTF8) if data.startswith(codecs.BOM_UTF8) else 0
+    end = min((at for at in (data.find(b"\n", begin), data.find(b"\r", begin)) if at >= 0), default=len(data))
+    header = _utf8(path, data, begin, end)
+    names = _header(path, header.decode().split(reading.delimiter), above)
+    line, malformed = [np.empty(0, np.intp)], list[tuple[int, str, list[str]]]()
+
+    def rows() -> Iterator[pa.RecordBatch]:
+        start, before = end + (2 if data.startswith(b"\r\n", end) else 1), above + 1
+        while start < len(data):
+            stop = data.rfind(b"\n", start, start + _PIECE) + 1 if len(data) - start > _PIECE else len(data)
+            stop = stop or len(data)  # lines that end otherwise
+            table, number, cut, lines = _rows_of(_utf8(path, data, start, stop), names, reading.delimiter)
+            line.append(number + before + 1)
+            malformed.extend(
+                (row.number + before, _miscounted(names, row.actual_columns), row.text.split(reading.delimiter))
+                for row in cut
+            )
+            start, before = stop, before + lines
+            yield from table.to_batches()
+
+    empty = pa.schema([(name, _TEXT) for name in names]).empty_table()
+    if len(data) <= _PIECE:
+        cells = pa.Table.from_batches(rows(), empty.schema).to_pandas()
+    else:
+        with TemporaryDirectory(prefix="weights-rows-") as folder:
+            cells = pa.concat_tables(
+                [empty, spooled(rows(), Path(folder), "read")], promote_options="default"
+            ).to_pandas()
+    return Part(name=path, cells=cells, line=np.concatenate(line), header=names, malformed=malformed, reading=reading)
+
+
+def _rows_of(
+    piece: bytes, names: list[str], delimiter: str
+) -> tuple[pa.Table, Indices, list[pyarrow.csv.InvalidRow], int]:
+    """Rows of whole lines, the number of each, lines that have not as many fields, and how many lines there are."""
     cut: list[pyarrow.csv.InvalidRow] = []
-    data = text.encode()
 
     def skip(row: pyarrow.csv.InvalidRow) -> str:
         cut.append(row)
         return "skip"
 
     table = pyarrow.csv.read_csv(
-        pa.BufferReader(data + b"\n" * (not data.endswith((b"\n", b"\r")))),
+        pa.BufferReader(piece if piece.endswith((b"\n", b"\r")) else piece + b"\n"),
         read_options=pyarrow.csv.ReadOptions(
             use_threads=False,  # so that rows come in order and invalid ones know their number
-            block_size=min(len(data) + 2, 2**31 - 1),  # one block, so that no line can straddle two
-            skip_rows=1,
+            block_size=min(len(piece) + 2, 2**31 - 1),  # one block, so that no line can straddle two
             column_names=names,
         ),
         parse_options=pyarrow.csv.ParseOptions(
-            delimiter=reading.delimiter,
+            delimiter=delimiter,
             quote_char=False,
             double_quote=False,
             ignore_empty_lines=False,
             invalid_row_handler=skip,
         ),
-        convert_options=pyarrow.csv.ConvertOptions(
-            column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=False
-        ),
+        convert_options=pyarrow.csv.ConvertOptions(column_types=dict.fromkeys(names, _TEXT), strings_can_be_null=False),
     )
-    cells = table.to_pandas()
-    line = np.delete(np.arange(2, 2 + len(cells) + len(cut)), [row.number - 2 for row in cut])
-    if len(perhaps := np.flatnonzero(cells[names[0]] == "")):
-        physical = re.split(r"\r\n|\r|\n", text)
-        blank = [row for row in perhaps.tolist() if not physical[line[row] - 1]]
-        cells, line = cells.drop(index=blank).reset_index(drop=True), np.delete(line, blank)
-    malformed = [
-        (row.number + above, _miscounted(names, row.actual_columns), row.text.split(reading.delimiter)) for row in cut
-    ]
-    return Part(name=path, cells=cells, line=line + above, header=names, malformed=malformed)
+    lines = table.num_rows + len(cut)
+    number = np.delete(np.arange(lines), [row.number - 1 for row in cut])
+    perhaps = np.flatnonzero(pyarrow.compute.equal(table.column(0), "").to_numpy())
+    if len(perhaps):
+        physical = re.split(rb"\r\n|\r|\n", piece)
+        kept = np.delete(np.arange(table.num_rows), [row for row in perhaps if not physical[number[row]]])
+        table, number = table.take(kept), number[kept]
+    return table, number, cut, lines
+
+
+def _utf8(path: str, data: bytes, start: int, stop: int) -> bytes:
+    """Part of a file that is text."""
+    piece = data[start:stop]
+    try:
+        piece.decode()
+    except UnicodeDecodeError:
+        _decoded(path, data, PLAIN.encoding)
+    return piece
 
 
 def _read_quoted(path: str, lines: list[str], above: int, reading: Reading) -> Part:

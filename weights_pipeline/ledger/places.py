@@ -86,8 +86,8 @@ class Folder:
             raise LedgerError(f"{path}: leads out of the data folder {self.root}; keep the file itself inside it")
         try:
             before = self._files.get_file_info(path)
-            with self._files.open_input_stream(path) as stream:
-                data: bytes = stream.read()
+            with self._files.open_input_file(path) as file:  # whose size is known, so that it is there once
+                data: bytes = file.read()
             after = self._files.get_file_info(path)
         except OSError as error:
             raise LedgerError(f"{path}: cannot be read from {self.root}: {error}") from error

@@ -103,10 +103,10 @@ def read_rows(
     for attempt in range(ATTEMPTS):
         try:
             with TemporaryDirectory(prefix="weights-rows-") as folder:
-                table = _spooled(
+                table = spooled(
                     source.batches(os.environ if environment is None else environment), Path(folder), "read"
                 )
-                return table if source.ordered else _spooled(_sorted(table), Path(folder), "sorted")
+                return table if source.ordered else spooled(_sorted(table), Path(folder), "sorted")
         except PassingError as error:
             why = str(error)
         if attempt < ATTEMPTS - 1:
@@ -124,8 +124,8 @@ def require_variable(environment: Mapping[str, str], variable: str, key: str, ex
     raise LedgerError(f"{key}: the environment variable {variable} is not set; set it to an address such as {example}")
 
 
-def _spooled(batches: Iterable[pa.RecordBatch], folder: Path, stem: str) -> pa.Table:
-    """Write batches down and map them into memory; the files may go once they are mapped."""
+def spooled(batches: Iterable[pa.RecordBatch], folder: Path, stem: str) -> pa.Table:
+    """Batches, written down and mapped into memory, so that it does not grow with them; the files may go then."""
     tables = []
     for number, batch in enumerate(batches):
         path = folder / f"{stem}-{number}.arrow"

@@ -30,7 +30,7 @@ def test_a_file_that_is_written_to_while_it_is_read_is_refused(tmp_path, monkeyp
     file.write_text(PLAIN)
     [found] = Folder(tmp_path).find("a.csv")
     assert found.read() == PLAIN.encode()
-    opened = pyarrow.fs.SubTreeFileSystem.open_input_stream
+    opened = pyarrow.fs.SubTreeFileSystem.open_input_file
 
     def written(self, path):
         stream = opened(self, path)
@@ -40,7 +40,7 @@ def test_a_file_that_is_written_to_while_it_is_read_is_refused(tmp_path, monkeyp
     monkeypatch.setattr(
         Folder, "_files", property(lambda _: Late(str(tmp_path), pyarrow.fs.LocalFileSystem())), raising=True
     )
-    monkeypatch.setattr(Late, "open_input_stream", written, raising=False)
+    monkeypatch.setattr(Late, "open_input_file", written, raising=False)
     with pytest.raises(LedgerError, match=r"a\.csv: was written to while the ledger was being read"):
         found.read()
 
