@@ -22,7 +22,10 @@ if TYPE_CHECKING:
 
 
 class Cell(NamedTuple):
-    """One of our columns in one row: where it comes from, what is written there, and what that was read as."""
+    """One of our columns in one row: where it comes from, what is written there, and what that was read as.
+
+    Times are read in UTC.
+    """
 
     column: str
     theirs: str
@@ -134,7 +137,7 @@ def _text(value: Any, column: Column) -> str:
         case "number":
             return f"{value:.15g}"
         case "time":
-            return f"{value:%Y-%m-%d %H:%M:%S} UTC"
+            return f"{value:%Y-%m-%d %H:%M:%S}"
         case "date":
             return f"{value:%Y-%m-%d}"
         case _:

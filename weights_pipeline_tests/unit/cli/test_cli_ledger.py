@@ -114,11 +114,11 @@ def test_a_file_by_itself_is_shown_as_written_and_as_read(data, tmp_path):
     lines = result.output.splitlines()
     first = lines.index("flex.csv line 2, read as fills:")
     assert lines[first + 1 : first + 7] == [
-        "Ours        Theirs               Written          Read as",
-        "──────────  ───────────────────  ───────────────  ───────────────────────",
+        "Ours        Theirs               Written          Read as, UTC",
+        "──────────  ───────────────────  ───────────────  ───────────────────",
         "strategy    (constant)           flex             flex",
         "symbol      Symbol               EWZ              EWZ",
-        "ts          DateTime             20240304;101500  2024-03-04 15:15:00 UTC",
+        "ts          DateTime             20240304;101500  2024-03-04 15:15:00",
         "amount      Quantity             300              300",
     ]
     assert "fees        IBCommission, Taxes  -1.5, -0.1       1.6" in lines
@@ -135,8 +135,19 @@ def test_a_file_by_itself_is_shown_as_written_and_as_read(data, tmp_path):
         "column": "ts",
         "theirs": "DateTime",
         "written": "20240304;101500",
-        "read": "2024-03-04 15:15:00 UTC",
+        "read": "2024-03-04 15:15:00",
     }
+
+
+def test_a_narrow_terminal_fits(data, tmp_path, monkeypatch):
+    long = FLEX.replace("9001", "9" * 60)
+    (tmp_path / "flex.csv").write_text(long)
+    for columns in (60, 80, 100):
+        monkeypatch.setenv("COLUMNS", str(columns))
+        lines = Result("ledger", "check", str(tmp_path / "flex.csv"), "--importer", "ibkr_flex_trades").output
+        table = lines.split("read as fills:\n")[1].split("\n\n")[0].splitlines()
+        assert 50 < max(map(len, table)) <= columns
+        assert any(line.endswith("9…") for line in table)
 
 
 def test_a_file_that_stands_beside_fills_is_shown_too(data):
