@@ -156,3 +156,21 @@ def test_amounts_in_another_currency_and_back_leave_returns(
     other = read(tmp_path, [*rows(factor, "EUR"), BIG], f"date,currency,rate\n{dates}\n")
     power_of_two = factor in (0.5, 8.0)
     pd.testing.assert_frame_equal(daily(other), daily(plain), check_exact=power_of_two, rtol=1e-12, atol=1e-15)
+
+
+def test_marked_to_market_the_days_of_a_lot_add_up_to_its_profit(tmp_path: Path) -> None:
+    rows = [row.replace("usd", "") for row in EURO]
+    intake = read(tmp_path, rows, "date,currency,rate\n2024-03-01,EUR,1.5\n2024-03-04,EUR,3\n2024-03-05,EUR,2\n")
+    closes = pd.DataFrame({"X": [5.0, 5.5, 5.5, 6.0]}, SESSIONS[(SESSIONS >= "2024-02-29") & (SESSIONS < "2024-03-06")])
+    booked = returns_table(
+        intake.lots,
+        intake.open_lots(SESSIONS[:0]),
+        intake.returns,
+        SESSIONS,
+        AveragePositionValue(),
+        SESSIONS[0],
+        closes,
+    ).set_index("session")
+    # Until the exit at the opening's rate, 1.5: 10 units gain half a euro each.
+    assert booked["pnl"].loc["2024-03-01":"2024-03-05"].round(9).tolist() == [7.5, 0.0, 8.5]
+    assert booked["pnl"].sum() == pytest.approx(intake.lots["pnl"].sum()) == pytest.approx(16.0)
