@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from weights_pipeline.core.returns.actions import Action
-from weights_pipeline.core.returns.matching import FILL, stream_order
+from weights_pipeline.core.returns.matching import FILL, RESIDUE, stream_order
 
 LARGEST = 20
 """Splits are of 2 to so many for one, or the reverse."""
@@ -103,8 +103,9 @@ def sold_times(events: pd.DataFrame) -> Iterator[SoldTimes]:
         split = nth * entered(after.abs()).to_numpy(np.float64)
         within = (times > 1) & (amount.abs().to_numpy() <= split) & (np.abs(part / nth - 1) <= NEARLY)
     n = np.where(within, nth, whole)
-    # What is left of sums of decimals is no position, and its multiples are beyond the largest.
-    found = (n >= 2) & (n <= LARGEST) & (exact | within)
+    # What is left of sums of decimals is no position.
+    position = held.abs().to_numpy() > RESIDUE * amount.abs().to_numpy()
+    found = position & (n >= 2) & (n <= LARGEST) & (exact | within)
     for i in np.flatnonzero(found).tolist():
         row = fills.iloc[i]
         yield SoldTimes(int(row["position"]), row["strategy"], row["symbol"], row["ts"], int(n[i]), float(held.iloc[i]))

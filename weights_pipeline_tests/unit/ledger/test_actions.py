@@ -117,6 +117,7 @@ def test_a_split_that_nobody_told_of_is_asked_about(tmp_path: Path) -> None:
         (((10, 400), (-15, 150)), None),  # 2.7:1 is no split
         (((10, 400), (-90, 101)), None),  # more than a split of 4:1 makes
         (((10, 400), (-20, 390)), None),
+        (((10, 400), (-10, 390), (-30, 101)), None),  # nothing is held
     ],
 )
 def test_a_sale_of_more_than_is_held_at_a_part_of_the_price_is_asked_about(
