@@ -54,7 +54,7 @@ def _entries(source: LedgerSource) -> Iterator[Entry]:
 
 def _paths(source: LedgerSource, entries: list[Entry]) -> Iterator[str]:
     """Every path and glob that the ledger names."""
-    yield from (path for path in (source.prices, source.instruments) if path)
+    yield from (path for path in (source.prices, source.instruments, source.fx) if path)
     if isinstance(source.capital, CapitalFile):
         yield source.capital.file
     if source.benchmark:

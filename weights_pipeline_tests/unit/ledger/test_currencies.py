@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from weights_pipeline.core.chain import last_sessions, returns_table
 from weights_pipeline.core.returns.capital import AveragePositionValue
 from weights_pipeline.ledger import Intake, LedgerError, LedgerSource, calendar_sessions, read_ledger
+from weights_pipeline.ledger.changes import state
 
 HORIZON = dt.date(2024, 6, 28)
 SESSIONS = calendar_sessions("XNYS", dt.date(2024, 1, 1), HORIZON)
@@ -140,7 +141,7 @@ TRADE = st.tuples(st.sampled_from("XY"), st.integers(1, 20), st.integers(-50, 50
 
 
 @given(trades=st.lists(TRADE, min_size=1, max_size=8), factor=st.sampled_from([0.5, 8.0, 3.0, 0.7]))
-@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=5, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_amounts_in_another_currency_and_back_leave_returns(
     tmp_path: Path, trades: list[tuple[str, int, int, int]], factor: float
 ) -> None:
@@ -174,3 +175,14 @@ def test_marked_to_market_the_days_of_a_lot_add_up_to_its_profit(tmp_path: Path)
     # Until the exit at the opening's rate, 1.5: 10 units gain half a euro each.
     assert booked["pnl"].loc["2024-03-01":"2024-03-05"].round(9).tolist() == [7.5, 0.0, 8.5]
     assert booked["pnl"].sum() == pytest.approx(intake.lots["pnl"].sum()) == pytest.approx(16.0)
+
+
+def test_another_rate_is_a_change_of_the_ledger(tmp_path: Path) -> None:
+    said = {"name": "desk", "description": "Test.", "timezone": "UTC", "first_month": "2024-01", "fills": ["fills.csv"]}
+    source = LedgerSource.model_validate(said | {"currency": "USD", "fx": "fx.csv"})
+    (tmp_path / "fills.csv").write_text(HEADER)
+    seen = set()
+    for rates in (RATES, RATES + "2024-03-06,EUR,1.3\n"):
+        (tmp_path / "fx.csv").write_text(rates)
+        seen.add(state(source, tmp_path, {}))
+    assert len(seen) == 2

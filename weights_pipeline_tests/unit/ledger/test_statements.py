@@ -196,7 +196,7 @@ STATED = st.lists(st.tuples(st.integers(1, 26), st.sampled_from("XY"), st.sample
 
 
 @given(trades=TRADES, said=STATED, cut=st.integers(5, 26))
-@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_no_lot_nor_stretch_depends_on_what_comes_after_its_session(
     tmp_path: Path, trades: list[tuple[str, str, int, int, bool]], said: list[tuple[int, str, str, int]], cut: int
 ) -> None:
