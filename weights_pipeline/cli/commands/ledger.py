@@ -9,7 +9,7 @@ import argparse
 import datetime as dt
 import shutil
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
 _SHOWN = 20
 """Findings of one kind that are printed."""
-_SUGGESTED = 3
+_FEW = 3
+"""Importers that are suggested, and open positions of a strategy that are printed."""
 _LEAST = 12
 """Characters of a cell that are printed on however narrow a terminal."""
 
@@ -260,13 +261,17 @@ def _summary_rows(found: Sequence[Summary]) -> tuple[list[list[str]], list[str]]
         "P&L": [f"{each.pnl:.2f}" if each.lots else "" for each in found],
         "Cash": [f"{each.cash:.2f}" if each.cash else "" for each in found],
         "Return": ["" if each.compounded is None else f"{each.compounded:.2%}" for each in found],
-        "Open": [
-            ", ".join(f"{symbol} {'?' if size is None else f'{size:.15g}'}" for symbol, size in each.held.items())
-            for each in found
-        ],
+        "Open": [_held(each.held) for each in found],
     }
     said = {name: cells for name, cells in columns.items() if any(cells)}
     return [list(row) for row in zip(*said.values(), strict=True)], list(said)
+
+
+def _held(held: Mapping[str, float | None]) -> str:
+    """Some of what is held, and how many more there are."""
+    shown = [f"{name} {'?' if size is None else f'{size:.15g}'}" for name, size in [*held.items()][:_FEW]]
+    more = len(held) - len(shown)
+    return ", ".join([*shown, *[f"{more} more"] * (more > 0)])
 
 
 def _suggest(found: Sequence[Attempt], file: str, options: argparse.Namespace) -> None:
@@ -287,7 +292,7 @@ def _suggest(found: Sequence[Attempt], file: str, options: argparse.Namespace) -
             f"{each.accepted} of {each.read}",
             ", ".join(f"{key}: {value!r}" for key, value in each.settings.items()),
         ]
-        for each in found[:_SUGGESTED]
+        for each in found[:_FEW]
     ]
     render.table(rows, ["Importer", "Rows", "Read", "Beside it"])
     if found[0].importer:

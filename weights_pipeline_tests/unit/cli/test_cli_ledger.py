@@ -139,6 +139,12 @@ def test_a_file_by_itself_is_shown_as_written_and_as_read(data, tmp_path):
     }
 
 
+def test_of_many_open_positions_some_are_named(data):
+    rows = [f"m,{symbol},2024-03-04T10:00,1,10,a" for symbol in "ABCDE"]
+    (data / "fills.csv").write_text("\n".join([FILLS.splitlines()[0], *rows]) + "\n")
+    assert "A 1, B 1, C 1, 2 more" in Result("ledger", "check", "desk").output
+
+
 def test_a_narrow_terminal_fits(data, tmp_path, monkeypatch):
     long = FLEX.replace("9001", "9" * 60)
     (tmp_path / "flex.csv").write_text(long)
