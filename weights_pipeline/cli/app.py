@@ -82,6 +82,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if not isinstance(error, BookError | LedgerError):
             raise
         common.stop(str(error), common.INVALID)
+    except KeyboardInterrupt:
+        common.stop("stopped", 130)
     except BrokenPipeError:
         # Whoever reads has seen enough (`weights check | head`); nothing may be written at exit either.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

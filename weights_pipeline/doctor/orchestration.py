@@ -115,7 +115,7 @@ def turns(patient: Patient) -> Answer:
         return (
             "warn",
             found,
-            "The next `weights run` frees it; a run that hangs in the user interface is cancelled there.",
+            "The daemon frees it within a minute, and so does the next `weights run`.",
         )
     busy = holder(patient.instance, "")
     return "ok", busy.replace("waiting for", "taken by") or "free: no run is writing to the store", ""

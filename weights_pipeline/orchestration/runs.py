@@ -25,13 +25,22 @@ from weights_pipeline.orchestration.assets.history import COMMENT_TAG
 from weights_pipeline.orchestration.definitions import build_definitions
 from weights_pipeline.orchestration.event_log import kept_open
 from weights_pipeline.orchestration.partitions import require_partitions
-from weights_pipeline.orchestration.run_slots import alive, free_dead_runs, holder
+from weights_pipeline.orchestration.run_slots import (
+    alive,
+    cancel_if_stopped,
+    free_dead_runs,
+    holder,
+    stoppable,
+    turn,
+)
 from weights_pipeline.settings import Settings, SettingsError
 from weights_pipeline.workspace import BookSetup, Workspace
 
 Progress = Callable[[int, int, str], None]
 _QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 _POLL_SECONDS = 0.2
+_WAITING_SECONDS = 2.0
+_STOPPED = "it was stopped, and is recorded as canceled; run it again"
 
 
 class RangeError(ValueError):
@@ -114,7 +123,9 @@ def materialise(
     started = time.monotonic()
     total, done, results = sum(each.expected for each in stretches), 0, list[dg.ExecuteInProcessResult]()
     given = {"ops": {f"{book}__metrics": {"config": {"manual": manual}}}} if manual else {}
-    with _instance(settings, instance) as on:
+    stopped = False
+    waiting = partial(on_progress, 0, total, "waiting for another run that was started by hand")
+    with _instance(settings, instance) as on, stoppable(), turn(settings.home, waiting):
         free_dead_runs(on, settings.home)
         for each in stretches:
             run_id = str(uuid.uuid4())
@@ -122,6 +133,7 @@ def materialise(
                 results.append(each.run(on, run_id, given if each.job.name == book else {}, comment))
             done += each.expected
             if not results[-1].success:
+                stopped = cancel_if_stopped(on, run_id)
                 break
     keys = next(each.keys for each in stretches if each.job.name == book)
     return RunReport(
@@ -134,7 +146,7 @@ def materialise(
         seconds=round(time.monotonic() - started, 2),
         run_ids=tuple(r.run_id for r in results),
         checks=tuple(c for r in results for c in _checks(r)),
-        errors=tuple(e for r in results for e in _errors(r)),
+        errors=(_STOPPED,) if stopped else tuple(e for r in results for e in _errors(r)),
     )
 
 
@@ -270,19 +282,21 @@ def _followed(instance: dg.DagsterInstance, run_id: str, report: Callable[[int, 
     over = threading.Event()
 
     def follow() -> None:
-        cursor, done = None, 0
+        cursor, done, seconds = None, 0, _POLL_SECONDS
         while True:
-            last_look = over.wait(_POLL_SECONDS)
+            last_look = over.wait(seconds)
             page = instance.get_records_for_run(
                 run_id, cursor=cursor, of_type=dg.DagsterEventType.ASSET_MATERIALIZATION
             )
-            cursor = page.cursor
+            cursor, waits_for = page.cursor, ""
             if page.records:
                 done += len(page.records)
                 key = page.records[-1].asset_key
                 report(done, key.to_user_string() if key else "")
             elif waits_for := holder(instance, run_id):
                 report(done, waits_for)
+            # Whoever waits does not keep the one that it waits for from the database.
+            seconds = _WAITING_SECONDS if waits_for else _POLL_SECONDS
             if last_look and not page.has_more:
                 return
 

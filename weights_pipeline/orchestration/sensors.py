@@ -28,6 +28,7 @@ from weights_pipeline.ledger import LedgerSource
 from weights_pipeline.ledger.changes import state
 from weights_pipeline.live import Keys
 from weights_pipeline.orchestration.partitions import ledger_months
+from weights_pipeline.orchestration.run_slots import free_dead_runs
 from weights_pipeline.orchestration.schedules import newest_months
 from weights_pipeline.settings import Settings
 from weights_pipeline.store import open_store
@@ -113,9 +114,15 @@ def alert_sensors(workspace: Workspace) -> list[dg.SensorDefinition]:
         name="alerts_of_runs",
         minimum_interval_seconds=30,
         default_status=dg.DefaultSensorStatus.RUNNING,
-        description="Tell of failed runs and failed checks, and deliver what could not be delivered before.",
+        description="Tell of failed runs and failed checks, free what dead runs have held, and deliver what could not "
+        "be delivered before.",
     )
     def of_runs(context: dg.SensorEvaluationContext) -> dg.SensorResult:
+        try:
+            for run_id in free_dead_runs(context.instance, settings.home):
+                context.log.warning(f"run {run_id} had died: it is recorded as failed, and what it held is free")
+        except Exception as error:  # alerts are delivered all the same
+            context.log.warning(f"dead runs are not known: {type(error).__name__}: {error}")
         position = _resumed(context, outbox)
         if position is None:
             return _delivered(context, outbox, Position(after=newest_end(context.instance)))
@@ -362,7 +369,8 @@ def _of_run(
 ) -> Iterator[Alert]:
     """Alerts of one run; ``standing`` is brought up to date."""
     events = list(_events(instance, run.run_id))
-    if ended.event_type == dg.DagsterEventType.RUN_FAILURE:
+    # One that was stopped by a person has failed to Dagster, before it is canceled.
+    if ended.event_type == dg.DagsterEventType.RUN_FAILURE and run.status != dg.DagsterRunStatus.CANCELED:
         reasons = [
             f"{event.step_key}: {_cause(event)}"
             for event in events

@@ -1,5 +1,8 @@
 """A run that was killed does not keep later ones waiting; one that lives does."""
 
+import datetime as dt
+import json
+import os
 import signal
 import subprocess
 import sys
@@ -12,7 +15,10 @@ import pytest
 
 from weights_pipeline.doctor.orchestration import turns
 from weights_pipeline.orchestration.asset_checks import STORE_POOL
-from weights_pipeline.orchestration.run_slots import alive, free_dead_runs, holder
+from weights_pipeline.orchestration.run_slots import alive, free_dead_runs, holder, turn
+from weights_pipeline.orchestration.sensors import Position, alert_sensors, run_alerts
+from weights_pipeline.settings import Settings
+from weights_pipeline.workspace import Workspace
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -65,6 +71,81 @@ def test_what_a_killed_run_held_is_freed_and_the_run_has_failed(instance, tmp_pa
     assert holder(instance, "another") == ""
     assert claim(instance)
     assert not list((tmp_path / "running").iterdir())
+
+
+def test_a_run_that_died_between_two_steps_is_freed_by_the_sensor(instance, tmp_path, small_data):
+    run_id = claim(instance)
+    instance.event_log_storage.free_concurrency_slots_for_run(run_id)
+    subprocess.run([sys.executable, "-c", DYING, str(tmp_path), run_id], check=False)
+    [sensor, _] = alert_sensors(Workspace(Settings(data=small_data, home=tmp_path)))
+    with dg.build_sensor_context(instance=instance) as context:
+        sensor.evaluate_tick(context)
+    assert sensor.minimum_interval_seconds <= 300
+    assert instance.get_run_by_id(run_id).status == dg.DagsterRunStatus.FAILURE
+
+
+HELD = """
+import fcntl, sys, time
+with open(sys.argv[1], "a") as stream:
+    fcntl.flock(stream, fcntl.LOCK_EX)
+    print("held", flush=True)
+    time.sleep(60)
+"""
+
+
+def test_runs_by_hand_take_turns_and_the_next_goes_on_when_the_process_of_one_is_gone(tmp_path):
+    waited = []
+    (tmp_path / "running").mkdir()
+    held = [sys.executable, "-c", HELD, str(tmp_path / "running" / "turn")]
+    with subprocess.Popen(held, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout.readline() == "held\n"
+
+        def waiting():
+            waited.append("waits")
+            other.kill()
+
+        for _ in range(2):
+            with turn(tmp_path, waiting):
+                pass
+    assert waited == ["waits"]
+
+
+STOPPED = """
+import json, os, signal, sys
+from pathlib import Path
+from benchmarks.support.data import BOOK
+from weights_pipeline.orchestration import runs
+from weights_pipeline.orchestration.assets import ledger
+from weights_pipeline.settings import Settings
+from weights_pipeline.workspace import Workspace
+
+def stopped(*_, **__):
+    signal.raise_signal(getattr(signal, sys.argv[3]))
+    raise AssertionError("goes on")
+
+ledger.read_ledger = stopped
+settings = Settings(data=Path(sys.argv[1]), home=Path(sys.argv[2]))
+report = runs.materialise(Workspace(settings), BOOK, "2012-01", "2012-01")
+print(json.dumps({"success": report.success, "errors": report.errors, "run": report.run_ids[-1]}))
+"""
+
+
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP"])
+def test_a_run_that_is_told_to_end_is_canceled_and_gives_back_its_turn(small_data, tmp_path, name):
+    home = tmp_path / "home"
+    home.mkdir()
+    (home / "dagster.yaml").write_text((ROOT / "dagster.yaml").read_text())
+    command = [sys.executable, "-c", STOPPED, str(small_data), str(home), name]
+    given = os.environ | {"DAGSTER_HOME": str(home)}
+    ended = subprocess.run(command, check=True, capture_output=True, text=True, env=given, cwd=ROOT)
+    told = json.loads(ended.stdout.splitlines()[-1])
+    assert (told["success"], told["errors"]) == (False, ["it was stopped, and is recorded as canceled; run it again"])
+    with dg.DagsterInstance.from_config(str(home)) as own:
+        assert own.get_run_by_id(told["run"]).status == dg.DagsterRunStatus.CANCELED
+        assert own.event_log_storage.get_concurrency_run_ids() == set()
+        found, _ = run_alerts(own, Position(), "", dt.datetime.now(dt.UTC) + dt.timedelta(minutes=1))
+        assert found == []
+    assert [file.name for file in (home / "running").iterdir()] == ["turn"]
 
 
 def test_a_run_that_lives_keeps_its_slot(instance, tmp_path):
