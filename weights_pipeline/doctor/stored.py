@@ -97,7 +97,7 @@ def schema(patient: Patient) -> Answer:
         except SchemaMigrationError as error:
             unfit.append(str(error))
     if unfit:
-        todo = "Alter these tables, or drop them and materialise their partitions again."
+        todo = "Do what each line says."
         return "fail", f"{len(unfit)} tables are of another version of the code", todo, *unfit
     if unknown:
         todo = "Update the code, if a later version wrote them; otherwise they may be dropped."

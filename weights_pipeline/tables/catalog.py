@@ -308,6 +308,7 @@ ENSEMBLE_UPDATES = Table(
     may_be_empty=True,
     gate=lambda frame: weight_violations(frame, "target", by=("as_of", "weight_set")),
     kept=True,
+    made_again=False,
 )
 
 REALIZED_WEIGHTS = Table(
@@ -480,6 +481,7 @@ WEIGHT_HISTORY = Table(
     ),
     key=("version", "strategy"),
     time_column=None,
+    made_again=False,
 )
 
 WEIGHT_DOCUMENTS = Table(
@@ -491,6 +493,7 @@ WEIGHT_DOCUMENTS = Table(
     ),
     key=("hash",),
     time_column=None,
+    made_again=False,
 )
 
 _METHOD = Column("method", TEXT, "Name of the method in the comparison.")

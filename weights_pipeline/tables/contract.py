@@ -135,10 +135,14 @@ def migrated_columns(where: str, table: Table, found: Mapping[str, tuple[str, bo
     if (table.time_column is not None) != (PARTITION_COLUMN in found):
         problems.append("it is partitioned in one of the two and not in the other")
     if problems:
-        raise SchemaMigrationError(
-            f"{where} needs a migration: {'; '.join(problems)}. "
-            f"Alter the table, or drop it and materialise its partitions again; nothing was written."
+        todo = (
+            f"Keep a copy of the store, drop table {where} (in S3, delete what is under {where.replace('.', '/')}/), "
+            f"and `weights run` from the first month makes it again; no version is lost"
+            if table.made_again
+            else "It is a record, and nothing can make it again: leave it as it is. Go back to the release that wrote "
+            "it, or restore the copy of the store from before it was altered"
         )
+        raise SchemaMigrationError(f"{where} needs a migration: {'; '.join(problems)}. Nothing was written. {todo}.")
     return [*missing, *(c for c in table.columns if c.nullable and c.name in found and not found[c.name][1])]
 
 

@@ -1,8 +1,8 @@
 """The explicit definition of every table: columns, types, keys, time column and gate.
 
 Scope: what a table is. Not here: how rows are validated against it (``contract``), and how they reach a file
-(``store``). Adding a nullable column, or letting one be null,
-is a migration that stores make by themselves; anything else is not.
+(``store``). Adding a nullable column, or letting one be null, is a migration that stores make by themselves; anything
+else is not, and the definition of a record changes in no other way.
 """
 
 from __future__ import annotations
@@ -59,6 +59,8 @@ class Table:
         Whether a partition without rows is a normal state of affairs (a month without trades) or a defect.
     gate
         Returns the rows that break a hard limit. Any such row refuses the whole write.
+    made_again
+        Whether its rows follow from ledger and books. What does not is a record of what was, and never to be dropped.
     kept
         Whether rows stay readable by their content hash once others have taken their place.
     earlier
@@ -73,6 +75,7 @@ class Table:
     time_column: str | None
     may_be_empty: bool = False
     gate: Callable[[pd.DataFrame], pd.DataFrame] | None = None
+    made_again: bool = True
     kept: bool = False
     earlier: Callable[[pd.DataFrame], pd.DataFrame] | None = None
 

@@ -371,6 +371,33 @@ def test_other_changes_ask_for_a_migration(store):
     assert repr(state(store, small_table())) == repr(before)
 
 
+def test_a_table_that_was_dropped_as_its_message_says_is_made_again(store):
+    write(store, frame())
+    write(store, frame(), (), LOG)
+    changed = small_table(columns=(*small_table().columns, Column("must", Type.FLOAT, "new")))
+    with pytest.raises(
+        SchemaMigrationError, match=r"drop table book\.small \(in S3, delete what is under book/small/\)"
+    ):
+        write(store, frame().assign(must=1.0), table=changed)
+    if isinstance(store, DuckDBStore):
+        with store.writing() as connection:
+            connection.execute("DROP TABLE book.small")
+    else:
+        for key, _ in list(store.objects.list(f"{store.prefix}/book/small/")):
+            store.objects.client.delete_object(Bucket=store.bucket, Key=key)
+    write(store, frame().assign(must=1.0), table=changed)
+    assert store.read("book", changed)["must"].tolist() == [1.0] * 3
+    assert len(store.read("book", LOG)) == 3
+
+
+def test_a_record_that_nothing_can_make_again_is_never_to_be_dropped(store):
+    write(store, frame(), table=replace(small_table(), made_again=False))
+    changed = small_table(columns=(*small_table().columns, Column("must", Type.FLOAT, "new")), made_again=False)
+    with pytest.raises(SchemaMigrationError, match="nothing can make it again") as refused:
+        write(store, frame().assign(must=1.0), table=changed)
+    assert "drop" not in str(refused.value)
+
+
 def test_a_table_does_not_become_partitioned_by_itself(store):
     write(store, frame(), (), LOG)
     with pytest.raises(SchemaMigrationError, match="partitioned in one of the two"):
