@@ -5,9 +5,11 @@ Scope: positions and realized profit at the end of a session. Not here: files.
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import NamedTuple
 
 import pandas as pd
@@ -17,6 +19,10 @@ from weights_pipeline.core.returns.stream import Pair, Unknown
 QUANTITY, PROFIT = 1e-6, 0.005
 """Relative tolerance of a quantity, and of a realized profit."""
 
+Figures = Mapping[str, Mapping[str, float]]
+"""By symbol and strategy."""
+
+_ROUNDING = 1e-12
 _MOMENT = pd.Timedelta(microseconds=1)
 
 
@@ -81,36 +87,91 @@ def reconciled(
     accounts
         Strategies of each account; one that is not named has all there are.
     """
-    signed = holdings["quantity"].where(holdings["side"] == "long", -holdings["quantity"])
-    held_by = holdings[["strategy", "symbol", "since", "until"]].assign(figure=signed)
-    done = lots[["strategy", "symbol", "session", "pnl"]].sort_values("session", kind="stable")
-    profits: dict[str, dict[str, float]] = defaultdict(lambda: defaultdict(float))
-    booked, begun = pd.DatetimeIndex(done["session"]), 0
+    rows = statement.rename_axis("row").reset_index()[[*_Stated._fields]].sort_values("session", kind="stable")
+    stated = [*map(_Stated._make, rows.itertuples(index=False, name=None))]
+    held, profits = _Held(holdings), _Realized(lots)
     found, agreed, newest = list[Break](), list[pd.Timestamp](), list[Break]()
-    for session, stated in statement.groupby("session", sort=True):
-        day = pd.Timestamp(str(session))
-        held: dict[str, dict[str, float]] = defaultdict(dict)
-        here = held_by[(held_by["since"] <= day) & ~(held_by["until"] <= day)]
-        sums = here.groupby(["symbol", "strategy"], as_index=False)["figure"].sum()
-        for symbol, strategy, figure in sums[["symbol", "strategy", "figure"]].itertuples(index=False, name=None):
-            held[symbol][strategy] = figure
-        end = int(booked.searchsorted(day, side="right"))
-        for strategy, symbol, pnl in (
-            done[["strategy", "symbol", "pnl"]].iloc[begun:end].itertuples(index=False, name=None)
-        ):
-            profits[symbol][strategy] += pnl
-        begun = end
-        at = pd.Timestamp(stated["ts"].iloc[0])
-        now = {(each.strategy, each.symbol) for each in unknown if _is_unknown(each, at)}
-        ever = {(each.strategy, each.symbol) for each in unknown if each.since is None or each.since <= at}
-        own = _Day(day, held, profits, now, ever, accounts or {})
-        compared, unlisted = list(own.compared(stated)), list(own.unlisted(stated))
+    for session, each in groupby(stated, key=lambda said: said.session):
+        of_day = [*each]
+        at = of_day[0].ts
+        now = {(stretch.strategy, stretch.symbol) for stretch in unknown if _is_unknown(stretch, at)}
+        ever = {(stretch.strategy, stretch.symbol) for stretch in unknown if not (stretch.since or at) > at}
+        own = _Day(session, held.by(session), profits.by(session), now, ever, accounts or {})
+        compared, unlisted = list(own.compared(of_day)), list(own.unlisted(of_day))
         newest = compared + unlisted
         broken = [*filter(_differs, compared), *unlisted]
         found += broken
         if not broken and not own.passed_over:
-            agreed.append(day)
+            agreed.append(session)
     return Reconciliation(breaks=found, agreed=agreed, newest=newest)
+
+
+class _Stated(NamedTuple):
+    """One row of a statement."""
+
+    row: int
+    session: pd.Timestamp
+    ts: pd.Timestamp
+    symbol: str
+    stream: str
+    quantity: float
+    strategy: str
+    account: str
+    realized_pnl: float
+
+
+class _Held:
+    """What is open of each symbol and strategy; asked of sessions in ascending order, each row is touched twice."""
+
+    def __init__(self, holdings: pd.DataFrame) -> None:
+        signed = holdings["quantity"].where(holdings["side"] == "long", -holdings["quantity"])
+        self._rows = [*zip(holdings["symbol"], holdings["strategy"], signed.tolist(), strict=True)]
+        self._begins, self._ends = (_in_order(holdings[name]) for name in ("since", "until"))
+        self._open: dict[str, dict[str, dict[int, float]]] = defaultdict(lambda: defaultdict(dict))
+
+    def by(self, session: pd.Timestamp) -> Figures:
+        """Quantities at the end of a session, by symbol and strategy."""
+        while self._begins and self._begins[-1][0] <= session:
+            row = self._begins.pop()[1]
+            symbol, strategy, figure = self._rows[row]
+            self._open[symbol][strategy][row] = figure
+        while self._ends and self._ends[-1][0] <= session:
+            row = self._ends.pop()[1]
+            symbol, strategy, _ = self._rows[row]
+            self._open[symbol][strategy].pop(row, None)
+        return {
+            symbol: {strategy: _total(figures.values()) for strategy, figures in of.items() if figures}
+            for symbol, of in self._open.items()
+        }
+
+
+class _Realized:
+    """Profit to date of each symbol and strategy; asked of sessions in ascending order."""
+
+    def __init__(self, lots: pd.DataFrame) -> None:
+        self._rows = [*zip(lots["symbol"], lots["strategy"], lots["pnl"].tolist(), strict=True)]
+        self._booked = _in_order(lots["session"])
+        self._profits: dict[str, dict[str, float]] = defaultdict(lambda: defaultdict(float))
+
+    def by(self, session: pd.Timestamp) -> Figures:
+        """Profits up to the end of a session, by symbol and strategy."""
+        while self._booked and self._booked[-1][0] <= session:
+            symbol, strategy, profit = self._rows[self._booked.pop()[1]]
+            self._profits[symbol][strategy] += profit
+        return self._profits
+
+
+def _in_order(sessions: pd.Series) -> list[tuple[pd.Timestamp, int]]:
+    """Sessions with their rows, the earliest last; those of no session are left out."""
+    known = sessions.reset_index(drop=True).dropna().sort_values(kind="stable")[::-1]
+    return [*zip(known.tolist(), known.index.tolist(), strict=True)]
+
+
+def _total(figures: Iterable[float]) -> float:
+    """Sum of figures; what rounding leaves of some that cancel out is nothing."""
+    each = [*figures]
+    total = math.fsum(each)
+    return 0.0 if abs(total) <= _ROUNDING * math.fsum(map(abs, each)) else total
 
 
 def _differs(each: Break) -> bool:
@@ -128,41 +189,43 @@ class _Day:
     """One session: what the ledger has, by symbol and strategy, and which pairs are or were not known."""
 
     session: pd.Timestamp
-    held: Mapping[str, Mapping[str, float]]
-    profits: Mapping[str, Mapping[str, float]]
+    held: Figures
+    profits: Figures
     unknown: Collection[Pair]
     ever_unknown: Collection[Pair]
     accounts: Mapping[str, Collection[str]]
     passed_over: int = 0
 
-    def compared(self, stated: pd.DataFrame) -> Iterator[Break]:
+    def compared(self, stated: Sequence[_Stated]) -> Iterator[Break]:
         """Figures of the statement's rows, and the ledger's."""
-        for row, said in zip(stated.index.tolist(), stated.to_dict("records"), strict=True):
-            strategy, symbol, account = said["strategy"], said["symbol"], said["account"]
-            if self._touches(self.unknown, said["stream"], strategy, account):
+        for said in stated:
+            strategy, symbol, account = said.strategy, said.symbol, said.account
+            if self._touches(self.unknown, said.stream, strategy, account):
                 self.passed_over += 1
                 continue
-            profit = None if self._touches(self.ever_unknown, said["stream"], strategy, account) else "realized_pnl"
-            for what, figures in (("quantity", self.held), (profit, self.profits)):
-                if what is None or pd.isna(said[what]):
-                    continue
-                own = figures.get(symbol, {}).items()
-                found = sum(figure for name, figure in own if self._is_of(name, strategy, account))
-                yield Break(row, self.session, strategy, symbol, what, said[what], found)
+            found = self._found(self.held, symbol, strategy, account)
+            yield Break(said.row, self.session, strategy, symbol, "quantity", said.quantity, found)
+            if not (math.isnan(said.realized_pnl) or self._touches(self.ever_unknown, said.stream, strategy, account)):
+                found = self._found(self.profits, symbol, strategy, account)
+                yield Break(said.row, self.session, strategy, symbol, "realized_pnl", said.realized_pnl, found)
 
-    def unlisted(self, stated: pd.DataFrame) -> Iterator[Break]:
+    def unlisted(self, stated: Sequence[_Stated]) -> Iterator[Break]:
         """What an account holds that its statement does not list, where it names no strategy."""
-        for account, own in stated.groupby("account"):
-            if (own["strategy"] != "").any():
+        for account in sorted({said.account for said in stated}):
+            own = [said for said in stated if said.account == account]
+            if any(said.strategy for said in own):
                 continue
-            listed, streams = {*own["symbol"]}, {*own["stream"]}
+            listed, streams = {said.symbol for said in own}, {said.stream for said in own}
             self.passed_over += any(
-                stream not in streams and self._is_of(name, "", str(account)) for name, stream in self.unknown
+                stream not in streams and self._is_of(name, "", account) for name, stream in self.unknown
             )
             for symbol in sorted({*self.held} - listed):
-                figures = [each for name, each in self.held[symbol].items() if self._is_of(name, "", str(account))]
-                if abs(found := sum(figures)) > QUANTITY * sum(map(abs, figures)):
+                if found := self._found(self.held, symbol, "", account):
                     yield Break(-1, self.session, "", symbol, "quantity", 0.0, found)
+
+    def _found(self, figures: Figures, symbol: str, strategy: str, account: str) -> float:
+        own = figures.get(symbol, {}).items()
+        return _total(figure for name, figure in own if self._is_of(name, strategy, account))
 
     def _is_of(self, name: str, strategy: str, account: str) -> bool:
         if strategy:

@@ -124,6 +124,12 @@ def test_each_account_is_summed_over_its_own_strategies(tmp_path: Path) -> None:
     ]
 
 
+def test_positions_that_cancel_out_are_nothing_to_the_last_bit(tmp_path: Path) -> None:
+    rows = [f"{name},X,2024-03-01T10:00:00-05:00,{held},5,0,1" for name, held in (("a", 0.3), ("b", -0.1), ("c", -0.2))]
+    assert codes(read(tmp_path, rows, "date,symbol,quantity\n2024-03-04,X,0\n")) == [("reconciled", 0)]
+    assert codes(read(tmp_path, rows, "date,symbol,quantity\n2024-03-04,Y,0\n")) == [("reconciled", 0)]
+
+
 def test_while_a_position_is_unknown_nothing_is_compared_nor_called_reconciled(tmp_path: Path) -> None:
     stated = "date,symbol,quantity,realized_pnl\n2024-03-04,X,10,0\n2024-03-06,X,6,4\n"
     assert codes(read(tmp_path, [BOUGHT, BAD, HELD, SOLD], stated)) == [
