@@ -23,6 +23,7 @@ from weights_pipeline.live import Keys, LiveWeights, MissingError
 from weights_pipeline.live.document import CorruptError
 from weights_pipeline.live.places import SOURCES
 from weights_pipeline.live.places import source as place
+from weights_pipeline.operations.rebalance import owed
 from weights_pipeline.settings import without_secrets
 from weights_pipeline.tables import catalog
 from weights_pipeline.versions.history import NoVersionError
@@ -70,10 +71,7 @@ def left_out(workspace: Workspace, link: Link) -> list[Alert]:
 
 
 def missed_rebalances(setup: BookSetup, now: dt.datetime, link: Link) -> list[Alert]:
-    """Rebalances that were due and are not stored: of the last two that ended, those past their time and grace.
-
-    Earlier ones are a gap, which a check finds. A book that was never opened nor materialised owes none, and neither
-    does one whose ledger is a finished history.
+    """Every rebalance that is owed past its time and grace; see :func:`weights_pipeline.operations.rebalance.owed`.
 
     Parameters
     ----------
@@ -84,32 +82,24 @@ def missed_rebalances(setup: BookSetup, now: dt.datetime, link: Link) -> list[Al
     link
         Where to look.
     """
-    book, source, store = setup.book, setup.source, setup.store
-    history = store.read(book.name, catalog.WEIGHT_HISTORY, columns=["effective_from"])
-    if history.empty or source.last_month is not None:
-        return []
-    since, stored = history["effective_from"].min().date(), store.partitions(book.name, catalog.FINAL_WEIGHTS.name)
-    alerts = []
-    for window in setup.periods.ended(now)[-2:]:
-        due = setup.periods.due(window)
-        if window.key not in stored and window.end.date() > since and now >= due + GRACE:
-            alerts.append(
-                Alert(
-                    severity=Severity.ERROR,
-                    book=book.name,
-                    event=("missed", window.key),
-                    title="rebalance did not happen",
-                    value="not stored",
-                    limit=f"due {due:%Y-%m-%d %H:%M} {book.timezone}",
-                    detail=f"The weights of the rebalance before stay in force. The book rebalances "
-                    f"{book.cadence.title}.",
-                    advice=f"See whether schedule {book.name}_rebalance is on and its last run went well, then run "
-                    f"`weights rebalance --book {book.name}`.",
-                    partition=window.key,
-                    link=link(book.name, catalog.FINAL_WEIGHTS.name),
-                )
-            )
-    return alerts
+    book = setup.book
+    return [
+        Alert(
+            severity=Severity.ERROR,
+            book=book.name,
+            event=("missed", window.key),
+            title="rebalance did not happen",
+            value="not stored",
+            limit=f"due {due:%Y-%m-%d %H:%M} {book.timezone}",
+            detail=f"The weights of the rebalance before stay in force. The book rebalances {book.cadence.title}.",
+            advice=f"See whether schedule {book.name}_rebalance is on and its last run went well, then run "
+            f"`weights rebalance --book {book.name}`.",
+            partition=window.key,
+            link=link(book.name, catalog.FINAL_WEIGHTS.name),
+        )
+        for window, due in owed(setup, now)
+        if now >= due + GRACE
+    ]
 
 
 def unfit_live(

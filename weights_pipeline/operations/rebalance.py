@@ -223,6 +223,43 @@ def due(setup: BookSetup, now: dt.datetime, partition: str | None = None) -> lis
     return list(takewhile(lambda window: window.key <= keys[0], ended))
 
 
+def owed(setup: BookSetup, now: dt.datetime) -> list[tuple[Window, dt.datetime]]:
+    """Rebalances that are due and not stored, in order, each with the instant from which it was due.
+
+    Only those after the newest one that is stored: what lacks before it is a gap, which a check finds. A book that was
+    never opened nor materialised owes none, and neither does one whose ledger is a finished history.
+    """
+    book, store = setup.book, setup.store
+    history = store.read(book.name, catalog.WEIGHT_HISTORY, columns=["effective_from"])
+    if history.empty or setup.source.last_month is not None:
+        return []
+    since = history["effective_from"].min().date()
+    newest = max(store.partitions(book.name, catalog.FINAL_WEIGHTS.name), default="")
+    later = [window for window in setup.periods.ended(now) if window.key > newest and window.end.date() > since]
+    return [(window, due) for window in later if (due := setup.periods.due(window)) <= now]
+
+
+def unread_months(setup: BookSetup, window: Window, *, trial: bool) -> list[str]:
+    """Months of the ledger that a period needs and that are not in the store as they ended.
+
+    ``trial`` says whether nothing will read the months that the period touches, so that they have to be there too.
+    """
+    source, store = setup.source, setup.store
+    months = [
+        month
+        for month in ledger_months(source).begun(window.end)
+        if (month.start < window.end if trial else month.end <= window.start)
+    ]
+    records = store.partitions(source.schema_name, catalog.STRATEGY_RETURNS.name)
+    # Of a month that goes on after the period has ended, only what came before counts.
+    return [
+        month.key
+        for month in months
+        if month.key not in records
+        or records[month.key].recorded_at.replace(tzinfo=dt.UTC) < min(month.settled, window.settled)
+    ]
+
+
 def require_ready(setup: BookSetup, periods: list[Window], *, trial: bool) -> None:
     """Refuse a store that lacks what a rebalance reads, or has it from before its sessions were over.
 
@@ -241,19 +278,7 @@ def require_ready(setup: BookSetup, periods: list[Window], *, trial: bool) -> No
         The store lacks a month of the ledger, read after it was over, or the rebalance before.
     """
     book, source, store, window = setup.book, setup.source, setup.store, periods[-1]
-    months = [
-        month
-        for month in ledger_months(source).begun(window.end)
-        if (month.start < window.end if trial else month.end <= window.start)
-    ]
-    records = store.partitions(source.schema_name, catalog.STRATEGY_RETURNS.name)
-    # Of a month that goes on after the period has ended, only what came before counts.
-    unread = [
-        month.key[:7]
-        for month in months
-        if month.key not in records
-        or records[month.key].recorded_at.replace(tzinfo=dt.UTC) < min(month.settled, window.settled)
-    ]
+    unread = [key[:7] for key in unread_months(setup, window, trial=trial)]
     stored = store.partitions(book.name, catalog.REALIZED_WEIGHTS.name)
     lacking = next((each.key for each in periods if each.key not in stored), window.key)
     begin = _since(min(lacking[:7], *unread[:1]), periods) if unread else lacking

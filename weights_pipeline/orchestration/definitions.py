@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import NamedTuple
 
@@ -27,6 +28,7 @@ from weights_pipeline.orchestration.assets.live import live_asset
 from weights_pipeline.orchestration.assets.report import NAME as REPORT
 from weights_pipeline.orchestration.assets.report import report_asset
 from weights_pipeline.orchestration.assets.weights import weight_assets
+from weights_pipeline.orchestration.due import due_sensor
 from weights_pipeline.orchestration.freshness import automation_sensor
 from weights_pipeline.orchestration.io_manager import KEY, TablesIOManager
 from weights_pipeline.orchestration.jobs import job_over
@@ -39,6 +41,7 @@ from weights_pipeline.orchestration.schedules import (
 )
 from weights_pipeline.orchestration.sensors import alert_sensors, ledger_sensor
 from weights_pipeline.settings import Settings
+from weights_pipeline.store import open_store
 from weights_pipeline.workspace import BookSetup, Workspace
 
 
@@ -60,11 +63,18 @@ def build_definitions(workspace: Workspace) -> dg.Definitions:
             automation_sensor(),
             *alert_sensors(workspace),
             *(sensor for part in parts for sensor in part.sensors),
+            due_sensor(_briefly(workspace), [job for part in parts for job in part.jobs]),
         ],
         # Steps of the chain follow each other anyway; a process for each would only pay its imports again.
         executor=dg.in_process_executor,
         resources={KEY: TablesIOManager.of(workspace.settings)},
     )
+
+
+def _briefly(workspace: Workspace) -> list[BookSetup]:
+    """Every book over a store that is waited for briefly: a run may hold it for minutes, a tick has one."""
+    store = open_store(replace(workspace.settings, lock_timeout=5.0))
+    return [replace(setup, store=store) for setup in workspace.setups.values()]
 
 
 def _parts(workspace: Workspace) -> Iterator[_Part]:

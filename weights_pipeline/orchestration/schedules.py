@@ -10,7 +10,9 @@ from dagster._core.definitions.unresolved_asset_job_definition import Unresolved
 
 from weights_pipeline.books.book import Book
 from weights_pipeline.ledger import LedgerSource
+from weights_pipeline.operations.rebalance import NotReadyError, require_ready
 from weights_pipeline.orchestration.partitions import Partitions, daily_months, ledger_months
+from weights_pipeline.tables.errors import StoreLockedError
 from weights_pipeline.versions.publication import LIVE_TIME
 from weights_pipeline.workspace import BookSetup
 
@@ -39,6 +41,10 @@ def rebalance_schedule(setup: BookSetup, job: UnresolvedAssetJobDefinition) -> d
             return dg.SkipReason(
                 f"No {book.cadence.period} of {book.name} is due now: the newest, {newest}, was due {due:%Y-%m-%d}."
             )
+        try:
+            require_ready(setup, ended, trial=True)
+        except (NotReadyError, StoreLockedError) as error:
+            return dg.SkipReason(f"{newest} waits: {error} The sensor due_rebalances starts it once it can be.")
         return dg.RunRequest(run_key=newest, partition_key=newest)
 
     return rebalance

@@ -89,6 +89,6 @@ def history_asset(setup: BookSetup) -> dg.AssetsDefinition:
 
 def _reason(tags: Mapping[str, str], partitions: int) -> str:
     """Why a run took place, as far as Dagster tells."""
-    if "dagster/schedule_name" in tags:
+    if {"dagster/schedule_name", "dagster/sensor_name"} & tags.keys():
         return "scheduled"
     return "backfill" if "dagster/backfill" in tags or partitions > 1 else "manual"

@@ -15,6 +15,12 @@ from weights_pipeline.workspace import Workspace
 NEW_YORK = ZoneInfo("America/New_York")
 
 
+@pytest.fixture(autouse=True)
+def everything_is_read(monkeypatch):
+    """The schedules alone: whether the ledger is in the store is another test's matter."""
+    monkeypatch.setattr("weights_pipeline.orchestration.schedules.require_ready", lambda *_, **__: None)
+
+
 @pytest.fixture
 def definitions(own_data, tmp_path):
     """An open-ended ledger: months go on."""

@@ -1,0 +1,103 @@
+"""Rebalances that are due and have not started: the ledger is read first, then they run in order, one after the other.
+
+Scope: what was missed while nobody looked (the daemon was down, a ledger could not be read in time), and is asked for
+again. Not here: the hour at which a book rebalances (``schedules``).
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterator, Sequence
+
+import dagster as dg
+from dagster._core.definitions.run_request import InstigatorType
+from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
+
+from weights_pipeline.ledger.periods import ledger_months
+from weights_pipeline.operations.rebalance import NotReadyError, owed, require_ready, unread_months
+from weights_pipeline.tables import catalog
+from weights_pipeline.workspace import BookSetup
+
+
+def due_sensor(setups: Sequence[BookSetup], jobs: Sequence[UnresolvedAssetJobDefinition]) -> dg.SensorDefinition:
+    """Start what is due and can be, of books whose schedule is on.
+
+    A rebalance that has failed is started again once its ledger was read again, and not before.
+    """
+
+    @dg.sensor(
+        jobs=jobs,
+        name="due_rebalances",
+        minimum_interval_seconds=60,
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        description="Start rebalances whose hour has passed, in order, each once its months of the ledger are read; "
+        "read these first where they are not. Of books whose schedule is on.",
+    )
+    def due_rebalances(context: dg.SensorEvaluationContext) -> dg.SensorResult:
+        on, now = _switched_on(context.instance), dt.datetime.now(dt.UTC)
+        asked, waits = list[dg.RunRequest](), list[str]()
+        for setup in setups:
+            if f"{setup.name}_rebalance" not in on:
+                continue
+            try:
+                with setup.store.view():
+                    found = list(_next_of(context.instance, setup, now))
+            except Exception as error:  # other books are looked at all the same
+                found = [f"{setup.name}: {type(error).__name__}: {error}"]
+            asked += [each for each in found if isinstance(each, dg.RunRequest)]
+            waits += [each for each in found if isinstance(each, str)]
+        for each in waits:
+            context.log.info(each)
+        # Books of one ledger ask for it together.
+        once = list({(each.job_name, each.run_key): each for each in asked}.values())
+        if once:
+            return dg.SensorResult(run_requests=once)
+        return dg.SensorResult(skip_reason=dg.SkipReason("; ".join(waits) or "Nothing is due."))
+
+    return due_rebalances
+
+
+def _switched_on(instance: dg.DagsterInstance) -> set[str]:
+    states = instance.all_instigator_state(instigator_type=InstigatorType.SCHEDULE)
+    return {state.instigator_name for state in states if state.status.value == "RUNNING"}
+
+
+def _next_of(instance: dg.DagsterInstance, setup: BookSetup, now: dt.datetime) -> Iterator[dg.RunRequest | str]:
+    """What is to be started next for a book, or why nothing is although something is due."""
+    owing = [window for window, _ in owed(setup, now)]
+    if not owing:
+        return
+    first, name, ledger = owing[0], setup.name, setup.source.schema_name
+    due = f"{name}: due are {', '.join(window.key for window in owing)}"
+    if unread := unread_months(setup, first, trial=True):
+        newest = ledger_months(setup.source).begun(now)[-1].key
+        if going := _going(instance, ledger):
+            yield f"{due}; run {going[:8]} reads the ledger"
+            return
+        # Once a day, as its schedule does: a ledger that cannot be read is a person's to look at.
+        edges = {"dagster/asset_partition_range_start": unread[0], "dagster/asset_partition_range_end": newest}
+        yield f"{due}; {', '.join(unread)} of {ledger} are to be read first"
+        yield dg.RunRequest(run_key=f"{unread[0]} to {newest} on {now:%Y-%m-%d}", job_name=ledger, tags=edges)
+        return
+    try:
+        require_ready(setup, [window for window in setup.periods.ended(now) if window.key <= first.key], trial=True)
+    except NotReadyError as error:
+        yield f"{due}; {error}"
+        return
+    if going := _going(instance, name):
+        yield f"{due}; run {going[:8]} goes on"
+        return
+    months = setup.store.partitions(ledger, catalog.STRATEGY_RETURNS.name)
+    read = max(record.recorded_at for key, record in months.items() if key < f"{first.end:%Y-%m-%d}")
+    tried = instance.get_run_records(dg.RunsFilter(job_name=name, tags={"dagster/partition": first.key}), limit=1)
+    if tried and tried[0].create_timestamp >= read.replace(tzinfo=dt.UTC):
+        yield f"{due}; run {tried[0].dagster_run.run_id[:8]} of {first.key} has ended without it"
+        return
+    yield dg.RunRequest(run_key=f"{first.key} {read.isoformat()}", job_name=name, partition_key=first.key)
+
+
+def _going(instance: dg.DagsterInstance, job: str) -> str:
+    """A run of a job that goes on; empty where there is none."""
+    going = [dg.DagsterRunStatus.QUEUED, dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED]
+    runs = instance.get_runs(dg.RunsFilter(job_name=job, statuses=going), limit=1)
+    return runs[0].run_id if runs else ""

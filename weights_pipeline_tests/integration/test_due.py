@@ -1,0 +1,89 @@
+"""Nobody looks for two rebalances: the ledger is read first, then they run in order, and nothing shows of it."""
+
+import datetime as dt
+
+import dagster as dg
+import pytest
+
+from benchmarks.support.data import edit_yaml
+from weights_pipeline.orchestration import due
+from weights_pipeline.orchestration.definitions import build_definitions
+from weights_pipeline_tests.support.desk import clock_at
+from weights_pipeline_tests.support.returns_desk import BOOK, LEDGER, random_returns, write_book, write_ledger
+
+BEFORE, AFTER = "2024-04-10T06:00+00:00", "2024-06-03T12:00+00:00"
+RETURNS = random_returns("calm", "other", first="2024-01-02", last="2024-05-31")
+
+
+def deliver(data, last):
+    """The file of returns as it is on a day, of a ledger that goes on."""
+    write_ledger(data, RETURNS.loc[:last])
+    edit_yaml(data / "ledgers" / "desk.yaml", last_month=None)
+
+
+def read(desk, first, last):
+    desk.job(LEDGER, f"{first}-01", f"{last}-01", checks=False)
+
+
+@pytest.fixture
+def opened(tmp_path, desk):
+    """A desk whose last rebalance was that of March; its daemon went down in April."""
+    deliver(tmp_path / "data", "2024-04-09")
+    write_book(tmp_path / "data", {"calm": 0.6, "other": 0.4})
+    own = desk(tmp_path / "data")
+    with clock_at(BEFORE):
+        read(own, "2024-01", "2024-04")
+        own.job(BOOK, "2024-01-01", "2024-03-01", checks=False)
+    return own
+
+
+def next_of(desk):
+    """What the sensor asks for in June."""
+    found = due._next_of(desk.instance, desk.workspace.setups[BOOK], dt.datetime.fromisoformat(AFTER))
+    return [each if isinstance(each, str) else (each.job_name, each.partition_key or each.tags) for each in found]
+
+
+def test_after_downtime_the_ledger_is_read_and_then_rebalances_run_in_order(opened, desk, tmp_path):
+    deliver(tmp_path / "data", "2024-05-31")
+    edges = {"dagster/asset_partition_range_start": "2024-04-01", "dagster/asset_partition_range_end": "2024-06-01"}
+    said = f"{BOOK}: due are 2024-04-01, 2024-05-01"
+    assert next_of(opened) == [f"{said}; 2024-04-01 of {LEDGER} are to be read first", (LEDGER, edges)]
+    with clock_at(AFTER):
+        read(opened, "2024-04", "2024-06")
+        for key in ("2024-04-01", "2024-05-01"):
+            assert next_of(opened) == [(BOOK, key)]
+            opened.job(BOOK, key, checks=False)
+    assert next_of(opened) == []
+    # As if nothing had happened.
+    other = desk(tmp_path / "data")
+    with clock_at(AFTER):
+        read(other, "2024-01", "2024-06")
+        other.job(BOOK, "2024-01-01", "2024-05-01", checks=False)
+    assert opened.hashes(book=BOOK) == other.hashes(book=BOOK)
+
+
+def test_ticks_wait_for_the_ledger_and_nothing_is_started_twice(opened, tmp_path, monkeypatch):
+    made = build_definitions(opened.workspace)
+    when = dt.datetime.fromisoformat("2024-05-01T07:00-04:00")
+    context = dg.build_schedule_context(scheduled_execution_time=when, repository_def=made.get_repository_def())
+    result = made.resolve_schedule_def(f"{BOOK}_rebalance").evaluate_tick(context)
+    assert not result.run_requests
+    assert result.skip_message.startswith("2024-04-01 waits: ")
+
+    [sensor] = [each for each in made.sensors if each.name == "due_rebalances"]
+    with dg.DagsterInstance.local_temp(str(tmp_path)) as kept, dg.build_sensor_context(kept) as context:
+        assert sensor.evaluate_tick(context).skip_message == "Nothing is due."  # the schedule is off
+        monkeypatch.setattr(due, "_switched_on", lambda _: {f"{BOOK}_rebalance"})
+        [asked] = sensor.evaluate_tick(context).run_requests
+    assert (asked.job_name, asked.tags["dagster/asset_partition_range_start"]) == (LEDGER, "2024-04-01")
+
+    deliver(tmp_path / "data", "2024-05-31")
+    with clock_at(AFTER):
+        read(opened, "2024-04", "2024-06")
+    tags = {"dagster/partition": "2024-04-01"}
+    job = made.resolve_job_def(BOOK)
+    run = opened.instance.create_run_for_job(job, tags=tags, status=dg.DagsterRunStatus.STARTED)
+    assert next_of(opened) == [f"{BOOK}: due are 2024-04-01, 2024-05-01; run {run.run_id[:8]} goes on"]
+    opened.instance.report_run_failed(run)
+    [said] = next_of(opened)
+    assert said.endswith(f"run {run.run_id[:8]} of 2024-04-01 has ended without it")
