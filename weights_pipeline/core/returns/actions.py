@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
@@ -71,25 +72,44 @@ class Lineage:
 
     def of(self, symbol: str, ts: pd.Timestamp) -> tuple[str, Decimal]:
         """Name of the stream that a row of an instant is part of (its newest symbol), and units of it for one then."""
-        name, units = symbol, Decimal(1)
-        for action in sorted(self.actions, key=lambda each: each.at):
-            if action.at > ts and action.symbol == name:
-                units = units * action.more / action.fewer
-                name = action.new_symbol or name
-        return name, units
+        return self._after(symbol, int(self._instants.searchsorted(ts, side="right")))
 
     def ever(self, symbol: str) -> frozenset[str]:
         """Every stream that a symbol may be part of, at whatever instant."""
-        instants = [pd.Timestamp.min, *(action.at for action in self.actions)]
-        return frozenset(self.of(symbol, ts)[0] for ts in instants)
+        return frozenset(self._after(symbol, done)[0] for done in range(len(self.actions) + 1))
 
     def spelled(self, rows: pd.DataFrame) -> pd.DataFrame:
         """Rows with ``stream`` and ``units``, by their ``symbol`` and ``ts``."""
         stream, units = rows["symbol"].tolist(), [Decimal(1)] * len(rows)
-        for i in np.flatnonzero(rows["symbol"].isin(self.symbols) & rows["ts"].notna()).tolist():
-            stream[i], units[i] = self.of(stream[i], rows["ts"].iloc[i])
+        at = np.flatnonzero(rows["symbol"].isin(self.symbols) & rows["ts"].notna())
+        done = self._instants.searchsorted(pd.DatetimeIndex(rows["ts"].iloc[at]), side="right")
+        for i, number in zip(at.tolist(), done.tolist(), strict=True):
+            stream[i], units[i] = self._after(stream[i], number)
         spelled = pd.Series(stream, index=rows.index, dtype="str"), pd.Series(units, index=rows.index, dtype=object)
         return rows.assign(stream=spelled[0], units=spelled[1])
+
+    @cached_property
+    def _ordered(self) -> list[Action]:
+        return sorted(self.actions, key=lambda each: each.at)
+
+    @cached_property
+    def _instants(self) -> pd.DatetimeIndex:
+        return pd.DatetimeIndex([action.at for action in self._ordered], dtype="datetime64[us]")
+
+    @cached_property
+    def _known(self) -> dict[tuple[str, int], tuple[str, Decimal]]:
+        return {}
+
+    def _after(self, symbol: str, done: int) -> tuple[str, Decimal]:
+        """What a row is part of, with which some of the actions are done; looked up once."""
+        if (found := self._known.get((symbol, done))) is None:
+            name, units = symbol, Decimal(1)
+            for action in self._ordered[done:]:
+                if action.symbol == name:
+                    units = units * action.more / action.fewer
+                    name = action.new_symbol or name
+            found = self._known[symbol, done] = name, units
+        return found
 
     def carries(self, lost: pd.DataFrame) -> pd.Series:
         """Whether each row of `MatchResult.lost` ends because an action carries it over, by its index."""
