@@ -130,7 +130,7 @@ def measure(kind: str, folder: Path, rows: int) -> dict[str, float]:
         if kind in paths:
             read = len(read_part(file_at(folder, paths[kind])).line)
         else:
-            read = read_rows(queries[kind], {"DESK": f"sqlite:///{folder / 'desk.db'}"}).num_rows
+            read = len(read_rows(queries[kind], {"DESK": f"sqlite:///{folder / 'desk.db'}"}).to_pandas())
     assert read == rows
     return {
         "cpu_seconds": time.process_time() - before,

@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 from weights_pipeline.core.returns.cells import Column, Fault
 from weights_pipeline.ledger.errors import LedgerError
 from weights_pipeline.ledger.places import File
-from weights_pipeline.ledger.sources.cells import record_batch
+from weights_pipeline.ledger.sources.cells import TEXT, record_batch
 from weights_pipeline.ledger.sources.reading import PAGE, spooled
 from weights_pipeline.ledger.vocabulary import PLAIN, Reading, Section
 
@@ -37,8 +37,6 @@ Indices = NDArray[np.intp]
 
 _PIECE = 32 << 20
 """Bytes of a CSV file that are read at a time."""
-_TEXT = pa.large_string()
-"""Kind of text that pandas takes over without a copy."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -166,13 +164,13 @@ def _read_parquet(path: str, data: bytes, reading: Reading) -> Part:
                     columns[name] = _as_text(column)
                 except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
                     unreadable[name] = str(column.type)
-                    columns[name] = pa.nulls(len(column), _TEXT)
+                    columns[name] = pa.nulls(len(column), TEXT)
             yield pa.RecordBatch.from_pydict(columns)
 
     try:
         file = pyarrow.parquet.ParquetFile(pa.BufferReader(data))
         _require_unique(path, file.schema_arrow.names)
-        empty = pa.schema([(name, _TEXT) for name in file.schema_arrow.names]).empty_table()
+        empty = pa.schema([(name, TEXT) for name in file.schema_arrow.names]).empty_table()
         with TemporaryDirectory(prefix="weights-rows-") as folder:
             table = pa.concat_tables([empty, spooled(texts(file), Path(folder), "read")], promote_options="default")
     except (pa.ArrowException, OSError) as error:
@@ -198,7 +196,7 @@ def _as_text(column: pa.Array) -> pa.Array:
         column = column.cast(column.type.value_type)
     if pa.types.is_timestamp(column.type) and column.type.tz is not None:
         column = column.cast(pa.timestamp(column.type.unit, "UTC"))  # so that the text ends in Z
-    return column.cast(_TEXT)
+    return column.cast(TEXT)
 
 
 def _read_csv(path: str, data: bytes, reading: Reading) -> Part:
@@ -296,7 +294,7 @@ def _read_unquoted(path: str, data: bytes, above: int, reading: Reading) -> Part
             start, before = stop, before + lines
             yield from table.to_batches()
 
-    empty = pa.schema([(name, _TEXT) for name in names]).empty_table()
+    empty = pa.schema([(name, TEXT) for name in names]).empty_table()
     if len(data) <= _PIECE:
         cells = pa.Table.from_batches(rows(), empty.schema).to_pandas()
     else:
@@ -331,7 +329,7 @@ def _rows_of(
             ignore_empty_lines=False,
             invalid_row_handler=skip,
         ),
-        convert_options=pyarrow.csv.ConvertOptions(column_types=dict.fromkeys(names, _TEXT), strings_can_be_null=False),
+        convert_options=pyarrow.csv.ConvertOptions(column_types=dict.fromkeys(names, TEXT), strings_can_be_null=False),
     )
     lines = table.num_rows + len(cut)
     number = np.delete(np.arange(lines), [row.number - 1 for row in cut])

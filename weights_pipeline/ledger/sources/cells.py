@@ -13,6 +13,9 @@ from typing import Any
 
 import pyarrow as pa
 
+TEXT = pa.large_string()
+"""Kind of text that pandas takes over without a copy."""
+
 
 def flat(record: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, Any]]:
     """Yield the values of a nested record: what is within is named ``outer.inner``, in a list ``outer.0``."""
@@ -68,12 +71,12 @@ def _column(name: str, values: Sequence[Any]) -> pa.Array:
     try:
         typed = pa.array(values)
         if pa.types.is_string(typed.type) or pa.types.is_null(typed.type):
-            return typed.cast(pa.string())
+            return typed.cast(TEXT)
         if pa.types.is_int64(typed.type) or pa.types.is_boolean(typed.type):
-            return typed.cast(pa.string())
+            return typed.cast(TEXT)
     except pa.ArrowException:
         pass
     try:
-        return pa.array([text(value) for value in values], pa.string())
+        return pa.array([text(value) for value in values], TEXT)
     except TypeError as error:
         raise TypeError(f"{name}: {error}") from error
