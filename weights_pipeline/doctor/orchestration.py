@@ -9,11 +9,12 @@ import datetime as dt
 import http.client
 import json
 import re
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from weights_pipeline.doctor.patient import Answer, Patient, time_in
+from weights_pipeline.doctor.patient import Answer, Patient, amount, time_in
 
 if TYPE_CHECKING:
     import dagster as dg
@@ -29,8 +30,14 @@ _MATTERS = {
     "concurrency.pools.granularity": "op",
     "concurrency.pools.default_limit": 1,
     "run_monitoring.enabled": True,
+    "retention.sensor.purge_after_days.skipped": 7,
+    "retention.schedule.purge_after_days.skipped": 30,
 }
-"""What the instance configuration has to say: nothing is sent away, lateness is known, one step writes at a time."""
+"""What the instance configuration has to say: nothing is sent away, lateness is known, one step writes at a time, and
+ticks are not kept for ever."""
+
+_MUCH = 1_000_000_000
+"""Bytes of records on this machine that are worth moving away: Dagster grows slow to start and to search."""
 
 
 def configuration(patient: Patient) -> Answer:
@@ -66,8 +73,16 @@ def records(patient: Patient) -> Answer:
     """What Dagster has recorded can be read."""
     if patient.instance is None:
         return "ok", f"nothing is recorded in {patient.home} yet", ""
-    where = "PostgreSQL" if patient.settings.deployed else patient.home
-    return "ok", f"{patient.instance.get_runs_count()} runs are recorded in {where}", ""
+    runs = patient.instance.get_runs_count()
+    if patient.settings.deployed:
+        return "ok", f"{runs} runs are recorded in PostgreSQL", ""
+    history = patient.home / "history"
+    size = sum(file.stat().st_size for file in history.rglob("*") if file.is_file())
+    found = f"{runs} runs are recorded in {history}, {amount(size)}"
+    if size > min(_MUCH, shutil.disk_usage(history).free):
+        todo = f"Stop daemon and webserver, then: mv {history} {history}-{patient.now:%Y-%m-%d}. Weights are not in it."
+        return "warn", found, todo
+    return "ok", found, ""
 
 
 def code_location(patient: Patient) -> Answer:

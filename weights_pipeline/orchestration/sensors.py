@@ -123,9 +123,10 @@ def alert_sensors(workspace: Workspace) -> list[dg.SensorDefinition]:
                 context.log.warning(f"run {run_id} had died: it is recorded as failed, and what it held is free")
         except Exception as error:  # alerts are delivered all the same
             context.log.warning(f"dead runs are not known: {type(error).__name__}: {error}")
-        position = _resumed(context, outbox)
-        if position is None:
-            return _delivered(context, outbox, Position(after=newest_end(context.instance)))
+        position, newest = _resumed(context, outbox), newest_end(context.instance)
+        if position is None or position.after > newest:
+            # Records that were moved away or restored count from an earlier number: what comes would be passed over.
+            return _delivered(context, outbox, Position(after=newest))
         now = dt.datetime.now(dt.UTC)
         alerts, reached = run_alerts(context.instance, position, settings.ui, now)
         return _delivered(context, outbox, reached, position, alerts)

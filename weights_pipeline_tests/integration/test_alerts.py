@@ -534,6 +534,16 @@ def test_a_cursor_that_is_none_begins_anew_and_an_old_outbox_does_not_count(arme
     assert anew.after == first.after == newest_end(instance)
 
 
+def test_records_that_were_moved_away_do_not_keep_later_failures_from_being_told(armed, instance, web, monkeypatch):
+    tick, _ = armed
+    hook = web()
+    monkeypatch.setenv(notify.VARIABLE, hook.url)
+    cursor = tick(instance, str(Position(after=1_000_000))).cursor
+    run(instance, no_look_ahead=["after"])
+    tick(instance, cursor)
+    assert len(hook.accepted) == 1
+
+
 def test_the_sensors_run_without_being_switched_on(finished):
     found = build_definitions(finished.workspace).sensors
     running = {each.name for each in found if each.default_status == dg.DefaultSensorStatus.RUNNING}

@@ -516,6 +516,21 @@ def test_records_that_are_damaged_are_one_failure(environment, recorded, tmp_pat
     assert "Restore its folders" in every[0].found
 
 
+def test_records_that_have_grown_large_are_to_be_moved_away_and_dagster_begins_anew(environment, recorded, tmp_path):
+    home = shutil.copytree(recorded, tmp_path / "grown")
+    given = environment | {"WEIGHTS_HOME": str(home), "DAGSTER_HOME": str(home)}
+    assert found("records", given).state == "ok"
+    with (home / "history" / "runs" / "one.db").open("wb") as much:
+        much.truncate(2_000_000_000)
+    told = found("records", given)
+    assert (told.state, "2.0 GB" in told.found) == ("warn", True)
+    assert f"mv {home / 'history'} " in told.todo
+    (home / "history").rename(home / "history-old")
+    with dg.DagsterInstance.from_config(str(home)) as anew:
+        assert anew.get_runs_count() == 0
+    assert found("records", given).state == "ok"
+
+
 def test_webserver_of_another_instance_is_told(environment, home, monkeypatch):
     answer = {
         "instance": {"info": "config:\n    base_dir: /elsewhere/home\n"},
