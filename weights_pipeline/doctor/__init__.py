@@ -22,7 +22,7 @@ from weights_pipeline.doctor.orchestration import (
     webserver,
 )
 from weights_pipeline.doctor.patient import PATIENCE, Answer, Diagnosis, Patient
-from weights_pipeline.doctor.stored import live, lock, schema, store
+from weights_pipeline.doctor.stored import former, live, lock, schema, store
 from weights_pipeline.settings import without_secrets
 from weights_pipeline.tables.errors import StoreLockedError
 
@@ -46,6 +46,7 @@ EXAMINATIONS: tuple[Callable[[Patient], Answer], ...] = (
     store,
     schema,
     live,
+    former,
     code_location,
     daemon,
     webserver,

@@ -8,6 +8,7 @@ from __future__ import annotations
 import datetime as dt
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from weights_pipeline.doctor.patient import PATIENCE, Answer, Patient, amount
@@ -81,7 +82,7 @@ def schema(patient: Patient) -> Answer:
     from weights_pipeline.tables.catalog import TABLES
     from weights_pipeline.tables.contract import migrated_columns
 
-    tables = _columns_in_bucket(patient) if patient.settings.store else _columns_in_file(patient.settings)
+    tables = _columns(patient)
     if tables is None:
         return "ok", "no tables yet", ""
     older, unfit, unknown = list[str](), list[str](), list[str]()
@@ -105,6 +106,10 @@ def schema(patient: Patient) -> Answer:
     if older:
         return "ok", f"{len(older)} tables are older; the next write adds what they lack", "", *older
     return "ok", f"{len(tables)} tables, all of this version of the code", ""
+
+
+def _columns(patient: Patient) -> Stored | None:
+    return _columns_in_bucket(patient) if patient.settings.store else _columns_in_file(patient.settings)
 
 
 def _columns_in_file(settings: Settings) -> Stored | None:
@@ -224,3 +229,29 @@ def live(patient: Patient) -> Answer:
     if missing:
         return "warn", said, "`weights init`, `weights rebalance` or the job BOOK_live publishes."
     return "ok", said or "nothing is published, and nothing is expected to be", ""
+
+
+def former(patient: Patient) -> Answer:
+    """Books that were renamed or removed: what becomes of their versions, and of what they have published."""
+    from weights_pipeline.live import LiveError
+    from weights_pipeline.live.places import source
+    from weights_pipeline.tables.catalog import WEIGHT_HISTORY
+
+    with_versions = {schema for schema, table in _columns(patient) or {} if table == WEIGHT_HISTORY.name}
+    gone = sorted(with_versions - set(patient.workspace.books))
+    if not gone:
+        return "ok", "every version in the store is of a book", ""
+    left = list[str]()
+    for target in patient.settings.live:
+        for name in gone if not target.startswith("dynamodb://") else ():
+            with suppress(LiveError):
+                source(target).poll(name, None)
+                left.append(f"{name} in {target}")
+    said = f"{', '.join(gone)}: no book any more; the versions stay, and `weights history --book NAME` reads them"
+    if not left:
+        return "ok", said, ""
+    todo = (
+        "Who reads these goes by them until they are stale. If the book was renamed, let them read the new name; then "
+        "delete what is published under the old one. If it was not meant, put the book's file back."
+    )
+    return "warn", f"{said}; still published: {', '.join(left)}", todo

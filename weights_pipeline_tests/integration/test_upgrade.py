@@ -14,7 +14,7 @@ import pytest
 
 from weights_pipeline.doctor import examine
 from weights_pipeline.doctor.patient import Patient
-from weights_pipeline.doctor.stored import schema
+from weights_pipeline.doctor.stored import former, schema
 from weights_pipeline.live import Reader
 from weights_pipeline.tables import catalog
 from weights_pipeline_tests.support.commands import Result
@@ -66,6 +66,26 @@ def test_the_doctor_says_what_the_next_write_adds_and_nothing_is_to_be_done(upgr
     (found,) = examine(Patient(environment, dt.datetime.now(dt.UTC)), [schema])
     assert (found.state, found.todo) == ("ok", "")
     assert any(each.startswith(f"{BOOK}.metrics lacks lookback") for each in found.details)
+
+
+def test_of_a_renamed_book_the_doctor_says_what_becomes_of_the_old_one(upgraded):
+    def found():
+        environment = {"WEIGHTS_DATA": str(upgraded.settings.data), "WEIGHTS_HOME": str(upgraded.settings.home)}
+        (diagnosis,) = examine(Patient(environment, dt.datetime.now(dt.UTC)), [former])
+        return diagnosis
+
+    assert (found().state, found().found) == ("ok", "every version in the store is of a book")
+    books = upgraded.settings.data / "books"
+    text = (books / f"{BOOK}.yaml").read_text()
+    (books / f"{BOOK}.yaml").unlink()
+    (books / "renamed.yaml").write_text(text.replace(f"name: {BOOK}", "name: renamed"))
+    published = found()
+    assert (published.state, f"still published: {BOOK} in " in published.found) == ("warn", True)
+    assert "let them read the new name" in published.todo
+    (upgraded.settings.home / "live" / f"{BOOK}.json").unlink()
+    assert found().state == "ok"
+    assert found().found.startswith(f"{BOOK}: no book any more; the versions stay")
+    assert "     16  2021-04-01" in answered("history", "--book", BOOK)
 
 
 def test_the_next_month_is_made_and_the_past_stays_to_the_bit(upgraded):
