@@ -10,6 +10,7 @@ import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from weights_pipeline.ledger.calendars import file_of
 from weights_pipeline.ledger.errors import LedgerError
 from weights_pipeline.ledger.places import listed
 from weights_pipeline.ledger.source import CapitalFile, Entry, LedgerSource
@@ -35,7 +36,7 @@ def state(source: LedgerSource, root: Path, environment: Mapping[str, str]) -> s
         A place or a database cannot be asked.
     """
     entries = list(_entries(source))
-    found = listed(root, dict.fromkeys(_paths(source, entries)))
+    found = listed(root, dict.fromkeys(_paths(source, root, entries)))
     for query in (entry.query for entry in entries if entry.query):
         try:
             answer = query.changed(environment)
@@ -52,8 +53,10 @@ def _entries(source: LedgerSource) -> Iterator[Entry]:
     yield from filter(None, (source.actions, source.positions))
 
 
-def _paths(source: LedgerSource, entries: list[Entry]) -> Iterator[str]:
+def _paths(source: LedgerSource, root: Path, entries: list[Entry]) -> Iterator[str]:
     """Every path and glob that the ledger names."""
+    if (sessions := file_of(source.calendar)) is not None:
+        yield sessions.resolve().relative_to(root.resolve()).as_posix()
     yield from (path for path in (source.prices, source.instruments, source.fx) if path)
     if isinstance(source.capital, CapitalFile):
         yield source.capital.file
