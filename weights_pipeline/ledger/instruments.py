@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from weights_pipeline.core.returns.actions import Action, Lineage
@@ -107,26 +108,27 @@ def read_actions(
     rows = rows_beside(root, source.actions, "actions", f"ledger {source.name}: actions")
     actions = _actions(rows, hours)
     known = {*traded, *rows.loc[rows["kind"] == "rename", "new_symbol"]}
-    findings = []
-    for said, action in zip(rows.to_dict("records"), actions, strict=True):
-        what = f"{said['kind']} of {said['symbol']} on {said['date']:%Y-%m-%d}"
-        if said["symbol"] not in known:
-            code, message, setting = "action_of_nobody", f"{what}: no row names the symbol", "correct the symbol"
-        elif action is None:
-            message = f"{what}: outside the sessions read, {hours.index[1]:%Y-%m-%d} to {hours.index[-1]:%Y-%m-%d}"
-            code, setting = "action_outside", "correct the date, where it is wrong"
-        else:
-            continue
-        findings.append(
-            LedgerFinding(
-                code=code,
-                symbol=said["symbol"],
-                source_file=said["source_file"],
-                line=said["line"],
-                message=message,
-                setting=setting,
-            )
+    strange = ~rows["symbol"].isin([*known]).to_numpy()
+    outside = np.array([action is None for action in actions], dtype=bool) & ~strange
+    span = f"{hours.index[1]:%Y-%m-%d} to {hours.index[-1]:%Y-%m-%d}"
+    findings = [
+        LedgerFinding(
+            code=code,
+            symbol=str(symbol),
+            source_file=str(file),
+            line=int(own["line"].iloc[0]),
+            message=f"{own['kind'].iloc[0]} of {symbol} on {own['date'].iloc[0]:%Y-%m-%d}"
+            + f", and {len(own) - 1} more" * (len(own) > 1)
+            + f": {what}",
+            figures={"actions": float(len(own))},
+            setting=setting,
         )
+        for code, mask, what, setting in (
+            ("action_of_nobody", strange, "no row names the symbol", "correct the symbol"),
+            ("action_outside", outside, f"outside the sessions read, {span}", "correct the date, where it is wrong"),
+        )
+        for (file, symbol), own in rows[mask].groupby(["source_file", "symbol"])
+    ]
     return Lineage(tuple(action for action in actions if action is not None)), findings
 
 

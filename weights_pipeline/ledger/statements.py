@@ -40,12 +40,12 @@ class Statement:
     accounts
         Strategies of each account that not all are of.
     outside
-        Of each line that is compared with nothing: its symbol, file, number and date.
+        ``source_file``, ``line`` and ``date`` of rows that are compared with nothing.
     """
 
     rows: pd.DataFrame
     accounts: Mapping[str, Collection[str]]
-    outside: Sequence[tuple[str, str, int, pd.Timestamp]]
+    outside: pd.DataFrame
 
     def makes_known(self, first_seen: Mapping[Pair, pd.Timestamp], lineage: Lineage) -> pd.DataFrame:
         """Positions stated of one strategy: those that name it, or whose account has one that trades it.
@@ -127,7 +127,7 @@ def read_statement(
     day = sessions.searchsorted(dates, side="right") - 1
     last = horizon if source.last_month is None else min(horizon, pd.Period(source.last_month, "M").end_time)
     read = (day >= 0) & np.asarray(dates <= last)
-    outside = [*rows.loc[~read, ["symbol", "source_file", "line", "date"]].itertuples(index=False, name=None)]
+    outside = rows.loc[~read, ["source_file", "line", "date"]]
     rows, day = rows[read].reset_index(drop=True), day[read]
     opens, closes = (pd.DatetimeIndex(hours[name]) for name in ("open", "close"))
     goes_on = np.append(opens[1:] == closes[:-1], False)
@@ -184,7 +184,10 @@ def statement_findings(
             message=f"reconciled to {found.agreed[-1]:%Y-%m-%d}: all that the statement of this date says is what the "
             f"ledger's rows come to",
         )
+    first: dict[Pair, int] = {}
     for row, strategy in unpriced:
+        first.setdefault((strategy, rows["stream"][row]), row)
+    for (strategy, _), row in first.items():
         said = rows.loc[[row]].to_dict("records")[0]
         yield LedgerFinding(
             code="statement_without_price",
@@ -197,14 +200,16 @@ def statement_findings(
             f"position stays unknown",
             setting="its market_value, or a file of prices that has the close of the day",
         )
-    for symbol, file, line, date in statement.outside:
+    for file, own in statement.outside.groupby("source_file"):
+        line, date = own[["line", "date"]].iloc[0]
         yield LedgerFinding(
             code="statement_outside",
-            symbol=symbol,
-            source_file=file,
-            line=line,
-            message=f"{date:%Y-%m-%d} is not among the sessions read, so that nothing is compared with it",
-            setting="correct the date, where it is wrong",
+            source_file=str(file),
+            line=int(line),
+            message=f"{len(own)} rows are of dates that are not read, the first {date:%Y-%m-%d}: nothing is compared "
+            f"with them",
+            figures={"rows": float(len(own))},
+            setting="correct the dates, where they are wrong",
         )
 
 
