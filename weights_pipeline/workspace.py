@@ -10,7 +10,7 @@ pandas nor a ledger.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -59,7 +59,18 @@ class BookSetup:
     @cached_property
     def policy(self) -> Policy:
         """What the book means to the formulas, starter metrics included."""
-        return self.book.policy(self.starter, self.source.frequency)
+        known = {name: figures for name, figures in self.starter.items() if name in self.book.strategies}
+        return self.book.policy(known, self.source.frequency)
+
+    def on(self, key: str) -> BookSetup:
+        """The same with the book as it is for one of its partitions."""
+        book = self.book.on(key)
+        return self if book is self.book else next(each for each in self.every if each.book is book)
+
+    @cached_property
+    def every(self) -> tuple[BookSetup, ...]:
+        """One for each book before a dated change, and itself."""
+        return (*(replace(self, book=book) for book in self.book.every[:-1]), self)
 
     @cached_property
     def periods(self) -> Periods:

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import keyword
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import reduce
 from operator import or_
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 from zoneinfo import ZoneInfo
 
-from pydantic import AfterValidator, Field, FiniteFloat, model_validator
+from pydantic import AfterValidator, Field, FiniteFloat, PrivateAttr, model_validator
 
 from weights_pipeline.books.cadence import Cadence
 from weights_pipeline.books.reading import Model
@@ -122,6 +122,14 @@ class Book(Model):
         default={}, description="Thresholds of checks by name, in place of their defaults; see docs/operate.md."
     )
     max_age: int = Field(gt=0, description="Days after which published weights are stale.")
+    since: dict[Month, dict[str, Any]] = Field(
+        default={},
+        description="Dated changes: by the month YYYY-MM from whose periods on they count, keys of the book with their "
+        "new values. A key that is named is replaced whole.",
+    )
+
+    # Books before the changes that this one has undergone, each with the month that it ended before.
+    _earlier: tuple[tuple[str, Book], ...] = PrivateAttr(default=())
 
     @model_validator(mode="after")
     def _hangs_together(self) -> Book:
@@ -130,6 +138,21 @@ class Book(Model):
             raise ValueError(f"strategies: base weights sum to {total:.12g}, expected gross {self.gross:.12g}")
         self.policy()
         return self
+
+    def after(self, earlier: Iterable[tuple[str, Book]]) -> Book:
+        """The same, as it has become by dated changes of ``earlier`` ones, each with the month that it ended before."""
+        changed = self.model_copy()
+        changed._earlier = tuple(earlier)
+        return changed
+
+    def on(self, key: str) -> Book:
+        """The book as it is for one of its partitions."""
+        return next((book for until, book in self._earlier if key[:7] < until), self)
+
+    @property
+    def every(self) -> tuple[Book, ...]:
+        """All that it was before its dated changes, and itself."""
+        return (*(book for _, book in self._earlier), self)
 
     def policy(self, starter: Mapping[str, StarterMetrics] | None = None, frequency: Frequency = DAILY) -> Policy:
         """What the book means to the formulas.

@@ -18,6 +18,9 @@ from weights_pipeline.books.reading import BookError, inside, read_json, read_ya
 from weights_pipeline.core.metrics.starter import StarterMetrics
 from weights_pipeline.core.targets.methods.fixed import Fixed
 
+DATED = {"strategies", "gross", "method", "metrics", "adjustment", "limits", "overlay"}
+"""Keys whose changes may be dated."""
+
 
 def load_books(
     folder: Path, stage: str | None = None, dropped: MutableMapping[str, ValueError] | None = None
@@ -97,16 +100,55 @@ def load_book(
         if not isinstance(own, dict) or "name" in own:
             raise BookError(f"{overrides[name]}: expected keys of book {name} to override, other than its name")
         content, named = content | own, f"{file} with {overrides[name]}"
+    root = root or file.resolve().parents[1]
+    *earlier, (content, named) = _dated(content, named)
+    if changes:
+        earlier = []
     for path, value in (changes or {}).items():
         named += f" with {path}={value}"
         content = _changed(content, path.split("."), value, named)
+    past = [_book(*each, root) for each in earlier]
+    return _book(content, named, root).after(zip(_months(content), past, strict=True) if past else ())
+
+
+def _book(content: Any, named: str, root: Path) -> Book:
     book: Book = validated(TypeAdapter(Book), content, named)
     if isinstance(book.method, Fixed) and book.method.folder:
-        decisions = load_allocations(root or file.resolve().parents[1], book)
+        decisions = load_allocations(root, book)
         book = book.model_copy(update={"method": replace(book.method, decisions=decisions)})
     elif not book.method.reads:
         require_reachable(book, book.method, named)
     return book
+
+
+def _dated(content: Any, named: str) -> list[tuple[Any, str]]:
+    """Content as it was at first, and after each of its dated changes; with its name for an error.
+
+    Raises
+    ------
+    BookError
+        A change is of a key that none may be of, or makes or ends an overlay.
+    """
+    since = content.get("since") if isinstance(content, dict) else None
+    found = [(content, named)]
+    if not isinstance(since, dict):
+        return found
+    # Whether months and keys are what they should be, the book itself tells.
+    for month in _months(content):
+        changes, at = since[month], f"{named}: since: {month}"
+        if not isinstance(changes, dict):
+            raise BookError(f"{at}: expected keys of the book with their values from that month on, got {changes!r}")
+        if unknown := sorted(set(changes) - DATED):
+            raise BookError(f"{at}: {', '.join(map(str, unknown))}: expected some of {', '.join(sorted(DATED))}")
+        if "overlay" in changes and (changes["overlay"] is None) != (content.get("overlay") is None):
+            raise BookError(f"{at}: overlay: may not come or go; expected one throughout, with enabled true or false")
+        found.append((found[-1][0] | changes, f"{named} since {month}"))
+    return found
+
+
+def _months(content: Mapping[str, Any]) -> list[Any]:
+    """Months of the dated changes of a book, in order."""
+    return sorted(content["since"], key=str)
 
 
 def _changed(content: Any, path: list[str], value: Any, named: str) -> Any:
@@ -149,9 +191,10 @@ def metrics_given(content: Any, book: Book, named: Path | str) -> Mapping[str, S
         Figures that contradict each other, or strategies the book does not have; ``named`` says where they are from.
     """
     figures: dict[str, StarterMetrics] = validated(TypeAdapter(dict[str, StarterMetrics]), content, named)
-    if unknown := sorted(set(figures) - set(book.strategies)):
+    known = {name for each in book.every for name in each.strategies}
+    if unknown := sorted(set(figures) - known):
         raise BookError(
-            f"{named}: strategies {unknown} are not in book {book.name}, which has {sorted(book.strategies)}; "
+            f"{named}: strategies {unknown} are not in book {book.name}, which has {sorted(known)}; "
             f"remove them from the file, or add them to the book"
         )
     return figures

@@ -322,7 +322,8 @@ def plan(setup: BookSetup, periods: list[Window], figures: Mapping[str, StarterM
     ValueError
         Overrides that were known only later.
     """
-    book, source, store, policy, window = setup.book, setup.source, setup.store, setup.policy, periods[-1]
+    source, store, window = setup.source, setup.store, periods[-1]
+    book, policy = setup.on(window.key).book, setup.on(window.key).policy
     begin = pd.Timestamp(f"{source.first_month}-01")
     sessions = sessions_past(source.calendar, begin.date(), window.after - dt.timedelta(days=1))
     as_of = last_sessions(sessions, window_dates([window]))

@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import groupby
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -300,13 +301,7 @@ def _effect(setup: BookSetup, since: pd.Timestamp, stored: _Ledger, given: _Ledg
     )
     begin = pd.Timestamp(f"{source.first_month}-01")
     sessions = sessions_past(source.calendar, begin.date(), touched[-1].date())
-    policy = setup.policy
-    old, new = (
-        rebalanced(
-            each.returns, each.unknown, touched, taken, policy, sessions, each.market.set_index("session")["regime"]
-        ).final
-        for each in (stored, given)
-    )
+    old, new = (_rebalanced(setup, key_of, touched, taken, sessions, each) for each in (stored, given))
     weights = old.merge(new, on=["as_of", "strategy"], suffixes=("_old", "_new"))
     moved = (weights["final_old"] != weights["final_new"]) | (weights["realized_old"] != weights["realized_new"])
     overridden = metrics.loc[(metrics["source"] == MANUAL) & metrics["as_of"].isin(touched), "as_of"].unique()
@@ -326,6 +321,25 @@ def _effect(setup: BookSetup, since: pd.Timestamp, stored: _Ledger, given: _Ledg
         remarks=tuple(_remarks(final, old, [key_of[date] for date in sorted(overridden)], key_of)),
         command=f"weights run --book {book.name} --from {key_of[touched[0]][:7]}",
     )
+
+
+def _rebalanced(
+    setup: BookSetup,
+    key_of: Mapping[pd.Timestamp, str],
+    dates: pd.DatetimeIndex,
+    taken: Taken,
+    sessions: pd.DatetimeIndex,
+    ledger: _Ledger,
+) -> pd.DataFrame:
+    """Final weights of rebalances that follow each other, each by the policy that the book has for it."""
+    market, finals = ledger.market.set_index("session")["regime"], list[pd.DataFrame]()
+    for _, own in groupby(dates, key=lambda date: id(setup.on(key_of[date]).policy)):
+        part = pd.DatetimeIndex(list(own))
+        policy = setup.on(key_of[part[0]]).policy
+        made = rebalanced(ledger.returns, ledger.unknown, part, taken, policy, sessions, market)
+        taken = replace(taken, past=pd.concat([taken.past, made.realized], ignore_index=True))
+        finals.append(made.final)
+    return pd.concat(finals, ignore_index=True)
 
 
 def _remarks(

@@ -98,6 +98,7 @@ _NO_BEARING: dict[str, Any] = {
     "max_turnover": 1.0,
     "checks": {},
     "max_age": 1,
+    "since": {},
 }
 _EXCLUDED: dict[str, Any] = {**dict.fromkeys(_NO_BEARING, True), "overlay": {"audit": True}}
 _BOOK = TypeAdapter(Book)
@@ -238,7 +239,7 @@ def inputs_of(setup: BookSetup, rebalances: Mapping[str, pd.Timestamp]) -> Versi
     sets = _sets(book, store, rebalances)
     hashes = []
     for (key, as_of), ledger_hash in zip(rebalances.items(), ledger_hashes, strict=True):
-        parameters, state = parameters_of(setup, as_of), heads[f"{as_of:%Y-%m}"]
+        parameters, state = parameters_of(setup.on(key), as_of), heads[f"{as_of:%Y-%m}"]
         documents[digest(parameters)] = parameters
         if key in sets:
             text = link(key, sets[key], state)
@@ -262,7 +263,7 @@ def parameters_of(setup: BookSetup, as_of: pd.Timestamp) -> str:
     return canonical(
         {
             "book": book.model_dump(mode="json", exclude=_EXCLUDED | later),
-            "starter": _STARTER.dump_python(dict(setup.starter), mode="json"),
+            "starter": _STARTER.dump_python(dict(setup.policy.starter), mode="json"),
             "decisions": _DECISIONS.dump_python(tuple(d for d in made if d.date <= as_of.date()), mode="json"),
             "ledger": {
                 "calendar": listed,

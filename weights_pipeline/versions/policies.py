@@ -91,24 +91,26 @@ class _Kept:
         newest = newest_versions(history).drop_duplicates("rebalance").set_index("rebalance")
         told = newest[list(_Newest._fields)].itertuples(index=False)
         self._newest = {str(key): _Newest(*row) for key, row in zip(newest.index, told, strict=True)}
-        self._today: dict[int, str] = {}
+        self._today: dict[tuple[int, int], str] = {}
         self._read: dict[str, Policy] = {}
 
     def policies(self, key: str, written: pd.Timestamp) -> tuple[Policy, ...]:
         """See :attr:`Stretch.policies`; ``written`` is when the partition was."""
-        today, newest = self._setup.policy, self._newest.get(key)
-        if newest is None or newest.parameters_hash == self._hash_today(newest.as_of):
+        today, newest = self._setup.on(key).policy, self._newest.get(key)
+        if newest is None or newest.parameters_hash == self._hash_today(key, newest.as_of):
             return (today,)
         own = self._of(newest.parameters_hash)
         return (own, today) if written > newest.recorded_at and own != today else (own,)
 
-    def _hash_today(self, as_of: pd.Timestamp) -> str:
+    def _hash_today(self, key: str, as_of: pd.Timestamp) -> str:
         """What a version of a rebalance would say of its policy now; all do the same, but for decisions to come."""
-        method = self._setup.book.method
+        setup = self._setup.on(key)
+        method = setup.book.method
         decided = sum(each.date <= as_of.date() for each in method.decisions) if isinstance(method, Fixed) else 0
-        if decided not in self._today:
-            self._today[decided] = digest(parameters_of(self._setup, as_of))
-        return self._today[decided]
+        of = (self._setup.every.index(setup), decided)
+        if of not in self._today:
+            self._today[of] = digest(parameters_of(setup, as_of))
+        return self._today[of]
 
     def _of(self, parameters_hash: str) -> Policy:
         if parameters_hash not in self._read:

@@ -7,6 +7,8 @@ import dagster as dg
 import pytest
 
 from benchmarks.support.data import edit_yaml
+from weights_pipeline.books.load import load_book
+from weights_pipeline.books.reading import BookError
 from weights_pipeline.checks import book_checks
 from weights_pipeline.ledger import LedgerError
 from weights_pipeline.operations.rebalance import open_history
@@ -177,3 +179,42 @@ def test_a_first_day_is_one_of_the_ledger(tmp_path, desk):
     write_book(tmp_path / "data", {"ant": 0.5, "bee": 0.5}, starts="2024-01")
     with pytest.raises(LedgerError, match="book desk_book: starts: expected a month of ledger desk, from 2024-02 to "):
         desk(tmp_path / "data").workspace.setup(BOOK)
+
+
+DATED = {
+    "2024-06": {"strategies": JOINED, "adjustment": {"rate": 0.2}, "overlay": OVERLAY | {"thresholds": NERVOUS}},
+    "2024-07": {"strategies": LEFT, "method": {"kind": "calmar_tilt", "lookback": "6m"}},
+    "2024-08": {"overlay": OVERLAY | {"profile": "high", "enabled": False}},
+}
+
+
+def test_a_dated_change_is_the_change_made_by_hand_in_its_month(own, desk, tmp_path):
+    for month, keys in DATED.items():
+        change(own, **keys)
+        own.done(month, book=BOOK)
+    write_book(own.settings.data, STRATEGIES, since=DATED)
+    assert misses(own) == {}
+    own.done("2024-07", "2024-08", BOOK)
+    assert own.store.read(BOOK, catalog.WEIGHT_HISTORY)["version"].max() == 8
+    anew = desk(own.settings.data)
+    anew.done(book=BOOK)
+    assert anew.hashes(book=BOOK) == own.hashes(book=BOOK)
+    assert misses(anew) == {}
+    assert differing(anew) == []
+
+
+@pytest.mark.parametrize(
+    ("since", "message"),
+    [
+        ({"2024-13": {"gross": 1.0}}, "since.2024-13"),
+        ({"2024-06": {"ledger": "other"}}, "since: 2024-06: ledger: expected some of adjustment, gross, limits"),
+        ({"2024-06": {"overlay": None}}, "since: 2024-06: overlay: may not come or go"),
+        ({"2024-06": ["gross"]}, "since: 2024-06: expected keys of the book"),
+        ({"2024-06": {"strategies": {"ant": 0.5}}}, "since 2024-06: .*base weights sum to 0.5"),
+    ],
+)
+def test_dated_changes_that_cannot_be_are_refused(tmp_path, since, message):
+    write_ledger(tmp_path, random_returns("ant", "bee", first="2024-01-02", last="2024-01-31"))
+    write_book(tmp_path, {"ant": 0.5, "bee": 0.5}, since=since)
+    with pytest.raises(BookError, match=message):
+        load_book(tmp_path / "books" / f"{BOOK}.yaml")

@@ -60,7 +60,7 @@ def allocator_assets(setup: BookSetup, artefacts: Path, checks: Sequence[Check])
 
 def daily_assets(setup: BookSetup) -> list[dg.AssetsDefinition]:
     """Weights scaled anew for every session, of a book that says so; in months of their own, the open one included."""
-    source, policy, overlay = setup.source, setup.policy, setup.policy.overlay
+    source, overlay = setup.source, setup.policy.overlay
     if overlay is None or overlay.apply != "daily":
         return []
 
@@ -68,10 +68,14 @@ def daily_assets(setup: BookSetup) -> list[dg.AssetsDefinition]:
         returns = known(strategy_returns, run.windows)
         # The ledger holds closed sessions only; of an open month, those there have been.
         closed = only_windows(returns[["session"]].drop_duplicates(), "session", run.windows)
-        scalars = overlay_path(returns, realized_weights, overlay, source.frequency).scalars
-        days = pd.DatetimeIndex(closed["session"]).sort_values()
-        table = daily_table(realized_weights, scalars, policy, sessions_of(source, run.windows), days)
-        return Computed(table, Told(figures=_daily_figures))
+        made = []
+        for part in parts_of(setup, run):
+            own = only_windows(closed, "session", part.windows)
+            days = pd.DatetimeIndex(own["session"]).sort_values()
+            scalars = overlay_path(returns, realized_weights, part.policy.overlay or overlay, source.frequency).scalars
+            sessions = sessions_of(source, part.windows)
+            made.append(daily_table(realized_weights, scalars, part.policy, sessions, days))
+        return Computed(pd.concat(made, ignore_index=True), Told(figures=_daily_figures))
 
     ins = _held(setup)
     months = daily_months(setup.book, source)

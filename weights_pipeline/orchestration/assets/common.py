@@ -60,7 +60,14 @@ class Part(NamedTuple):
 
 def parts_of(setup: BookSetup, run: Run) -> list[Part]:
     """What a run computes, part by part."""
-    return [Part(setup.policy, run.windows)]
+    found: list[Part] = []
+    for window in run.windows:
+        policy = setup.on(window.key).policy
+        if found and found[-1].policy is policy:
+            found[-1] = Part(policy, [*found[-1].windows, window])
+        else:
+            found.append(Part(policy, [window]))
+    return found
 
 
 def known(frame: pd.DataFrame, windows: Sequence[Window], time_column: str = "session") -> pd.DataFrame:

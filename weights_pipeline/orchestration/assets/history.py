@@ -11,7 +11,9 @@ import pandas as pd
 
 from weights_pipeline.core.ensembles import all_weight_sets
 from weights_pipeline.core.versions import Stamp, metrics_read, set_metrics_read, version_rows
+from weights_pipeline.ledger.periods import only_windows
 from weights_pipeline.orchestration.asset_checks import STORE_POOL
+from weights_pipeline.orchestration.assets.common import parts_of
 from weights_pipeline.orchestration.freshness import book_freshness
 from weights_pipeline.orchestration.io_manager import KEY
 from weights_pipeline.orchestration.metadata import column_schema
@@ -62,7 +64,10 @@ def history_asset(setup: BookSetup) -> dg.AssetsDefinition:
                 sets = [store.read(book.name, t) for t in (catalog.ENSEMBLE_WEIGHTS, catalog.ENSEMBLE_UPDATES)]
                 seen = set_metrics_read(tables["target_weights"], all_weight_sets(*sets))
             else:
-                seen = metrics_read(tables["metrics"], policy.method.reads)
+                seen = pd.concat(
+                    metrics_read(only_windows(tables["metrics"], "as_of", part.windows), part.policy.method.reads)
+                    for part in parts_of(setup, run)
+                )
         computed = version_rows(final, tables["realized_weights"], seen, made.hashes, rebalances)
         stamp = Stamp(
             run_id=context.run.run_id,

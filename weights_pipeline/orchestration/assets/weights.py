@@ -23,16 +23,15 @@ from weights_pipeline.core.metrics.table import MANUAL, overridden, with_overrid
 from weights_pipeline.core.policy import Policy
 from weights_pipeline.core.returns.history import ReturnHistory
 from weights_pipeline.ledger import LedgerSource
-from weights_pipeline.ledger.periods import window_dates
+from weights_pipeline.ledger.periods import only_windows, window_dates
 from weights_pipeline.ledger.tables import month_tables
 from weights_pipeline.operations.rebalance import metric_overrides
-from weights_pipeline.orchestration.assets.common import book_shown, book_table, known, sessions_of
+from weights_pipeline.orchestration.assets.common import book_shown, book_table, known, parts_of, sessions_of
 from weights_pipeline.orchestration.metadata import Told, total
 from weights_pipeline.orchestration.partitions import Back, Input, ledger_input, own_input, past_input, within
 from weights_pipeline.orchestration.steps import Computed, Made, Run, table_step
 from weights_pipeline.tables import catalog
 from weights_pipeline.tables.contract import Window
-from weights_pipeline.tables.definition import Table
 from weights_pipeline.versions.inputs import started_from
 from weights_pipeline.workspace import BookSetup
 
@@ -71,11 +70,14 @@ def weight_assets(setup: BookSetup, checks: Sequence[Check]) -> list[dg.AssetsDe
 def _metrics(setup: BookSetup, checks: Sequence[Check]) -> Made:
     book, source, policy = setup.book, setup.source, setup.policy
     # The risk regime that chooses a window is a recursion from the first session on.
-    reach: Back = "all" if policy.adaptive else within(policy.longest_lookback, policy.frequency)
+    reach: Back = "all" if any(each.policy.adaptive for each in setup.every) else _longest(setup)
 
     def metrics(run: Run, **tables: pd.DataFrame) -> Computed:
-        as_of = last_sessions(sessions_of(source, run.windows), window_dates(run.windows))
-        table = metric_rows(_seen(tables, run.windows, source), as_of, policy)
+        rows = []
+        for part in parts_of(setup, run):
+            as_of = last_sessions(sessions_of(source, part.windows), window_dates(part.windows))
+            rows.append(metric_rows(_seen(tables, part.windows, source), as_of, part.policy))
+        table = pd.concat(rows, ignore_index=True)
         if manual := run.context.op_execution_context.op_config["manual"]:
             if len(run.windows) > 1:
                 raise ValueError(f"metric overrides are of one partition, got {len(run.windows)}")
@@ -92,18 +94,22 @@ def _metrics(setup: BookSetup, checks: Sequence[Check]) -> Made:
 
 def _realized(setup: BookSetup, checks: Sequence[Check]) -> Made:
     source, policy = setup.source, setup.policy
-    past = past_input(setup, catalog.REALIZED_WEIGHTS, "all" if policy.paced_by_regime else 1)
+    paced = any(each.policy.paced_by_regime for each in setup.every)
+    past = past_input(setup, catalog.REALIZED_WEIGHTS, "all" if paced else 1)
     ins = [own_input(setup, catalog.TARGET_WEIGHTS), past]
-    if policy.paced_by_regime:
+    if paced:
         # The regime of a rebalance follows from all realized weights before it, and from what they earned.
         ins.append(ledger_input(setup, catalog.STRATEGY_RETURNS))
 
     def realized_weights(run: Run, **tables: pd.DataFrame) -> Computed:
-        returns = known(tables["strategy_returns"], run.windows) if "strategy_returns" in tables else None
-        sessions = sessions_of(source, run.windows)
-        past, targets = tables["realized_weights"], tables["target_weights"]
+        past, targets, made = tables["realized_weights"], tables["target_weights"], list[pd.DataFrame]()
         opening = started_from(setup, run.store, (past if len(past) else targets)["as_of"].min())
-        table = realized_table(past, targets, policy, sessions, returns, opening)
+        for part in parts_of(setup, run):
+            returns = known(tables["strategy_returns"], part.windows) if "strategy_returns" in tables else None
+            before = pd.concat([past, *made], ignore_index=True) if made else past
+            own, sessions = only_windows(targets, "as_of", part.windows), sessions_of(source, part.windows)
+            made.append(realized_table(before, own, part.policy, sessions, returns, opening))
+        table = pd.concat(made, ignore_index=True)
         told = Told(
             figures=lambda rows: _realized_figures(rows, policy),
             chart=weight_charts.realized,
@@ -116,14 +122,16 @@ def _realized(setup: BookSetup, checks: Sequence[Check]) -> Made:
 
 def _targets(setup: BookSetup, checks: Sequence[Check]) -> Made:
     """Target weights of a book with one weight set."""
-    source, policy = setup.source, setup.policy
     ins = [own_input(setup, catalog.METRICS)]
-    if policy.method.optimises:
-        ins += _measured_on(setup, within(policy.longest_lookback, policy.frequency))
+    if any(each.policy.method.optimises for each in setup.every):
+        ins += _measured_on(setup, _longest(setup))
 
     def target_weights(run: Run, **tables: pd.DataFrame) -> Computed:
-        history = _seen(tables, run.windows, source) if "strategy_returns" in tables else None
-        table = target_table(tables["metrics"], policy, history)
+        made = []
+        for part in parts_of(setup, run):
+            history = _seen(tables, part.windows, setup.source) if "strategy_returns" in tables else None
+            made.append(target_table(only_windows(tables["metrics"], "as_of", part.windows), part.policy, history))
+        table = pd.concat(made, ignore_index=True)
         return Computed(table, Told(figures=_target_figures, chart=weight_charts.multipliers))
 
     return book_table(setup, catalog.TARGET_WEIGHTS, target_weights, ins, checks)
@@ -131,43 +139,48 @@ def _targets(setup: BookSetup, checks: Sequence[Check]) -> Made:
 
 def _ensemble_targets(setup: BookSetup, checks: Sequence[Check]) -> list[Made]:
     """Weight sets of a book with one per market regime, and the targets read from them."""
-    source, policy = setup.source, setup.policy
-
-    def in_ledger(table: Table, lookback: Lookback) -> Input:
-        return ledger_input(setup, table, within(lookback, policy.frequency))
+    source = setup.source
 
     def ensemble_weights(run: Run, market_regime: pd.DataFrame, **tables: pd.DataFrame) -> Computed:
-        as_of = last_sessions(sessions_of(source, run.windows), window_dates(run.windows))
-        regimes = known(market_regime, run.windows).set_index("session")["regime"]
-        table = weight_sets(_seen(tables, run.windows, source), regimes, as_of, policy)
+        made = []
+        for part in parts_of(setup, run):
+            as_of = last_sessions(sessions_of(source, part.windows), window_dates(part.windows))
+            regimes = known(market_regime, part.windows).set_index("session")["regime"]
+            made.append(weight_sets(_seen(tables, part.windows, source), regimes, as_of, part.policy))
+        table = pd.concat(made, ignore_index=True)
         return Computed(table, Told(figures=_ensemble_figures, chart=weight_charts.sets))
 
     def target_weights(
         run: Run, ensemble_weights: pd.DataFrame, ensemble_updates: pd.DataFrame, market_regime: pd.DataFrame
     ) -> Computed:
-        sessions = sessions_of(source, run.windows)
-        as_of = last_sessions(sessions, window_dates(run.windows))
-        regimes = known(market_regime, run.windows).set_index("session")["regime"]
-        sets = all_weight_sets(ensemble_weights, ensemble_updates)
-        table = ensemble_targets(sets, regimes, as_of, sessions, policy)
+        sets, made = all_weight_sets(ensemble_weights, ensemble_updates), []
+        for part in parts_of(setup, run):
+            sessions = sessions_of(source, part.windows)
+            as_of = last_sessions(sessions, window_dates(part.windows))
+            regimes = known(market_regime, part.windows).set_index("session")["regime"]
+            made.append(ensemble_targets(sets, regimes, as_of, sessions, part.policy))
+        table = pd.concat(made, ignore_index=True)
         return Computed(table, Told(figures=_target_figures, chart=weight_charts.multipliers))
 
     recent = Lookback(amount=MAX_REGIME_AGE + 2, unit="sessions")
-    read = [
-        *_measured_on(setup, within(policy.longest_lookback, policy.frequency)),
-        in_ledger(catalog.MARKET_REGIME, policy.longest_lookback),
-    ]
+    reach = _longest(setup)
+    read = [*_measured_on(setup, reach), ledger_input(setup, catalog.MARKET_REGIME, reach)]
     sets = book_table(setup, catalog.ENSEMBLE_WEIGHTS, ensemble_weights, read, checks)
     chosen = [
         own_input(setup, catalog.ENSEMBLE_WEIGHTS, "all"),
         Input(schema=setup.name, table=catalog.ENSEMBLE_UPDATES),
-        in_ledger(catalog.MARKET_REGIME, recent),
+        ledger_input(setup, catalog.MARKET_REGIME, within(recent, source.frequency)),
     ]
     return [
         # Not an input of the sets, but nothing of a book is computed where its metrics are refused.
         replace(sets, after=[dg.AssetKey([setup.name, catalog.METRICS.name])]),
         book_table(setup, catalog.TARGET_WEIGHTS, target_weights, chosen, checks),
     ]
+
+
+def _longest(setup: BookSetup) -> int:
+    """Months that metrics may look back, whichever policy of the book they are of."""
+    return max(within(each.policy.longest_lookback, each.policy.frequency) for each in setup.every)
 
 
 def _measured_on(setup: BookSetup, back: Back) -> list[Input]:
