@@ -36,7 +36,7 @@ CONTENT = ("as_of", "effective_from", "strategy", *WEIGHTS, "metrics", "paramete
 
 _METRIC_COLUMNS = ("as_of", "strategy", "metric", "lookback", "value")
 
-CHANGES = ("ledger", "parameters", "metrics", "earlier weights", "code")
+CHANGES = ("ledger", "policy", "metrics", "earlier weights", "code")
 """What may differ between two versions besides their weights."""
 
 
@@ -191,7 +191,7 @@ def diff(old: pd.DataFrame, new: pd.DataFrame) -> Difference:
     weights = both[["strategy", *(f"{name}_{side}" for name in names for side in ("old", "new"))]].assign(
         **{f"{name}_change": both[f"{name}_new"] - both[f"{name}_old"] for name in names}
     )
-    one_each = {"ledger": "ledger_hash", "parameters": "parameters_hash", "code": "code_version"}
+    one_each = {"ledger": "ledger_hash", "policy": "parameters_hash", "code": "code_version"}
     changed = {word: old[name].iloc[0] != new[name].iloc[0] for word, name in one_each.items()}
     for word, name in {"metrics": "metrics", "earlier weights": "previous"}.items():
         by_strategy = [rows.set_index("strategy")[name].sort_index() for rows in (old, new)]

@@ -21,6 +21,7 @@ from typing import Any
 import dagster as dg
 from dagster._core.storage.runs import SqliteRunStorage
 
+from weights_pipeline.orchestration.assets.common import POLICY_TAG
 from weights_pipeline.orchestration.assets.history import COMMENT_TAG
 from weights_pipeline.orchestration.definitions import build_definitions
 from weights_pipeline.orchestration.event_log import kept_open
@@ -34,6 +35,7 @@ from weights_pipeline.orchestration.run_slots import (
     turn,
 )
 from weights_pipeline.settings import Settings, SettingsError
+from weights_pipeline.versions.policies import Kept
 from weights_pipeline.workspace import BookSetup, Workspace
 
 Progress = Callable[[int, int, str], None]
@@ -41,6 +43,10 @@ _QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 _POLL_SECONDS = 0.2
 _WAITING_SECONDS = 2.0
 _STOPPED = "it was stopped, and is recorded as canceled; run it again"
+
+
+class PolicyError(ValueError):
+    """Partitions were made under another policy than the book has now. The message names the first one."""
 
 
 class RangeError(ValueError):
@@ -86,6 +92,7 @@ def materialise(
     *,
     comment: str = "",
     manual: str = "",
+    policy: str = "",
     on_progress: Progress = lambda done, total, what: None,
     instance: dg.DagsterInstance | None = None,
 ) -> RunReport:
@@ -104,6 +111,9 @@ def materialise(
         What the runs, and the versions of weights that they add, say of why they took place.
     manual
         Metrics in place of measured ones, as the book's metrics take them; of a single partition.
+    policy
+        ``stored`` to make each partition by the policy of its newest version, ``today`` by that of the book now. When
+        left out, no partition may have been made under another policy than the book's.
     on_progress
         Called with (partitions done, partitions in all, what is being done).
     instance
@@ -115,13 +125,18 @@ def materialise(
         There is no such book, or a book is not valid.
     RangeError
         The range is not one of months the book has.
+    PolicyError
+        A partition was made under another policy, and nobody has said which one counts.
     SettingsError
         The instance is not one that the stage may record on.
     """
     settings = workspace.settings
     stretches = _stretches(build_definitions(workspace), workspace.setup(book), first, last)
+    if not policy:
+        _require_own_policy(workspace.setup(book), next(each.keys for each in stretches if each.job.name == book))
     started = time.monotonic()
     total, done, results = sum(each.expected for each in stretches), 0, list[dg.ExecuteInProcessResult]()
+    tags = ({COMMENT_TAG: comment} if comment else {}) | ({POLICY_TAG: policy} if policy else {})
     given = {"ops": {f"{book}__metrics": {"config": {"manual": manual}}}} if manual else {}
     stopped = False
     waiting = partial(on_progress, 0, total, "waiting for another run that was started by hand")
@@ -130,7 +145,7 @@ def materialise(
         for each in stretches:
             run_id = str(uuid.uuid4())
             with alive(settings.home, run_id), _followed(on, run_id, partial(_advance, on_progress, done, total)):
-                results.append(each.run(on, run_id, given if each.job.name == book else {}, comment))
+                results.append(each.run(on, run_id, given if each.job.name == book else {}, tags))
             done += each.expected
             if not results[-1].success:
                 stopped = cancel_if_stopped(on, run_id)
@@ -169,7 +184,7 @@ class _Stretch:
         return sum(len(self.keys) if layer.get(key).partitions_def else 1 for key in self.assets)
 
     def run(
-        self, instance: dg.DagsterInstance, run_id: str, config: Mapping[str, Any], comment: str
+        self, instance: dg.DagsterInstance, run_id: str, config: Mapping[str, Any], tags: Mapping[str, str]
     ) -> dg.ExecuteInProcessResult:
         """Run it over its partitions, in this process; what fails is in the result."""
         edges = {
@@ -180,7 +195,7 @@ class _Stretch:
             instance=instance,
             run_id=run_id,
             run_config={**_QUIET, **config},
-            tags=edges | ({COMMENT_TAG: comment} if comment else {}),
+            tags={**edges, **tags},
             raise_on_error=False,
         )
 
@@ -198,6 +213,26 @@ def _stretches(definitions: dg.Definitions, setup: BookSetup, first: str | None,
         daily = definitions.resolve_job_def(f"{setup.name}_daily")
         stretches.append(_Stretch(daily, _months(daily, begin, end)))
     return stretches
+
+
+def _require_own_policy(setup: BookSetup, keys: Sequence[str]) -> None:
+    with setup.store.view():
+        kept = Kept(setup, setup.store)
+        differing = {key: changes for key in keys if (changes := kept.changed(key))}
+    if not differing:
+        return
+    first, changes = next(iter(differing.items()))
+    named = ", ".join(
+        path.removeprefix("book.")
+        + ("" if isinstance(then, dict | list) or isinstance(now, dict | list) else f" {then} → {now}")
+        for path, (then, now) in changes.items()
+    )
+    raise PolicyError(
+        f"{len(differing)} of {len(keys)} {setup.book.cadence.period}s were made under another policy than book "
+        f"{setup.name} has now, the first of them {first} ({named}). Nothing was run. Say --policy stored to compute "
+        f"each again under the policy that it was made under, or --policy today to restate them under that of now. So "
+        f"that the past stays as it was decided, date the change: see `since` in docs/change_a_book.md."
+    )
 
 
 def _range(job: dg.JobDefinition, first: str | None, last: str | None) -> list[str]:

@@ -503,7 +503,7 @@ def _version(book: str, newest: pd.Timestamp, before: pd.Timestamp | None, seen:
     parameters: Mapping[str, tuple[Any, Any]] = {}
     if len(earlier):
         changed = diff(earlier, rows).changed
-    if "parameters" in changed:
+    if "policy" in changed:
         kept = seen.read(book, catalog.WEIGHT_DOCUMENTS)
         documents = dict(zip(kept["hash"], kept["document"], strict=True))
         old, new = (json.loads(intact(documents, each["parameters_hash"])) for each in (earlier.iloc[0], one))

@@ -195,10 +195,13 @@ def list_versions(store: Store, book: str, limit: int | None = None) -> list[Ver
             FROM {quoted(book)}.{TABLE} GROUP BY version
         )
         SELECT version, rebalance, as_of, effective_from, recorded_at, reason, comment, run_id, code_version, turnover,
-               lag(version) OVER earlier IS NULL, ledger <> lag(ledger) OVER earlier,
+               lag(version) OVER earlier IS NULL, coalesce(parameters <> lag(parameters) OVER before, false),
+               ledger <> lag(ledger) OVER earlier,
                parameters <> lag(parameters) OVER earlier, metrics <> lag(metrics) OVER earlier,
                previous <> lag(previous) OVER earlier, code_version <> lag(code_version) OVER earlier
-        FROM versions WINDOW earlier AS (PARTITION BY rebalance ORDER BY version)
+        FROM versions WINDOW
+            earlier AS (PARTITION BY rebalance ORDER BY version),
+            before AS (PARTITION BY rebalance LIKE '____-__-__' ORDER BY rebalance, version)
         ORDER BY version DESC LIMIT coalesce(?, 9223372036854775807)
     """  # noqa: S608 - quoted identifiers
     with store.reading([(book, TABLE)]) as connection:
@@ -262,9 +265,11 @@ def _utc(instant: dt.datetime) -> dt.datetime:
     return instant.replace(tzinfo=dt.UTC)
 
 
-def _in_words(first: bool, ledger: bool, parameters: bool, metrics: bool, earlier_weights: bool, code: bool) -> str:
+def _in_words(
+    first: bool, policy: bool, ledger: bool, parameters: bool, metrics: bool, earlier_weights: bool, code: bool
+) -> str:
     if first:
-        return "new"
-    changes = {"ledger": ledger, "parameters": parameters, "metrics": metrics, "earlier weights": earlier_weights}
+        return "new, under another policy" if policy else "new"
+    changes = {"ledger": ledger, "policy": parameters, "metrics": metrics, "earlier weights": earlier_weights}
     # The code nearly always differs, and is to blame only where nothing else does.
     return ", ".join(word for word, changed in changes.items() if changed) or ("code" if code else "weights")

@@ -199,7 +199,9 @@ def code_version() -> str:
     return f"{metadata.version('weights-pipeline')}+{content.hexdigest()[:12]}"
 
 
-def inputs_of(setup: BookSetup, rebalances: Mapping[str, pd.Timestamp]) -> VersionInputs:
+def inputs_of(
+    setup: BookSetup, rebalances: Mapping[str, pd.Timestamp], stored: Mapping[str, str] | None = None
+) -> VersionInputs:
     """Gather what versions of some rebalances are computed from, as it is now.
 
     Months that have ended by an as-of session are known by the hashes that the store has of them anyway; rows are read
@@ -211,6 +213,8 @@ def inputs_of(setup: BookSetup, rebalances: Mapping[str, pd.Timestamp]) -> Versi
         The book.
     rebalances
         As-of session by key of the book's partition, ascending.
+    stored
+        Documents of parameters by key, of rebalances that were made by others than the book has now.
     """
     book, source, store = setup.book, setup.source, setup.store
     dates = pd.DatetimeIndex(list(rebalances.values()))
@@ -239,7 +243,8 @@ def inputs_of(setup: BookSetup, rebalances: Mapping[str, pd.Timestamp]) -> Versi
     sets = _sets(book, store, rebalances)
     hashes = []
     for (key, as_of), ledger_hash in zip(rebalances.items(), ledger_hashes, strict=True):
-        parameters, state = parameters_of(setup.on(key), as_of), heads[f"{as_of:%Y-%m}"]
+        parameters = (stored or {}).get(key) or parameters_of(setup.on(key), as_of)
+        state = heads[f"{as_of:%Y-%m}"]
         documents[digest(parameters)] = parameters
         if key in sets:
             text = link(key, sets[key], state)

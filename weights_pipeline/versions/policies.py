@@ -7,15 +7,16 @@ Scope: from what versions keep of their parameters to stretches of partitions. N
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pandas as pd
 
 from weights_pipeline.core.policy import Policy
 from weights_pipeline.core.targets.methods.fixed import Fixed
-from weights_pipeline.core.versions import digest, intact, newest_versions
+from weights_pipeline.core.versions import changed_keys, digest, intact, newest_versions
 from weights_pipeline.store.base import Reader
 from weights_pipeline.tables import catalog
 from weights_pipeline.tables.definition import Table
@@ -60,7 +61,7 @@ def stretches(setup: BookSetup, store: Reader, table: Table) -> list[Stretch]:
         A policy is not valid by the code as it is now.
     """
     records = store.partitions(setup.name, table.name)
-    kept, strays = _Kept(setup, store), set(setup.periods.strays(records))
+    kept, strays = Kept(setup, store), set(setup.periods.strays(records))
     found = [Stretch(keys=(), policies=(setup.policy,), first=pd.Timestamp.min, after=pd.Timestamp.max)]
     for key, record in ((key, record) for key, record in records.items() if key not in strays):
         last, policies = found[-1], kept.policies(key, pd.Timestamp(record.recorded_at))
@@ -81,7 +82,7 @@ class _Newest(NamedTuple):
     parameters_hash: str
 
 
-class _Kept:
+class Kept:
     """Policies of the newest versions of a book, each read once."""
 
     def __init__(self, setup: BookSetup, store: Reader) -> None:
@@ -101,6 +102,24 @@ class _Kept:
             return (today,)
         own = self._of(newest.parameters_hash)
         return (own, today) if written > newest.recorded_at and own != today else (own,)
+
+    def parameters(self, keys: Iterable[str]) -> dict[str, str]:
+        """Parameters of the newest versions of partitions, as far as there are any."""
+        hashes = {key: self._newest[key].parameters_hash for key in keys if key in self._newest}
+        return {key: intact(self._documents, each) for key, each in hashes.items()}
+
+    def policy(self, key: str) -> Policy:
+        """Policy of the newest version of a partition; the book's own where it has none."""
+        newest = self._newest.get(key)
+        return self._setup.on(key).policy if newest is None else self._of(newest.parameters_hash)
+
+    def changed(self, key: str) -> dict[str, tuple[Any, Any]]:
+        """Parameters of the newest version of a partition that are others now: both values by path of keys."""
+        newest = self._newest.get(key)
+        if newest is None or newest.parameters_hash == self._hash_today(key, newest.as_of):
+            return {}
+        then, now = intact(self._documents, newest.parameters_hash), parameters_of(self._setup.on(key), newest.as_of)
+        return changed_keys(json.loads(then), json.loads(now))
 
     def _hash_today(self, key: str, as_of: pd.Timestamp) -> str:
         """What a version of a rebalance would say of its policy now; all do the same, but for decisions to come."""

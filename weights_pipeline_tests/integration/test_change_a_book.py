@@ -12,10 +12,11 @@ from weights_pipeline.books.reading import BookError
 from weights_pipeline.checks import book_checks
 from weights_pipeline.ledger import LedgerError
 from weights_pipeline.operations.rebalance import open_history
+from weights_pipeline.orchestration.runs import PolicyError
 from weights_pipeline.report.facts import gather
 from weights_pipeline.store.queries import weights_in_force
 from weights_pipeline.tables import catalog
-from weights_pipeline.versions.history import weights_known
+from weights_pipeline.versions.history import list_versions, weights_known
 from weights_pipeline.versions.publication import live_weights
 from weights_pipeline.versions.recompute import reproduce
 from weights_pipeline_tests.support.desk import Desk
@@ -218,3 +219,23 @@ def test_dated_changes_that_cannot_be_are_refused(tmp_path, since, message):
     write_book(tmp_path, {"ant": 0.5, "bee": 0.5}, since=since)
     with pytest.raises(BookError, match=message):
         load_book(tmp_path / "books" / f"{BOOK}.yaml")
+
+
+def test_a_run_over_partitions_of_another_policy_asks_which_one_counts(own):
+    may = [(BOOK, table, "2024-05-01") for table in ("metrics", "target_weights", "realized_weights", "final_weights")]
+    before = {each: own.hashes(book=BOOK)[each] for each in may}
+    own.done("2024-05", book=BOOK, policy="")
+    change(own, adjustment={"rate": 0.2}, overlay=None)
+    with pytest.raises(
+        PolicyError, match=r"2 of 2 months .* the first of them 2024-04-01 \(adjustment.rate 0.5 → 0.2, overlay\)"
+    ):
+        own.run("2024-04", "2024-05", BOOK, policy="")
+    own.done("2024-04", "2024-06", BOOK, policy="stored")
+    assert {each: own.hashes(book=BOOK)[each] for each in may} == before
+    lines = list_versions(own.store, BOOK)
+    assert [(line.version, line.changed) for line in lines][:2] == [(6, "new, under another policy"), (5, "new")]
+
+    own.done("2024-05", "2024-06", BOOK)
+    assert list_versions(own.store, BOOK)[1].changed == "policy"
+    assert misses(own) == {}
+    assert differing(own) == []

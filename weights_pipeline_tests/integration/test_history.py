@@ -133,7 +133,7 @@ def test_the_same_inputs_add_nothing_and_other_parameters_add_a_version(finished
         "correction",
         "alpha is too bold",
     ]
-    assert list_versions(other.store, BOOK, 1)[0].changed == "parameters"
+    assert list_versions(other.store, BOOK, 1)[0].changed == "policy"
     # The weights are still those of the old parameters, which computing them again finds out.
     found = reproduce(other.store, BOOK, 19)
     assert not found.finding.passed

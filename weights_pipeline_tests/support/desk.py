@@ -68,12 +68,16 @@ class Desk:
         self.instance = instance
         self.store = DuckDBStore(self.settings.store_path, lock_timeout=30)
 
-    def run(self, first: str | None = None, last: str | None = None, book: str = BOOK) -> RunReport:
+    def run(
+        self, first: str | None = None, last: str | None = None, book: str = BOOK, policy: str = "today"
+    ) -> RunReport:
         with drawing(self.draws):
-            return materialise(self.workspace, book, first, last or first, instance=self.instance)
+            return materialise(self.workspace, book, first, last or first, policy=policy, instance=self.instance)
 
-    def done(self, first: str | None = None, last: str | None = None, book: str = BOOK) -> RunReport:
-        report = self.run(first, last, book)
+    def done(
+        self, first: str | None = None, last: str | None = None, book: str = BOOK, policy: str = "today"
+    ) -> RunReport:
+        report = self.run(first, last, book, policy)
         assert report.success, report.errors
         return report
 

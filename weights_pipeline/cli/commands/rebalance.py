@@ -89,7 +89,9 @@ def _rebalance(options: argparse.Namespace) -> int:
         sys.stderr.write(f"weights: {_absent(options.metrics, absent)}\n")
     key = periods[-1].key
     manual = canonical(content) if figures else ""
-    report = run_book(workspace, book.name, key, key, as_json=options.json, comment=options.reason, manual=manual)
+    # Whatever the partition was made under before, a rebalance is by the policy of the day.
+    said = {"comment": options.reason, "manual": manual, "policy": "today"}
+    report = run_book(workspace, book.name, key, key, as_json=options.json, **said)
     if report.success and not options.json:
         print_weights(setup.store, book.name, None, as_json=False)
     return 0 if report.success else common.FAILED

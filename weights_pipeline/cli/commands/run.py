@@ -22,6 +22,12 @@ def add(commands: common.Commands) -> None:
     run.add_argument("--book", required=True, help="book to materialise, with the ledger it reads")
     run.add_argument("--from", dest="first", metavar="YYYY-MM", help="first month")
     run.add_argument("--to", dest="last", metavar="YYYY-MM", help="last month")
+    run.add_argument(
+        "--policy",
+        choices=("stored", "today"),
+        default="",
+        help="of partitions made under another policy: under that one again, or a restatement under today's",
+    )
     run.add_argument("--partition", metavar="YYYY-MM", help="one month, or latest: the last that has ended")
 
 
@@ -30,7 +36,7 @@ def _run(options: argparse.Namespace) -> int:
     if options.partition and (options.first or options.last):
         common.stop("--partition names one month, --from and --to a range: give one or the other", common.INVALID)
     first, last = options.partition or options.first, options.partition or options.last
-    report = run_book(common.workspace(), options.book, first, last, as_json=options.json)
+    report = run_book(common.workspace(), options.book, first, last, as_json=options.json, policy=options.policy)
     return 0 if report.success else common.FAILED
 
 
@@ -43,6 +49,7 @@ def run_book(
     as_json: bool,
     comment: str = "",
     manual: str = "",
+    policy: str = "",
 ) -> RunReport:
     """Materialise a book under a progress display, and print what came of it; see :func:`runs.materialise`."""
     from weights_pipeline.cli import render
@@ -51,13 +58,15 @@ def run_book(
         # Imported under the progress display: Dagster takes a moment to load.
         from weights_pipeline.books.reading import BookError
         from weights_pipeline.ledger import LedgerError
-        from weights_pipeline.orchestration.runs import RangeError, materialise
+        from weights_pipeline.orchestration.runs import PolicyError, RangeError, materialise
         from weights_pipeline.settings import SettingsError
 
         os.environ.setdefault("DAGSTER_HOME", str(workspace.settings.home))
         try:
-            report = materialise(workspace, book, first, last, comment=comment, manual=manual, on_progress=progress)
-        except (BookError, LedgerError, RangeError, SettingsError) as error:
+            report = materialise(
+                workspace, book, first, last, comment=comment, manual=manual, policy=policy, on_progress=progress
+            )
+        except (BookError, LedgerError, PolicyError, RangeError, SettingsError) as error:
             common.stop(str(error), common.INVALID)
     if as_json:
         common.print_json(report.as_dict())

@@ -205,7 +205,7 @@ def _final(setup: BookSetup, walked: _Walk, checks: Sequence[Check]) -> Made:
         ins.append(own_input(setup, catalog.RISK_SCALAR))
 
     def final_weights(run: Run, target_weights: pd.DataFrame, realized_weights: pd.DataFrame, **_: Any) -> Computed:
-        paths = run.once(walked) if setup.policy.overlay else []
+        paths = run.once(walked) if any(part.policy.overlay for part in parts_of(setup, run)) else []
         scalars = {each.part.windows[0].key: each.path.scalars for each in paths}
         tables = [
             final_table(

@@ -19,6 +19,7 @@ from weights_pipeline.orchestration.partitions import Input, Partitions, book_pa
 from weights_pipeline.orchestration.steps import Computed, Made, Run, Shown, guards
 from weights_pipeline.tables.contract import Window
 from weights_pipeline.tables.definition import Table
+from weights_pipeline.versions.policies import Kept
 from weights_pipeline.workspace import BookSetup
 
 
@@ -58,11 +59,20 @@ class Part(NamedTuple):
     windows: Sequence[Window]
 
 
+POLICY_TAG = "weights/policy"
+"""Tag of a run that says whose policy counts: ``stored`` is that of the newest version of each partition."""
+
+
+def by_stored(run: Run) -> bool:
+    """Whether a run makes partitions by the policy that they were made under before."""
+    return run.context.run.tags.get(POLICY_TAG) == "stored"
+
+
 def parts_of(setup: BookSetup, run: Run) -> list[Part]:
     """What a run computes, part by part."""
-    found: list[Part] = []
+    kept, found = Kept(setup, run.store) if by_stored(run) else None, list[Part]()
     for window in run.windows:
-        policy = setup.on(window.key).policy
+        policy = kept.policy(window.key) if kept else setup.on(window.key).policy
         if found and found[-1].policy is policy:
             found[-1] = Part(policy, [*found[-1].windows, window])
         else:

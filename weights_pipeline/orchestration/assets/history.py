@@ -13,7 +13,7 @@ from weights_pipeline.core.ensembles import all_weight_sets
 from weights_pipeline.core.versions import Stamp, metrics_read, set_metrics_read, version_rows
 from weights_pipeline.ledger.periods import only_windows
 from weights_pipeline.orchestration.asset_checks import STORE_POOL
-from weights_pipeline.orchestration.assets.common import parts_of
+from weights_pipeline.orchestration.assets.common import by_stored, parts_of
 from weights_pipeline.orchestration.freshness import book_freshness
 from weights_pipeline.orchestration.io_manager import KEY
 from weights_pipeline.orchestration.metadata import column_schema
@@ -22,6 +22,7 @@ from weights_pipeline.orchestration.steps import Run
 from weights_pipeline.tables import catalog
 from weights_pipeline.versions.history import add_versions
 from weights_pipeline.versions.inputs import code_version, inputs_of
+from weights_pipeline.versions.policies import Kept
 from weights_pipeline.workspace import BookSetup
 
 COMMENT_TAG = "weights/comment"
@@ -59,7 +60,8 @@ def history_asset(setup: BookSetup) -> dg.AssetsDefinition:
             final = tables["final_weights"]
             as_of = [pd.Timestamp(date) for date in sorted(final["as_of"].unique())]
             rebalances = {window.key: date for window, date in zip(run.windows, as_of, strict=True)}
-            made = inputs_of(setup, rebalances)
+            stored = Kept(setup, run.store).parameters(rebalances) if by_stored(run) else {}
+            made = inputs_of(setup, rebalances, stored)
             if policy.ensemble:
                 sets = [store.read(book.name, t) for t in (catalog.ENSEMBLE_WEIGHTS, catalog.ENSEMBLE_UPDATES)]
                 seen = set_metrics_read(tables["target_weights"], all_weight_sets(*sets))

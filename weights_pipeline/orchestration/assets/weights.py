@@ -26,7 +26,7 @@ from weights_pipeline.ledger import LedgerSource
 from weights_pipeline.ledger.periods import only_windows, window_dates
 from weights_pipeline.ledger.tables import month_tables
 from weights_pipeline.operations.rebalance import metric_overrides
-from weights_pipeline.orchestration.assets.common import book_shown, book_table, known, parts_of, sessions_of
+from weights_pipeline.orchestration.assets.common import book_shown, book_table, by_stored, known, parts_of, sessions_of
 from weights_pipeline.orchestration.metadata import Told, total
 from weights_pipeline.orchestration.partitions import Back, Input, ledger_input, own_input, past_input, within
 from weights_pipeline.orchestration.steps import Computed, Made, Run, table_step
@@ -73,7 +73,7 @@ def _metrics(setup: BookSetup, checks: Sequence[Check]) -> Made:
     reach: Back = "all" if any(each.policy.adaptive for each in setup.every) else _longest(setup)
 
     def metrics(run: Run, **tables: pd.DataFrame) -> Computed:
-        rows = []
+        rows, tables = [], _earned(setup, run, tables)
         for part in parts_of(setup, run):
             as_of = last_sessions(sessions_of(source, part.windows), window_dates(part.windows))
             rows.append(metric_rows(_seen(tables, part.windows, source), as_of, part.policy))
@@ -102,13 +102,17 @@ def _realized(setup: BookSetup, checks: Sequence[Check]) -> Made:
         ins.append(ledger_input(setup, catalog.STRATEGY_RETURNS))
 
     def realized_weights(run: Run, **tables: pd.DataFrame) -> Computed:
-        past, targets, made = tables["realized_weights"], tables["target_weights"], list[pd.DataFrame]()
-        opening = started_from(setup, run.store, (past if len(past) else targets)["as_of"].min())
+        if by_stored(run):
+            # Which may be paced by regime.
+            whole = (replace(past, back="all"), ledger_input(setup, catalog.STRATEGY_RETURNS))
+            tables |= {each.table.name: run.load(each) for each in whole}
+        before, targets, made = tables["realized_weights"], tables["target_weights"], list[pd.DataFrame]()
+        opening = started_from(setup, run.store, (before if len(before) else targets)["as_of"].min())
         for part in parts_of(setup, run):
             returns = known(tables["strategy_returns"], part.windows) if "strategy_returns" in tables else None
-            before = pd.concat([past, *made], ignore_index=True) if made else past
             own, sessions = only_windows(targets, "as_of", part.windows), sessions_of(source, part.windows)
             made.append(realized_table(before, own, part.policy, sessions, returns, opening))
+            before = pd.concat([before, made[-1]], ignore_index=True) if len(before) else made[-1]
         table = pd.concat(made, ignore_index=True)
         told = Told(
             figures=lambda rows: _realized_figures(rows, policy),
@@ -127,7 +131,7 @@ def _targets(setup: BookSetup, checks: Sequence[Check]) -> Made:
         ins += _measured_on(setup, _longest(setup))
 
     def target_weights(run: Run, **tables: pd.DataFrame) -> Computed:
-        made = []
+        made, tables = [], tables | (_earned(setup, run, {}) if by_stored(run) else {})
         for part in parts_of(setup, run):
             history = _seen(tables, part.windows, setup.source) if "strategy_returns" in tables else None
             made.append(target_table(only_windows(tables["metrics"], "as_of", part.windows), part.policy, history))
@@ -142,7 +146,9 @@ def _ensemble_targets(setup: BookSetup, checks: Sequence[Check]) -> list[Made]:
     source = setup.source
 
     def ensemble_weights(run: Run, market_regime: pd.DataFrame, **tables: pd.DataFrame) -> Computed:
-        made = []
+        made, tables = [], _earned(setup, run, tables)
+        if by_stored(run):
+            market_regime = run.load(ledger_input(setup, catalog.MARKET_REGIME))
         for part in parts_of(setup, run):
             as_of = last_sessions(sessions_of(source, part.windows), window_dates(part.windows))
             regimes = known(market_regime, part.windows).set_index("session")["regime"]
@@ -188,6 +194,11 @@ def _measured_on(setup: BookSetup, back: Back) -> list[Input]:
     unknown = catalog.UNKNOWN_POSITIONS
     tables = [catalog.STRATEGY_RETURNS, *[unknown] * (unknown in month_tables(setup.source))]
     return [ledger_input(setup, table, back) for table in tables]
+
+
+def _earned(setup: BookSetup, run: Run, tables: dict[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
+    """Those tables as they were read; from the first month on for stored policies, which may look back further."""
+    return {each.table.name: run.load(each) for each in _measured_on(setup, "all")} if by_stored(run) else tables
 
 
 def _seen(tables: Mapping[str, pd.DataFrame], windows: Sequence[Window], source: LedgerSource) -> ReturnHistory:

@@ -111,7 +111,7 @@ def test_difference_by_strategy_and_what_it_comes_from():
     assert np.isnan(rows.loc["b", "final_new"])
     assert np.isnan(rows.loc["c", ["final_old", "final_change"]].astype(float)).all()
     assert diff(old, old.sample(frac=1, random_state=0)).changed == ()
-    assert diff(old, old.assign(parameters_hash="q")).changed == ("parameters",)
+    assert diff(old, old.assign(parameters_hash="q")).changed == ("policy",)
 
 
 def final_of(history):
