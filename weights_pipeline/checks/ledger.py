@@ -138,7 +138,7 @@ def strategies_known(of: LedgerRows) -> Finding:
     """Ledger and books name the same strategies."""
     tables = (catalog.STRATEGY_RETURNS, catalog.UNKNOWN_POSITIONS)
     seen = {strategy for table in tables for strategy in of.read(table, ["strategy"])["strategy"]}
-    booked = {strategy for book in of.books for strategy in book.strategies}
+    booked = {strategy for book in of.books for each in book.every for strategy in each.strategies}
     return verify.known_strategies(sorted(seen), sorted(booked))
 
 

@@ -73,6 +73,8 @@ SMALL = {
     "weights run --book calmar_core --from 2020-01 --to 2020-06": RUN,
     "weights run --book calmar_core --from 2020-03": RUN,
     "weights run --book calmar_core": RUN,
+    "weights run --book calmar_core --from 2020-03 --policy stored": RUN,
+    "weights run --book calmar_core --from 2020-03 --policy today": RUN,
     "weights rebalance --book B --reason TEXT": REBALANCE,
     "weights rebalance --book calmar_core --reason TEXT": REBALANCE,
     "weights rebalance --book B --dry-run": "weights rebalance --book calmar_core --dry-run",
