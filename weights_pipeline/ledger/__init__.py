@@ -3,8 +3,9 @@
 Scope: what a ledger source is (``source``) and may say of foreign files (``vocabulary``, ``importers``), which exchange
 calendar it keeps (``calendars``), where files and rows come from (``places``, ``sources``), their cells (``files``), in
 the ledger's words (``mapping``), their rows (``rows``), and the identity ``accepted + rejected = read`` (``intake``);
-also a file of daily returns that belongs to no ledger (``returns_file``). Not here: the rules that a row has to keep,
-FIFO matching and sessions (``core``); stores, partitions, Dagster.
+what brokers say beside trades (``beside``), how rows were understood (``understood``), whether anything has changed
+(``changes``); also a file that belongs to no ledger (``alone``), or of daily returns (``returns_file``). Not here: the
+rules that a row has to keep, FIFO matching and sessions (``core``); stores, partitions, Dagster.
 """
 
 from weights_pipeline.ledger.calendars import (
