@@ -147,7 +147,8 @@ def additions(history: pd.DataFrame, computed: pd.DataFrame, stamp: Stamp) -> pd
     DataFrame
         Rows of ``weight_history``, numbered on from the newest version in the order of the rebalances. Their reason is
         ``correction`` where a rebalance has a version already, ``initial`` for the first of all rebalances unless a
-        desk has opened before it, and otherwise that of the run.
+        desk has opened before it, and otherwise that of the run. They are recorded no earlier than any version before
+        them, also by a clock that was put back: what was known at an instant stays what was known.
     """
     found = _contents(computed)
     held = _contents(newest_versions(history[history["rebalance"].isin(found)]))
@@ -159,7 +160,7 @@ def additions(history: pd.DataFrame, computed: pd.DataFrame, stamp: Stamp) -> pd
     rows = computed[computed["rebalance"].isin(new)].reset_index(drop=True)
     return rows.assign(
         version=rows["rebalance"].map({key: number + 1 + place for place, key in enumerate(new)}).astype("int64"),
-        recorded_at=stamp.recorded_at,
+        recorded_at=max(stamp.recorded_at, history["recorded_at"].max()) if len(history) else stamp.recorded_at,
         reason=rows["rebalance"].map(reasons),
         comment=stamp.comment,
         run_id=stamp.run_id,

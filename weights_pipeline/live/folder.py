@@ -43,11 +43,15 @@ class Folder:
             there = file.is_file()
             if not document.replaces(published(file.read_bytes(), key) if there else None):
                 return False
-            with replacing(file) as temporary:
-                temporary.write_bytes(document.to_json(key))
-                if there and (before := file.stat().st_mtime_ns) >= temporary.stat().st_mtime_ns:
-                    # Clocks of file systems are coarse: two versions within a tick must not look alike to a poll.
-                    os.utime(temporary, ns=(before + 1, before + 1))
+            try:
+                with replacing(file) as temporary:
+                    temporary.write_bytes(document.to_json(key))
+                    if there and (before := file.stat().st_mtime_ns) >= temporary.stat().st_mtime_ns:
+                        # Clocks of file systems are coarse: two versions within a tick must not look alike to a poll.
+                        os.utime(temporary, ns=(before + 1, before + 1))
+            except OSError as error:
+                kept = "what was published before stays" if there else "nothing is published there"
+                raise OSError(error.errno, f"{file} cannot be written: {error.strerror}; {kept}") from error
         return True
 
     def poll(self, book: str, seen: Hashable) -> tuple[bytes, Hashable] | None:

@@ -77,6 +77,12 @@ def test_going_back_to_an_earlier_content_is_a_version_too():
     assert numbers(additions(FOUR, rebalance(1, 0.2), stamp(30))) == [5]
 
 
+def test_a_clock_that_was_put_back_changes_nothing_of_what_was_known_before():
+    newest = FOUR["recorded_at"].max()
+    added = additions(FOUR, rebalance(1, 0.2), stamp(-1))
+    assert added["recorded_at"].unique().tolist() == [newest]
+
+
 def test_earlier_rebalances_as_they_stood_when_a_version_was_made():
     assert numbers(known_before(FOUR, 3)) == [1, 2]
     assert numbers(known_before(FOUR, 4)) == [1]
