@@ -18,8 +18,8 @@ from weights_pipeline.core.returns.frequency import DAILY, DAYS_PER_YEAR, MONTHS
 
 IntArray = NDArray[np.int64]
 
-CLOSED = pd.Timedelta(days=14)
-"""No calendar is closed for longer."""
+CLOSED = pd.Timedelta(days=4)
+"""From one session to the next over a weekend with a holiday."""
 
 
 @dataclass(frozen=True)
@@ -115,7 +115,7 @@ class Lookback:
         """Whether sessions go back to the beginning of each window.
 
         Parameters are those of :meth:`starts`. A window in months or days begins on a day that need not be a session:
-        the first session may be as much later as a calendar is closed.
+        the first session may be as much later as there are days from one to the next.
 
         Returns
         -------
@@ -123,7 +123,7 @@ class Lookback:
         """
         if self._counts(frequency):
             return np.asarray(sessions.searchsorted(as_of, side="right")) >= self.amount
-        return np.asarray(as_of - self._span > sessions[0] - CLOSED)
+        return np.asarray(as_of - self._span >= (sessions[0] if len(sessions) else pd.Timestamp.max) - CLOSED)
 
     def _counts(self, frequency: Frequency) -> bool:
         """Whether a window is a number of observations."""

@@ -23,7 +23,7 @@ class Sample:
     Attributes
     ----------
     sessions
-        All sessions of the window that returns stand on, shape (T,).
+        Sessions of the window that returns stand on, from the first one on with any strategy live, shape (T,).
     returns
         Their returns, shape (T, n); NaN before a strategy's first activity, and all NaN once it has ended, or where a
         position of it is not known in the window.
@@ -101,8 +101,10 @@ def samples(
     returns = np.where(known >= 0, history.returns[:, known], np.nan)
     active, place = history.active[:, known] & (known >= 0), np.arange(len(returns))[:, None]
     unknown = np.zeros_like(active) if history.unknown is None else history.unknown[:, known] & (known >= 0)
-    starts = lookback.starts(history.sessions, as_of, frequency)
-    covered = lookback.covered(history.sessions, as_of, frequency)
+    # However early a calendar begins, a ledger does with the first return.
+    begun = np.append(~np.isnan(returns).all(axis=1), True).argmax()
+    starts = np.maximum(lookback.starts(history.sessions, as_of, frequency), begun)
+    covered = lookback.covered(history.sessions[begun:], as_of, frequency)
     drawn = []
     for start, row, covers, since in zip(starts, rows, covered, history.live_since(rows)[:, known], strict=True):
         window = slice(start, row + 1)

@@ -101,6 +101,20 @@ def test_a_window_that_returns_do_not_go_back_to_is_whole_for_nobody(lookback, c
     assert [sample.whole.tolist() for sample in found] == [[each] * 4 for each in covered]
 
 
+@pytest.mark.parametrize("lookback", ["60s", "3m", "85d"])
+def test_a_calendar_that_begins_before_the_ledger_changes_nothing(lookback):
+    returns, as_of = drawn(), SESSIONS[[58, 70, 100, 299]]
+    returns[:40], returns[:45, 1] = np.nan, np.nan
+    early = samples(history_of(returns), as_of, Lookback.parse(lookback), NAMES)
+    whole = history_of(returns)
+    later = replace(whole, sessions=whole.sessions[40:], returns=returns[40:], active=whole.active[40:])
+    for one, other in zip(early, samples(later, as_of, Lookback.parse(lookback), NAMES), strict=True):
+        np.testing.assert_array_equal(one.returns, other.returns)
+        assert one.covers == other.covers
+        assert one.sessions.equals(other.sessions)
+    assert [sample.whole.all() for sample in early] == [False, False, False, True]
+
+
 def test_a_strategy_is_whole_in_a_window_where_it_was_live_on_every_session():
     returns = drawn(100)
     returns[40, 1] = returns[:41, 2] = returns[99:, 3] = np.nan
