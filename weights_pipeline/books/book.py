@@ -150,6 +150,11 @@ class Book(Model):
         return next((book for until, book in self._earlier if key[:7] < until), self)
 
     @property
+    def changed(self) -> tuple[str, ...]:
+        """Months of its dated changes."""
+        return tuple(until for until, _ in self._earlier)
+
+    @property
     def every(self) -> tuple[Book, ...]:
         """All that it was before its dated changes, and itself."""
         return (*(book for _, book in self._earlier), self)

@@ -141,6 +141,8 @@ def _in_words(book: Book, policy: Policy) -> dict[str, str]:
         else "none; there is one weight set, made on all sessions.",
         "turnover": f"a rebalance that turns over more than {book.max_turnover:.0%} (one way) draws a warning"
         + (f"; one is shortened at {_per_regime(policy.turnover_cap)}." if policy.turnover_cap is not None else "."),
+        **({"starts": f"with {book.starts}, from what was published by then."} if book.starts else {}),
+        **({"changed": f"in {', '.join(book.changed)}; this is the book since then."} if book.changed else {}),
     }
 
 

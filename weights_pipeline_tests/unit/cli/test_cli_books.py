@@ -43,6 +43,16 @@ def test_list_says_how_each_book_works(data):
     assert rows["calmar_core"] | {"rate": "0.1", "overlay": "applied", "account": "main"} == rows["calmar_core"]
 
 
+def test_a_first_day_and_dated_changes_are_told(data):
+    since = {"2016-01": {"limits": {"floor": 0.8, "cap": 1.2}}, "2015-06": {"adjustment": {"rate": 0.2}}}
+    edit_yaml(data / "books" / "calmar_core.yaml", starts="2014-01", since=since)
+    told = " ".join(Result("books", "validate", str(data / "books" / "calmar_core.yaml")).output.split())
+    assert "with 2014-01, from what was published by then." in told
+    assert "in 2015-06, 2016-01; this is the book since then." in told
+    assert "between 0.8 and 1.2 times" in told
+    assert "90% takes 11" in told
+
+
 def test_list_of_a_broken_book_is_refused(data):
     edit_yaml(data / "books" / "calmar_core.yaml", gross=2)
     result = Result("books")
