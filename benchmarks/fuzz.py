@@ -217,14 +217,14 @@ def _damaged(chance: random.Random, name: str, damage: Damage) -> bytes:
 
 
 def _touch(damage: Damage, name: str, line: str) -> None:
-    """Remember which stream a line is of."""
-    cells = line.split(",")
+    """Remember which streams a line is of, which may have become several."""
     if name == "returns":
         damage.touched |= {("returns",)}
     elif name in _IDENTITY:
         damage.touched |= {("cash", "")} if name == "cash" else set()
         kind = "fills" if name == "openings" else name
-        damage.touched.add((kind, *(cells[column] for column in _IDENTITY[name] if column < len(cells))))
+        for cells in (each.split(",") for each in line.splitlines()):
+            damage.touched.add((kind, *(cells[column] for column in _IDENTITY[name] if column < len(cells))))
 
 
 def _booked(intake: Intake) -> Iterator[tuple[tuple[str, ...], tuple[Any, ...]]]:
