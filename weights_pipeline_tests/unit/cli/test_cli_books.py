@@ -50,7 +50,7 @@ def test_a_first_day_and_dated_changes_are_told(data):
     assert "with 2014-01, from what was published by then." in told
     assert "in 2015-06, 2016-01; this is the book since then." in told
     assert "between 0.8 and 1.2 times" in told
-    assert "90% takes 11" in told
+    assert "closes 20% of the gap" in told
 
 
 def test_list_of_a_broken_book_is_refused(data):
