@@ -80,6 +80,10 @@ def test_ticks_wait_for_the_ledger_and_nothing_is_started_twice(opened, tmp_path
     deliver(tmp_path / "data", "2024-05-31")
     with clock_at(AFTER):
         read(opened, "2024-04", "2024-06")
+    with dg.build_sensor_context(opened.instance, repository_def=made.get_repository_def()) as context:
+        [asked] = sensor.evaluate_tick(context).run_requests
+    assert (asked.job_name, asked.partition_key) == (BOOK, "2024-04-01")
+
     tags = {"dagster/partition": "2024-04-01"}
     job = made.resolve_job_def(BOOK)
     run = opened.instance.create_run_for_job(job, tags=tags, status=dg.DagsterRunStatus.STARTED)
