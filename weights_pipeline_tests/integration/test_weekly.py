@@ -214,7 +214,7 @@ def test_a_book_may_read_a_ledger_of_its_own(weekly_data, tmp_path, desk):
     with pytest.raises(
         LedgerError, match=r"second.yaml: benchmark: book ensemble_regime keeps a weight set per market"
     ):
-        build_definitions(both.workspace)
+        both.workspace.setup(ENSEMBLE)
     edit_yaml(data / "books" / f"{ENSEMBLE}.yaml", ledger="sample", name="second_ledger")
     with pytest.raises(LedgerError, match="ledger second keeps its tables under that name"):
-        build_definitions(both.workspace)
+        both.workspace.setup("second_ledger")
