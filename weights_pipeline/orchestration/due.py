@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterator, Sequence
+from itertools import takewhile
 
 import dagster as dg
 from dagster._core.definitions.run_request import InstigatorType
@@ -69,15 +70,18 @@ def _next_of(instance: dg.DagsterInstance, setup: BookSetup, now: dt.datetime) -
         return
     first, name, ledger = owing[0], setup.name, setup.source.schema_name
     due = f"{name}: due are {', '.join(window.key for window in owing)}"
-    if unread := unread_months(setup, first, trial=True):
-        newest = ledger_months(setup.source).begun(now)[-1].key
+    if unread_months(setup, first, trial=True):
+        unread = unread_months(setup, owing[-1], trial=True)
+        # Months that were read are left as they are: what has changed in them since is a person's to look at.
+        begun = [month.key for month in ledger_months(setup.source).begun(now)]
+        row = list(takewhile(unread.__contains__, begun[begun.index(unread[0]) :]))
         if going := _going(instance, ledger):
             yield f"{due}; run {going[:8]} reads the ledger"
             return
         # Once a day, as its schedule does: a ledger that cannot be read is a person's to look at.
-        edges = {"dagster/asset_partition_range_start": unread[0], "dagster/asset_partition_range_end": newest}
-        yield f"{due}; {', '.join(unread)} of {ledger} are to be read first"
-        yield dg.RunRequest(run_key=f"{unread[0]} to {newest} on {now:%Y-%m-%d}", job_name=ledger, tags=edges)
+        edges = {"dagster/asset_partition_range_start": row[0], "dagster/asset_partition_range_end": row[-1]}
+        yield f"{due}; {row[0]} to {row[-1]} of {ledger} are to be read first"
+        yield dg.RunRequest(run_key=f"{row[0]} to {row[-1]} on {now:%Y-%m-%d}", job_name=ledger, tags=edges)
         return
     try:
         require_ready(setup, [window for window in setup.periods.ended(now) if window.key <= first.key], trial=True)

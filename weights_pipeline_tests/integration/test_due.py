@@ -45,11 +45,11 @@ def next_of(desk):
 
 def test_after_downtime_the_ledger_is_read_and_then_rebalances_run_in_order(opened, desk, tmp_path):
     deliver(tmp_path / "data", "2024-05-31")
-    edges = {"dagster/asset_partition_range_start": "2024-04-01", "dagster/asset_partition_range_end": "2024-06-01"}
+    edges = {"dagster/asset_partition_range_start": "2024-04-01", "dagster/asset_partition_range_end": "2024-05-01"}
     said = f"{BOOK}: due are 2024-04-01, 2024-05-01"
-    assert next_of(opened) == [f"{said}; 2024-04-01 of {LEDGER} are to be read first", (LEDGER, edges)]
+    assert next_of(opened) == [f"{said}; 2024-04-01 to 2024-05-01 of {LEDGER} are to be read first", (LEDGER, edges)]
     with clock_at(AFTER):
-        read(opened, "2024-04", "2024-06")
+        read(opened, "2024-04", "2024-05")
         for key in ("2024-04-01", "2024-05-01"):
             assert next_of(opened) == [(BOOK, key)]
             opened.job(BOOK, key, checks=False)
