@@ -148,11 +148,11 @@ class Workspace:
         return found
 
     @cached_property
-    def readers(self) -> Mapping[str, tuple[Book, ...]]:
+    def readers(self) -> Mapping[str, tuple[BookSetup, ...]]:
         """Books that read each ledger, by its name."""
-        found: dict[str, tuple[Book, ...]] = dict.fromkeys(self.sources, ())
+        found: dict[str, tuple[BookSetup, ...]] = dict.fromkeys(self.sources, ())
         for setup in self.setups.values():
-            found[setup.source.name] += (setup.book,)
+            found[setup.source.name] += (setup,)
         return found
 
     @cached_property

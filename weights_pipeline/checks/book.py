@@ -11,6 +11,7 @@ from functools import partial
 
 import pandas as pd
 
+from weights_pipeline.checks.behind import behind, finding
 from weights_pipeline.checks.declaration import Check, CheckList
 from weights_pipeline.checks.look_ahead import reproduced
 from weights_pipeline.checks.verified import Verified
@@ -401,6 +402,18 @@ def no_look_ahead(of: BookRows) -> Finding:
 def no_version_gap(of: BookRows) -> Finding:
     """Versions are numbered without a gap, and every stored rebalance has one of its weights, bit for bit."""
     return unbroken(of.read(catalog.WEIGHT_HISTORY), of.read(catalog.FINAL_WEIGHTS))
+
+
+@BOOK.check(
+    catalog.WEIGHT_HISTORY,
+    needs_all=True,
+    title="the ledger has changed since",
+    advice="See with `weights restate` which weights change, then run the command that it names.",
+)
+def made_of_stored_ledger(of: BookRows) -> Finding:
+    """Every rebalance was made from the ledger as it is stored, whenever that was read."""
+    found = behind(of.setup, of.store, of.verified)
+    return finding([found] if found else [])
 
 
 BOOK.check(catalog.WEIGHT_HISTORY, needs_all=True, advice=RESTORE)(stored_as_written)

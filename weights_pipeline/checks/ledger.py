@@ -11,7 +11,7 @@ from functools import partial
 
 import pandas as pd
 
-from weights_pipeline.books.book import Book
+from weights_pipeline.checks.behind import behind, finding
 from weights_pipeline.checks.declaration import Check, CheckList, Declaration
 from weights_pipeline.checks.verified import Verified
 from weights_pipeline.checks.written import RESTORE, stored_as_written
@@ -22,6 +22,7 @@ from weights_pipeline.ledger import LedgerSource
 from weights_pipeline.store.base import Reader
 from weights_pipeline.tables import catalog
 from weights_pipeline.tables.definition import Table
+from weights_pipeline.workspace import BookSetup
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,7 @@ class LedgerRows:
     """Rows of one ledger, and the books that read it."""
 
     source: LedgerSource
-    books: tuple[Book, ...]
+    books: tuple[BookSetup, ...]
     store: Reader
     verified: Verified
 
@@ -46,7 +47,7 @@ class LedgerRows:
 LEDGER = CheckList[LedgerRows]("ledger")
 
 
-def ledger_checks(source: LedgerSource, books: Iterable[Book]) -> list[Check]:
+def ledger_checks(source: LedgerSource, books: Iterable[BookSetup]) -> list[Check]:
     """Checks of one ledger's tables, against the strategies that its books name.
 
     Raises
@@ -138,7 +139,7 @@ def strategies_known(of: LedgerRows) -> Finding:
     """Ledger and books name the same strategies."""
     tables = (catalog.STRATEGY_RETURNS, catalog.UNKNOWN_POSITIONS)
     seen = {strategy for table in tables for strategy in of.read(table, ["strategy"])["strategy"]}
-    booked = {strategy for book in of.books for each in book.every for strategy in each.strategies}
+    booked = {strategy for setup in of.books for each in setup.book.every for strategy in each.strategies}
     return verify.known_strategies(sorted(seen), sorted(booked))
 
 
@@ -151,6 +152,18 @@ def returns_in_scale(of: LedgerRows) -> Finding:
     """Returns are of the size of fractions of capital: none above 100%, medians below 5% and near each other."""
     returns = of.read(catalog.STRATEGY_RETURNS, ["strategy", "daily_return"])
     return verify.returns_in_scale(returns, of.source.frequency)
+
+
+@LEDGER.check(
+    catalog.STRATEGY_RETURNS,
+    error=False,  # the run that reads a ledger may be about to run the books
+    needs_all=True,
+    title="weights are of an earlier ledger",
+    advice="See with `weights restate` which weights change, then run the command that it names.",
+)
+def books_made_of_it(of: LedgerRows) -> Finding:
+    """Every rebalance of the books that read it was made from the ledger as it is stored."""
+    return finding([each for setup in of.books if (each := behind(setup, of.store, of.verified))])
 
 
 LEDGER.check(catalog.STRATEGY_RETURNS, needs_all=True, advice=RESTORE)(stored_as_written)

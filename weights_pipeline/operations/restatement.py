@@ -11,23 +11,24 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pandas as pd
 
+from weights_pipeline.checks import Verified
+from weights_pipeline.checks.behind import Behind, behind
 from weights_pipeline.core.metrics.table import MANUAL
-from weights_pipeline.ledger import Intake, LedgerSource, read_ledger, sessions_past
+from weights_pipeline.ledger import Intake, LedgerSource, read_ledger
 from weights_pipeline.ledger.periods import horizon, ledger_months, only_windows
 from weights_pipeline.ledger.tables import closed_sessions, hashes_of, intake_rows, market_rows, return_rows
 from weights_pipeline.store.base import Store
 from weights_pipeline.tables import catalog
 from weights_pipeline.tables.contract import Window, prepare, to_frame
 from weights_pipeline.tables.definition import Table
-from weights_pipeline.versions.inputs import started_from
-from weights_pipeline.versions.recompute import Taken, rebalanced
+from weights_pipeline.versions.recompute import STORED, StoredLedger, from_returns
 from weights_pipeline.workspace import BookSetup, Workspace
 
 _IDENTITY = {
@@ -125,9 +126,9 @@ class Restatement:
     returns
         How many daily returns differ, by strategy.
     since
-        First session with a change; None where nothing has changed.
+        First session with a change; None where the files say what is stored.
     effects
-        By book, in the order asked for; none where nothing has changed.
+        By book, in the order asked for; none where nothing has changed, and every book was made from what is stored.
     rejected
         How many rows were set aside when the ledger was read, and how many would be now.
     """
@@ -138,14 +139,6 @@ class Restatement:
     since: dt.date | None = None
     effects: tuple[Effect, ...] = ()
     rejected: tuple[int, int] = (0, 0)
-
-
-class _Ledger(NamedTuple):
-    """What rebalances read of a ledger: rows of ``strategy_returns``, ``unknown_positions`` and ``market_regime``."""
-
-    returns: pd.DataFrame
-    unknown: pd.DataFrame
-    market: pd.DataFrame
 
 
 def restate(workspace: Workspace, ledger: str, books: Sequence[str], now: dt.datetime) -> Restatement:
@@ -185,19 +178,19 @@ def restate(workspace: Workspace, ledger: str, books: Sequence[str], now: dt.dat
         rejected = len(store.read(source.schema_name, catalog.REJECTED_LOTS, columns=["line"])), len(intake.rejected)
         differing = {table: _differing(store, source, table, frame, months) for table, frame in rows.items()}
         since = min((frame["first"].min() for frame in differing.values() if len(frame)), default=None)
-        if since is None:
+        late = {name: behind(workspace.setups[name], store, Verified()) for name in books}
+        if since is None and not any(late.values()):
             return Restatement(ledger=source.name, rejected=rejected)
-        tables = (catalog.STRATEGY_RETURNS, catalog.UNKNOWN_POSITIONS, catalog.MARKET_REGIME)
-        read = _Ledger(*(store.read(source.schema_name, table) for table in tables))
-        given = _Ledger(*(rows.get(table, was) for table, was in zip(tables, read, strict=True)))
-        effects = tuple(_effect(workspace.setups[name], since, read, given) for name in books)
+        read = StoredLedger.of(store, source.schema_name)
+        given = StoredLedger(*(rows.get(table, was) for table, was in zip(STORED, read, strict=True)))
+        effects = tuple(_effect(workspace.setups[name], since, read, given, late[name]) for name in books)
     returns = differing.pop(catalog.STRATEGY_RETURNS)["strategy"].value_counts().sort_index()
     changes = [change for table, frame in differing.items() for change in _as_changes(table, frame)]
     return Restatement(
         ledger=source.name,
         changes=tuple(sorted(changes, key=lambda change: change.month)),
         returns={str(name): int(count) for name, count in returns.items()},
-        since=since.date(),
+        since=since.date() if since is not None else None,
         effects=effects,
         rejected=rejected,
     )
@@ -280,30 +273,31 @@ def _as_changes(table: Table, rows: pd.DataFrame) -> list[RowChange]:
     return changes
 
 
-def _effect(setup: BookSetup, since: pd.Timestamp, stored: _Ledger, given: _Ledger) -> Effect:
-    """Compute every rebalance that has seen a change on both ledgers, and compare."""
-    book, source, store = setup.book, setup.source, setup.store
+def _effect(
+    setup: BookSetup, since: pd.Timestamp | None, stored: StoredLedger, given: StoredLedger, late: Behind | None
+) -> Effect:
+    """Compute every rebalance that has seen a change on both ledgers, and compare.
+
+    Of a book that was made from another ledger than is stored, what is given is compared with its stored weights.
+    """
+    book, store = setup.book, setup.store
     keys = sorted(store.partitions(book.name, catalog.FINAL_WEIGHTS.name))
     final = store.read(book.name, catalog.FINAL_WEIGHTS)
     dates = pd.DatetimeIndex(final["as_of"].unique()).sort_values()
-    touched = dates[dates >= since]
+    begins = [date for date in (since, late.as_of if late else None) if date is not None]
+    touched = dates[dates >= min(begins)] if begins else dates[:0]
     if touched.empty:
         return Effect(book=book.name, rebalances=len(keys))
     key_of = dict(zip(dates, keys, strict=True))
-    past, sets, metrics = (
-        store.read(book.name, t) for t in (catalog.REALIZED_WEIGHTS, catalog.ENSEMBLE_WEIGHTS, catalog.METRICS)
-    )
-    taken = Taken(
-        past=past[past["as_of"] < touched[0]],
-        opening=started_from(setup, store, dates[0]),
-        sets=sets[sets["as_of"] < touched[0]],
-        updates=store.read(book.name, catalog.ENSEMBLE_UPDATES),
-    )
-    begin = pd.Timestamp(f"{source.first_month}-01")
-    sessions = sessions_past(source.calendar, begin.date(), touched[-1].date())
-    old, new = (_rebalanced(setup, key_of, touched, taken, sessions, each) for each in (stored, given))
+    parts = [
+        (setup.on(key_of[first]).policy, {key_of[date]: date for date in (first, *others)})
+        for _, (first, *others) in groupby(touched, key=lambda date: id(setup.on(key_of[date]).policy))
+    ]
+    old = final[final["as_of"].isin(touched)] if late else from_returns(setup, store, parts, stored).final
+    new = from_returns(setup, store, parts, given).final
     weights = old.merge(new, on=["as_of", "strategy"], suffixes=("_old", "_new"))
     moved = (weights["final_old"] != weights["final_new"]) | (weights["realized_old"] != weights["realized_new"])
+    metrics = store.read(book.name, catalog.METRICS)
     overridden = metrics.loc[(metrics["source"] == MANUAL) & metrics["as_of"].isin(touched), "as_of"].unique()
     largest = int((weights["final_new"] - weights["final_old"]).abs().to_numpy().argmax())
     moves = [
@@ -318,34 +312,24 @@ def _effect(setup: BookSetup, since: pd.Timestamp, stored: _Ledger, given: _Ledg
         changed=tuple(key_of[date] for date in sorted(weights.loc[moved, "as_of"].unique())),
         largest=moves[largest] if moved.any() else None,
         newest=tuple(move for move in moves if move.rebalance == key_of[touched[-1]]),
-        remarks=tuple(_remarks(final, old, [key_of[date] for date in sorted(overridden)], key_of)),
+        remarks=tuple(_remarks(final, old, [key_of[date] for date in sorted(overridden)], key_of, late)),
         command=f"weights run --book {book.name} --from {key_of[touched[0]][:7]}",
     )
 
 
-def _rebalanced(
-    setup: BookSetup,
-    key_of: Mapping[pd.Timestamp, str],
-    dates: pd.DatetimeIndex,
-    taken: Taken,
-    sessions: pd.DatetimeIndex,
-    ledger: _Ledger,
-) -> pd.DataFrame:
-    """Final weights of rebalances that follow each other, each by the policy that the book has for it."""
-    market, finals = ledger.market.set_index("session")["regime"], list[pd.DataFrame]()
-    for _, own in groupby(dates, key=lambda date: id(setup.on(key_of[date]).policy)):
-        part = pd.DatetimeIndex(list(own))
-        policy = setup.on(key_of[part[0]]).policy
-        made = rebalanced(ledger.returns, ledger.unknown, part, taken, policy, sessions, market)
-        taken = replace(taken, past=pd.concat([taken.past, made.realized], ignore_index=True))
-        finals.append(made.final)
-    return pd.concat(finals, ignore_index=True)
-
-
 def _remarks(
-    stored: pd.DataFrame, again: pd.DataFrame, overridden: Sequence[str], key_of: Mapping[pd.Timestamp, str]
+    stored: pd.DataFrame,
+    again: pd.DataFrame,
+    overridden: Sequence[str],
+    key_of: Mapping[pd.Timestamp, str],
+    late: Behind | None,
 ) -> Iterator[str]:
     """Say where the ledger as it is stored does not lead to the weights that are."""
+    if late:
+        yield (
+            f"{len(late.rebalances)} rebalances from {late.rebalances[0]} on were made from another ledger than is "
+            f"stored, which differs from {late.month} on"
+        )
     columns = ["as_of", "strategy", "realized", "final"]
     rows = again[columns].merge(
         stored.loc[stored["as_of"].isin(again["as_of"]), columns], on=["as_of", "strategy"], how="outer"

@@ -23,6 +23,10 @@ class MissingPartitionError(StoreError):
     """An upstream partition that is needed was never materialised, or only while it was still open."""
 
 
+class MixedInputsError(StoreError):
+    """Tables that follow from each other were made from different ledgers or policies; no version was written."""
+
+
 class SchemaMigrationError(StoreError):
     """The stored table differs from its definition in a way that only a person can decide about."""
 

@@ -22,12 +22,12 @@ from __future__ import annotations
 import datetime as dt
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -199,30 +199,44 @@ def code_version() -> str:
     return f"{metadata.version('weights-pipeline')}+{content.hexdigest()[:12]}"
 
 
-def inputs_of(
-    setup: BookSetup, rebalances: Mapping[str, pd.Timestamp], stored: Mapping[str, str] | None = None
-) -> VersionInputs:
-    """Gather what versions of some rebalances are computed from, as it is now.
+class Contents(NamedTuple):
+    """What a store and files hold of a ledger, by month.
 
-    Months that have ended by an as-of session are known by the hashes that the store has of them anyway; rows are read
-    only of a month that goes on after one.
+    Attributes
+    ----------
+    months
+        By month, ascending: hash of each content by its name.
+    dated
+        Rows of the files of capital, prices and sessions by name of content.
+    heads
+        By month, the hash of everything up to it.
+    documents
+        By hash.
+    """
+
+    months: Mapping[str, Mapping[str, str]]
+    dated: Mapping[str, pd.DataFrame]
+    heads: Mapping[str, str]
+    documents: Mapping[str, str]
+
+
+def contents_of(setup: BookSetup, store: Reader, newest: str, sessions: pd.DatetimeIndex) -> Contents:
+    """What there is of the ledger of a book up to a month.
 
     Parameters
     ----------
     setup
         The book.
-    rebalances
-        As-of session by key of the book's partition, ascending.
-    stored
-        Documents of parameters by key, of rebalances that were made by others than the book has now.
+    store
+        Where the ledger's tables are read.
+    newest
+        The month, ``YYYY-MM``.
+    sessions
+        Trading sessions from the ledger's first month to past that month's rebalances.
     """
-    book, source, store = setup.book, setup.source, setup.store
-    dates = pd.DatetimeIndex(list(rebalances.values()))
-    newest, begin = f"{dates[-1]:%Y-%m}", pd.Timestamp(f"{source.first_month}-01")
-    sessions = sessions_past(source.calendar, begin.date(), dates[-1].date())
-    tables = LEDGER if book.ensemble is not None else LEDGER[:-1]
+    source = setup.source
     months = dict[str, dict[str, str]]()
-    for table in tables:
+    for table in _read_by(setup):
         for key, record in store.partitions(source.schema_name, table.name).items():
             if key[:7] <= newest:
                 own = months.setdefault(key[:7], {})
@@ -235,11 +249,39 @@ def inputs_of(
         documents[digest(text)] = text
         months.setdefault(name[-7:], {})[name] = digest(text)
     months = {month: months[month] for month in sorted(months)}
-    go_on = sorted({f"{date:%Y-%m-01}" for date, over in zip(dates, _over(dates, sessions), strict=True) if not over})
-    read = {table: store.read(source.schema_name, table, go_on) for table in _SETTLED if go_on and table in tables}
-    ledger_hashes = _ledger_hashes(months, dated, read, dates, sessions)
     heads, links = chain(months)
-    documents |= links
+    return Contents(months, dated, heads, documents | links)
+
+
+def inputs_of(
+    setup: BookSetup, store: Reader, rebalances: Mapping[str, pd.Timestamp], stored: Mapping[str, str] | None = None
+) -> VersionInputs:
+    """Gather what versions of some rebalances are computed from, as it is now.
+
+    Months that have ended by an as-of session are known by the hashes that the store has of them anyway; rows are read
+    only of a month that goes on after one.
+
+    Parameters
+    ----------
+    setup
+        The book.
+    store
+        Where the tables of the ledger and of the book are read.
+    rebalances
+        As-of session by key of the book's partition, ascending.
+    stored
+        Documents of parameters by key, of rebalances that were made by others than the book has now.
+    """
+    book, source = setup.book, setup.source
+    dates = pd.DatetimeIndex(list(rebalances.values()))
+    begin = pd.Timestamp(f"{source.first_month}-01")
+    sessions = sessions_past(source.calendar, begin.date(), dates[-1].date())
+    months, dated, heads, contents = contents_of(setup, store, f"{dates[-1]:%Y-%m}", sessions)
+    documents = dict(contents)
+    go_on = sorted({f"{date:%Y-%m-01}" for date, over in zip(dates, _over(dates, sessions), strict=True) if not over})
+    tables = [table for table in _read_by(setup) if table in _SETTLED and go_on]
+    read = {table: store.read(source.schema_name, table, go_on) for table in tables}
+    ledger_hashes = _ledger_hashes(months, dated, read, dates, sessions)
     sets = _sets(book, store, rebalances)
     hashes = []
     for (key, as_of), ledger_hash in zip(rebalances.items(), ledger_hashes, strict=True):
@@ -253,6 +295,11 @@ def inputs_of(
         hashes.append((as_of, digest(parameters), ledger_hash, state))
     columns = ["as_of", "parameters_hash", "ledger_hash", "state_hash"]
     return VersionInputs(hashes=pd.DataFrame(hashes, columns=columns), documents=documents)
+
+
+def _read_by(setup: BookSetup) -> Sequence[Table]:
+    """Tables of the ledger that weights of a book are computed from."""
+    return LEDGER if setup.book.ensemble is not None else LEDGER[:-1]
 
 
 def parameters_of(setup: BookSetup, as_of: pd.Timestamp) -> str:
@@ -474,7 +521,7 @@ def _listed_sessions(source: LedgerSource, newest: str) -> dict[str, pd.DataFram
     return found
 
 
-def _sets(book: Book, store: Store, keys: Iterable[str]) -> dict[str, dict[str, str]]:
+def _sets(book: Book, store: Reader, keys: Iterable[str]) -> dict[str, dict[str, str]]:
     """Of an ensemble, the weight sets that each rebalance made, and those made by hand: hash by name of content."""
     if book.ensemble is None:
         return {}

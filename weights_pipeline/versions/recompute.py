@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
@@ -25,13 +25,16 @@ from weights_pipeline.core.metrics.table import MANUAL, with_overrides
 from weights_pipeline.core.policy import Policy
 from weights_pipeline.core.returns.capital import CapitalPolicy
 from weights_pipeline.core.returns.history import ReturnHistory
-from weights_pipeline.core.verify import Finding
+from weights_pipeline.core.verify import Finding, reproduced
 from weights_pipeline.core.versions import OPENING, WEIGHTS, known_before, published_before
-from weights_pipeline.store.base import Store
+from weights_pipeline.ledger import sessions_past
+from weights_pipeline.store.base import Reader, Store
 from weights_pipeline.tables import catalog
 from weights_pipeline.tables.contract import no_rows
+from weights_pipeline.tables.errors import MixedInputsError
 from weights_pipeline.versions.history import read_documents, read_version
-from weights_pipeline.versions.inputs import LEDGER, known_then, of_same_periods, read_named, sets_then
+from weights_pipeline.versions.inputs import LEDGER, known_then, of_same_periods, read_named, sets_then, started_from
+from weights_pipeline.workspace import BookSetup
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -185,6 +188,101 @@ def rebalanced(
         weights = pd.concat([taken.past, realized])
         scalars = chain.overlay_path(returns, weights, policy.overlay, policy.frequency).scalars
     return Rebalanced(targets, realized, chain.final_table(realized, scalars, policy, sessions))
+
+
+class StoredLedger(NamedTuple):
+    """What rebalances read of a ledger: rows of ``strategy_returns``, ``unknown_positions`` and ``market_regime``."""
+
+    returns: pd.DataFrame
+    unknown: pd.DataFrame
+    market: pd.DataFrame
+
+    @classmethod
+    def of(cls, store: Reader, schema: str) -> StoredLedger:
+        """What is stored of it."""
+        return cls(*(store.read(schema, table) for table in STORED))
+
+
+STORED = catalog.STRATEGY_RETURNS, catalog.UNKNOWN_POSITIONS, catalog.MARKET_REGIME
+"""Tables of :class:`StoredLedger`."""
+
+
+Parts = Sequence[tuple[Policy, Mapping[str, pd.Timestamp]]]
+"""Rebalances that follow each other, in parts of one policy each: as-of sessions by key of the partition."""
+
+
+def from_returns(
+    setup: BookSetup, store: Reader, parts: Parts, ledger: StoredLedger, overrides: pd.DataFrame | None = None
+) -> Rebalanced:
+    """Weights of some rebalances that follow each other, from daily returns on.
+
+    Parameters
+    ----------
+    setup
+        The book.
+    store
+        Where the realized weights and weight sets before them are taken from.
+    parts
+        The rebalances, with the policy of each.
+    ledger
+        What they are computed from.
+    overrides
+        Rows of ``metrics`` that count in place of measured ones; none when left out.
+    """
+    source, (_, rebalances) = setup.source, parts[0]
+    realized, sets = (store.read(setup.name, table) for table in (catalog.REALIZED_WEIGHTS, catalog.ENSEMBLE_WEIGHTS))
+    first = next(iter(rebalances.values()))
+    taken = Taken(
+        past=realized[realized["as_of"] < first],
+        opening=started_from(setup, store, realized["as_of"].min()),
+        sets=sets[sets["as_of"] < first],
+        updates=store.read(setup.name, catalog.ENSEMBLE_UPDATES),
+        overrides=no_rows(catalog.METRICS) if overrides is None else overrides,
+    )
+    begin, market = pd.Timestamp(f"{source.first_month}-01"), ledger.market.set_index("session")["regime"]
+    made = list[Rebalanced]()
+    for policy, own in parts:
+        dates = pd.DatetimeIndex(list(own.values()))
+        sessions = sessions_past(source.calendar, begin.date(), dates[-1].date())
+        made.append(rebalanced(ledger.returns, ledger.unknown, dates, taken, policy, sessions, market))
+        past = pd.concat([taken.past, made[-1].realized], ignore_index=True)
+        # What an ensemble makes of the past it has stored.
+        taken = replace(taken, past=past, sets=sets[sets["as_of"] <= dates[-1]])
+    return Rebalanced(*(pd.concat(each, ignore_index=True) for each in zip(*made, strict=True)))
+
+
+def require_one_origin(setup: BookSetup, store: Reader, final: pd.DataFrame, parts: Parts) -> None:
+    """Refuse final weights that do not follow, bit for bit, from the ledger as it is and from their policies.
+
+    A table on the way to them may have been made before the ledger was read again, or the book was changed: a run that
+    goes on where another one failed leaves out what that one had done.
+
+    Parameters
+    ----------
+    setup, store
+        The book, and where its tables and those of its ledger are read.
+    final
+        Rows of ``final_weights`` of the rebalances.
+    parts
+        The rebalances, with the policy that each is made by.
+
+    Raises
+    ------
+    MixedInputsError
+        They do not.
+    """
+    metrics = store.read(setup.name, catalog.METRICS)
+    overrides = metrics[metrics["source"] == MANUAL]
+    again = from_returns(setup, store, parts, StoredLedger.of(store, setup.source.schema_name), overrides)
+    found = reproduced(again.final, final)
+    if not found.passed:
+        first = found.offending["as_of"].min()
+        key = next(key for _, own in parts for key, date in own.items() if date == first)
+        raise MixedInputsError(
+            f"{setup.name}: the final weights of {key} do not follow from the ledger and the book as they are now: a "
+            f"table on the way to them was made from others. No version was written. Compute all of it: "
+            f"weights run --book {setup.name} --from {key[:7]}"
+        )
 
 
 def recomputed(as_of: pd.Timestamp, ledger: LedgerView, taken: Taken, policy: Policy) -> pd.DataFrame:

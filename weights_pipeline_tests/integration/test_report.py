@@ -146,7 +146,7 @@ def test_a_move_is_told_by_what_made_it(report):
 
 def test_the_checks_are_those_of_the_command(finished, report):
     setup = finished.setup
-    listed = [*ledger_checks(setup.source, [setup.book]), *book_checks(setup)]
+    listed = [*ledger_checks(setup.source, [setup]), *book_checks(setup)]
     assert [(o.check.table.name, o.check.name) for o in report.outcomes] == [(c.table.name, c.name) for c in listed]
     assert all(each.finding.passed for each in report.outcomes if each.check.error)
     warned = {each.check.name for each in report.outcomes if not each.finding.passed}

@@ -7,6 +7,7 @@ import json
 import pytest
 
 from benchmarks.support.data import BOOK, LEDGER, edit_rows, edit_yaml, open_ended
+from weights_pipeline.checks import book_checks, ledger_checks
 from weights_pipeline.cli import app
 from weights_pipeline.cli.commands import restate as command
 from weights_pipeline.operations.restatement import restate
@@ -55,6 +56,32 @@ def test_nothing_has_changed(finished, monkeypatch):
     result = printed(finished, monkeypatch)
     assert (result.exit_code, result.errors) == (0, "")
     assert result.output == "Nothing has changed: the files of ledger sample say what is stored.\n"
+
+
+def test_a_late_lot_that_a_refresh_has_read_is_told_until_the_books_are_run(own, monkeypatch):
+    lot = lot_of(own, "2013-04")
+    change(own, lot["lot_id"], pnl=str(float(lot["pnl"]) - 9_000))
+    told = restated(own).effects
+    own.job(LEDGER, "2013-04-01", "2013-06-01")
+
+    found = restated(own)
+    assert (found.since, found.changes) == (None, ())
+    [effect], [before] = found.effects, told
+    assert (effect.changed, effect.largest, effect.command) == (before.changed, before.largest, before.command)
+    said = "3 rebalances from 2013-04-01 on were made from another ledger than is stored, which differs from 2013-04 on"
+    assert effect.remarks == (said,)
+    output = printed(own, monkeypatch).output
+    assert output.startswith("The files of ledger sample say what is stored, but not all weights were made from it.")
+    assert f"Note: {said}.\nTo make it so: weights run --book {BOOK} --from 2013-04" in output
+    checks = {check.name: check for check in [*ledger_checks(own.setup.source, [own.setup]), *book_checks(own.setup)]}
+    for name in ("books_made_of_it", "made_of_stored_ledger"):
+        finding = checks[name].run(own.store)
+        assert not finding.passed
+        assert finding.summary.endswith(f"differs from 2013-04 on: {effect.command}")
+
+    own.job(BOOK, "2013-04-01", "2013-06-01", checks=False)
+    assert restated(own).effects == ()
+    assert all(checks[name].run(own.store).passed for name in ("books_made_of_it", "made_of_stored_ledger"))
 
 
 def test_a_row_that_is_set_aside_since_is_told(own, monkeypatch):

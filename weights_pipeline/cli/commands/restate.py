@@ -55,7 +55,7 @@ def _restate(options: argparse.Namespace) -> int:
         common.print_json([asdict(each) for each in found])
         return 0
     for each in found:
-        if each.since is None:
+        if each.since is None and not each.effects:
             render.say(f"Nothing has changed: the files of ledger {each.ledger} say what is stored.")
         else:
             _print(each)
@@ -69,6 +69,18 @@ def _restate(options: argparse.Namespace) -> int:
 
 
 def _print(found: Restatement) -> None:
+    from weights_pipeline.cli import render
+
+    if found.since is None:
+        render.say(f"The files of ledger {found.ledger} say what is stored, but not all weights were made from it.")
+    else:
+        _print_changes(found)
+    for effect in found.effects:
+        render.say()
+        _print_effect(effect)
+
+
+def _print_changes(found: Restatement) -> None:
     from weights_pipeline.cli import render
 
     render.say(f"Ledger {found.ledger} has changed since it was stored, from {found.since} on.")
@@ -85,9 +97,6 @@ def _print(found: Restatement) -> None:
         render.say("No row of it has: what has changed is its capital or its prices.")
     returns = ", ".join(f"{count} of {strategy}" for strategy, count in found.returns.items())
     render.say(f"Daily returns that change: {returns or 'none'}.")
-    for effect in found.effects:
-        render.say()
-        _print_effect(effect)
 
 
 def _print_effect(effect: Effect) -> None:

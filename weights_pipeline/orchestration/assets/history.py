@@ -5,6 +5,7 @@ are kept (``versions.history``).
 """
 
 from collections.abc import Mapping
+from itertools import islice
 
 import dagster as dg
 import pandas as pd
@@ -23,6 +24,7 @@ from weights_pipeline.tables import catalog
 from weights_pipeline.versions.history import add_versions
 from weights_pipeline.versions.inputs import code_version, inputs_of
 from weights_pipeline.versions.policies import Kept
+from weights_pipeline.versions.recompute import require_one_origin
 from weights_pipeline.workspace import BookSetup
 
 COMMENT_TAG = "weights/comment"
@@ -60,15 +62,18 @@ def history_asset(setup: BookSetup) -> dg.AssetsDefinition:
             final = tables["final_weights"]
             as_of = [pd.Timestamp(date) for date in sorted(final["as_of"].unique())]
             rebalances = {window.key: date for window, date in zip(run.windows, as_of, strict=True)}
+            parts, dates = parts_of(setup, run), iter(rebalances.items())
+            by_policy = [(part.policy, dict(islice(dates, len(part.windows)))) for part in parts]
+            require_one_origin(setup, run.store, final, by_policy)
             stored = Kept(setup, run.store).parameters(rebalances) if by_stored(run) else {}
-            made = inputs_of(setup, rebalances, stored)
+            made = inputs_of(setup, run.store, rebalances, stored)
             if policy.ensemble:
                 sets = [store.read(book.name, t) for t in (catalog.ENSEMBLE_WEIGHTS, catalog.ENSEMBLE_UPDATES)]
                 seen = set_metrics_read(tables["target_weights"], all_weight_sets(*sets))
             else:
                 seen = pd.concat(
                     metrics_read(only_windows(tables["metrics"], "as_of", part.windows), part.policy.method.reads)
-                    for part in parts_of(setup, run)
+                    for part in parts
                 )
         computed = version_rows(final, tables["realized_weights"], seen, made.hashes, rebalances)
         stamp = Stamp(

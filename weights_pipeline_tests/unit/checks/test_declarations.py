@@ -30,7 +30,7 @@ def found(checks, name):
 
 def checks_of(data):
     setup = Workspace(Settings(data=data, home=data)).setup(BOOK)
-    return ledger_checks(setup.source, [setup.book]) + book_checks(setup)
+    return ledger_checks(setup.source, [setup]) + book_checks(setup)
 
 
 def test_thresholds_are_set_in_yaml(own_data):
