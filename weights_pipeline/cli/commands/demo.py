@@ -28,6 +28,6 @@ def _demo(options: argparse.Namespace) -> int:
     if not report.success:
         return common.FAILED
     if not options.json:
-        print_weights(workspace.store, _BOOK, None, as_json=False)
+        print_weights(workspace, _BOOK, None, as_json=False)
         render.next_steps()
     return 0

@@ -93,7 +93,7 @@ def _rebalance(options: argparse.Namespace) -> int:
     said = {"comment": options.reason, "manual": manual, "policy": "today"}
     report = run_book(workspace, book.name, key, key, as_json=options.json, **said)
     if report.success and not options.json:
-        print_weights(setup.store, book.name, None, as_json=False)
+        print_weights(workspace, book.name, None, as_json=False)
     return 0 if report.success else common.FAILED
 
 

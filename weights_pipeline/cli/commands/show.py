@@ -1,22 +1,27 @@
-"""``weights show``: the weights in force on a day.
+"""``weights show``: the weights in force on a day, and what is published of them.
 
-Scope: the command. Not here: the question to the store (``store.queries``), and what a weight set looks like
-(``render``).
+Scope: the command, and the clock: this is where "now" is read. Not here: the questions to the store
+(``store.queries``) and to the places of publication (``live.standing``), and what weights look like (``render``).
 """
 
 from __future__ import annotations
 
 import argparse
 import datetime as dt
+import os
 from contextlib import suppress
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from weights_pipeline.cli import common
+from weights_pipeline.settings import without_secrets
 
 if TYPE_CHECKING:
+    from weights_pipeline.live.standing import Standing
     from weights_pipeline.store.base import Store
+    from weights_pipeline.store.queries import WeightSet
     from weights_pipeline.versions.history import KnownWeights
+    from weights_pipeline.workspace import Workspace
 
 
 def add(commands: common.Commands) -> None:
@@ -28,14 +33,15 @@ def add(commands: common.Commands) -> None:
 
 def _show(options: argparse.Namespace) -> int:
     """Show the weights in force, how they came about, and how fast they move."""
-    return print_weights(common.workspace().store, options.book, options.as_of, as_json=options.json)
+    return print_weights(common.workspace(), options.book, options.as_of, as_json=options.json)
 
 
-def print_weights(store: Store, book: str | None, on: dt.date | None, *, as_json: bool) -> int:
-    """Print the weights in force on a day, of one book or of all."""
+def print_weights(workspace: Workspace, book: str | None, on: dt.date | None, *, as_json: bool) -> int:
+    """Print the weights in force on a day, of one book or of all; of today with what is published of them."""
     from weights_pipeline.cli import render
     from weights_pipeline.store.queries import NothingInForceError, weights_in_force
 
+    store = workspace.store
     try:
         found = weights_in_force(store, book, on)
     except FileNotFoundError as error:
@@ -50,12 +56,29 @@ def print_weights(store: Store, book: str | None, on: dt.date | None, *, as_json
         for each in () if as_json else opened:
             render.opened(each.book, each.effective_from, {row.strategy: row.final for row in each.rows})
         return 0
+    published = [_published(workspace, weights) if on is None else [] for weights in found]
     if as_json:
-        common.print_json([render.weights_as_dict(weights) for weights in found])
+        both = zip(found, published, strict=True)
+        common.print_json([{**render.weights_as_dict(w), "published": [asdict(p) for p in there]} for w, there in both])
     else:
-        for weights in found:
+        for weights, there in zip(found, published, strict=True):
             render.weights(weights)
+            for place in there:
+                render.say(place.says if len(there) == 1 else f"{without_secrets(place.target)}: {place.says}")
     return 0
+
+
+def _published(workspace: Workspace, weights: WeightSet) -> list[Standing]:
+    """What each place has published of a book."""
+    from weights_pipeline.live import Keys
+    from weights_pipeline.live.standing import standings
+
+    computed = {row.strategy: row.final for row in weights.rows}
+    try:
+        keys = Keys.from_environment(os.environ)
+    except ValueError as error:
+        common.stop(str(error), common.INVALID)
+    return [*standings(weights.book, computed, workspace.settings.live, keys, dt.datetime.now(dt.UTC))]
 
 
 def _opened(store: Store, book: str | None, on: dt.date | None) -> list[KnownWeights]:
