@@ -71,7 +71,7 @@ def test_check_passes_on_a_sound_store(weights):
     assert result.exit_code == 0, result.output
     assert "ERROR" not in result.output
     outcomes = json.loads(weights("check", "--json").output)
-    assert len(outcomes) == 32
+    assert len(outcomes) == 34
     assert all(o["passed"] or o["severity"] == "WARN" for o in outcomes)
     assert {"table", "check", "value", "limit", "summary", "offending"} <= set(outcomes[0])
 
