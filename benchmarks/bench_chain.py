@@ -48,7 +48,11 @@ def floor(definitions: dg.Definitions) -> dg.Definitions:
 
         checks.append(empty_checks)
     return dg.Definitions(
-        assets=assets, asset_checks=checks, jobs=list(definitions.jobs or []), executor=dg.in_process_executor
+        assets=assets,
+        asset_checks=checks,
+        jobs=list(definitions.jobs or []),
+        executor=dg.in_process_executor,
+        resources=definitions.resources,
     )
 
 

@@ -132,8 +132,6 @@ def materialise(
     """
     settings = workspace.settings
     stretches = _stretches(build_definitions(workspace), workspace.setup(book), first, last)
-    if not policy:
-        _require_own_policy(workspace.setup(book), next(each.keys for each in stretches if each.job.name == book))
     started = time.monotonic()
     total, done, results = sum(each.expected for each in stretches), 0, list[dg.ExecuteInProcessResult]()
     tags = ({COMMENT_TAG: comment} if comment else {}) | ({POLICY_TAG: policy} if policy else {})
@@ -142,6 +140,8 @@ def materialise(
     waiting = partial(on_progress, 0, total, "waiting for another run that was started by hand")
     with _instance(settings, instance) as on, stoppable(), turn(settings.home, waiting):
         free_dead_runs(on, settings.home)
+        if not policy:
+            _require_own_policy(workspace.setup(book), next(each.keys for each in stretches if each.job.name == book))
         for each in stretches:
             run_id = str(uuid.uuid4())
             with alive(settings.home, run_id), _followed(on, run_id, partial(_advance, on_progress, done, total)):

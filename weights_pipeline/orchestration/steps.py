@@ -146,7 +146,9 @@ class Run:
 
     @cached_property
     def windows(self) -> list[Window]:
-        """Partitions that the run computes, in order."""
+        """Partitions that the run computes, in order; none where it runs checks alone."""
+        if not self.context.selected_asset_keys:
+            return []
         (periods,) = {
             spec.partitions_def.periods
             for spec in self.context.assets_def.specs
@@ -209,19 +211,27 @@ def table_step(
         _archive_strays(context, store, shown.schema, made)
         run, selected = Run(context, store), context.selected_asset_keys
         wanted = [each for each in made if dg.AssetKey([shown.schema, each.table.name]) in selected]
-        done, failure = list[_Done](), None
+        done, alone, failure = list[_Done](), list[dg.AssetCheckResult](), None
         try:
             with run.store.view():
                 for each in wanted:
                     done.append(_make(run, shown.schema, each))
                     if done[-1].blocks:
                         break
+                # A person may also run a check of what is stored.
+                others = [each for each in made if each not in wanted]
+                alone = [
+                    _result(shown.schema, each.table, *told)
+                    for each in others
+                    for told in _guarded(run, shown.schema, each)
+                ]
         except Exception as error:
             failure = error
         if done:
             store.commit([one.prepared for one in done])
         for one in done:
             yield from _told(run, one)
+        yield from alone
         if failure is not None:
             raise failure
 
@@ -278,10 +288,18 @@ def _make(run: Run, schema: str, made: Made) -> _Done:
         schema, made.table, computed.rows, windows, run_id=run.context.run.run_id, recorded_at=run.now
     )
     run.store.keep(prepared)
+    return _Done(made, prepared, computed, _guarded(run, schema, made))
+
+
+def _guarded(run: Run, schema: str, made: Made) -> list[tuple[Declaration, Finding]]:
+    """What those guards of a table find that the run is asked for."""
     key = dg.AssetKey([schema, made.table.name])
     asked = {each.name for each in run.context.selected_asset_check_keys if each.asset_key == key}
-    found = [(guard.said, guard.find(run)) for guard in made.guards if guard.said.name in asked]
-    return _Done(made, prepared, computed, found)
+    return [(guard.said, guard.find(run)) for guard in made.guards if guard.said.name in asked]
+
+
+def _result(schema: str, table: Table, said: Declaration, finding: Finding) -> dg.AssetCheckResult:
+    return as_result(finding, error=said.error, check_name=said.name, asset_key=dg.AssetKey([schema, table.name]))
 
 
 def _told(run: Run, done: _Done) -> Iterator[dg.MaterializeResult[Any] | dg.AssetCheckResult]:
@@ -300,7 +318,7 @@ def _told(run: Run, done: _Done) -> Iterator[dg.MaterializeResult[Any] | dg.Asse
     # What is given here is attached to every partition of the run alike.
     yield dg.MaterializeResult(asset_key=key, metadata=written_to(schema, table, windows) | figures)
     for said, finding in done.found:
-        yield as_result(finding, error=said.error, check_name=said.name, asset_key=key)
+        yield _result(schema, table, said, finding)
 
 
 @lru_cache(maxsize=64)

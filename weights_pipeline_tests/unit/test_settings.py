@@ -158,7 +158,7 @@ def test_a_stage_never_records_in_sqlite(staged, monkeypatch, tmp_path):
     monkeypatch.setenv("DAGSTER_HOME", str(tmp_path / "home"))
     monkeypatch.chdir(tmp_path)
     result = Result("run", "--book", BOOK, "--partition", "2012-01")
-    assert result.exit_code == 2
+    assert result.exit_code == 2, result.errors
     assert f"DAGSTER_HOME: {tmp_path / 'home'} records runs in SQLite, stage staging does in" in result.errors
 
 
