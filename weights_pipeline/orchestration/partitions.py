@@ -20,6 +20,7 @@ from zoneinfo import ZoneInfo
 
 import dagster as dg
 from dagster._core.definitions.partitions.context import partition_loading_context
+from dagster._core.definitions.partitions.mapping import UpstreamPartitionsResult
 
 from weights_pipeline.books.book import Book
 from weights_pipeline.books.cadence import instant
@@ -46,7 +47,6 @@ _HORIZON = dt.date(2041, 1, 1)
 _LAST_YEAR = 2100
 _SAME_TIME = dg.TimeWindowPartitionMapping(allow_nonexistent_upstream_partitions=True)
 _TO_THE_NEXT = dg.TimeWindowPartitionMapping(end_offset=1, allow_nonexistent_upstream_partitions=True)
-_BEFORE = dg.TimeWindowPartitionMapping(start_offset=-1, end_offset=-1)
 
 
 class Partitions(dg.TimeWindowPartitionsDefinition):
@@ -80,9 +80,10 @@ class Partitions(dg.TimeWindowPartitionsDefinition):
 
 
 class TimeWindowPartitionMapping(dg.TimeWindowPartitionMapping):
-    """Every partition from the first one on, without a walk over them.
+    """Every partition from the first one on, without a walk over them; or those so many before.
 
-    Dagster walks an offset partition by partition. Its own processes, which know none of our classes, get the mapping
+    A run of checks alone has no partitions, for which Dagster's own mapping has no answer. It walks an offset partition
+    by partition. Its own processes, which know none of our classes, get the mapping
     of this name with an offset as long as the history can be, which comes to the same.
     """
 
@@ -94,7 +95,18 @@ class TimeWindowPartitionMapping(dg.TimeWindowPartitionMapping):
         current_time: dt.datetime | None = None,
         dynamic_partitions_store: Any = None,
     ) -> Any:
-        """Everything from the first partition to the newest of the subset."""
+        """Everything from the first partition to the newest of the subset; nothing for a run without partitions."""
+        if downstream_partitions_def is None:
+            nothing = upstream_partitions_def.empty_subset()
+            return UpstreamPartitionsResult(partitions_subset=nothing, required_but_nonexistent_subset=nothing)
+        if self.start_offset == self.end_offset:
+            return super().get_upstream_mapped_partitions_result_for_partitions(
+                downstream_partitions_subset,
+                downstream_partitions_def,
+                upstream_partitions_def,
+                current_time,
+                dynamic_partitions_store,
+            )
         with partition_loading_context(current_time, dynamic_partitions_store):
             found = _SAME_TIME.get_upstream_mapped_partitions_result_for_partitions(
                 downstream_partitions_subset, downstream_partitions_def, upstream_partitions_def
@@ -118,6 +130,14 @@ class TimeWindowPartitionMapping(dg.TimeWindowPartitionMapping):
         dynamic_partitions_store: Any = None,
     ) -> Any:
         """Everything from the first partition of the subset on."""
+        if self.start_offset == self.end_offset:
+            return super().get_downstream_partitions_for_partitions(
+                upstream_partitions_subset,
+                upstream_partitions_def,
+                downstream_partitions_def,
+                current_time,
+                dynamic_partitions_store,
+            )
         with partition_loading_context(current_time, dynamic_partitions_store):
             same: Any = _SAME_TIME.get_downstream_partitions_for_partitions(
                 upstream_partitions_subset, upstream_partitions_def, downstream_partitions_def
@@ -127,6 +147,9 @@ class TimeWindowPartitionMapping(dg.TimeWindowPartitionMapping):
             last = downstream_partitions_def.get_last_partition_window()
         window = dg.TimeWindow(same.first_start, last.end)
         return downstream_partitions_def.get_partition_subset_in_time_window(window)
+
+
+_BEFORE = TimeWindowPartitionMapping(start_offset=-1, end_offset=-1)
 
 
 def require_partitions(definition: dg.PartitionsDefinition[Any] | None) -> Partitions:
