@@ -25,6 +25,8 @@ from weights_pipeline.core.study.book_comparison import BookComparison, Contende
 from weights_pipeline.core.verify import RECONCILED, UNKNOWN_POSITION, Finding
 from weights_pipeline.core.versions import OPENING, changed_keys, diff, intact, newest_versions
 from weights_pipeline.core.waterfall import Step, waterfalls
+from weights_pipeline.live import Keys
+from weights_pipeline.live.standing import Standing, standings
 from weights_pipeline.report.seen import SeenStore
 from weights_pipeline.store.queries import NothingInForceError
 from weights_pipeline.tables import catalog
@@ -161,6 +163,8 @@ class BookReport:
         Positions of the book's strategies that the ledger does not know to this day: rows of ``ledger_findings``.
     reconciled
         Newest date on which the ledger agrees with the broker's statement; None where there is none.
+    published
+        What each place has published of the book; none of a past day, or where nobody asked.
     """
 
     book: Book
@@ -187,6 +191,7 @@ class BookReport:
     left_out: tuple[str, ...]
     unknown: pd.DataFrame
     reconciled: pd.Timestamp | None
+    published: tuple[Standing, ...] = ()
 
     @property
     def turnover(self) -> float:
@@ -282,7 +287,14 @@ class Report:
         }
 
 
-def gather(workspace: Workspace, chosen: Sequence[Sequence[str]], as_of: dt.date | None = None) -> list[Report]:
+def gather(
+    workspace: Workspace,
+    chosen: Sequence[Sequence[str]],
+    as_of: dt.date | None = None,
+    *,
+    now: dt.datetime | None = None,
+    keys: Keys | None = None,
+) -> list[Report]:
     """One report for each choice of books, from one look at the store.
 
     Parameters
@@ -294,6 +306,10 @@ def gather(workspace: Workspace, chosen: Sequence[Sequence[str]], as_of: dt.date
         Names of the books of each report; of several, those without weights are named as missing.
     as_of
         Day on which the weights were in force; the newest of all when None. Nothing that came later is read.
+    now
+        Instant with a zone at which is asked what is published of the newest; nobody asks when left out.
+    keys
+        Whose signatures of published weights are accepted.
 
     Raises
     ------
@@ -324,6 +340,11 @@ def gather(workspace: Workspace, chosen: Sequence[Sequence[str]], as_of: dt.date
         for name in there:
             alike.setdefault(setups[name].source.frequency, []).append(setups[name])
         comparisons = {frequency: compare(_contenders(own, seen)) for frequency, own in alike.items()}
+    if now is not None and as_of is None:
+        targets = workspace.settings.live
+        for name, report in found.items():
+            weights = {move.strategy: move.final for move in report.moves}
+            found[name] = replace(report, published=tuple(standings(name, weights, targets, keys, now)))
     compared = [comparisons[next(setups[n].source.frequency for n in names if n in there)] for names in chosen]
     return [
         _report(names, found, ledgers, comparison, as_of) for names, comparison in zip(chosen, compared, strict=True)

@@ -76,6 +76,9 @@ def driver(move: Move) -> str:
 def headline(book: BookReport) -> str:
     """In force since when, on which data and what of it is not known, under which regime and scalar."""
     since_when = f"Weights in force from {day(book.effective_from)}, on data to {day(book.as_of)}."
+    for place in book.published:
+        if place.state != "in_force":
+            since_when += f" {place.says}"
     if book.reconciled is not None:
         since_when += f" Ledger reconciled to {day(book.reconciled)}."
     for row in book.unknown.to_dict("records"):

@@ -4,6 +4,7 @@ import datetime as dt
 
 from weights_pipeline.live import Reader
 from weights_pipeline.report.facts import gather
+from weights_pipeline.report.words import headline
 from weights_pipeline.store.queries import weights_in_force
 from weights_pipeline.tables import catalog
 from weights_pipeline.versions.history import weights_known
@@ -37,7 +38,10 @@ def test_a_strategy_that_does_nothing_for_a_month_stops_no_rebalance(tmp_path, d
     [shown] = weights_in_force(own.store, BOOK, NOW.date())
     assert by_strategy(shown.rows) == newest
     assert by_strategy(weights_known(own.store, BOOK, NOW.date(), dt.datetime.now(dt.UTC)).rows) == newest
-    [[told]] = [each.books for each in gather(own.workspace, [[BOOK]])]
+    [[told]] = [each.books for each in gather(own.workspace, [[BOOK]], now=NOW)]
+    assert [(place.state, place.version) for place in told.published] == [("in_force", 7)]
+    [[late]] = [each.books for each in gather(own.workspace, [[BOOK]], now=NOW + dt.timedelta(days=60))]
+    assert "Expired: version 7 is not used after 35 days; services go by base weights since" in headline(late)
     assert {move.strategy: move.final for move in told.moves} == newest
     mandate = Reader(own.settings.live[0], book=BOOK, base={"calm": 0.6, "other": 0.4}, max_leverage=1.0).current(NOW)
     assert (mandate.source, mandate.allocations) == ("live", newest)

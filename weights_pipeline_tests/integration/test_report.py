@@ -30,6 +30,8 @@ from weights_pipeline.tables import catalog
 from weights_pipeline.workspace import Workspace
 from weights_pipeline_tests.support.commands import loaded_by
 
+NOW = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
+"""Long after the sample has ended; what is said of it is the same at any later instant."""
 PAST = dt.date(2012, 12, 14)
 HOSTILE = '<img src=x onerror="alert(1)">--></svg><script>alert(2)</script>'
 CHROMIUM = Path("/usr/bin/chromium")
@@ -63,8 +65,8 @@ class Page(HTMLParser):
         return [attrs[name] for _, attrs in self.tags if attrs.get(name) is not None]
 
 
-def reports(settings, chosen, as_of=None):
-    return gather(Workspace(settings), chosen, as_of)
+def reports(settings, chosen, as_of=None, now=None):
+    return gather(Workspace(settings), chosen, as_of, now=now)
 
 
 @pytest.fixture(scope="module")
@@ -239,16 +241,18 @@ def test_a_book_without_weights_is_named_among_all_and_refused_alone(finished, t
         reports(settings, [["young"]])
 
 
-def test_the_command_writes_the_page_again_to_the_byte(finished, page, tmp_path, monkeypatch, capsys):
+def test_the_command_writes_the_page_to_the_byte_and_what_is_published(finished, page, tmp_path, monkeypatch, capsys):
+    page_now = render(reports(finished.settings, [[BOOK]], now=NOW)[0])
+    assert page_now != page
     monkeypatch.setenv("WEIGHTS_DATA", str(finished.settings.data))
     monkeypatch.setenv("WEIGHTS_HOME", str(finished.settings.home))
     file = tmp_path / "deep" / "report.html"
     with pytest.raises(SystemExit, match="0"):
         main(["report", "--json", "--out", str(file)])
     said = json.loads(capsys.readouterr().out)
-    assert file.read_text() == page
+    assert file.read_text() == page_now
     assert said["path"] == str(file)
-    assert said["bytes"] == len(page.encode())
+    assert said["bytes"] == len(page_now.encode())
     assert said["summary"].startswith(f"{BOOK}: Weights in force from")
     assert sum(said["books"][BOOK]["weights"].values()) == pytest.approx(
         finished.store.read(BOOK, catalog.FINAL_WEIGHTS).groupby("as_of")["final"].sum().iloc[-1]
@@ -268,14 +272,16 @@ def test_the_command_loads_no_orchestrator():
     assert "dagster" not in loaded_by(statement)
 
 
-def test_the_asset_writes_every_book_and_all_of_them(finished, page, tmp_path):
+def test_the_asset_writes_every_book_and_all_of_them(finished, tmp_path):
     shutil.copy(finished.store.path, tmp_path)
     workspace = Workspace(dataclasses.replace(finished.settings, home=tmp_path))
     asset = report_asset(workspace)
-    asset(dg.build_asset_context())
+    with dg.DagsterInstance.ephemeral() as instance:
+        assert dg.materialize([asset], instance=instance).success
     assert sorted(file.name for file in (tmp_path / "reports").iterdir()) == [f"{BOOK}.html", "index.html"]
     written = (tmp_path / "reports" / f"{BOOK}.html").read_text()
-    assert written == page.replace(str(finished.store.path), str(workspace.settings.store_path))
+    assert written == render(reports(workspace.settings, [[BOOK]], now=NOW)[0])
+    assert "services go by base weights" in written
     assert {key.path[-1] for key in asset.asset_deps[asset.key]} == {"final_weights", "weight_history", "live_weights"}
 
 

@@ -1,11 +1,13 @@
 """``weights report``: a rebalance as one HTML file to read and to forward.
 
-Scope: the command. Not here: what the page says (``report``).
+Scope: the command, and the clock: this is where "now" is read. Not here: what the page says (``report``).
 """
 
 from __future__ import annotations
 
 import argparse
+import datetime as dt
+import os
 from pathlib import Path
 
 from weights_pipeline.cli import common
@@ -26,6 +28,7 @@ def _report(options: argparse.Namespace) -> int:
     from weights_pipeline.cli import render
     from weights_pipeline.core.waterfall import ReplayError
     from weights_pipeline.files import write_text
+    from weights_pipeline.live import Keys
     from weights_pipeline.report.facts import gather
     from weights_pipeline.report.render import render as page
     from weights_pipeline.report.words import summary
@@ -36,7 +39,11 @@ def _report(options: argparse.Namespace) -> int:
     chosen = books if options.all else books[:1]
     file = options.out or workspace.settings.home / "reports" / ("all.html" if options.all else f"{chosen[0]}.html")
     try:
-        found = gather(workspace, [chosen], options.as_of)[0]
+        keys = Keys.from_environment(os.environ)
+    except ValueError as error:
+        common.stop(str(error), common.INVALID)
+    try:
+        found = gather(workspace, [chosen], options.as_of, now=dt.datetime.now(dt.UTC), keys=keys)[0]
     except (FileNotFoundError, NothingInForceError) as error:
         common.stop(str(error), common.NOTHING)
     except ReplayError as error:

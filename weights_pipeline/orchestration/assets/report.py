@@ -4,9 +4,13 @@ Scope: one call that gathers what is known, one that makes each page, and metada
 (``report``).
 """
 
+import os
+
 import dagster as dg
 
 from weights_pipeline.files import write_text
+from weights_pipeline.live import Keys
+from weights_pipeline.orchestration.steps import run_instant
 from weights_pipeline.report.facts import gather
 from weights_pipeline.report.words import summary
 from weights_pipeline.store.queries import books_in_store
@@ -41,7 +45,8 @@ def report_asset(workspace: Workspace) -> dg.AssetsDefinition:
         there = [name for name in books if name in stored]
         if not there:
             raise dg.Failure(f"No book has weights in {store.location}. Materialise one first.")
-        found = gather(workspace, [*([name] for name in there), list(books)])
+        now, keys = run_instant(context.instance, context.run.run_id), Keys.from_environment(os.environ)
+        found = gather(workspace, [*([name] for name in there), list(books)], now=now, keys=keys)
         sizes = {}
         for name, report in zip([*there, "index"], found, strict=True):
             file, page = folder / f"{name}.html", render(report)
