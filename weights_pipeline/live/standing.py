@@ -105,7 +105,7 @@ def _told(weights: LiveWeights, computed: Mapping[str, float], now: dt.datetime)
     else:
         says = f"Published: {number}, until {weights.stale_after:%Y-%m-%d %H:%M %Z}."
     if dict(weights.final) != dict(computed):
-        other = f"Not these weights are published, but those in force from {weights.effective_from}."
+        other = f"Other weights are published: those in force from {weights.effective_from}."
         return "other", f"{other} {says} `weights check` and `weights history` say why."
     if now > weights.stale_after:
         return "expired", says

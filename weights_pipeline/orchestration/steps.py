@@ -208,8 +208,9 @@ def table_step(
         pool=STORE_POOL,
     )
     def step(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult[Any] | dg.AssetCheckResult]:
-        _archive_strays(context, store, shown.schema, made)
         run, selected = Run(context, store), context.selected_asset_keys
+        if selected:
+            _archive_strays(context, store, shown.schema, made)
         wanted = [each for each in made if dg.AssetKey([shown.schema, each.table.name]) in selected]
         done, alone, failure = list[_Done](), list[dg.AssetCheckResult](), None
         try:

@@ -280,7 +280,7 @@ def require_one_origin(setup: BookSetup, store: Reader, final: pd.DataFrame, par
         key = next(key for _, own in parts for key, date in own.items() if date == first)
         raise MixedInputsError(
             f"{setup.name}: the final weights of {key} do not follow from the ledger and the book as they are now: a "
-            f"table on the way to them was made from others. No version was written. Compute all of it: "
+            f"table that they follow from was made from another ledger or policy. No version was written. Run all: "
             f"weights run --book {setup.name} --from {key[:7]}"
         )
 

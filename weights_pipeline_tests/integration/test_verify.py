@@ -12,6 +12,7 @@ from weights_pipeline.core import verify
 from weights_pipeline.core.realized.adjust import carried, step
 from weights_pipeline.core.targets.methods.base import Limits
 from weights_pipeline.orchestration.asset_checks import as_result
+from weights_pipeline.orchestration.definitions import build_definitions
 from weights_pipeline.settings import Settings
 from weights_pipeline.tables import catalog
 from weights_pipeline.workspace import Workspace
@@ -182,6 +183,22 @@ def test_every_check_of_the_list_is_broken_above():
         ("strategy_returns", "stored_as_written"),
     }
     assert declared - broken == elsewhere
+
+
+def test_checks_that_block_run_by_themselves_and_write_nothing(finished):
+    job = build_definitions(finished.workspace).resolve_implicit_global_asset_job_def()
+    asked = {
+        dg.AssetCheckKey(dg.AssetKey([check.schema, check.table.name]), check.name)
+        for check in all_checks(finished.settings)
+        if check.blocking
+    }
+    before = finished.hashes()
+    alone = job.get_subset(asset_selection=set(), asset_check_selection=asked)
+    with dg.DagsterInstance.ephemeral() as instance:
+        done = alone.execute_in_process(instance=instance)
+    assert {each.asset_check_key for each in done.get_asset_check_evaluations() if each.passed} == asked
+    assert done.get_asset_materialization_events() == []
+    assert finished.hashes() == before
 
 
 def test_gap_is_found(finished):

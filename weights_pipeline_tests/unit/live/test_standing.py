@@ -57,7 +57,7 @@ def test_other_weights_are_published(tmp_path, late, word):
     now = weights.stale_after + dt.timedelta(days=1) if late else NOW
     found = standing(tmp_path, weights, now, **{next(iter(weights.final)): 0.123})
     assert found.state == "other"
-    assert found.says.startswith(f"Not these weights are published, but those in force from {weights.effective_from}.")
+    assert found.says.startswith(f"Other weights are published: those in force from {weights.effective_from}.")
     assert f" {word}: version {weights.version}" in found.says
 
 
