@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Final, Protocol
 
 from weights_pipeline.alerts import Message, Outbox, Severity
+from weights_pipeline.alerts.outbox import UNANSWERED
 
 VARIABLE: Final = "WEIGHTS_ALERTS"
 HEADER: Final = "X-Idempotency-Key"
@@ -167,6 +168,8 @@ def deliver(
         for message in contents.unsettled
         if (attempts := contents.attempts.get((message.key, each.fingerprint))) and not attempts.over
     }
+    # A receiver may be so slow to reach that not even the attempt is recorded.
+    lacking |= {(each.name, UNANSWERED) for each, thread in zip(due, threads, strict=True) if thread.is_alive()}
     return sorted(lacking)
 
 

@@ -44,6 +44,9 @@ LAST_PAUSE: Final = dt.timedelta(minutes=15)
 GIVEN_UP: Final = dt.timedelta(days=7)
 """What could not be delivered for so long is given up; the list of alerts says so."""
 
+UNANSWERED: Final = "has not answered yet"
+"""Why a message has not arrived whose attempt is still going on."""
+
 KEPT: Final = dt.timedelta(days=90)
 """How long settled entries are kept; positions have gone past what they tell of long before."""
 
@@ -183,7 +186,7 @@ class Outbox:
 
     def begin(self, key: str, receiver: str, name: str, now: dt.datetime) -> None:
         """Record that an attempt is about to be made, to a receiver of that name."""
-        self._mark(key, receiver, name, "begun", "has not answered yet", now)
+        self._mark(key, receiver, name, "begun", UNANSWERED, now)
 
     def end(self, key: str, receiver: str, name: str, reason: str, now: dt.datetime) -> None:
         """Record what came of an attempt: delivered where there is no reason why not, otherwise failed or given up."""

@@ -11,7 +11,6 @@ import stat
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote
@@ -24,20 +23,12 @@ from benchmarks.support.s3_servers import BUCKET, moto
 from weights_pipeline.settings import Settings
 from weights_pipeline.store import open_store
 from weights_pipeline.tables import catalog
+from weights_pipeline_tests.support.waiting import until
 
 START = DATA.parent / "deploy" / "start"
 # As awkward as passwords are: every character that means something in a URL, a shell or a format string.
 PASSWORD, KEY = "p@s/s:w%20r'd#1?", "wJalrXUtnFEMI+K7MDENG/bPxRfiCYEXAMPLE"
 HEARTBEATS = {"SCHEDULER", "SENSOR", "QUEUED_RUN_COORDINATOR", "BACKFILL", "MONITORING"}
-
-
-def until(condition, seconds=60.0):
-    """What a condition gives once it gives something."""
-    deadline = time.monotonic() + seconds
-    while not (given := condition()):
-        assert time.monotonic() < deadline, "nothing came of it in time"
-        time.sleep(0.2)
-    return given
 
 
 def heed_signals() -> None:
@@ -272,7 +263,7 @@ def test_a_stage_from_nothing_to_a_stored_partition(small_data, postgres, s3, tm
     deployment = Deployment(tmp_path / "home", WEIGHTS_DATA=str(small_data), **postgres, **s3)
     settings = Settings.from_environment(deployment.environment)
     with deployment:
-        until(deployment.ready, 120)
+        until(deployment.ready)
         ports = [deployment.environment[name] for name in ("WEIGHTS_UI_PORT", "WEIGHTS_CODE_PORT")]
         assert listeners(*ports) == {("127.0.0.1", port) for port in ports}
         state = deployment.ask(_STATE)
@@ -291,7 +282,7 @@ def test_a_stage_from_nothing_to_a_stored_partition(small_data, postgres, s3, tm
             run = deployment.ask("query($id: ID!) { runOrError(runId: $id) { ... on Run { status } } }", id=run_id)
             return run["runOrError"]["status"] in ("STARTED", "SUCCESS", "FAILURE")
 
-        until(started, 120)
+        until(started)
         written = json.dumps(state) + "".join(deployment.running.members().values())
         # Told to stop while the run is under way, it lets the run come to its end.
         assert deployment.stop() == 0

@@ -412,11 +412,11 @@ def test_allocations_and_starter_metrics_are_read_inside_the_data_folder_only(tm
 
 def test_a_glob_takes_no_longer_for_having_many_stars(tmp_path):
     (tmp_path / f"{'a' * 200}.csv").write_text("x\n")
-    began = time.perf_counter()
+    began = time.process_time()
     for pattern in ("*a" * 40 + "b", "**" * 40 + "b", "**/" * 40 + "b"):
         with pytest.raises(LedgerError, match="no file in"):
             find_files(tmp_path, [pattern], "lots")
-    assert time.perf_counter() - began < 2
+    assert time.process_time() - began < 2
     assert [file.path for file in find_files(tmp_path, ["*a*a*?.csv"], "lots")] == [f"{'a' * 200}.csv"]
 
 
@@ -459,10 +459,10 @@ def test_yaml_that_is_more_than_a_policy_is_refused_at_once_and_in_words(content
     monkeypatch.chdir(tmp_path)
     file = tmp_path / "book.yaml"
     file.write_bytes(content if isinstance(content, bytes) else content.encode())
-    began = time.perf_counter()
+    began = time.process_time()
     with pytest.raises(BookError, match=r"book\.yaml: not readable as YAML") as refused:
         load_book(file)
-    assert time.perf_counter() - began < 3
+    assert time.process_time() - began < 3
     assert len("".join(traceback.format_exception(refused.value))) < 20_000
     assert list(tmp_path.iterdir()) == [file]
 

@@ -8,7 +8,6 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
@@ -38,6 +37,7 @@ from weights_pipeline.store.duckdb_store import DuckDBStore
 from weights_pipeline.versions.publication import live_weights
 from weights_pipeline.workspace import Workspace
 from weights_pipeline_tests.support.alerts import NOW, UI, alert
+from weights_pipeline_tests.support.waiting import until
 
 MINUTE, HOUR = dt.timedelta(minutes=1), dt.timedelta(hours=1)
 SECRET = "s3cr3t-t0ken"
@@ -76,7 +76,7 @@ def web() -> Iterator:
                 body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
                 told.asked += 1
                 if told.stalls is not None:
-                    told.stalls.wait(5)
+                    told.stalls.wait(60)
                 status = told.statuses.pop(0) if told.statuses else 200
                 if status == 200:
                     told.accepted.append(body | {"key": self.headers[HEADER]})
@@ -166,15 +166,15 @@ def test_a_receiver_that_does_not_answer_holds_up_nobody_and_is_not_asked_twice(
     hanging.stalls = threading.Event()
     outbox.put("s", "1", [alert()], NOW)
     assert deliver(outbox, to(hanging, healthy), NOW, patience=0.3) == [("json", "has not answered yet")]
+    until(lambda: not outbox.contents().due(to(healthy)[0].fingerprint, NOW + HOUR))
+    until(lambda: hanging.asked)
     assert len(healthy.accepted) == 1
     assert hanging.accepted == []
     # It is still being asked: nobody else asks it meanwhile, though the alert is due.
     assert deliver(outbox, to(hanging, healthy), NOW + HOUR, patience=0.3) == [("json", "has not answered yet")]
     assert hanging.asked == 1
     hanging.stalls.set()
-    for _ in range(200):
-        if outbox.contents().due(to(hanging)[0].fingerprint, NOW + HOUR):
-            time.sleep(0.02)
+    until(lambda: not outbox.contents().due(to(hanging)[0].fingerprint, NOW + HOUR))
     assert deliver(outbox, to(hanging, healthy), NOW + HOUR) == []
     assert len(hanging.accepted) == len(healthy.accepted) == 1
 

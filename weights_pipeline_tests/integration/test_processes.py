@@ -2,10 +2,10 @@
 
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 from benchmarks.support.processes import Together
+from weights_pipeline_tests.support.waiting import until
 
 # A child that starts a session's worth of grandchildren, one of them in a group of its own, as job control does.
 FAMILY = "set -m; sleep 60 & sleep 60 & echo begun > $0/begun; wait"
@@ -22,19 +22,11 @@ os.kill(os.getpid(), signal.SIGKILL)
 """
 
 
-def gone(folder, seconds=10):
-    deadline = time.monotonic() + seconds
-    while folder.exists() and time.monotonic() < deadline:
-        time.sleep(0.02)
-    return not folder.exists()
-
-
 def test_all_of_it_ends_at_once_when_told(tmp_path):
     folder = tmp_path / "own"
     folder.mkdir()
     started = Together(["bash", "-c", FAMILY, str(folder)], folders=[folder])
-    while not (folder / "begun").exists():
-        time.sleep(0.01)
+    until((folder / "begun").exists)
     assert len(started.members()) == 3
     started.kill()
     assert started.members() == {}
@@ -49,7 +41,7 @@ def test_all_of_it_ends_when_the_process_that_started_it_is_killed(tmp_path):
     )
     session, members = died.stdout.split()
     assert (died.returncode, members) == (-9, "3"), died.stderr
-    assert gone(folder)
+    until(lambda: not folder.exists())
     for stat in Path("/proc").glob("[0-9]*/stat"):
         try:
             state, *numbers = stat.read_text().rpartition(")")[2].split()

@@ -30,6 +30,7 @@ from weights_pipeline.live.folder import Folder
 from weights_pipeline.live.places import SINKS, SOURCES
 from weights_pipeline.live.s3 import Bucket
 from weights_pipeline_tests.support.documents import BASE, NOW, document, reader
+from weights_pipeline_tests.support.waiting import until
 
 ODD_NAMES = [
     "",
@@ -500,13 +501,6 @@ def test_a_reader_that_could_not_fall_back_is_refused(changes, message, tmp_path
 def test_a_time_without_zone_is_refused(now, tmp_path):
     with pytest.raises(ValueError, match="now: expected a time with a zone"):
         reader(tmp_path).current(now)
-
-
-def until(condition):
-    deadline = time.monotonic() + 10
-    while not condition():
-        assert time.monotonic() < deadline, "waited too long"
-        time.sleep(0.002)
 
 
 def test_watching_takes_over_new_versions_and_survives_every_error(tmp_path):
