@@ -184,7 +184,7 @@ def _leftovers(folder: Path, now: dt.datetime) -> Iterator[Path]:
 
 def live(patient: Patient) -> Answer:
     """What is published can be read and is fresh, of the books whose ledger goes on."""
-    from weights_pipeline.live import Keys, LiveError, LiveWeights, MissingError, NotInForceError
+    from weights_pipeline.live import Keys, LiveError, LiveWeights, MissingError, NotInForceError, UnreachableError
     from weights_pipeline.live.places import source
 
     try:
@@ -203,7 +203,7 @@ def live(patient: Patient) -> Answer:
         for name in patient.workspace.books:
             where = f"{name} in {target}"
             try:
-                if (found := source(target).poll(name, None)) is None:
+                if (found := source(target, patient=False).poll(name, None)) is None:
                     continue
                 weights = LiveWeights.from_json(found[0], keys)
                 if (stale := weights.problem(patient.now)) is None:
@@ -214,6 +214,9 @@ def live(patient: Patient) -> Answer:
                     ended.append(name)
             except MissingError:
                 missing += [where] * (name in living)
+            except UnreachableError as error:
+                problems.append(f"{target}: {error}")
+                break
             except LiveError as error:
                 problems.append(f"{where}: {error}")
     parts = [
@@ -245,7 +248,7 @@ def former(patient: Patient) -> Answer:
     for target in patient.settings.live:
         for name in gone if not target.startswith("dynamodb://") else ():
             with suppress(LiveError):
-                source(target).poll(name, None)
+                source(target, patient=False).poll(name, None)
                 left.append(f"{name} in {target}")
     said = f"{', '.join(gone)}: no book any more; the versions stay, and `weights history --book NAME` reads them"
     if not left:

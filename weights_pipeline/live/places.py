@@ -7,6 +7,7 @@ Scope: one entry per kind; a new one is a file with a class and an entry here. N
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Protocol, TypeVar
@@ -50,6 +51,9 @@ SOURCES: Mapping[str, Callable[[str], Source]] = MappingProxyType({"": Folder, "
 """Places to read from, by scheme; none is a folder."""
 
 
+_AT_ONCE: Mapping[str, Callable[[str], Source]] = MappingProxyType({**SOURCES, "s3": partial(Bucket, patient=False)})
+
+
 def sink(target: str | Path) -> Sink:
     """The place that a target names: a folder, ``s3://bucket/prefix`` or ``dynamodb://table``.
 
@@ -61,9 +65,12 @@ def sink(target: str | Path) -> Sink:
     return _place(SINKS, target)
 
 
-def source(location: str | Path) -> Source:
-    """The place that a location names: a folder or ``s3://bucket/prefix``; raises as :func:`sink` does."""
-    return _place(SOURCES, location)
+def source(location: str | Path, *, patient: bool = True) -> Source:
+    """The place that a location names: a folder or ``s3://bucket/prefix``; raises as :func:`sink` does.
+
+    Whoever is not patient rather knows at once that a place cannot be reached than has it tried again.
+    """
+    return _place(SOURCES if patient else _AT_ONCE, location)
 
 
 def publish(document: LiveWeights, target: str | Path, key: SigningKey | None = None) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Hashable
+from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 from weights_pipeline.aws import S3Objects
@@ -16,14 +17,18 @@ from weights_pipeline.live.document import LiveWeights, MissingError, Unreachabl
 from weights_pipeline.live.signing import SigningKey
 from weights_pipeline.settings import ENCRYPTION, without_secrets
 
+_PATIENT: dict[str, Any] = {"attempts": None, "connect": 3, "answer": 10}
+_AT_ONCE: dict[str, Any] = {"attempts": 1, "connect": 2, "answer": 2}
+
 
 class Bucket:
     """``s3://bucket/prefix``, or ``s3://bucket/prefix?encryption=aws:kms:KEY`` for encryption by the server on writing.
 
-    Encryption is ``AES256``, ``aws:kms`` or ``aws:kms:KEY``; without it, the bucket's own.
+    Encryption is ``AES256``, ``aws:kms`` or ``aws:kms:KEY``; without it, the bucket's own. Whoever is not patient asks
+    once, and waits for two seconds.
     """
 
-    def __init__(self, location: str) -> None:
+    def __init__(self, location: str, *, patient: bool = True) -> None:
         parts = urlsplit(location)
         options = dict(parse_qsl(parts.query, keep_blank_values=True))
         self.bucket, self.prefix = parts.netloc, parts.path.strip("/")
@@ -41,7 +46,8 @@ class Bucket:
                 f"got {without_secrets(location)!r}"
             )
         # A service that trades had rather know at once than wait.
-        self.objects = S3Objects(self.bucket, encryption or "", attempts=None, connect=3, answer=10)
+        asking = _PATIENT if patient else _AT_ONCE
+        self.objects = S3Objects(self.bucket, encryption or "", **asking)
 
     def publish(self, document: LiveWeights, key: SigningKey | None = None) -> bool:
         """Put a document in the place of an older one; False where it is there already.

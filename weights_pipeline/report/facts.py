@@ -26,11 +26,12 @@ from weights_pipeline.core.verify import RECONCILED, UNKNOWN_POSITION, Finding
 from weights_pipeline.core.versions import OPENING, changed_keys, diff, intact, newest_versions
 from weights_pipeline.core.waterfall import Step, waterfalls
 from weights_pipeline.live import Keys
-from weights_pipeline.live.standing import Standing, standings
+from weights_pipeline.live.standing import Course, Standing, standings
 from weights_pipeline.report.seen import SeenStore
 from weights_pipeline.store.queries import NothingInForceError
 from weights_pipeline.tables import catalog
 from weights_pipeline.versions.inputs import code_version
+from weights_pipeline.versions.publication import course_of
 from weights_pipeline.workspace import BookSetup, Workspace
 
 BIGGEST = 3
@@ -165,6 +166,8 @@ class BookReport:
         Newest date on which the ledger agrees with the broker's statement; None where there is none.
     published
         What each place has published of the book; none of a past day, or where nobody asked.
+    course
+        Whether the book goes on; None of a past day, or where nobody asked.
     """
 
     book: Book
@@ -192,6 +195,7 @@ class BookReport:
     unknown: pd.DataFrame
     reconciled: pd.Timestamp | None
     published: tuple[Standing, ...] = ()
+    course: Course | None = None
 
     @property
     def turnover(self) -> float:
@@ -267,6 +271,8 @@ class Report:
                     "as_of": f"{each.as_of:%Y-%m-%d}",
                     "effective_from": f"{each.effective_from:%Y-%m-%d}",
                     "version": each.version.number if each.version else None,
+                    "course": each.course.state if each.course else None,
+                    "published": [place.state for place in each.published],
                     "regime": each.regime,
                     "scalar": each.scalar,
                     "turnover": each.turnover,
@@ -307,7 +313,8 @@ def gather(
     as_of
         Day on which the weights were in force; the newest of all when None. Nothing that came later is read.
     now
-        Instant with a zone at which is asked what is published of the newest; nobody asks when left out.
+        Instant with a zone at which is asked what is published of the newest, and whether books go on; nobody asks
+        when left out.
     keys
         Whose signatures of published weights are accepted.
 
@@ -340,11 +347,12 @@ def gather(
         for name in there:
             alike.setdefault(setups[name].source.frequency, []).append(setups[name])
         comparisons = {frequency: compare(_contenders(own, seen)) for frequency, own in alike.items()}
+        courses = {name: course_of(setups[name], seen, now) for name in wanted if now is not None and as_of is None}
     if now is not None and as_of is None:
-        targets = workspace.settings.live
+        weights = {name: {move.strategy: move.final for move in report.moves} for name, report in found.items()}
+        published = standings(weights, workspace.settings.live, keys, now)
         for name, report in found.items():
-            weights = {move.strategy: move.final for move in report.moves}
-            found[name] = replace(report, published=tuple(standings(name, weights, targets, keys, now)))
+            found[name] = replace(report, published=published[name], course=courses[name])
     compared = [comparisons[next(setups[n].source.frequency for n in names if n in there)] for names in chosen]
     return [
         _report(names, found, ledgers, comparison, as_of) for names, comparison in zip(chosen, compared, strict=True)

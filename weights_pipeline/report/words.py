@@ -79,6 +79,8 @@ def headline(book: BookReport) -> str:
     for place in book.published:
         if place.state != "in_force":
             since_when += f" {place.says}"
+    if book.course and book.course.says:
+        since_when += f" {book.course.says}"
     if book.reconciled is not None:
         since_when += f" Ledger reconciled to {day(book.reconciled)}."
     for row in book.unknown.to_dict("records"):

@@ -7,7 +7,7 @@ for computing on, which are read through the store itself.
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -62,7 +62,8 @@ class WeightSet:
     ``as_of`` is the last session of the rebalance they are of, ``effective_from`` the session since which they are in
     force: of a book that is scaled every day, that of its newest scaling. ``unknown`` are positions of its strategies
     that its ledger does not know to this day; ``reconciled`` is the newest date on which the ledger agrees with the
-    broker's statement, where there is any.
+    broker's statement, where there is any; ``newest`` is the newest session on which one of them earned or lost
+    anything, and null for a past day.
     """
 
     book: str
@@ -78,6 +79,7 @@ class WeightSet:
     applied: bool
     unknown: tuple[UnknownPosition, ...] = ()
     reconciled: dt.date | None = None
+    newest: dt.date | None = None
 
 
 def books_in_store(store: Store) -> list[str]:
@@ -116,11 +118,10 @@ def weights_in_force(store: Store, book: str | None = None, on: dt.date | None =
             found = [_in_force(connection, name, on) for name in books]
             unknown = [each for schema, _ in ledgers for each in _unknown(connection, schema, on)]
             dates = {schema: date for schema, _ in ledgers if (date := _reconciled(connection, schema))}
-        reconciled = list[tuple[dt.date, set[str]]]()
-        if returns := [(schema, table) for schema, table in there if table == _RETURNS and schema in dates]:
-            with store.reading(returns) as connection:
-                reconciled += [(dates[schema], _strategies(connection, schema)) for schema, _ in returns]
-    return [_with_ledger(each, unknown, reconciled) for each in found]
+        with store.reading(returns := [(schema, table) for schema, table in there if table == _RETURNS]) as connection:
+            seen = [(dates.get(schema), _newest(connection, schema)) for schema, _ in returns]
+    told = [_with_ledger(each, unknown, seen) for each in found]
+    return told if on is None else [replace(each, newest=None) for each in told]
 
 
 def partition_of(store: Store, schema: str, table_name: str, as_of: dt.date) -> str | None:
@@ -223,22 +224,28 @@ def _reconciled(connection: duckdb.DuckDBPyConnection, schema: str) -> dt.date |
     return found
 
 
-def _strategies(connection: duckdb.DuckDBPyConnection, schema: str) -> set[str]:
-    """Strategies of a ledger."""
-    query = f"SELECT DISTINCT strategy FROM {quoted(schema)}.{_RETURNS}"  # noqa: S608 - quoted identifiers
-    return {name for (name,) in connection.execute(query).fetchall()}
+def _newest(connection: duckdb.DuckDBPyConnection, schema: str) -> dict[str, dt.date | None]:
+    """Strategies of a ledger, each with the newest session on which it earned or lost anything."""
+    rows = connection.execute(
+        "SELECT strategy, max(session) FILTER (daily_return <> 0) "  # noqa: S608 - quoted identifiers
+        f"FROM {quoted(schema)}.{_RETURNS} GROUP BY strategy"
+    ).fetchall()
+    return dict(rows)
 
 
 def _with_ledger(
-    found: WeightSet, unknown: Sequence[UnknownPosition], reconciled: Sequence[tuple[dt.date, set[str]]]
+    found: WeightSet,
+    unknown: Sequence[UnknownPosition],
+    ledgers: Sequence[tuple[dt.date | None, Mapping[str, dt.date | None]]],
 ) -> WeightSet:
-    """A weight set with what is known of the ledger that its strategies are of."""
+    """A weight set with what is known of the ledgers that its strategies are of."""
     own = {row.strategy for row in found.rows}
-    dates = [date for date, strategies in reconciled if own & strategies]
+    seen = [(reconciled, newest) for reconciled, newest in ledgers if own & newest.keys()]
     return replace(
         found,
         unknown=tuple(each for each in unknown if each.strategy in own),
-        reconciled=min(dates, default=None),
+        reconciled=min((date for date, _ in seen if date), default=None),
+        newest=max((day for _, newest in seen for name, day in newest.items() if day and name in own), default=None),
     )
 
 

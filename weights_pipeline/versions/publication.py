@@ -1,6 +1,7 @@
 """Publication: the newest version of a book's weights whose day has come, as a document for consumers.
 
-Scope: what of the history is published. Not here: how documents look and where they are kept (``live``).
+Scope: what of the history is published, and whether there will be more. Not here: how documents look and where they
+are kept (``live``).
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ import pandas as pd
 from weights_pipeline.books.book import Book
 from weights_pipeline.core.versions import OPENING
 from weights_pipeline.live import LiveWeights, SigningKey, publish
-from weights_pipeline.store.base import Store
+from weights_pipeline.live.standing import Course, course
+from weights_pipeline.store.base import Reader, Store
 from weights_pipeline.tables import catalog
 from weights_pipeline.versions.history import NoVersionError, read_version, weights_known
 from weights_pipeline.workspace import BookSetup
@@ -98,6 +100,22 @@ def _in_force(store: Store, book: Book, today: dt.date) -> int:
         if set(history["rebalance"]) != {OPENING}:
             raise
         return int(history["version"].max())
+
+
+def course_of(setup: BookSetup, store: Reader, now: dt.datetime) -> Course | None:
+    """Whether a book goes on at an instant, by its newest rebalance that is stored; None where there is none."""
+    final = store.read(setup.name, catalog.FINAL_WEIGHTS, columns=["as_of", "strategy", "next_rebalance"])
+    return None if final.empty else course_after(setup, store, final[final["as_of"] == final["as_of"].max()], now)
+
+
+def course_after(setup: BookSetup, store: Reader, final: pd.DataFrame, now: dt.datetime) -> Course:
+    """The same by final weights of one rebalance."""
+    columns = ["session", "strategy", "daily_return"]
+    returns = store.read(setup.source.schema_name, catalog.STRATEGY_RETURNS, columns=columns)
+    moved = returns[returns["strategy"].isin(final["strategy"]) & (returns["daily_return"] != 0)]
+    newest = None if moved.empty else moved["session"].max().date()
+    one = final.iloc[0]
+    return course(setup.name, one["as_of"].date(), one["next_rebalance"], newest, now)
 
 
 def _scaled(store: Store, book: Book, version: pd.DataFrame, today: dt.date) -> tuple[pd.DataFrame, pd.Timestamp]:

@@ -17,7 +17,7 @@ from weights_pipeline.cli import common
 from weights_pipeline.settings import without_secrets
 
 if TYPE_CHECKING:
-    from weights_pipeline.live.standing import Standing
+    from weights_pipeline.live.standing import Course, Standing
     from weights_pipeline.store.base import Store
     from weights_pipeline.store.queries import WeightSet
     from weights_pipeline.versions.history import KnownWeights
@@ -56,29 +56,41 @@ def print_weights(workspace: Workspace, book: str | None, on: dt.date | None, *,
         for each in () if as_json else opened:
             render.opened(each.book, each.effective_from, {row.strategy: row.final for row in each.rows})
         return 0
-    published = [_published(workspace, weights) if on is None else [] for weights in found]
+    told = _told(workspace, found) if on is None else {}
     if as_json:
-        both = zip(found, published, strict=True)
-        common.print_json([{**render.weights_as_dict(w), "published": [asdict(p) for p in there]} for w, there in both])
-    else:
-        for weights, there in zip(found, published, strict=True):
-            render.weights(weights)
-            for place in there:
-                render.say(place.says if len(there) == 1 else f"{without_secrets(place.target)}: {place.says}")
+        common.print_json([render.weights_as_dict(each) | _as_dict(*told.get(each.book, (None, ()))) for each in found])
+        return 0
+    for weights in found:
+        render.weights(weights)
+        course, published = told.get(weights.book, (None, ()))
+        if course and course.says:
+            render.say(course.says)
+        for place in published:
+            render.say(place.says if len(published) == 1 else f"{without_secrets(place.target)}: {place.says}")
     return 0
 
 
-def _published(workspace: Workspace, weights: WeightSet) -> list[Standing]:
-    """What each place has published of a book."""
+def _told(workspace: Workspace, found: list[WeightSet]) -> dict[str, tuple[Course, tuple[Standing, ...]]]:
+    """Whether each book goes on, and what each place has published of it."""
     from weights_pipeline.live import Keys
-    from weights_pipeline.live.standing import standings
+    from weights_pipeline.live.standing import course, standings
 
-    computed = {row.strategy: row.final for row in weights.rows}
+    now = dt.datetime.now(dt.UTC)
+    computed = {each.book: {row.strategy: row.final for row in each.rows} for each in found}
     try:
         keys = Keys.from_environment(os.environ)
     except ValueError as error:
         common.stop(str(error), common.INVALID)
-    return [*standings(weights.book, computed, workspace.settings.live, keys, dt.datetime.now(dt.UTC))]
+    published = standings(computed, workspace.settings.live, keys, now)
+    return {
+        each.book: (course(each.book, each.as_of, each.next_rebalance, each.newest, now), published[each.book])
+        for each in found
+    }
+
+
+def _as_dict(course: Course | None, published: tuple[Standing, ...]) -> dict[str, object]:
+    """JSON form of what is told beside weights."""
+    return {"course": asdict(course) if course else None, "published": [asdict(place) for place in published]}
 
 
 def _opened(store: Store, book: str | None, on: dt.date | None) -> list[KnownWeights]:

@@ -37,6 +37,7 @@ from weights_pipeline.orchestration.partitions import Input, daily_months, ledge
 from weights_pipeline.orchestration.steps import Computed, Made, Run, table_step
 from weights_pipeline.tables import catalog
 from weights_pipeline.text import markdown
+from weights_pipeline.versions.publication import course_after
 from weights_pipeline.workspace import BookSetup
 
 if TYPE_CHECKING:
@@ -221,7 +222,14 @@ def _final(setup: BookSetup, walked: _Walk, checks: Sequence[Check]) -> Made:
         due = {as_of: setup.periods.next_due(window) for as_of, window in zip(dates, run.windows, strict=True)}
         table["next_rebalance"] = table["as_of"].map(due)
         steps = waterfalls_by_date(target_weights, realized_weights, table)
-        told = Told(figures=lambda rows: _final_figures(rows, steps[rows["as_of"].iloc[0]]), chart=weight_charts.final)
+        newest = run.windows[-1].key >= max(run.store.partitions(setup.name, catalog.FINAL_WEIGHTS.name), default="")
+        told = Told(
+            figures=lambda rows: _final_figures(rows, steps[rows["as_of"].iloc[0]]),
+            shown=lambda rows: (
+                {"course": course_after(setup, run.store, rows, run.now).says or "on time"} if newest else {}
+            ),
+            chart=weight_charts.final,
+        )
         return Computed(table, told)
 
     return book_table(setup, catalog.FINAL_WEIGHTS, final_weights, ins, checks)

@@ -12,7 +12,7 @@ import dagster as dg
 from weights_pipeline.live import SigningKey
 from weights_pipeline.orchestration.freshness import live_freshness
 from weights_pipeline.orchestration.steps import run_instant
-from weights_pipeline.versions.publication import live_weights, publish_live
+from weights_pipeline.versions.publication import course_of, live_weights, publish_live
 from weights_pipeline.workspace import BookSetup
 
 
@@ -34,8 +34,11 @@ def live_asset(setup: BookSetup, targets: Sequence[str]) -> dg.AssetsDefinition:
     def live(context: dg.AssetExecutionContext) -> None:
         now = run_instant(context.instance, context.run.run_id)
         document, key = live_weights(setup, now), SigningKey.from_environment(os.environ)
+        course = course_of(setup, setup.store, now)
         published = publish_live(document, targets, key)
         context.log.info(f"version {document.version} of {book.name} is published")
+        if course and course.says:
+            context.log.warning(f"{book.name}: {course.says}")
         context.add_output_metadata(
             {
                 "version": document.version,
@@ -46,6 +49,7 @@ def live_asset(setup: BookSetup, targets: Sequence[str]) -> dg.AssetsDefinition:
                 "checksum": document.checksum,
                 "signed by key": key.key_id if key else "none",
                 "targets": dg.MetadataValue.json(published),
+                **({"course": course.says or "on time"} if course else {}),
             }
         )
 
