@@ -317,7 +317,7 @@ def _followed(instance: dg.DagsterInstance, run_id: str, report: Callable[[int, 
     over = threading.Event()
 
     def follow() -> None:
-        cursor, done, seconds = None, 0, _POLL_SECONDS
+        cursor, done, seconds = None, set[tuple[dg.AssetKey | None, str | None]](), _POLL_SECONDS
         while True:
             last_look = over.wait(seconds)
             page = instance.get_records_for_run(
@@ -325,11 +325,11 @@ def _followed(instance: dg.DagsterInstance, run_id: str, report: Callable[[int, 
             )
             cursor, waits_for = page.cursor, ""
             if page.records:
-                done += len(page.records)
+                done |= {(record.asset_key, record.partition_key) for record in page.records}
                 key = page.records[-1].asset_key
-                report(done, key.to_user_string() if key else "")
+                report(len(done), key.to_user_string() if key else "")
             elif waits_for := holder(instance, run_id):
-                report(done, waits_for)
+                report(len(done), waits_for)
             # Whoever waits does not keep the one that it waits for from the database.
             seconds = _WAITING_SECONDS if waits_for else _POLL_SECONDS
             if last_look and not page.has_more:
@@ -344,8 +344,10 @@ def _followed(instance: dg.DagsterInstance, run_id: str, report: Callable[[int, 
         thread.join()
 
 
-def _materialised(result: dg.ExecuteInProcessResult) -> list[dg.DagsterEvent]:
-    return [e for e in result.all_events if e.event_type == dg.DagsterEventType.ASSET_MATERIALIZATION]
+def _materialised(result: dg.ExecuteInProcessResult) -> set[tuple[dg.AssetKey | None, str | None]]:
+    """Assets and partitions; what holds what it held before is recorded twice."""
+    events = [e for e in result.all_events if e.event_type == dg.DagsterEventType.ASSET_MATERIALIZATION]
+    return {(event.asset_key, event.partition) for event in events}
 
 
 def _checks(result: dg.ExecuteInProcessResult) -> Iterator[CheckOutcome]:

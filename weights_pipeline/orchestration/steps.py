@@ -20,6 +20,7 @@ import pandas as pd
 from weights_pipeline.checks import Check, Declaration
 from weights_pipeline.core.verify import Finding
 from weights_pipeline.orchestration.asset_checks import STORE_POOL, as_result, check_spec
+from weights_pipeline.orchestration.data_versions import of_partitions, tags_of
 from weights_pipeline.orchestration.io_manager import KEY
 from weights_pipeline.orchestration.metadata import (
     Told,
@@ -36,6 +37,7 @@ from weights_pipeline.tables import catalog
 from weights_pipeline.tables.contract import PartitionRecord, Prepared, Window
 from weights_pipeline.tables.definition import Table
 from weights_pipeline.tables.errors import MissingPartitionError
+from weights_pipeline.versions.inputs import code_version
 
 _NAMES_SHOWN: Final = 6
 
@@ -122,6 +124,7 @@ class Shown:
             metadata={"dagster/column_schema": column_schema(made.table)},
             freshness_policy=self.freshness(made.table),
             automation_condition=made.automation,
+            code_version=code_version(),
         ).with_io_manager_key(KEY)
 
 
@@ -178,12 +181,13 @@ class Run:
 
 
 class _Done(NamedTuple):
-    """A table that was made, and what its guards found."""
+    """A table that was made, what its guards found, and the content hashes of what was stored before."""
 
     made: Made
     prepared: Prepared
     computed: Computed
     found: list[tuple[Declaration, Finding]]
+    before: Mapping[str, str]
 
     @property
     def blocks(self) -> bool:
@@ -207,7 +211,9 @@ def table_step(
         can_subset=True,
         pool=STORE_POOL,
     )
-    def step(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult[Any] | dg.AssetCheckResult]:
+    def step(
+        context: dg.AssetExecutionContext,
+    ) -> Iterator[dg.MaterializeResult[Any] | dg.AssetMaterialization | dg.AssetCheckResult]:
         run, selected = Run(context, store), context.selected_asset_keys
         if selected:
             _archive_strays(context, store, shown.schema, made)
@@ -288,8 +294,9 @@ def _make(run: Run, schema: str, made: Made) -> _Done:
     prepared = Prepared.of(
         schema, made.table, computed.rows, windows, run_id=run.context.run.run_id, recorded_at=run.now
     )
+    before = {key: record.content_hash for key, record in run.store.partitions(schema, made.table.name).items()}
     run.store.keep(prepared)
-    return _Done(made, prepared, computed, _guarded(run, schema, made))
+    return _Done(made, prepared, computed, _guarded(run, schema, made), before)
 
 
 def _guarded(run: Run, schema: str, made: Made) -> list[tuple[Declaration, Finding]]:
@@ -303,21 +310,27 @@ def _result(schema: str, table: Table, said: Declaration, finding: Finding) -> d
     return as_result(finding, error=said.error, check_name=said.name, asset_key=dg.AssetKey([schema, table.name]))
 
 
-def _told(run: Run, done: _Done) -> Iterator[dg.MaterializeResult[Any] | dg.AssetCheckResult]:
+def _told(run: Run, done: _Done) -> Iterator[dg.MaterializeResult[Any] | dg.AssetMaterialization | dg.AssetCheckResult]:
     """The materialisation of a table, with its figures, and what its guards found."""
     (schema, table), (rows, told) = (done.prepared.schema, done.made.table), done.computed
     key = dg.AssetKey([schema, table.name])
     windows = run.windows if done.made.partitions else []
+    by_partition = dict[str, dict[str, Any]]()
     if windows:
-        warn = run.context.log.warning
-        for partition, figures in per_partition(rows, str(table.time_column), windows, told, warn).items():
-            newest = partition == windows[-1].key
-            upstream = {each.table.name: each.dep.asset_key for each in done.made.ins.values()} if newest else {}
-            figures |= column_lineage(table, upstream) if newest else {}
+        by_partition = per_partition(rows, str(table.time_column), windows, told, run.context.log.warning)
+        upstream = {each.table.name: each.dep.asset_key for each in done.made.ins.values()}
+        by_partition[windows[-1].key] |= column_lineage(table, upstream)
+        for partition, figures in by_partition.items():
             run.context.add_asset_metadata(figures, asset_key=key, partition_key=partition)
-    figures = {} if windows else {**table_figures(rows), **told.figures(rows)}
     # What is given here is attached to every partition of the run alike.
-    yield dg.MaterializeResult(asset_key=key, metadata=written_to(schema, table, windows) | figures)
+    alike = written_to(schema, table, windows)
+    contents = {record.key: record.content_hash for record in done.prepared.records}
+    version, kept = of_partitions(run.context.instance, key, contents, done.before)
+    figures = {} if windows else {**table_figures(rows), **told.figures(rows)}
+    yield dg.MaterializeResult(asset_key=key, metadata=alike | figures, data_version=version)
+    for partition, own in kept.items():
+        metadata, tags = alike | by_partition.get(partition, figures), tags_of(run.context, key, own)
+        yield dg.AssetMaterialization(asset_key=key, partition=partition or None, metadata=metadata, tags=tags)
     for said, finding in done.found:
         yield _result(schema, table, said, finding)
 

@@ -15,6 +15,7 @@ from weights_pipeline.core.versions import Stamp, metrics_read, set_metrics_read
 from weights_pipeline.ledger.periods import only_windows
 from weights_pipeline.orchestration.asset_checks import STORE_POOL
 from weights_pipeline.orchestration.assets.common import by_stored, parts_of
+from weights_pipeline.orchestration.data_versions import of_content
 from weights_pipeline.orchestration.freshness import book_freshness
 from weights_pipeline.orchestration.io_manager import KEY
 from weights_pipeline.orchestration.metadata import column_schema
@@ -51,6 +52,7 @@ def history_asset(setup: BookSetup) -> dg.AssetsDefinition:
         backfill_policy=SINGLE_RUN,
         metadata={"dagster/column_schema": column_schema(table)},
         freshness_policy=book_freshness(book, source, table),
+        code_version=code_version(),
         deps=[each.dep for each in ins.values()],
         io_manager_key=KEY,
         pool=STORE_POOL,
@@ -88,6 +90,8 @@ def history_asset(setup: BookSetup) -> dg.AssetsDefinition:
         own = history[history["run_id"] == stamp.run_id].drop_duplicates("version")
         for key, version, reason in own[["rebalance", "version", "reason"]].itertuples(index=False):
             context.add_asset_metadata({"version": int(version), "reason": str(reason)}, partition_key=str(key))
+        newest = history[history["rebalance"].isin(list(rebalances))].groupby("rebalance")["version"].max()
+        context.set_data_version(context.asset_key, of_content(newest.to_dict()))
         context.add_output_metadata(
             {
                 "versions_added": len(own),

@@ -12,6 +12,7 @@ import dagster as dg
 from weights_pipeline.live import SigningKey
 from weights_pipeline.orchestration.freshness import live_freshness
 from weights_pipeline.orchestration.steps import run_instant
+from weights_pipeline.versions.inputs import code_version
 from weights_pipeline.versions.publication import course_of, live_weights, publish_live
 from weights_pipeline.workspace import BookSetup
 
@@ -30,6 +31,7 @@ def live_asset(setup: BookSetup, targets: Sequence[str]) -> dg.AssetsDefinition:
         tags={"account": book.account},
         deps=[dg.AssetKey([book.name, "weight_history"])],
         freshness_policy=live_freshness(book, setup.source),
+        code_version=code_version(),
     )
     def live(context: dg.AssetExecutionContext) -> None:
         now = run_instant(context.instance, context.run.run_id)
@@ -39,6 +41,7 @@ def live_asset(setup: BookSetup, targets: Sequence[str]) -> dg.AssetsDefinition:
         context.log.info(f"version {document.version} of {book.name} is published")
         if course and course.says:
             context.log.warning(f"{book.name}: {course.says}")
+        context.set_data_version(context.asset_key, dg.DataVersion(document.checksum))
         context.add_output_metadata(
             {
                 "version": document.version,

@@ -10,10 +10,12 @@ import dagster as dg
 
 from weights_pipeline.files import write_text
 from weights_pipeline.live import Keys
+from weights_pipeline.orchestration.data_versions import of_content
 from weights_pipeline.orchestration.steps import run_instant
 from weights_pipeline.report.facts import gather
 from weights_pipeline.report.words import summary
 from weights_pipeline.store.queries import books_in_store
+from weights_pipeline.versions.inputs import code_version
 from weights_pipeline.workspace import Workspace
 
 NAME = "report"
@@ -36,6 +38,7 @@ def report_asset(workspace: Workspace) -> dg.AssetsDefinition:
         owners=sorted({book.owner for book in books.values()}),
         kinds={"html"},
         deps=[dg.AssetKey([book, table]) for book in books for table in _READS],
+        code_version=code_version(),
     )
     def weights_report(context: dg.AssetExecutionContext) -> None:
         # Templates are compiled by whoever writes a page, not by every step.
@@ -47,11 +50,11 @@ def report_asset(workspace: Workspace) -> dg.AssetsDefinition:
             raise dg.Failure(f"No book has weights in {store.location}. Materialise one first.")
         now, keys = run_instant(context.instance, context.run.run_id), Keys.from_environment(os.environ)
         found = gather(workspace, [*([name] for name in there), list(books)], now=now, keys=keys)
-        sizes = {}
-        for name, report in zip([*there, "index"], found, strict=True):
-            file, page = folder / f"{name}.html", render(report)
-            write_text(file, page)
-            sizes[str(file)] = len(page.encode())
+        pages = {f"{name}.html": render(report) for name, report in zip([*there, "index"], found, strict=True)}
+        for name, page in pages.items():
+            write_text(folder / name, page)
+        sizes = {str(folder / name): len(page.encode()) for name, page in pages.items()}
+        context.set_data_version(context.asset_key, of_content(pages))
         newest = found[-1]
         context.add_output_metadata(
             {
