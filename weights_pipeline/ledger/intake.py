@@ -6,6 +6,7 @@ Scope: reading a whole ledger, and the small files of inputs beside it. Not here
 from __future__ import annotations
 
 import datetime as dt
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -29,7 +30,7 @@ from weights_pipeline.core.returns.lots import (
 from weights_pipeline.core.returns.matching import open_lots_at
 from weights_pipeline.core.returns.reconciliation import Break, reconciled
 from weights_pipeline.core.returns.scale import profit_multiples
-from weights_pipeline.core.returns.sessions import assign_session, day_start
+from weights_pipeline.core.returns.sessions import Instants, day_start, session_assigner
 from weights_pipeline.core.returns.stream import Pair, Unknown
 from weights_pipeline.ledger.calendars import exchange_timezone, observed_sessions, recorded_bounds, session_hours
 from weights_pipeline.ledger.currencies import Currencies
@@ -37,7 +38,7 @@ from weights_pipeline.ledger.errors import LedgerError
 from weights_pipeline.ledger.flawless import flawless_rows
 from weights_pipeline.ledger.instruments import read_actions, read_instruments
 from weights_pipeline.ledger.prices import findings_of_prices
-from weights_pipeline.ledger.rows import UNHURT, Rows, gather
+from weights_pipeline.ledger.rows import FILE_TYPES, UNHURT, Rows, gather
 from weights_pipeline.ledger.source import CapitalFile, LedgerSource
 from weights_pipeline.ledger.statements import read_statement, statement_findings
 from weights_pipeline.ledger.streams import read_streams
@@ -108,10 +109,11 @@ class Intake:
     samples: Sequence[Sample]
 
     def __post_init__(self) -> None:
-        listed = self.files["source_file"].map(self.rejected["source_file"].value_counts()).fillna(0)
-        adds_up = self.files["accepted"] + self.files["rejected"] == self.files["read"]
-        if not (adds_up & (listed == self.files["rejected"])).all():
-            raise ValueError("intake: accepted + rejected differs from the rows read")
+        listed = Counter(self.rejected["source_file"])
+        columns = ("source_file", "accepted", "rejected", "read")
+        for file, accepted, rejected, read in zip(*(self.files[name] for name in columns), strict=True):
+            if accepted + rejected != read or listed[file] != rejected:
+                raise ValueError("intake: accepted + rejected differs from the rows read")
 
     def open_lots(self, sessions: pd.DatetimeIndex) -> pd.DataFrame:
         """Lots from fills still open at the end of each session, such as the last ones of the months.
@@ -201,10 +203,7 @@ def read_ledger(source: LedgerSource, root: Path, *, horizon: dt.date) -> Intake
     sessions = pd.DatetimeIndex(hours.index)
     over = day_start(pd.DatetimeIndex([pd.Timestamp(horizon) + pd.Timedelta(days=1)]), zone)[0]
 
-    def session_of(times: pd.Series | pd.DatetimeIndex) -> pd.DatetimeIndex:
-        instants = pd.DatetimeIndex(times)
-        return pd.DatetimeIndex(assign_session(instants, hours, zone).where(instants < over))
-
+    session_of = session_assigner(hours, zone, over)
     for rows, column, of in (
         (lots, "open_session", "opened_at"),
         (lots, "session", "closed_at"),
@@ -218,8 +217,9 @@ def read_ledger(source: LedgerSource, root: Path, *, horizon: dt.date) -> Intake
     currencies = Currencies(source, root, sessions, (lots, fills, cash, openings), instruments.currency)
     for rows in (lots, fills, cash):
         currencies.convert_fees(rows)
-    for rows in (lots, fills, openings):
-        rows.typed["multiplier"] = rows.typed["multiplier"].fillna(rows.typed["symbol"].map(instruments.multiplier))
+    if instruments.multiplier:
+        for rows in (lots, fills, openings):
+            rows.typed["multiplier"] = rows.typed["multiplier"].fillna(rows.typed["symbol"].map(instruments.multiplier))
     traded = {symbol for rows in (fills, openings) for symbol in rows.typed["symbol"].dropna().unique()}
     lineage, idle_actions = read_actions(source, root, hours, traded)
     multiplier = fills.typed.groupby("symbol")["multiplier"].first().dropna().to_dict() | {**instruments.multiplier}
@@ -274,7 +274,8 @@ def read_ledger(source: LedgerSource, root: Path, *, horizon: dt.date) -> Intake
     findings += [*_unknown_findings(unknown), *_missing_findings(lots, given), *_missing_findings(cash, booked_cash)]
     findings += _scale_findings(lots)
     read = [rows for rows in kinds.values() if rows.parts]
-    rejected, files = pd.concat([rows.rejected() for rows in read]), pd.concat([rows.account() for rows in read])
+    rejected = pd.concat([rows.rejected() for rows in read])
+    files = pd.DataFrame([each for rows in read for each in rows.account()], columns=[*FILE_TYPES]).astype(FILE_TYPES)
     return Intake(
         lots=booked.sort_values(["session", "strategy", "lot_id"], ignore_index=True),
         holdings=holdings,
@@ -295,6 +296,8 @@ def _accepted_returns(
     rows: Rows, source: LedgerSource, sessions: pd.DatetimeIndex, first: pd.Timestamp, horizon: dt.date
 ) -> tuple[pd.DataFrame, list[LedgerFinding]]:
     """Delivered returns by session, and what there is to say of them; rows outside the history get their faults."""
+    if not rows.parts:
+        return rows.typed[["session", "strategy", "daily_return"]], []
     frequency = source.frequency
     observed = observed_sessions(source.calendar, frequency, sessions[sessions <= pd.Timestamp(horizon)])
     accepted = judged_returns(rows, observed, frequency, first)
@@ -326,7 +329,7 @@ def judged_returns(rows: Rows, observed: pd.DatetimeIndex, frequency: Frequency,
     return rows.accepted_with_origin().rename(columns={"session": "date", "stands_on": "session"})
 
 
-_SessionOf = Callable[[pd.Series | pd.DatetimeIndex], pd.DatetimeIndex]
+_SessionOf = Callable[[Instants], pd.DatetimeIndex]
 _HOLDING_SESSIONS = {"since": "since", "until": "until", "open_session": "opened_at"}
 
 
@@ -346,7 +349,7 @@ def _given_lots(lots: Rows, taken: pd.Series, first: pd.Timestamp, last: pd.Time
     lots.faults += [Fault(i, "duplicate_lot_id", "lot_id: a lot matched from fills has it") for i in clash]
     given = lots.accepted().fillna({"fees": 0.0, "multiplier": 1.0}).assign(source="lots")
     # A date alone that closes a lot of that day is no instant before it.
-    given["closed_at"] = given[["opened_at", "closed_at"]].max(axis=1)
+    given["closed_at"] = given["closed_at"].clip(lower=given["opened_at"])
     figures = (given[name] for name in ("side", "quantity", "open_price", "close_price", "fees", "multiplier"))
     given["pnl"] = given["pnl"].fillna(lot_pnl(*figures))
     given["entry_value"] = entry_value(given["quantity"], given["open_price"], given["multiplier"])
@@ -380,6 +383,8 @@ def _booked_cash(accepted: pd.DataFrame, currencies: Currencies) -> pd.DataFrame
 
     A movement without an id is named by its instant and its place among those of the instant.
     """
+    if accepted.empty:
+        return accepted[_CASH_ORDER]
     rate = currencies.rate(accepted["currency"], accepted["session"])
     rows = accepted.assign(amount=(accepted["amount"] - accepted["fees"].fillna(0.0)) * rate)
     rows = rows.sort_values(["strategy", "ts", "kind", "symbol", "amount"], ignore_index=True)
@@ -445,7 +450,10 @@ def _missing_findings(rows: Rows, accepted: pd.DataFrame) -> Iterator[LedgerFind
     codes: dict[int, set[str]] = {}
     for fault in rows.faults:
         codes.setdefault(fault.row, set()).add(fault.code)
-    lost = rows.typed.loc[sorted(row for row, found in codes.items() if not found & {*UNHURT, "outside_history"})]
+    gone = sorted(row for row, found in codes.items() if not found & {*UNHURT, "outside_history"})
+    if not gone:
+        return
+    lost = rows.typed.loc[gone]
     names = lost["strategy"].fillna("")
     for strategy, own in lost.groupby(names):
         row = int(own.index[0])

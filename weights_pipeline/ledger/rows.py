@@ -49,6 +49,7 @@ COLUMNS: Mapping[Kind, Mapping[str, Column]] = {
     "openings": OPENING_COLUMNS,
     "returns": RETURN_COLUMNS,
 }
+_NOTHING = {kind: pd.DataFrame(columns=[*columns], dtype="str") for kind, columns in COLUMNS.items()}
 UNHURT = ("exact_duplicate", "cancelled", "position_unknown")
 """Reasons of rows that are not defective themselves."""
 MEANING = frozenset(
@@ -100,14 +101,13 @@ class Rows:
     file
         Which part each row is of, shape (n,).
     loose
-        Lines that are no row, as far as they can be read: the columns of `typed`, ``part``, ``line`` and ``why``.
+        Lines that are no row, as far as they can be read: the columns of `typed`, ``part``, ``line`` and ``why`` each.
     """
 
     def __init__(self, kind: Kind, parts: Sequence[Part], timezone: str, exchange_timezone: str) -> None:
         columns = COLUMNS[kind]
         self.kind, self.parts, self.columns = kind, parts, columns
-        nothing = pd.DataFrame(columns=[*columns], dtype="str")
-        self.cells = pd.concat([nothing, *(part.cells for part in parts)], ignore_index=True)
+        self.cells = pd.concat([_NOTHING[kind], *(part.cells for part in parts)], ignore_index=True)
         self.file = np.repeat(np.arange(len(parts)), [len(part.line) for part in parts])
         self.line = np.concatenate([np.empty(0, np.intp), *(part.line for part in parts)])
         pieces = []
@@ -131,8 +131,8 @@ class Rows:
         unassigned = {(fault.row, "missing_strategy") for fault in said if fault.code == "no_strategy"}
         self.faults = said + [fault for fault in self.faults if (fault.row, fault.code) not in unassigned]
         self.typed, self.days, self.near = (
-            pd.concat([getattr(piece, name) for piece in pieces], ignore_index=True)
-            for name in ("typed", "days", "near")
+            pd.concat(same, ignore_index=True) if len(same) > 1 else same[0].copy(deep=False)
+            for same in ([getattr(piece, name) for piece in pieces] for name in ("typed", "days", "near"))
         )
         self.as_days = np.concatenate([piece.as_days for piece in pieces])
         self._name_footers()
@@ -145,7 +145,7 @@ class Rows:
 
         Of a row without a name, whatever else its file says may tell it apart from another.
         """
-        if self.typed.empty:
+        if not self.typed.duplicated([*identity] or None).any():
             return
         columns = [*COLUMNS[self.kind]]
         unread = [""] * len(self.typed)
@@ -188,12 +188,14 @@ class Rows:
         ]
         for part in self.parts:
             records += [(part.name, line, "malformed_row", why, said) for line, why, said in part.malformed]
+        if not records:
+            return _NO_REJECTED
         frame = pd.DataFrame(records, columns=["source_file", "line", "reasons", "details", "content"])
         frame["content"] = [json.dumps(content, ensure_ascii=False) for content in frame["content"]]
         return frame.assign(kind=self.kind)[[*_REJECTED_TYPES]].astype(_REJECTED_TYPES)
 
-    def account(self) -> pd.DataFrame:
-        """Say what was read of each file and what became of it, as `Intake.files`."""
+    def account(self) -> list[tuple[Any, ...]]:
+        """Say what was read of each file and what became of it, as rows of `Intake.files`."""
         flawless = self.flawless()
         codes: dict[int, set[str]] = {}
         for fault in self.faults:
@@ -202,7 +204,7 @@ class Rows:
         for row, found in codes.items():
             repeats[row] = "exact_duplicate" in found
             unhurt[row] = not repeats[row] and found <= {*UNHURT}
-        rows = [
+        return [
             (
                 part.name,
                 self.kind,
@@ -217,11 +219,9 @@ class Rows:
             )
             for part, mine in zip(self.parts, self._slices(), strict=True)
         ]
-        return pd.DataFrame(rows, columns=[*_FILE_TYPES]).astype(_FILE_TYPES)
 
     def findings(self) -> list[LedgerFinding]:
         """What is to be said of whole files."""
-        read = np.unique(self.file[self.as_days])
         return [
             LedgerFinding(
                 code="dates_read_as_days",
@@ -230,7 +230,7 @@ class Rows:
                 figures={"rows": float((self.file == number).sum())},
                 setting="write dates alone, or times of day",
             )
-            for number in read.tolist()
+            for number in sorted({*self.file[self.as_days].tolist()})
         ]
 
     def flawless(self) -> NDArray[np.bool_]:
@@ -261,6 +261,8 @@ class Rows:
 
     def _name_footers(self) -> None:
         """Say of lines at the end of a file that seem to be no rows which setting leaves them out."""
+        if not self.faults and not any(part.malformed for part in self.parts):
+            return
         needed = sum(column.required for column in COLUMNS[self.kind].values())
         empty = np.bincount(
             [fault.row for fault in self.faults if fault.code.startswith("missing_")], minlength=len(self.typed)
@@ -289,7 +291,7 @@ class Rows:
             setting = part.reading.fees_sign
             if setting == "negative_is_cost":
                 fees[mine] = 0.0 - fees[mine]
-            if mostly_negative(pd.Series(fees[mine])):
+            if mostly_negative(fees[mine]):
                 found, other = (
                     ("negative", "negative_is_cost")
                     if setting == "positive_is_cost"
@@ -304,9 +306,9 @@ class Rows:
                 )
         self.typed["fees"] = fees
 
-    def _loose(self, timezone: str, exchange_timezone: str) -> pd.DataFrame:
+    def _loose(self, timezone: str, exchange_timezone: str) -> list[dict[Any, Any]]:
         columns = COLUMNS[self.kind]
-        found = [pd.DataFrame(columns=[*columns, "part", "line", "why"])]
+        found = list[dict[Any, Any]]()
         for number, part in enumerate(self.parts):
             if not part.malformed:
                 continue
@@ -315,14 +317,11 @@ class Rows:
             ]
             cells = pd.DataFrame(said, columns=[*columns], dtype="str")
             read = parse_cells(cells, columns, formats(part.reading, timezone, exchange_timezone))
-            found.append(
-                read.typed.assign(
-                    part=number,
-                    line=[line for line, _, _ in part.malformed],
-                    why=[why for _, why, _ in part.malformed],
-                )
-            )
-        return pd.concat(found[1:] or found, ignore_index=True)
+            found += [
+                {**cells, "part": number, "line": line, "why": why}
+                for cells, (line, why, _) in zip(read.typed.to_dict("records"), part.malformed, strict=True)
+            ]
+        return found
 
 
 _REJECTED_TYPES = {
@@ -333,7 +332,8 @@ _REJECTED_TYPES = {
     "details": "str",
     "content": "str",
 }
-_FILE_TYPES = {
+_NO_REJECTED = pd.DataFrame(columns=[*_REJECTED_TYPES]).astype(_REJECTED_TYPES)
+FILE_TYPES = {
     "source_file": "str",
     "kind": "str",
     "read": "int64",

@@ -6,8 +6,9 @@ Scope: the rows of a ledger's files on their way through the rules of ``core``. 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import pandas as pd
@@ -20,7 +21,7 @@ from weights_pipeline.core.returns.findings import LedgerFinding
 from weights_pipeline.core.returns.lots import cancelled_faults, fill_faults, opening_faults, signed_amounts
 from weights_pipeline.core.returns.matching import MatchResult
 from weights_pipeline.core.returns.splits import sold_times
-from weights_pipeline.core.returns.stream import Hole, Pair, Place, Stream, Unknown, known_streams
+from weights_pipeline.core.returns.stream import NO_EVENTS, Hole, Pair, Place, Stream, Unknown, known_streams
 from weights_pipeline.ledger.rows import Rows
 from weights_pipeline.ledger.source import LedgerSource
 from weights_pipeline.ledger.statements import Statement
@@ -79,6 +80,8 @@ def read_streams(
     first, last
         First session of the calendar and last session of the ledger's history.
     """
+    if not (fills.parts or openings.parts):
+        return _NONE
     typed = fills.typed
     typed["amount"], faults = signed_amounts(typed["amount"], typed["side"], fills.file)
     fills.faults += faults + fill_faults(typed, first=first, last=last)
@@ -86,7 +89,7 @@ def read_streams(
     fills.faults += cancelled_faults(typed)
     openings.faults += opening_faults(openings.typed, first=first, last=last)
     openings.reject_duplicates([], "")
-    openings.typed = openings.typed.fillna({"multiplier": 1.0})
+    openings.typed["multiplier"] = openings.typed["multiplier"].fillna(1.0)
 
     known = _Known(fills, openings)
     unhurt = _unhurt(fills, first)
@@ -120,6 +123,10 @@ def read_streams(
     )
 
 
+_NONE = Streams(matched=match_over(NO_EVENTS, []), unknown=(), findings=(), unpriced=())
+"""Of a ledger without fills."""
+
+
 def _of_streams(hole: Hole, lineage: Lineage) -> Hole:
     """The hole, by the names of the streams that it is in."""
     if not lineage.symbols.intersection(symbol for _, symbol in hole.pairs):
@@ -145,18 +152,30 @@ def _first_seen(*kinds: Rows) -> dict[Pair, pd.Timestamp]:
 
 
 class _Known:
-    """Strategies and symbols that there are, over all files and by file."""
+    """Strategies and symbols that there are, over all files and by file; looked up where a row is missing."""
 
     def __init__(self, *kinds: Rows) -> None:
+        self._kinds = kinds
+
+    @cached_property
+    def _seen(self) -> pd.DataFrame:
         named = [
             rows.typed[["strategy", "symbol"]].assign(file=[rows.parts[number].name for number in rows.file.tolist()])
-            for rows in kinds
+            for rows in self._kinds
         ]
-        seen = pd.concat(named, ignore_index=True).drop_duplicates()
-        self.strategies: dict[str, set[str]] = defaultdict(set)
-        for name, strategy in seen[["file", "strategy"]].dropna().itertuples(index=False, name=None):
-            self.strategies[name].add(strategy)
-        self.pairs: set[Pair] = {*seen[["strategy", "symbol"]].dropna().itertuples(index=False, name=None)}
+        seen: pd.DataFrame = pd.concat(named, ignore_index=True).drop_duplicates()
+        return seen
+
+    @cached_property
+    def strategies(self) -> Mapping[str, set[str]]:
+        found = defaultdict[str, set[str]](set)
+        for name, strategy in self._seen[["file", "strategy"]].dropna().itertuples(index=False, name=None):
+            found[name].add(strategy)
+        return found
+
+    @cached_property
+    def pairs(self) -> set[Pair]:
+        return {*self._seen[["strategy", "symbol"]].dropna().itertuples(index=False, name=None)}
 
     def of(self, file: str, strategy: object, symbol: object) -> Collection[Pair]:
         """Every strategy and symbol that a row of a file may be of, whose own are not all readable."""
@@ -194,7 +213,7 @@ def _missing(rows: Rows, known: _Known, instant: str, unhurt: NDArray[np.bool_])
         # One whose sequence cannot be read may be any of its instant.
         placed = not any(detail.startswith("sequence:") for detail in details[row])
         yield _hole(rows, row, known, f"was rejected: {'; '.join(details[row])}", instant, placed=placed)
-    for line in rows.loose.to_dict("records"):
+    for line in rows.loose:
         part = rows.parts[line["part"]]
         strategy, symbol, at = line["strategy"], line["symbol"], None
         # A field in its place is what it seems where other rows say the same, and the time is one.
@@ -208,7 +227,7 @@ def _missing(rows: Rows, known: _Known, instant: str, unhurt: NDArray[np.bool_])
             pairs=known.of(part.name, strategy, symbol),
             cause=f"{part.name} line {line['line']} is no row: {line['why']}",
             source_file=part.name,
-            line=int(line["line"]),
+            line=line["line"],
             place=None if at is None else Place(at, -np.inf, -1),
             latest=at,
         )
@@ -292,6 +311,8 @@ def _lost_fees(fills: Rows) -> Iterator[LedgerFinding]:
     """Fees of rows that are no fill, which are rejected and with them what they cost."""
     gone = {fault.row for fault in fills.faults if fault.code in _HARMLESS}
     nothing = {fault.row for fault in fills.faults if fault.code == "zero_amount"} - gone
+    if not nothing:
+        return
     rows = fills.typed.loc[sorted(nothing)]
     rows = rows[rows["fees"].fillna(0.0) != 0]
     for (strategy, symbol), own in rows.fillna({"strategy": "", "symbol": ""}).groupby(["strategy", "symbol"]):

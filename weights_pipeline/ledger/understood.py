@@ -95,17 +95,14 @@ def sample(
     """
     written = part.written if len(part.written) else part.cells.head(SHOWN)
     shown = []
-    for i, read in enumerate(typed.to_dict("records")):
-        cells = [
-            Cell(name, *_origin(name, part, written.iloc[i]), _text(read[name], column))
-            for name, column in columns.items()
-        ]
+    for i, (read, row) in enumerate(zip(typed.to_dict("records"), written.to_dict("records"), strict=False)):
+        cells = [Cell(name, *_origin(name, part, row), _text(read[name], column)) for name, column in columns.items()]
         known = [cell for cell in cells if cell.theirs or cell.read]
         shown.append(SampleRow(int(part.line[i]), known, (reasons or {}).get(begin + i, ())))
     return Sample(source_file=part.name, kind=kind, rows=shown)
 
 
-def _origin(name: str, part: Part, written: pd.Series) -> tuple[str, str]:
+def _origin(name: str, part: Part, written: Mapping[Any, Any]) -> tuple[str, str]:
     """Where a column comes from, and what is written there; empty where it does not occur."""
     reading = part.reading
     match reading.strategy_from if name == "strategy" else None:
@@ -122,11 +119,11 @@ def _origin(name: str, part: Part, written: pd.Series) -> tuple[str, str]:
         return ", ".join(theirs), ", ".join(_cell(written, each) for each in theirs)
     if name in reading.constants:
         return "(constant)", reading.constants[name]
-    return (name, _cell(written, name)) if name in written.index else ("", "")
+    return (name, _cell(written, name)) if name in written else ("", "")
 
 
-def _cell(written: pd.Series, name: str) -> str:
-    cell: Any = written.get(name, written.get(name.removeprefix("-")))
+def _cell(written: Mapping[Any, Any], name: str) -> str:
+    cell = written.get(name, written.get(name.removeprefix("-")))
     return cell if isinstance(cell, str) else ""
 
 

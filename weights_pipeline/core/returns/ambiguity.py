@@ -54,8 +54,10 @@ def ambiguous_order(events: pd.DataFrame) -> Iterator[Ambiguity]:
     events : DataFrame
         As for :func:`~weights_pipeline.core.returns.matching.match_fifo`.
     """
-    rows = events[events["event"] == FILL]
     pair = ["strategy", "symbol"]
+    rows = _alike(events, [*pair, "ts"])
+    if rows.empty:
+        return
     instant = [rows[name] for name in (*pair, "ts")]
     both = rows["amount"].gt(0).groupby(instant).transform("nunique") == 2
     ordered = rows["sequence"].notna() & ~rows.duplicated([*pair, "ts", "sequence"], keep=False)
@@ -93,14 +95,21 @@ def ambiguous_order(events: pd.DataFrame) -> Iterator[Ambiguity]:
 
 def opposites(events: pd.DataFrame) -> list[Opposites]:
     """Fills with their opposite, each in one pair at most; the first of a size with the first of the other sign."""
-    rows = events[events["event"] == FILL]
-    rows = rows.assign(size=rows["amount"].abs(), buys=rows["amount"] > 0)
     same = ["strategy", "symbol", "ts", "price", "size"]
+    rows = _alike(events.assign(size=events["amount"].abs(), buys=events["amount"] > 0), same)
+    if rows.empty:
+        return []
     rows = rows[rows.groupby(same)["buys"].transform("nunique") == 2].sort_values("position")
     rows = rows.assign(number=rows.groupby([*same, "buys"]).cumcount())
     both = rows[rows["buys"]].merge(rows[~rows["buys"]], on=[*same, "number"], suffixes=("", "_other"))
     found = zip(both["strategy"], both["symbol"], both["ts"], both["position"], both["position_other"], strict=True)
     return [Opposites(strategy, symbol, ts, int(min(a, b)), int(max(a, b))) for strategy, symbol, ts, a, b in found]
+
+
+def _alike(events: pd.DataFrame, names: list[str]) -> pd.DataFrame:
+    """Fills that are not the only ones with what they have in some columns: of most ledgers few, or none."""
+    fills = events[events["event"] == FILL]
+    return fills[fills.duplicated(names, keep=False)]
 
 
 def _realized(queue: deque[_Fill], fills: Iterable[_Fill]) -> float:

@@ -118,6 +118,7 @@ _CLOCK = r"[T ][0-9]{2}(?::?[0-9]{2}(?::?[0-9]{2}(?:\.[0-9]{1,9})?)?)?"
 _OFFSET = r" ?(?:Z|[+-][0-9]{2}(?::?[0-9]{2})?)"
 _MIDNIGHT = r"[T ]00:?00(?::?00(?:\.0{1,9})?)?(?:Z|\+00:?00)?"
 _ANY_MIDNIGHT = rf"[T ]00(?::?00(?::?00(?:\.0{{1,9}})?)?)?(?:{_OFFSET})?"
+_DAYS = f"{_DAY}(?:{_ANY_MIDNIGHT})?"
 _EARLIEST, _LATEST = pd.Timestamp("1900-01-01"), pd.Timestamp("2200-01-01")
 
 _Finding = tuple[Mask, str, str]
@@ -148,14 +149,14 @@ def parse_cells(
     """
     typed: dict[str, Any] = {}
     faults: list[Fault] = []
-    texts = {name: _text(cells, name) for name in columns}
+    blank = pd.Series(np.nan, index=cells.index, dtype="str")
+    texts = {name: _text(cells[name], blank) if name in cells else blank for name in columns}
     times = [name for name, column in columns.items() if column.kind == "time"]
     as_days = _days_alone([texts[name] for name in times], file, len(cells), formats)
     for number, others in (beside or {}).items():
-        if as_days.any() and not all(_midnights(_text(others, name)) for name in times):
+        if as_days.any() and not all(_midnights(_text(others[name], blank)) for name in times if name in others):
             as_days &= file != number
-    days = pd.DataFrame(False, index=cells.index, columns=times)
-    near = pd.DataFrame(dict.fromkeys(times, pd.NaT), index=cells.index, dtype="datetime64[us]")
+    days, near = dict[str, Any](), dict[str, Any]()
     for name, column in columns.items():
         text = texts[name]
         given = text.notna().to_numpy()
@@ -178,7 +179,10 @@ def parse_cells(
             hints = text[mask].map(_number_hint) if code == "not_a_number" and formats.settable else None
             said = says.replace("{", "{{").replace("}", "}}") + ("" if hints is None else "{}")
             faults += against(mask, code, f"{name}: {{!r}} {said}", text, hints)
-    return Parsed(typed=pd.DataFrame(typed, index=cells.index), faults=faults, days=days, as_days=as_days, near=near)
+    frames = {
+        name: pd.DataFrame(of, index=cells.index) for name, of in (("typed", typed), ("days", days), ("near", near))
+    }
+    return Parsed(faults=faults, as_days=as_days, **frames)
 
 
 def against(mask: pd.Series | Mask, code: str, template: str, *columns: pd.Series | None) -> list[Fault]:
@@ -191,11 +195,13 @@ def against(mask: pd.Series | Mask, code: str, template: str, *columns: pd.Serie
     return [Fault(row, code, template.format(*cell)) for row, cell in zip(rows, cells, strict=True)]
 
 
-def _text(cells: pd.DataFrame, name: str) -> pd.Series:
-    if name not in cells or cells[name].isna().all():
-        return pd.Series(np.nan, index=cells.index, dtype="str")
-    text = cells[name].str.strip()
-    return text.mask(text == "")
+def _text(cells: pd.Series, blank: pd.Series) -> pd.Series:
+    """Cells without the spaces around them, the empty ones null; `blank` where all are."""
+    if cells.isna().all():
+        return blank
+    text = cells.str.strip()
+    empty = text == ""
+    return text.mask(empty) if empty.any() else text
 
 
 def _plain(text: pd.Series, formats: Formats) -> pd.Series:
@@ -226,9 +232,11 @@ def _numbers(text: pd.Series, given: Mask, formats: Formats) -> tuple[Floats, li
     decimal = _matches(text, _DECIMAL)
     other = given & ~decimal
     non_finite = np.zeros(len(text), dtype=bool)
-    non_finite[other] = _matches(text[other], _NON_FINITE)
+    if other.any():
+        non_finite[other] = _matches(text[other], _NON_FINITE)
+        text = text.where(decimal)
     # Arrow's cast rounds correctly, as float() does, in a twentieth of the time; + 0.0 makes −0.0 a 0.0.
-    cast = text.where(decimal).astype("double[pyarrow]")
+    cast = text.astype("double[pyarrow]")
     values = np.asarray(cast.to_numpy(dtype=float, na_value=np.nan) + 0.0, dtype=float)
     too_large = np.abs(values) > MAX_MAGNITUDE
     values[too_large] = np.nan
@@ -274,12 +282,12 @@ def _days_alone(texts: list[pd.Series], file: Indices | None, rows: int, formats
     code = np.zeros(rows, dtype=np.intp) if file is None else file
     first = np.unique(code, return_index=True)[1]
     # A file that begins with a time of day holds no dates alone, and most do.
-    if not any(_midnights(text.iloc[[row]]) for text in texts for row in first):
+    if not any(pd.isna(cell) or re.fullmatch(_DAYS, cell) for text in texts for cell in text.iloc[first]):
         return none
     broken, clocked = none.copy(), none.copy()
     for text in texts:
         clocked |= _matches(text, _DAY + _ANY_MIDNIGHT)
-        broken |= text.notna().to_numpy() & ~_matches(text, f"{_DAY}(?:{_ANY_MIDNIGHT})?")
+        broken |= text.notna().to_numpy() & ~_matches(text, _DAYS)
     size = int(code.max()) + 1
     timed = np.bincount(code, weights=broken, minlength=size) > 0
     some = np.bincount(code, weights=clocked, minlength=size) > 0
@@ -287,7 +295,7 @@ def _days_alone(texts: list[pd.Series], file: Indices | None, rows: int, formats
 
 
 def _midnights(text: pd.Series) -> bool:
-    return bool((text.isna().to_numpy() | _matches(text, f"{_DAY}(?:{_ANY_MIDNIGHT})?")).all())
+    return bool((text.isna().to_numpy() | _matches(text, _DAYS)).all())
 
 
 def _times(
@@ -301,23 +309,27 @@ def _times(
         read = np.asarray(stated.notna())
         date_only, wall_clock = read & ~clocked, read & clocked & ~offset
     else:
-        date_only, wall_clock = _matches(text, _DAY), _matches(text, _DAY + _CLOCK)
-        offset = _matches(text, _DAY + _CLOCK + _OFFSET)
+        date_only, offset, wall_clock = _of_one(text, given, _DAY, _DAY + _CLOCK + _OFFSET, _DAY + _CLOCK)
         if as_days.any():
             text = text.where(~as_days, text.str.extract(f"^({_DAY})", expand=False))
             date_only, wall_clock, offset = (date_only | as_days) & given, wall_clock & ~as_days, offset & ~as_days
         stated = _parsed(text.where(date_only | wall_clock | offset))
-    local = to_utc(pd.DatetimeIndex(stated.where(wall_clock)), formats.timezone)
-    midnight = day_start(pd.DatetimeIndex(stated.where(date_only)), formats.exchange_timezone)
     unparseable = given & np.asarray(stated.isna())
-    utc = stated.where(offset, local.utc.where(wall_clock, midnight))
+    utc, near = stated, stated.where(np.zeros(len(text), dtype=bool))
+    ambiguous, nonexistent = np.zeros((2, len(text)), dtype=bool)
+    if wall_clock.any():
+        local = to_utc(pd.DatetimeIndex(stated.where(wall_clock)), formats.timezone)
+        ambiguous, nonexistent = local.ambiguous, local.nonexistent
+        utc, near = utc.where(~wall_clock, local.utc), stated.where(ambiguous | nonexistent)
+    if date_only.any():
+        midnight = day_start(pd.DatetimeIndex(stated.where(date_only)), formats.exchange_timezone)
+        utc = utc.where(~date_only | offset, midnight)
     expected = (
         f"as time_format {', '.join(map(repr, formats.time_format))} says"
         if formats.time_format
         else "an ISO 8601 time such as 2024-03-15T14:30:00-04:00"
     )
     hint = "; a `time_format` reads others" if formats.settable and not formats.time_format else ""
-    near = stated.where(local.ambiguous | local.nonexistent)
     zone = formats.timezone
     return (
         pd.DatetimeIndex(utc),
@@ -325,8 +337,8 @@ def _times(
         pd.DatetimeIndex(near),
         [
             (unparseable, "unparseable_time", f"is not {expected}{hint}"),
-            (local.ambiguous, "ambiguous_time", f"occurs twice in {zone}: state its offset from UTC"),
-            (local.nonexistent, "nonexistent_time", f"does not exist in {zone}: state its offset from UTC"),
+            (ambiguous, "ambiguous_time", f"occurs twice in {zone}: state its offset from UTC"),
+            (nonexistent, "nonexistent_time", f"does not exist in {zone}: state its offset from UTC"),
         ],
     )
 
@@ -341,6 +353,15 @@ def _dates(text: pd.Series, given: Mask, formats: Formats) -> tuple[pd.DatetimeI
         expected = "an ISO 8601 date such as 2024-03-15"
     unparseable = given & np.asarray(dates.isna())
     return dates, [(unparseable, "unparseable_date", f"is not {expected}")]
+
+
+def _of_one(text: pd.Series, given: Mask, *patterns: str) -> list[Mask]:
+    """Which cells each pattern fits, of patterns no two of which fit the same; nothing is tried where none is left."""
+    found, left = list[Mask](), given
+    for pattern in patterns:
+        found.append(_matches(text, pattern) if left.any() else np.zeros(len(text), dtype=bool))
+        left = left & ~found[-1]
+    return found
 
 
 def _matches(text: pd.Series, pattern: str) -> Mask:

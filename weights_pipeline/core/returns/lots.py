@@ -168,6 +168,8 @@ def lot_faults(lots: pd.DataFrame, days: pd.DataFrame, *, first: pd.Timestamp, l
     first, last : Timestamp
         First and last session of the ledger's history.
     """
+    if lots.empty:
+        return []
     side, quantity, opened, closed = (lots[name] for name in ("side", "quantity", "opened_at", "closed_at"))
     too_early = lots["open_session"].isna() & (opened < first)
     backwards = "closed_at: {} is before opened_at {} (UTC)"
@@ -200,6 +202,8 @@ def fill_faults(fills: pd.DataFrame, *, first: pd.Timestamp, last: pd.Timestamp)
     first, last : Timestamp
         First session of the calendar and last session of the ledger's history.
     """
+    if fills.empty:
+        return []
     status = fills["status"]
     bad_status = status.notna() & ~status.str.lower().isin(["filled", "cancelled"])
     says = "status: {!r} is not 'filled' or 'cancelled'; `values: {{status: …}}` says which of the two it stands for"
@@ -244,6 +248,8 @@ def signed_amounts(amount: pd.Series, side: pd.Series, file: Indices) -> tuple[p
 
 def cash_faults(cash: pd.DataFrame, *, first: pd.Timestamp, last: pd.Timestamp) -> list[Fault]:
     """Rules that a cash movement has to keep; ``session`` is that of ``ts``."""
+    if cash.empty:
+        return []
     kind = cash["kind"]
     bad = kind.notna() & ~kind.isin(CASH_KINDS)
     expected = f"kind: {{!r}} is not one of {', '.join(CASH_KINDS)}; `values: {{{{kind: …}}}}` says which it stands for"
@@ -255,6 +261,8 @@ def cash_faults(cash: pd.DataFrame, *, first: pd.Timestamp, last: pd.Timestamp) 
 
 def opening_faults(openings: pd.DataFrame, *, first: pd.Timestamp, last: pd.Timestamp) -> list[Fault]:
     """Rules that an opening has to keep; ``session`` is that of the ``date``."""
+    if openings.empty:
+        return []
     sign = pd.Series(np.sign(openings["amount"]))
     place = [openings[name] for name in ("strategy", "symbol", "date")]
     both = sign.groupby(place).transform("min") * sign.groupby(place).transform("max") < 0
@@ -313,7 +321,7 @@ def cancelled_faults(fills: pd.DataFrame) -> list[Fault]:
     return faults
 
 
-def mostly_negative(fees: pd.Series) -> bool:
+def mostly_negative(fees: Floats) -> bool:
     """Whether fees that are not 0 are mostly negative: costs, written with the sign of what they take away."""
     return int((fees < 0).sum()) > int((fees > 0).sum())
 

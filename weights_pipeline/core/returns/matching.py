@@ -67,10 +67,11 @@ def stream_order(rows: pd.DataFrame) -> Indices:
     That is by strategy and symbol, then by instant; of one instant those with a ``sequence`` first, by it (none is
     one of infinity); then by ``position``, their place in the files. Ids order nothing.
     """
-    names = ["strategy", "symbol", "ts", "sequence", "position"]
     # Where a null sorted behind infinity, the loss of what an instant's fills hold would come before these fills.
-    ordered = rows[names].reset_index(drop=True).fillna({"sequence": np.inf}).sort_values(names, kind="stable")
-    return np.asarray(ordered.index, dtype=np.intp)
+    sequence = rows["sequence"].to_numpy(dtype=float, na_value=np.inf)
+    position = rows["position"].to_numpy(dtype=float)
+    symbol, strategy = (pd.factorize(rows[name], sort=True)[0] for name in ("symbol", "strategy"))
+    return np.lexsort([position, sequence, rows["ts"].to_numpy(), symbol, strategy])
 
 
 def match_fifo(events: pd.DataFrame) -> MatchResult:
@@ -115,9 +116,12 @@ def match_fifo(events: pd.DataFrame) -> MatchResult:
     usable = np.isfinite(amount) & np.isfinite(price) & np.isfinite(fees) & (amount != 0)
     if not usable[matched].all():
         raise ValueError("fills: expected finite amounts, prices and fees, and no amount of 0")
-    group: Indices = np.asarray(events.groupby(["strategy", "symbol"], sort=False).ngroup(), dtype=np.intp)
+    pairs = events[["strategy", "symbol"]].to_numpy(dtype=object)
+    begins = np.append(True, (pairs[1:] != pairs[:-1]).any(axis=1))[: len(pairs)]
+    group: Indices = np.cumsum(begins) - 1
     key = _fill_keys(events, group)
-    opening_id = _opening_ids(events, group, key)
+    prefix = [f"{_escape(strategy)}|{_escape(symbol)}|" for strategy, symbol in pairs[begins].tolist()]
+    opening_id = _opening_ids(events, prefix, group, key)
     named = [opening_id[i] for i in np.flatnonzero(matched).tolist()]
     if len(set(named)) < len(named):
         raise ValueError("fills: expected each fill_id once per strategy and symbol")
@@ -327,9 +331,7 @@ def _fill_keys(events: pd.DataFrame, group: Indices) -> list[str]:
     return keys
 
 
-def _opening_ids(events: pd.DataFrame, group: Indices, key: list[str]) -> list[str]:
-    pairs = events[["strategy", "symbol"]].drop_duplicates().itertuples(index=False, name=None)
-    prefix = [f"{_escape(strategy)}|{_escape(symbol)}|" for strategy, symbol in pairs]
+def _opening_ids(events: pd.DataFrame, prefix: list[str], group: Indices, key: list[str]) -> list[str]:
     event, given = events["event"].tolist(), events["fill_id"].tolist()
     # What was carried brings its whole id.
     return [

@@ -42,6 +42,8 @@ def profit_multiples(lots: pd.DataFrame) -> list[Multiple]:
     list of Multiple
         Of at least two lots with a profit given and a price that moved; ``row`` is the label of the first.
     """
+    if lots["pnl"].isna().all():
+        return []
     fees, multiplier = lots["fees"].fillna(0.0), lots["multiplier"].fillna(1.0)
     gross = lot_pnl(
         lots["side"], lots["quantity"], lots["open_price"], lots["close_price"], fees * 0.0, multiplier

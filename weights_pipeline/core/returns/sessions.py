@@ -6,6 +6,7 @@ calendar: the sessions are an argument, tz-naive midnights in ascending order.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import date
 from typing import NamedTuple
 
@@ -84,16 +85,30 @@ def assign_session(times: Instants, hours: pd.DataFrame, timezone: str) -> pd.Da
     ValueError
         If there are no sessions or they do not ascend.
     """
+    return session_assigner(hours, timezone)(times)
+
+
+def session_assigner(
+    hours: pd.DataFrame, timezone: str, over: pd.Timestamp | None = None
+) -> Callable[[Instants], pd.DatetimeIndex]:
+    """:func:`assign_session` of one calendar, for several calls; an instant from `over` on has no session either."""
     days = _ascending(pd.DatetimeIndex(hours.index))
     opens, closes = (hours[name].to_numpy(dtype="datetime64[us]") for name in ("open", "close"))
     ends = closes - np.append(opens[1:] == closes[:-1], False).astype("timedelta64[us]")
-    instants = pd.DatetimeIndex(times).as_unit("us")
-    if instants.tz is not None:
-        instants = instants.tz_convert("UTC").tz_localize(None)
-    position = ends.searchsorted(instants.to_numpy(), side="left")
-    begin = min(pd.Timestamp(opens[0]), day_start(days[:1], timezone)[0])
-    known = np.asarray(instants >= begin) & (position < len(days))
-    return pd.DatetimeIndex(days.take(np.where(known, position, 0)).where(known))
+    begin = min(pd.Timestamp(opens[0]), day_start(days[:1], timezone)[0]).to_datetime64()
+    # Whatever has no session stands behind the last.
+    sessions = np.append(days.to_numpy(), np.datetime64("NaT", "us"))
+    until = (pd.Timestamp.max if over is None else over).to_datetime64()
+
+    def assigned(times: Instants) -> pd.DatetimeIndex:
+        instants = pd.DatetimeIndex(times).as_unit("us")
+        if instants.tz is not None:
+            instants = instants.tz_convert("UTC").tz_localize(None)
+        at = instants.to_numpy()
+        position = np.where((at >= begin) & (at < until), ends.searchsorted(at, side="left"), len(days))
+        return pd.DatetimeIndex(sessions[position])
+
+    return assigned
 
 
 def next_session(sessions: pd.DatetimeIndex, d: date | pd.Timestamp) -> pd.Timestamp:

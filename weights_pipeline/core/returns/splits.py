@@ -89,6 +89,12 @@ def sold_times(events: pd.DataFrame) -> Iterator[SoldTimes]:
     amount, price = fills["amount"].astype(float), fills["price"].astype(float)
     after = amount.groupby(pair).cumsum()
     held = after - amount
+    # What is left of sums of decimals is no position.
+    position = held.abs().to_numpy() > RESIDUE * amount.abs().to_numpy()
+    with np.errstate(divide="ignore", invalid="ignore"):
+        times = (-amount / held).to_numpy(np.float64)
+    if not (position & (times > 1)).any():
+        return
 
     def entered(what: pd.Series) -> pd.Series:
         """Of the last fill of the position's own sign: exits in parts may have come since."""
@@ -96,15 +102,12 @@ def sold_times(events: pd.DataFrame) -> Iterator[SoldTimes]:
         return buys.where(held > 0, sells)
 
     with np.errstate(divide="ignore", invalid="ignore"):
-        times = (-amount / held).to_numpy(np.float64)
         part = (entered(price) / price).to_numpy(np.float64)
         whole, nth = np.rint(times), np.rint(part)
         exact = (np.abs(times - whole) <= 1e-9) & (np.abs(part / whole - 1) <= LIKE)
         split = nth * entered(after.abs()).to_numpy(np.float64)
         within = (times > 1) & (amount.abs().to_numpy() <= split) & (np.abs(part / nth - 1) <= NEARLY)
     n = np.where(within, nth, whole)
-    # What is left of sums of decimals is no position.
-    position = held.abs().to_numpy() > RESIDUE * amount.abs().to_numpy()
     found = position & (n >= 2) & (n <= LARGEST) & (exact | within)
     for i in np.flatnonzero(found).tolist():
         row = fills.iloc[i]

@@ -30,6 +30,10 @@ _EVENT = [
     "strategy", "symbol", "ts", "amount", "price", "fees", "fill_id", "multiplier", "sequence", "position", "event",
 ]  # fmt: skip
 
+_LOSS_TYPES = {"ts": "datetime64[us]", "fill_id": "str", "event": "int64"}
+NO_EVENTS = pd.DataFrame(columns=_EVENT, dtype=float).astype({"strategy": "str", "symbol": "str"} | _LOSS_TYPES)
+"""A stream of nothing."""
+
 
 class Place(NamedTuple):
     """Where something stands in the order of a stream; see ``matching.stream_order``.
@@ -181,14 +185,15 @@ def known_streams(
     for hole in holes:
         for pair in hole.pairs:
             marks[pair].append(hole)
-    stated = dict(iter(openings.groupby(["strategy", "stream"])))
+    stated = dict(iter(openings.groupby(["strategy", "stream"]))) if len(openings) else {}
     confirmed = {} if statements is None else dict(iter(statements.groupby(["strategy", "stream"])))
     wary = {*fills.loc[never_short, ["strategy", "stream"]].itertuples(index=False, name=None)}
-    groups = fills.groupby(["strategy", "stream"], sort=False).indices
     plain = np.ones(len(fills), dtype=bool)
     nothing = np.empty(0, dtype=np.intp)
     found = _Found()
-    for pair in sorted({*marks, *stated, *wary}):
+    walked = sorted({*marks, *stated, *wary})
+    groups = fills.groupby(["strategy", "stream"], sort=False).indices if walked else {}
+    for pair in walked:
         rows = groups.get(pair, nothing)
         plain[rows] = False
         _Walk(pair, fills.iloc[rows], never_short.iloc[rows], oversold_hole, found).through(
@@ -352,7 +357,7 @@ class _Walk:
             if place is not _BEGINNING
             for symbol in sorted({stream, *self.fills["symbol"]})
         ]
-        return pd.DataFrame(rows, columns=_EVENT).astype({"ts": "datetime64[us]", "fill_id": "str", "event": "int64"})
+        return pd.DataFrame(rows, columns=_EVENT).astype(_LOSS_TYPES)
 
 
 def _openings(stated: pd.DataFrame, sequence: float) -> pd.DataFrame:
