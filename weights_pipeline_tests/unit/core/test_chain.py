@@ -57,7 +57,7 @@ def until(tables, date):
     return kept
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(
     seed=st.integers(0, 10_000),
     month=st.integers(0, len(AS_OF) - 2),
@@ -82,7 +82,7 @@ def test_whatever_happens_after_a_date_earlier_tables_are_the_same_bits(seed, mo
         pd.testing.assert_frame_equal(found[name], table, check_exact=True)
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=5, deadline=None)
 @given(seed=st.integers(0, 10_000))
 def test_weights_keep_their_promises_on_any_history(seed):
     realized = run_chain(simulated_returns(seed), AS_OF)["realized"]

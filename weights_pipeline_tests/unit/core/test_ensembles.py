@@ -113,7 +113,7 @@ def test_a_set_is_that_of_a_history_of_the_regimes_sessions_alone(regime):
     assert found["is_active"].all()
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=6, deadline=None)
 @given(seed=st.integers(0, 10_000), regime=st.sampled_from(MARKET_REGIMES))
 def test_sessions_of_other_regimes_and_outside_the_lookback_change_no_bit(seed, regime):
     values, regimes = random_values(seed), regimes_of(seed)

@@ -60,7 +60,7 @@ def in_parts(returns, parts, policy, regimes):
 
 
 @pytest.mark.parametrize("case", POLICIES)
-@settings(max_examples=3, deadline=None)
+@settings(max_examples=2, deadline=None)
 @given(seed=st.integers(0, 1000), data=st.data())
 def test_a_range_is_its_parts(case, seed, data):
     as_of, policy = POLICIES[case]

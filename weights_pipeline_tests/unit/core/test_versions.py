@@ -92,7 +92,7 @@ def test_earlier_rebalances_as_they_stood_when_a_version_was_made():
 
 
 # Nothing is gained from a smaller example that takes minutes to find.
-@settings(max_examples=12, deadline=None, phases=[Phase.explicit, Phase.reuse, Phase.generate])
+@settings(max_examples=6, deadline=None, phases=[Phase.explicit, Phase.reuse, Phase.generate])
 @given(runs)
 def test_versions_are_numbered_without_a_gap_and_hold_the_newest_content(drawn):
     made = made_of(drawn)

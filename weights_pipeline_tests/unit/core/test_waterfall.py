@@ -110,7 +110,7 @@ overlays = [(None, None), (SCALED, SCALARS), (SCALED, SCALARS.iloc[:0]), (UNSCAL
 
 
 @each(*EVERY)
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=6, deadline=None)
 @given(
     seed=st.integers(0, 2**32 - 1),
     gross=st.sampled_from([1.0, 0.7]),

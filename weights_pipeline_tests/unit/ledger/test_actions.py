@@ -193,7 +193,7 @@ def test_an_action_that_cannot_be_read_stops_with_its_line(tmp_path: Path, line:
         read(tmp_path, BOUGHT, actions=(line,))
 
 
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     amounts=st.lists(st.integers(-40, 40).filter(bool), min_size=1, max_size=8),
     cut=st.integers(0, 8),

@@ -85,7 +85,7 @@ def test_equal_dates_are_judged_before_they_are_compounded(tmp_path: Path) -> No
     assert intake.rejected["reasons"].tolist() == ["exact_duplicate", "duplicate_return", "duplicate_return"]
 
 
-@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=5, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
 def test_a_file_cut_at_a_session_gives_its_rows_bit_for_bit(tmp_path: Path, data: st.DataObject) -> None:
     days = list(pd.date_range("2024-01-02", "2024-03-28"))

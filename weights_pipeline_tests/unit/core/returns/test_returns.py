@@ -237,7 +237,7 @@ def test_sessions_before_the_first_lot_change_no_bit(policy: CapitalPolicy, seed
     assert_same_bits(daily_returns(lots, SESSIONS, policy), daily_returns(lots, SESSIONS[earlier:], policy))
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=5, deadline=None)
 @given(seed=seeds)
 def test_month_by_month_from_fills_equals_one_batch(seed: int):
     lots, open_lots = with_snapshots(random_ledger(seed))
