@@ -5,9 +5,6 @@ weights, and the ledger's files, which go on for one month more. The next releas
 """
 
 import datetime as dt
-import gzip
-import shutil
-from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -18,9 +15,8 @@ from weights_pipeline.doctor.stored import former, schema
 from weights_pipeline.live import Reader
 from weights_pipeline.tables import catalog
 from weights_pipeline_tests.support.commands import Result
-from weights_pipeline_tests.support.desk import Desk
+from weights_pipeline_tests.support.desk import previous_release
 
-RELEASE = Path(__file__).parents[1] / "support" / "previous_release"
 BOOK = "steady"
 WEIGHTS = {"carry": 0.4229446191107925, "fade": 0.27951295344792976, "trend": 0.14754719141992795}
 """Final weights of version 16, as that release has shown and published them."""
@@ -29,14 +25,10 @@ WEIGHTS = {"carry": 0.4229446191107925, "fade": 0.27951295344792976, "trend": 0.
 @pytest.fixture
 def upgraded(tmp_path, instance, monkeypatch):
     """The desk of that release, under this one."""
-    home = tmp_path / "home"
-    (home / "live").mkdir(parents=True)
-    shutil.copytree(RELEASE / "data", tmp_path / "data")
-    shutil.copy(RELEASE / "steady.json", home / "live")
-    (home / "weights.duckdb").write_bytes(gzip.decompress((RELEASE / "weights.duckdb.gz").read_bytes()))
-    monkeypatch.setenv("WEIGHTS_DATA", str(tmp_path / "data"))
-    monkeypatch.setenv("WEIGHTS_HOME", str(home))
-    return Desk(tmp_path / "data", home, instance)
+    own = previous_release(tmp_path, instance)
+    monkeypatch.setenv("WEIGHTS_DATA", str(own.settings.data))
+    monkeypatch.setenv("WEIGHTS_HOME", str(own.settings.home))
+    return own
 
 
 def answered(*arguments):

@@ -1,6 +1,8 @@
 """A desk of tests: one data folder, one store, one Dagster instance, and the runs that fill the store."""
 
 import datetime as dt
+import gzip
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -36,6 +38,7 @@ LEDGER_TABLES = [
 ]
 HISTORY = (catalog.WEIGHT_HISTORY, catalog.WEIGHT_DOCUMENTS)
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+RELEASE = Path(__file__).parent / "previous_release"
 DRAWN = 1
 """Partitions of the finished desk that have charts."""
 
@@ -154,3 +157,13 @@ class Desk:
     @property
     def book(self):
         return self.workspace.books[BOOK]
+
+
+def previous_release(folder: Path, instance: dg.DagsterInstance) -> Desk:
+    """The desk that the release before has left, under this one."""
+    home = folder / "home"
+    (home / "live").mkdir(parents=True)
+    shutil.copytree(RELEASE / "data", folder / "data")
+    shutil.copy(RELEASE / "steady.json", home / "live")
+    (home / "weights.duckdb").write_bytes(gzip.decompress((RELEASE / "weights.duckdb.gz").read_bytes()))
+    return Desk(folder / "data", home, instance)
