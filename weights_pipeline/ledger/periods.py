@@ -145,6 +145,19 @@ def horizon(source: LedgerSource, now: dt.datetime) -> dt.date:
     return today if over is None else min(today, over - dt.timedelta(days=1))
 
 
+def until(periods: Periods, instant: dt.datetime) -> list[Window]:
+    """Periods that have begun by an instant, in order, the last one as far as it has gone by then."""
+    return [
+        window if window.end <= instant else _as_far(periods.calendar, window, instant)
+        for window in periods.begun(instant)
+    ]
+
+
+def _as_far(calendar: str, window: Window, instant: dt.datetime) -> Window:
+    span = session_span(calendar, window.start, instant)
+    return Window(window.key, window.start, instant, span.first, span.after, span.settled)
+
+
 def rebalances(periods: Periods, newest: dt.date) -> tuple[list[Window], pd.DatetimeIndex]:
     """Periods with data to their end, and the last session of each.
 

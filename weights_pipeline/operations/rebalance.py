@@ -13,11 +13,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from itertools import takewhile
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import numpy as np
 import pandas as pd
 
 from weights_pipeline.books.book import Book
+from weights_pipeline.books.cadence import instant
 from weights_pipeline.books.load import metrics_given
 from weights_pipeline.books.reading import BookError
 from weights_pipeline.core.chain import last_sessions, metric_rows
@@ -29,7 +31,7 @@ from weights_pipeline.core.returns.history import ReturnHistory
 from weights_pipeline.core.versions import OPENING, WEIGHTS, Stamp, canonical, digest, link
 from weights_pipeline.ledger import sessions_past
 from weights_pipeline.ledger.calendars import REACH
-from weights_pipeline.ledger.periods import ledger_months, window_dates
+from weights_pipeline.ledger.periods import daily_months, ledger_months, until, window_dates
 from weights_pipeline.store.base import Store
 from weights_pipeline.tables import catalog
 from weights_pipeline.tables.contract import Window
@@ -237,6 +239,46 @@ def owed(setup: BookSetup, now: dt.datetime) -> list[tuple[Window, dt.datetime]]
     newest = max(store.partitions(book.name, catalog.FINAL_WEIGHTS.name), default="")
     later = [window for window in setup.periods.ended(now) if window.key > newest and window.end.date() > since]
     return [(window, due) for window in later if (due := setup.periods.due(window)) <= now]
+
+
+def daily_time(book: Book) -> dt.time:
+    """When the weights of a book are scaled anew: at seven, or after its own rebalance where that is later."""
+    time = dt.time(7, 0)
+    if book.cadence.wait and book.cadence.time >= time:
+        time = (dt.datetime.combine(dt.date.min, book.cadence.time) + dt.timedelta(minutes=30)).time()
+    return time
+
+
+def unscaled(setup: BookSetup, now: dt.datetime) -> tuple[list[Window], list[dt.date]]:
+    """Months of daily weights that are due and not stored as they should be, and the sessions that they lack.
+
+    Only those from the newest one that is stored on. The last month is one up to when weights were to be scaled last.
+    """
+    book, store, overlay = setup.book, setup.store, setup.policy.overlay
+    if overlay is None or overlay.apply != "daily" or setup.source.last_month is not None:
+        return [], []
+    daily, realized = catalog.DAILY_WEIGHTS.name, catalog.REALIZED_WEIGHTS.name
+    records = store.partitions(book.name, daily)
+    newest = max(records, default=min(store.partitions(book.name, realized), default="9999"))
+    local = now.astimezone(ZoneInfo(book.timezone))
+    tick = instant(local.date(), daily_time(book), ZoneInfo(book.timezone))
+    if tick > now:
+        tick = instant(local.date() - dt.timedelta(days=1), daily_time(book), ZoneInfo(book.timezone))
+    months = [
+        month
+        for month in until(daily_months(book, setup.source), tick)
+        if month.key >= newest
+        and month.first < month.after
+        and (month.key not in records or records[month.key].recorded_at.replace(tzinfo=dt.UTC) < month.settled)
+    ]
+    if not months:
+        return [], []
+    scaled = store.read(book.name, catalog.DAILY_WEIGHTS, columns=["as_of"])["as_of"]
+    begun = store.read(book.name, catalog.REALIZED_WEIGHTS, columns=["as_of"])["as_of"].min()
+    first = max(begun, pd.Timestamp(months[0].first)).date()
+    sessions = sessions_past(setup.source.calendar, first, months[-1].after - dt.timedelta(days=1))
+    sessions = sessions[(sessions >= pd.Timestamp(first)) & (sessions < pd.Timestamp(months[-1].after))]
+    return months, [day.date() for day in sessions.difference(pd.DatetimeIndex(scaled))]
 
 
 def unread_months(setup: BookSetup, window: Window, *, trial: bool) -> list[str]:

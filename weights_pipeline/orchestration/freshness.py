@@ -22,7 +22,8 @@ import dagster as dg
 
 from weights_pipeline.books.book import Book
 from weights_pipeline.ledger import LedgerSource, exchange_timezone
-from weights_pipeline.orchestration.schedules import LEDGER_TIME, daily_time
+from weights_pipeline.operations.rebalance import daily_time
+from weights_pipeline.orchestration.schedules import LEDGER_TIME
 from weights_pipeline.tables import catalog
 from weights_pipeline.tables.definition import Table
 from weights_pipeline.versions.publication import LIVE_TIME

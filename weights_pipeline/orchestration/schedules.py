@@ -10,7 +10,7 @@ from dagster._core.definitions.unresolved_asset_job_definition import Unresolved
 
 from weights_pipeline.books.book import Book
 from weights_pipeline.ledger import LedgerSource
-from weights_pipeline.operations.rebalance import NotReadyError, require_ready
+from weights_pipeline.operations.rebalance import NotReadyError, daily_time, require_ready
 from weights_pipeline.orchestration.partitions import Partitions, daily_months, ledger_months
 from weights_pipeline.tables.errors import StoreLockedError
 from weights_pipeline.versions.publication import LIVE_TIME
@@ -74,14 +74,6 @@ def daily_schedule(book: Book, source: LedgerSource, job: UnresolvedAssetJobDefi
         daily_months(book, source),
         job,
     )
-
-
-def daily_time(book: Book) -> dt.time:
-    """When the weights of a book are scaled anew: at seven, or after its own rebalance where that is later."""
-    time = dt.time(7, 0)
-    if book.cadence.wait and book.cadence.time >= time:
-        time = (dt.datetime.combine(dt.date.min, book.cadence.time) + dt.timedelta(minutes=30)).time()
-    return time
 
 
 def live_schedule(book: Book, job: UnresolvedAssetJobDefinition) -> dg.ScheduleDefinition:

@@ -29,17 +29,19 @@ def read(desk, first, last):
 def opened(tmp_path, desk):
     """A desk whose last rebalance was that of March; its daemon went down in April."""
     deliver(tmp_path / "data", "2024-04-09")
-    write_book(tmp_path / "data", {"calm": 0.6, "other": 0.4})
+    overlay = {"enabled": True, "profile": "low", "lag": 1, "apply": "daily"}
+    write_book(tmp_path / "data", {"calm": 0.6, "other": 0.4}, overlay=overlay)
     own = desk(tmp_path / "data")
     with clock_at(BEFORE):
         read(own, "2024-01", "2024-04")
         own.job(BOOK, "2024-01-01", "2024-03-01", checks=False)
+        own.job(f"{BOOK}_daily", "2024-03-01", "2024-04-01", checks=False)
     return own
 
 
-def next_of(desk):
+def next_of(desk, look=due._next_of, at=AFTER):
     """What the sensor asks for in June."""
-    found = due._next_of(desk.instance, desk.workspace.setups[BOOK], dt.datetime.fromisoformat(AFTER))
+    found = look(desk.instance, desk.workspace.setups[BOOK], dt.datetime.fromisoformat(at))
     return [each if isinstance(each, str) else (each.job_name, each.partition_key or each.tags) for each in found]
 
 
@@ -54,11 +56,20 @@ def test_after_downtime_the_ledger_is_read_and_then_rebalances_run_in_order(open
             assert next_of(opened) == [(BOOK, key)]
             opened.job(BOOK, key, checks=False)
     assert next_of(opened) == []
+    # Weights that are scaled every day follow; no session of June has closed.
+    missed = [f"{day:%Y-%m-%d}" for day in RETURNS.loc["2024-04-10":].index]
+    [said, (job, tags)] = next_of(opened, due._next_scaling)
+    assert said == f"{BOOK}: daily weights are due of {', '.join(missed)}"
+    assert (job, tags) == (f"{BOOK}_daily", edges)
+    with clock_at(AFTER):
+        opened.job(job, *edges.values(), checks=False)
+    assert next_of(opened, due._next_scaling) == []
     # As if nothing had happened.
     other = desk(tmp_path / "data")
     with clock_at(AFTER):
         read(other, "2024-01", "2024-06")
         other.job(BOOK, "2024-01-01", "2024-05-01", checks=False)
+        other.job(f"{BOOK}_daily", "2024-03-01", "2024-05-01", checks=False)
     assert opened.hashes(book=BOOK) == other.hashes(book=BOOK)
 
 
