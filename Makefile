@@ -27,7 +27,7 @@ demo: $(STAMP)   ## set up and materialise the full history of the sample book
 
 ui: $(STAMP)                 ## open Dagster on the demo store (http://127.0.0.1:3000)
 	@mkdir -p $(DAGSTER_HOME) && cp dagster.yaml $(DAGSTER_HOME)/dagster.yaml
-	@$(BIN)/dagster dev -w workspace.yaml -h 127.0.0.1 -p 3000
+	@$(BIN)/weights ui
 
 weights-init: $(STAMP)       ## a book's first day: base weights are published; book=, stage=
 	@$(BIN)/weights init --book $(book)

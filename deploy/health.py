@@ -13,7 +13,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 _QUESTION = """
@@ -45,12 +45,19 @@ def main() -> int:
 def _answer(host: str, port: int) -> dict[str, Any]:
     connection = http.client.HTTPConnection(host, port, timeout=_TIMEOUT_SECONDS)
     try:
-        body, headers = json.dumps({"query": _QUESTION}), {"Content-Type": "application/json"}
+        body, headers = json.dumps({"query": _QUESTION}), {"Content-Type": "application/json"} | _login(os.environ)
         connection.request("POST", "/graphql", body, headers)
         data: dict[str, Any] = json.loads(connection.getresponse().read())["data"]
         return data
     finally:
         connection.close()
+
+
+def _login(environment: Mapping[str, str]) -> dict[str, str]:
+    """What the interface wants to see: a token, or the header that a proxy on this machine would set."""
+    token = environment.get("WEIGHTS_UI_READ_TOKEN") or environment.get("WEIGHTS_UI_TOKEN")
+    header = environment.get("WEIGHTS_UI_USER_HEADER")
+    return ({"Authorization": f"Bearer {token}"} if token else {}) | ({header: "health"} if header else {})
 
 
 def _problems(data: dict[str, Any], since: float) -> Iterator[str]:

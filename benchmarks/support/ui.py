@@ -1,4 +1,4 @@
-"""The UI for tests and pictures: ``dagster dev`` over a store of its own, a browser, and what a person does there."""
+"""The UI for tests and pictures: ``weights ui`` over a store of its own, a browser, and what a person does there."""
 
 import http.client
 import os
@@ -17,7 +17,7 @@ from benchmarks.support.processes import Together, free_port
 from weights_pipeline.store.duckdb_store import DuckDBStore
 
 ROOT = Path(__file__).resolve().parents[2]
-LOCATION = "/locations/weights_pipeline.definitions"
+LOCATION = "/locations/weights_pipeline"
 START, ELEMENT, RUN = 180.0, 30_000.0, 240_000.0
 """How long a start (seconds), an element and a run (milliseconds) may take on a slow machine; none takes that long."""
 
@@ -49,21 +49,20 @@ _SWITCHES = [
 
 
 class Served:
-    """``dagster dev`` and what it starts, on a free loopback port; ``log`` is what it has said."""
+    """``weights ui`` and what it starts, on a free loopback port; ``log`` is what it has said."""
 
     def __init__(self, home: Path, data: Path) -> None:
         self.port = free_port()
-        self.url, self.log = f"http://127.0.0.1:{self.port}", home / "dagster.log"
+        self.url, self.log = f"http://127.0.0.1:{self.port}", home / "ui.log"
         kept = {k: v for k, v in os.environ.items() if not k.startswith(("WEIGHTS_", "DAGSTER_", "AWS_"))}
         startup = home / "startup"
         startup.mkdir()
         (startup / "sitecustomize.py").write_text(_EAGER)
         paths = os.pathsep.join(filter(None, [str(startup), os.environ.get("PYTHONPATH", "")]))
         own = {"WEIGHTS_HOME": str(home), "DAGSTER_HOME": str(home), "WEIGHTS_DATA": str(data), "PYTHONPATH": paths}
-        dagster = [sys.executable, "-m", "dagster", "dev", "-w", "workspace.yaml", "-h", "127.0.0.1"]
         with self.log.open("w") as log:
             self._running = Together(
-                [*dagster, "-p", str(self.port)],
+                [sys.executable, "-c", f"from weights_pipeline.cli import main; main(['ui', '--port', '{self.port}'])"],
                 cwd=ROOT,
                 env=kept | own,
                 stdin=subprocess.DEVNULL,
@@ -82,7 +81,7 @@ class Served:
         deadline = time.monotonic() + START
         while not self._answers():
             if self._running.process.poll() is not None or time.monotonic() > deadline:
-                raise RuntimeError(f"dagster dev does not answer on {self.url}:\n{self.log.read_text()[-3000:]}")
+                raise RuntimeError(f"weights ui does not answer on {self.url}:\n{self.log.read_text()[-3000:]}")
             time.sleep(0.2)
 
     def stop(self) -> None:
@@ -108,7 +107,7 @@ def configure(home: Path) -> None:
 
 @contextmanager
 def serving(home: Path, data: Path) -> Iterator[Served]:
-    """``dagster dev`` over a home and a data folder, while the context lasts; it is not ``ready`` at once."""
+    """``weights ui`` over a home and a data folder, while the context lasts; it is not ``ready`` at once."""
     served = Served(home, data)
     try:
         yield served

@@ -37,6 +37,7 @@ from weights_pipeline.cli.commands import (
     show,
     simulate,
     sql,
+    ui,
 )
 from weights_pipeline.tables.errors import StoreError
 
@@ -61,6 +62,7 @@ COMMANDS = (
     sql,
     doctor,
     demo,
+    ui,
 )
 """Every command, in the order in which help lists them; a new one is a file and an entry here."""
 

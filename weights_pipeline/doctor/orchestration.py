@@ -10,11 +10,12 @@ import http.client
 import json
 import re
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from weights_pipeline.doctor.patient import Answer, Patient, amount, time_in
+from weights_pipeline.ui.access import credentials
 
 if TYPE_CHECKING:
     import dagster as dg
@@ -149,7 +150,7 @@ def webserver(patient: Patient) -> Answer:
     host = {"0.0.0.0": "127.0.0.1"}.get(given := patient.environment.get("WEIGHTS_UI_HOST", "127.0.0.1"), given)  # noqa: S104
     port = int(patient.environment.get("WEIGHTS_UI_PORT") or 3000)
     try:
-        answer = _asked(host, port)
+        answer = _asked(host, port, credentials(patient.environment))
     except (OSError, ValueError, KeyError, TypeError, http.client.HTTPException):
         found = f"nothing of Dagster answers on {host}:{port}"
         return ("fail", found, "deploy/start") if patient.settings.deployed else ("ok", found, "")
@@ -170,14 +171,15 @@ def webserver(patient: Patient) -> Answer:
     return "ok", f"answers on http://{host}:{port}, with {len(locations)} code location", ""
 
 
-def _asked(host: str, port: int) -> dict[str, Any]:
+def _asked(host: str, port: int, known_by: Mapping[str, str]) -> dict[str, Any]:
     question = (
         "{ instance { info } workspaceOrError { ... on Workspace "
         "{ locationEntries { name locationOrLoadError { __typename } } } } }"
     )
     connection = http.client.HTTPConnection(host, port, timeout=_ANSWER_SECONDS)
     try:
-        connection.request("POST", "/graphql", json.dumps({"query": question}), {"Content-Type": "application/json"})
+        headers = {"Content-Type": "application/json", **known_by}
+        connection.request("POST", "/graphql", json.dumps({"query": question}), headers)
         data: dict[str, Any] = json.loads(connection.getresponse().read())["data"]
         return data
     finally:

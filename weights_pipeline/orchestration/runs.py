@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import datetime as dt
 import re
-import shutil
 import threading
 import time
 import uuid
@@ -15,16 +14,19 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import dagster as dg
-from dagster._core.storage.runs import SqliteRunStorage
+from dagster._core.definitions.job_base import InMemoryJob
+from dagster._core.definitions.repository_definition.valid_definitions import SINGLETON_REPOSITORY_NAME
+from dagster._core.execution.api import execute_run
+from dagster._core.execution.execution_result import ExecutionResult
+from dagster._core.remote_origin import RegisteredCodeLocationOrigin, RemoteJobOrigin, RemoteRepositoryOrigin
 
 from weights_pipeline.orchestration.assets.common import POLICY_TAG
 from weights_pipeline.orchestration.assets.history import COMMENT_TAG
 from weights_pipeline.orchestration.definitions import build_definitions
-from weights_pipeline.orchestration.event_log import kept_open
+from weights_pipeline.orchestration.instance import LOCATION, recorded_on
 from weights_pipeline.orchestration.partitions import require_partitions
 from weights_pipeline.orchestration.run_slots import (
     alive,
@@ -34,7 +36,6 @@ from weights_pipeline.orchestration.run_slots import (
     stoppable,
     turn,
 )
-from weights_pipeline.settings import Settings, SettingsError
 from weights_pipeline.versions.policies import Kept
 from weights_pipeline.workspace import BookSetup, Workspace
 
@@ -133,12 +134,12 @@ def materialise(
     settings = workspace.settings
     stretches = _stretches(build_definitions(workspace), workspace.setup(book), first, last)
     started = time.monotonic()
-    total, done, results = sum(each.expected for each in stretches), 0, list[dg.ExecuteInProcessResult]()
+    total, done, results = sum(each.expected for each in stretches), 0, list[ExecutionResult]()
     tags = ({COMMENT_TAG: comment} if comment else {}) | ({POLICY_TAG: policy} if policy else {})
     given = {"ops": {f"{book}__metrics": {"config": {"manual": manual}}}} if manual else {}
     stopped = False
     waiting = partial(on_progress, 0, total, "waiting for another run that was started by hand")
-    with _instance(settings, instance) as on, stoppable(), turn(settings.home, waiting):
+    with recorded_on(settings, instance) as on, stoppable(), turn(settings.home, waiting):
         free_dead_runs(on, settings.home)
         if not policy:
             _require_own_policy(workspace.setup(book), next(each.keys for each in stretches if each.job.name == book))
@@ -185,19 +186,22 @@ class _Stretch:
 
     def run(
         self, instance: dg.DagsterInstance, run_id: str, config: Mapping[str, Any], tags: Mapping[str, str]
-    ) -> dg.ExecuteInProcessResult:
+    ) -> ExecutionResult:
         """Run it over its partitions, in this process; what fails is in the result."""
         edges = {
             "dagster/asset_partition_range_start": self.keys[0],
             "dagster/asset_partition_range_end": self.keys[-1],
         }
-        return self.job.execute_in_process(
-            instance=instance,
+        # `execute_in_process` gives a run no origin: the interface would list it under no job.
+        repository = RemoteRepositoryOrigin(RegisteredCodeLocationOrigin(LOCATION), SINGLETON_REPOSITORY_NAME)
+        run = instance.create_run_for_job(
+            self.job,
             run_id=run_id,
             run_config={**_QUIET, **config},
-            tags={**edges, **tags},
-            raise_on_error=False,
+            tags={**self.job.run_tags, **edges, **tags},
+            remote_job_origin=RemoteJobOrigin(repository, self.job.name),
         )
+        return execute_run(InMemoryJob(self.job), run, instance)
 
 
 def _stretches(definitions: dg.Definitions, setup: BookSetup, first: str | None, last: str | None) -> list[_Stretch]:
@@ -278,40 +282,6 @@ def _advance(on_progress: Progress, before: int, total: int, done: int, what: st
 
 
 @contextmanager
-def _instance(settings: Settings, given: dg.DagsterInstance | None) -> Iterator[dg.DagsterInstance]:
-    if given is not None:
-        yield given
-        return
-    settings.home.mkdir(parents=True, exist_ok=True)
-    # The project's instance configuration goes where Dagster looks for it: that of the folder one works in, or else the
-    # one beside the package. Without either Dagster's defaults apply, telemetry among them.
-    name = Path("deploy" if settings.deployed else "", "dagster.yaml")
-    roots = (Path(),) if settings.deployed else (Path(), Path(__file__).resolve().parents[2])
-    here = [root / name for root in roots if (root / name).is_file()]
-    if here and not (settings.home / name.name).exists():
-        shutil.copy(here[0], settings.home)
-    try:
-        found = kept_open(dg.DagsterInstance.get())
-    except Exception as error:
-        if not settings.deployed:
-            raise
-        cause: BaseException = error
-        while cause.__cause__ is not None:
-            cause = cause.__cause__
-        reason = str(cause).strip().partition("\n")[0] or type(cause).__name__
-        raise SettingsError(
-            f"WEIGHTS_PG_HOST and the rest: stage {settings.stage} cannot record runs in PostgreSQL: {reason}"
-        ) from error
-    with found as instance:
-        if settings.deployed and isinstance(instance.run_storage, SqliteRunStorage):
-            raise SettingsError(
-                f"DAGSTER_HOME: {instance.root_directory} records runs in SQLite, stage {settings.stage} does in "
-                f"PostgreSQL. Put deploy/dagster.yaml there, or unset DAGSTER_HOME and run from the project's root."
-            )
-        yield instance
-
-
-@contextmanager
 def _followed(instance: dg.DagsterInstance, run_id: str, report: Callable[[int, str], None]) -> Iterator[None]:
     """Report materialisations of a run while it goes on, from a thread that reads its event log."""
     over = threading.Event()
@@ -344,13 +314,13 @@ def _followed(instance: dg.DagsterInstance, run_id: str, report: Callable[[int, 
         thread.join()
 
 
-def _materialised(result: dg.ExecuteInProcessResult) -> set[tuple[dg.AssetKey | None, str | None]]:
+def _materialised(result: ExecutionResult) -> set[tuple[dg.AssetKey | None, str | None]]:
     """Assets and partitions; what holds what it held before is recorded twice."""
     events = [e for e in result.all_events if e.event_type == dg.DagsterEventType.ASSET_MATERIALIZATION]
     return {(event.asset_key, event.partition) for event in events}
 
 
-def _checks(result: dg.ExecuteInProcessResult) -> Iterator[CheckOutcome]:
+def _checks(result: ExecutionResult) -> Iterator[CheckOutcome]:
     for evaluation in result.get_asset_check_evaluations():
         yield CheckOutcome(
             asset=evaluation.asset_key.to_user_string(),
@@ -361,7 +331,7 @@ def _checks(result: dg.ExecuteInProcessResult) -> Iterator[CheckOutcome]:
         )
 
 
-def _errors(result: dg.ExecuteInProcessResult) -> Iterator[str]:
+def _errors(result: ExecutionResult) -> Iterator[str]:
     for event in result.all_events:
         if event.event_type == dg.DagsterEventType.STEP_FAILURE:
             error = event.step_failure_data.error

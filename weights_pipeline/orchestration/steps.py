@@ -207,7 +207,7 @@ def table_step(
         specs=[shown.spec(each) for each in made],
         check_specs=[check_spec(guard.said, shown.schema) for each in made for guard in each.guards],
         config_schema=dict(config or {}),
-        backfill_policy=SINGLE_RUN if any(each.partitions for each in made) else None,
+        backfill_policy=SINGLE_RUN,
         can_subset=True,
         pool=STORE_POOL,
     )

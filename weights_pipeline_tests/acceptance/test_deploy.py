@@ -110,9 +110,8 @@ def stand_ins(tmp_path):
         )
         programs = {
             "weights": "exit 0",
-            "python": "exit 0",
+            "python": 'case "$*" in *webserver*) exec sleep 60 ;; esac',
             "dagster": code_server,
-            "dagster-webserver": "exec sleep 60",
             "dagster-daemon": "exec sleep 60",
         }
         for name, script in (programs | scripts).items():
@@ -143,7 +142,8 @@ def test_told_to_stop_it_stops_everything_the_stubborn_too(stand_ins, tmp_path):
 
 
 def test_what_never_gets_healthy_is_given_up_with_what_it_said(stand_ins, tmp_path):
-    programs = stand_ins(python='[ "$1" = -c ] || { echo daemon SCHEDULER: no heartbeat; exit 1; }')
+    unwell = 'case "$*" in *webserver*) exec sleep 60 ;; *health*) echo daemon SCHEDULER: no heartbeat; exit 1 ;; esac'
+    programs = stand_ins(python=unwell)
     limits = {"WEIGHTS_START_SECONDS": "1", "WEIGHTS_STOP_SECONDS": "1"}
     with Deployment(tmp_path / "home", WEIGHTS_BIN=programs, **limits) as deployment:
         assert deployment.process.wait(30) == 1

@@ -1,8 +1,11 @@
-"""What a person at the desk sees and does in the UI: ``dagster dev`` over a small store, in a real browser."""
+"""What a person at the desk sees and does in the UI: ``weights ui`` over a small store, in a real browser."""
 
+import http.server
 import re
 import shutil
+import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
 
@@ -154,6 +157,76 @@ def test_broken_cap_turns_its_check_red_and_names_the_strategies(page: Page, sto
     named = page.get_by_role("dialog")
     expect(named.get_by_role("row", name="rsi2")).to_contain_text("above its cap")
     expect(named.get_by_role("row", name="trend_long")).to_contain_text("below its floor")
+
+
+# What a page on the web can try without the user's doing: requests it may send unasked, and what shows their answers.
+HOSTILE = """<!doctype html><title>hostile</title><script>
+const graphql = "SERVER/graphql", mutation = `MUTATION`, body = JSON.stringify({query: mutation});
+const get = graphql + "?query=" + encodeURIComponent(mutation);
+const asked = (address, how) => fetch(address, {credentials: "include", ...how})
+  .then(answer => answer.type + answer.status, () => "failed");
+const image = new Promise(done => { const i = new Image(); i.onload = i.onerror = e => done(e.type); i.src = get; });
+const socket = new Promise(done => { const s = new WebSocket(graphql.replace("http", "ws"), "graphql-ws");
+  s.onopen = () => done("open"); s.onerror = () => done("refused"); });
+addEventListener("load", () => {
+  const form = document.createElement("form");
+  Object.assign(form, {method: "post", action: get, target: "frame", enctype: "text/plain"});
+  document.body.append(form, Object.assign(document.createElement("iframe"), {name: "frame"}));
+  form.submit();
+  Promise.all([asked(get, {mode: "no-cors"}), asked(graphql, {method: "POST", mode: "no-cors", body}),
+    asked(graphql, {method: "POST", body, headers: {"content-type": "application/json"}}), asked("SERVER/server_info"),
+    image, socket]).then(all => { document.title = "done " + all.join(" "); });
+});
+</script><body></body>"""
+
+
+@pytest.mark.parametrize("name", ["127.0.0.1", "localhost"])
+def test_a_hostile_page_changes_nothing_and_reads_nothing(name: str, browser: BrowserContext, store: Desk):
+    """One of another port of this machine, which browsers take for the same site, and one of another site."""
+    answered: dict[str, int] = {}
+    page, pools = browser.new_page(), store.instance.event_log_storage.get_concurrency_keys
+    own = page.request.get("/server_info")
+    server = own.url.removesuffix("/server_info")
+    mutation = f'mutation {{ setConcurrencyLimit(concurrencyKey: "{name}", limit: 1) }}'
+    page.on("response", lambda each: answered.update({f"{each.request.method} {each.url}": each.status}))
+    with pages_of_others(HOSTILE.replace("SERVER", server).replace("MUTATION", mutation)) as port:
+        page.goto(f"http://{name}:{port}/")
+        expect(page).to_have_title(re.compile("^done"))
+    simple, posted, cross, info, image, socket = page.title().removeprefix("done ").split()
+    assert {simple, posted} <= {"opaque0", "failed"}
+    assert (cross, info, image, socket) == ("failed", "failed", "error", "refused")
+    refused = [status for asked, status in answered.items() if asked.partition(" ")[2].startswith(server)]
+    assert {*refused} == {403}
+    assert name not in pools()
+    page.request.post("/graphql", data={"query": mutation})
+    assert name in pools(), "what was tried does something"
+    page.close()
+
+
+def test_a_name_of_others_that_leads_to_this_machine_is_not_answered(browser: BrowserContext):
+    server = browser.request.get("/server_info").url.removesuffix("/server_info")
+    rebound = browser.request.get("/server_info", headers={"host": f"hostile.example:{server.rpartition(':')[2]}"})
+    assert rebound.status == 421
+
+
+@contextmanager
+def pages_of_others(content: str) -> Iterator[int]:
+    """A web server on another port whose every page is the content given."""
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Type", "text/html")
+            self.end_headers()
+            self.wfile.write(content.encode())
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as served:
+        threading.Thread(target=served.serve_forever, daemon=True).start()
+        yield served.server_address[1]
+        served.shutdown()
 
 
 def test_without_chromium_it_is_said_how_to_get_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):

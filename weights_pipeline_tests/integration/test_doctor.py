@@ -536,7 +536,7 @@ def test_webserver_of_another_instance_is_told(environment, home, monkeypatch):
         "instance": {"info": "config:\n    base_dir: /elsewhere/home\n"},
         "workspaceOrError": {"locationEntries": [{"name": "w", "locationOrLoadError": {"__typename": "PythonError"}}]},
     }
-    monkeypatch.setattr(orchestration, "_asked", lambda host, port: answer)
+    monkeypatch.setattr(orchestration, "_asked", lambda host, port, known_by: answer)
     assert found("webserver", environment).state == "fail"
     answer["workspaceOrError"]["locationEntries"][0]["locationOrLoadError"]["__typename"] = "RepositoryLocation"
     assert "/elsewhere/home" in found("webserver", environment).found

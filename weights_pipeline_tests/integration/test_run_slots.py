@@ -12,9 +12,11 @@ from types import SimpleNamespace
 
 import dagster as dg
 import pytest
+from dagster._core.storage.tags import REPOSITORY_LABEL_TAG
 
 from weights_pipeline.doctor.orchestration import turns
 from weights_pipeline.orchestration.asset_checks import STORE_POOL
+from weights_pipeline.orchestration.instance import LOCATION
 from weights_pipeline.orchestration.run_slots import alive, free_dead_runs, holder, turn
 from weights_pipeline.orchestration.sensors import Position, alert_sensors, run_alerts
 from weights_pipeline.settings import Settings
@@ -141,7 +143,12 @@ def test_a_run_that_is_told_to_end_is_canceled_and_gives_back_its_turn(small_dat
     told = json.loads(ended.stdout.splitlines()[-1])
     assert (told["success"], told["errors"]) == (False, ["it was stopped, and is recorded as canceled; run it again"])
     with dg.DagsterInstance.from_config(str(home)) as own:
-        assert own.get_run_by_id(told["run"]).status == dg.DagsterRunStatus.CANCELED
+        run = own.get_run_by_id(told["run"])
+        assert run.status == dg.DagsterRunStatus.CANCELED
+        # What the interface lists under Jobs and in its timeline.
+        assert run.remote_job_origin.location_name == LOCATION
+        listed = dg.RunsFilter(job_name=run.job_name, tags={REPOSITORY_LABEL_TAG: f"__repository__@{LOCATION}"})
+        assert own.get_runs(listed) == [run]
         assert own.event_log_storage.get_concurrency_run_ids() == set()
         found, _ = run_alerts(own, Position(), "", dt.datetime.now(dt.UTC) + dt.timedelta(minutes=1))
         assert found == []

@@ -156,7 +156,8 @@ def test_compared_methods_start_from_the_book_of_the_stage(staged):
 def test_a_stage_never_records_in_sqlite(staged, monkeypatch, tmp_path):
     staged()
     monkeypatch.setenv("DAGSTER_HOME", str(tmp_path / "home"))
-    monkeypatch.chdir(tmp_path)
+    (tmp_path / "home").mkdir(exist_ok=True)
+    (tmp_path / "home" / "dagster.yaml").write_text((ROOT / "dagster.yaml").read_text())
     result = Result("run", "--book", BOOK, "--partition", "2012-01")
     assert result.exit_code == 2, result.errors
     assert f"DAGSTER_HOME: {tmp_path / 'home'} records runs in SQLite, stage staging does in" in result.errors

@@ -11,6 +11,7 @@ import dagster as dg
 
 from weights_pipeline.live import SigningKey
 from weights_pipeline.orchestration.freshness import live_freshness
+from weights_pipeline.orchestration.partitions import SINGLE_RUN
 from weights_pipeline.orchestration.steps import run_instant
 from weights_pipeline.versions.inputs import code_version
 from weights_pipeline.versions.publication import course_of, live_weights, publish_live
@@ -32,6 +33,7 @@ def live_asset(setup: BookSetup, targets: Sequence[str]) -> dg.AssetsDefinition:
         deps=[dg.AssetKey([book.name, "weight_history"])],
         freshness_policy=live_freshness(book, setup.source),
         code_version=code_version(),
+        backfill_policy=SINGLE_RUN,
     )
     def live(context: dg.AssetExecutionContext) -> None:
         now = run_instant(context.instance, context.run.run_id)

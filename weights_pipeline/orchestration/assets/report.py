@@ -11,6 +11,7 @@ import dagster as dg
 from weights_pipeline.files import write_text
 from weights_pipeline.live import Keys
 from weights_pipeline.orchestration.data_versions import of_content
+from weights_pipeline.orchestration.partitions import SINGLE_RUN
 from weights_pipeline.orchestration.steps import run_instant
 from weights_pipeline.report.facts import gather
 from weights_pipeline.report.words import summary
@@ -37,6 +38,7 @@ def report_asset(workspace: Workspace) -> dg.AssetsDefinition:
         description="Where the capital stands and why, as HTML files in the folder reports: one a book, one of all.",
         owners=sorted({book.owner for book in books.values()}),
         kinds={"html"},
+        backfill_policy=SINGLE_RUN,
         deps=[dg.AssetKey([book, table]) for book in books for table in _READS],
         code_version=code_version(),
     )

@@ -1,12 +1,15 @@
 """Definitions: what a person sees in the catalogue, and that every declaration refers to something that exists."""
 
+import tomllib
 from itertools import pairwise
 
 import dagster as dg
 import pytest
+import yaml
 
 from benchmarks.support.data import BOOK, DATA, LEDGER
 from weights_pipeline.orchestration.definitions import build_definitions
+from weights_pipeline.orchestration.instance import LOCATION
 from weights_pipeline.settings import Settings, SettingsError
 from weights_pipeline.tables.catalog import DERIVED_FROM, TABLES
 from weights_pipeline.workspace import Workspace
@@ -120,3 +123,22 @@ def test_a_job_found_among_its_own_assets_is_the_one_found_among_all(definitions
         assert near.asset_graph.asset_check_keys == job.selection.resolve_checks(whole), job.name
         for key in near.executable_asset_keys:
             assert near.asset_graph.get(key).parent_keys == whole.get(key).parent_keys, key
+
+
+def test_every_job_takes_a_range_in_one_run(definitions):
+    """Dagster refuses a range of a job of which one asset, partitioned or not, does not say so."""
+    for job in definitions.get_repository_def().get_all_jobs():
+        layer = job.asset_layer
+        policies = {key: layer.get(key).backfill_policy for key in layer.executable_asset_keys}
+        assert {*policies.values()} <= {dg.BackfillPolicy.single_run()}, job.name
+
+
+def test_the_code_location_has_one_name_everywhere():
+    """Under another name schedules would lose their state, and runs their job."""
+    root = DATA.parent
+    tools = tomllib.loads((root / "pyproject.toml").read_text())["tool"]
+    assert tools["dagster"]["code_location_name"] == tools["dg"]["project"]["code_location_name"] == LOCATION
+    for file, kind in (("workspace.yaml", "python_module"), ("deploy/workspace.yaml", "grpc_server")):
+        (entry,) = yaml.safe_load((root / file).read_text())["load_from"]
+        assert entry[kind]["location_name"] == LOCATION
+    assert f"--location-name {LOCATION}\n" in (root / "deploy" / "start").read_text()
