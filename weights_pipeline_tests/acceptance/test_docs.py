@@ -93,6 +93,8 @@ SMALL = {
     "weights diff 12 13 --book B": "weights diff 12 13 --book calmar_core",
     "weights reproduce 12 --book B": "weights reproduce 12 --book calmar_core",
     'weights sql "SELECT …"': 'weights sql "SELECT count(*) FROM calmar_core.final_weights"',
+    # It serves until somebody ends it; a browser looks at it elsewhere.
+    "weights ui": "weights ui --help",
 }
 """Commands of the pages, as they are run on the small history."""
 
