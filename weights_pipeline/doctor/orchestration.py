@@ -12,13 +12,10 @@ import re
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from weights_pipeline.doctor.patient import Answer, Patient, amount, time_in
 from weights_pipeline.ui.access import credentials
-
-if TYPE_CHECKING:
-    import dagster as dg
 
 HEARTBEAT_SECONDS = 120.0
 """Age of a heartbeat after which a daemon is not alive; they come twice a minute or more often."""
@@ -72,9 +69,9 @@ def _at(content: Any, path: Sequence[str]) -> Any:
 
 def records(patient: Patient) -> Answer:
     """What Dagster has recorded can be read."""
-    if patient.instance is None:
+    if patient.records is None:
         return "ok", f"nothing is recorded in {patient.home} yet", ""
-    runs = patient.instance.get_runs_count()
+    runs = patient.records.runs
     if patient.settings.deployed:
         return "ok", f"{runs} runs are recorded in PostgreSQL", ""
     history = patient.home / "history"
@@ -98,16 +95,18 @@ def code_location(patient: Patient) -> Answer:
 
 def daemon(patient: Patient) -> Answer:
     """The daemon, without which no schedule ticks, is alive and without errors."""
+    from weights_pipeline.orchestration.records import is_on
+
     start = "Start it: deploy/start" if patient.settings.deployed else "Start it: make ui"
     beats = patient.heartbeats
-    if not beats or patient.instance is None:
+    if not beats or patient.records is None:
         found = "no daemon has ever run on this instance, so that nothing ticks and no queued run starts"
         return ("fail" if patient.settings.deployed else "warn"), found, start
-    required = patient.instance.get_required_daemon_types()
+    required = patient.records.required
     ages = {kind: patient.now.timestamp() - beats[kind].timestamp if kind in beats else None for kind in required}
     silent = {kind: age for kind, age in ages.items() if age is None or age > HEARTBEAT_SECONDS}
     if silent:
-        ticking = any(_on(patient.instance, schedule) for schedule in patient.definitions.schedule_defs)
+        ticking = any(is_on(patient.records, schedule) for schedule in patient.definitions.schedule_defs)
         lines = [f"{_worded(kind)}: " + (f"{_ago(age)}" if age else "never") for kind, age in silent.items()]
         found = (
             f"{len(silent)} of {len(required)} parts of the daemon have not been heard of for {HEARTBEAT_SECONDS:g} s"
@@ -122,19 +121,16 @@ def daemon(patient: Patient) -> Answer:
 
 def turns(patient: Patient) -> Answer:
     """No run that is over keeps others from writing to the store."""
-    from weights_pipeline.orchestration.run_slots import dead_runs, holder
-
-    if patient.instance is None:
+    if patient.records is None:
         return "ok", "no run has taken a turn yet", ""
-    if dead := dead_runs(patient.instance, patient.settings.home):
+    if dead := patient.records.dead(patient.settings.home):
         found = f"{', '.join(each[:8] for each in dead)} ended without giving back the turn to write to the store"
         return (
             "warn",
             found,
             "The daemon frees it within a minute, and so does the next `weights run`.",
         )
-    busy = holder(patient.instance, "")
-    return "ok", busy.replace("waiting for", "taken by") or "free: no run is writing to the store", ""
+    return "ok", patient.records.busy.replace("waiting for", "taken by") or "free: no run is writing to the store", ""
 
 
 def _worded(kind: str) -> str:
@@ -186,26 +182,16 @@ def _asked(host: str, port: int, known_by: Mapping[str, str]) -> dict[str, Any]:
         connection.close()
 
 
-def _on(instance: dg.DagsterInstance | None, definition: Any) -> bool:
-    """Whether a schedule or sensor ticks: as somebody has switched it, else as it is declared."""
-    for state in instance.all_instigator_state() if instance else []:
-        if state.instigator_name == definition.name and state.status.value != "DECLARED_IN_CODE":
-            return bool(state.status.value == "RUNNING")
-    return bool(definition.default_status.value == "RUNNING")
-
-
 def schedules(patient: Patient) -> Answer:
     """Schedules of what is expected are on; when they tick next."""
-    from dagster._utils.schedules import schedule_execution_time_iterator
+    from weights_pipeline.orchestration.records import is_on, next_tick
 
     every = sorted(patient.definitions.schedule_defs, key=lambda schedule: schedule.name)
-    on = [schedule for schedule in every if _on(patient.instance, schedule)]
+    on = [schedule for schedule in every if is_on(patient.records, schedule)]
     ticks = []
     for schedule in on:
-        zone = schedule.execution_timezone or "UTC"
-        after = schedule_execution_time_iterator(patient.now.timestamp(), schedule.cron_schedule, zone)
-        local = next(after)
-        ticks.append((local, f"{schedule.name}: {time_in(local, zone)}, {time_in(local, 'UTC')}"))
+        tick, zone = next_tick(schedule, patient.now), schedule.execution_timezone or "UTC"
+        ticks.append((tick, f"{schedule.name}: {time_in(tick, zone)}, {time_in(tick, 'UTC')}"))
     lines = [line for _, line in sorted(ticks)]
     ledgers = patient.workspace.sources.values()
     going = {source.schema_name for source in ledgers if source.last_month is None} | patient.living
@@ -218,8 +204,10 @@ def schedules(patient: Patient) -> Answer:
 
 def sensors(patient: Patient) -> Answer:
     """Sensors that are on unless somebody switches them off have not been."""
+    from weights_pipeline.orchestration.records import is_on
+
     every = sorted(patient.definitions.sensor_defs, key=lambda sensor: sensor.name)
-    on = [sensor.name for sensor in every if _on(patient.instance, sensor)]
+    on = [sensor.name for sensor in every if is_on(patient.records, sensor)]
     off = [s.name for s in every if s.name not in on and s.default_status.value == "RUNNING"]
     if off:
         found = f"switched off: {', '.join(off)}; on: {', '.join(on) or 'none'}"

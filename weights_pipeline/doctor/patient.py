@@ -17,9 +17,8 @@ from weights_pipeline.settings import Settings
 from weights_pipeline.workspace import Workspace
 
 if TYPE_CHECKING:
-    import dagster as dg
-
     from weights_pipeline.aws import S3Objects
+    from weights_pipeline.orchestration.records import Loaded, Records
 
 State = Literal["ok", "warn", "fail"]
 
@@ -28,10 +27,6 @@ ROOT = Path(__file__).resolve().parents[2]
 
 PATIENCE = 2.0
 """Seconds that a store which is being written to is waited for."""
-
-
-class RecordsError(Exception):
-    """Dagster's records are there and cannot be read; the message says what to do."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,11 +84,11 @@ class Patient:
         return self.workspace.settings
 
     @cached_property
-    def definitions(self) -> dg.RepositoryDefinition:
+    def definitions(self) -> Loaded:
         """The code location, loaded as Dagster loads it."""
-        from weights_pipeline.orchestration.definitions import build_definitions
+        from weights_pipeline.orchestration.records import loaded
 
-        return build_definitions(self.workspace).get_repository_def()
+        return loaded(self.workspace)
 
     @cached_property
     def objects(self) -> S3Objects:
@@ -124,39 +119,16 @@ class Patient:
         return content or {}
 
     @cached_property
-    def instance(self) -> dg.DagsterInstance | None:
-        """The instance that is there; None where nothing has been recorded on one yet."""
-        storage = self.configuration.get("storage", {})
-        if not storage and not all(
-            (self.home / name).exists() for name in ("history/runs.db", "schedules/schedules.db")
-        ):
-            return None
-        import dagster as dg
-        from dagster._core.instance import InstanceRef
+    def records(self) -> Records | None:
+        """What Dagster has recorded; None where nothing has been yet."""
+        from weights_pipeline.orchestration.records import records_in
 
-        # A database without tables is one to report, not one to fill.
-        of_postgres = {"storage": {"postgres": {**storage.get("postgres", {}), "should_autocreate_tables": False}}}
-        overrides = of_postgres if "postgres" in storage else {}
-        try:
-            instance = dg.DagsterInstance.from_ref(InstanceRef.from_dir(str(self.home), overrides=overrides))
-            instance.get_daemon_heartbeats()
-            instance.all_instigator_state()
-        except Exception as error:
-            raise RecordsError(
-                f"what Dagster has recorded on the instance of {self.home} cannot be read: "
-                f"{str(error).strip().partition(chr(10))[0] or type(error).__name__}. "
-                + (
-                    "See to the database that WEIGHTS_PG_HOST and the rest name."
-                    if storage
-                    else "Restore its folders history and schedules, or move them away: weights are not in them."
-                )
-            ) from error
-        return instance
+        return records_in(self.home, self.configuration)
 
     @property
     def heartbeats(self) -> Mapping[str, Any]:
         """Last sign of life of each part of the daemon."""
-        return self.instance.get_daemon_heartbeats() if self.instance else {}
+        return self.records.heartbeats if self.records else {}
 
     @property
     def living(self) -> set[str]:
