@@ -9,6 +9,7 @@ once to read, and once to write what was made. A person may still run any of the
 
 import datetime as dt
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from itertools import chain
@@ -215,12 +216,15 @@ def table_step(
         context: dg.AssetExecutionContext,
     ) -> Iterator[dg.MaterializeResult[Any] | dg.AssetMaterialization | dg.AssetCheckResult]:
         run, selected = Run(context, store), context.selected_asset_keys
-        if selected:
-            _archive_strays(context, store, shown.schema, made)
         wanted = [each for each in made if dg.AssetKey([shown.schema, each.table.name]) in selected]
         done, alone, failure = list[_Done](), list[dg.AssetCheckResult](), None
         try:
-            with run.store.view():
+            with ExitStack() as opened:
+                opened.enter_context(run.store.view())
+                if selected and (strays := _strays(store, shown.schema, made)):
+                    opened.close()  # while one process reads, none writes
+                    _archive(context, store, shown.schema, strays)
+                    opened.enter_context(run.store.view())
                 for each in wanted:
                     done.append(_make(run, shown.schema, each))
                     if done[-1].blocks:
@@ -245,29 +249,33 @@ def table_step(
     return step
 
 
-def _archive_strays(context: dg.AssetExecutionContext, store: Store, schema: str, made: Sequence[Made]) -> None:
-    """Put away partitions that are none any more, of all tables at once: nothing reads two cadences."""
+def _strays(store: Store, schema: str, made: Sequence[Made]) -> dict[Table, list[str]]:
+    """Keys that are no partitions any more, of all tables that have any."""
     own = {each.table.name: each.partitions.periods for each in made if each.partitions}
     if not own:
-        return
-    with store.view():
-        stored = [catalog.TABLES[name] for owner, name in _tables(store) if owner == schema and name in catalog.TABLES]
-        # Weights that are scaled every day are in months of their own.
-        others = [table for table in stored if table.time_column and table is not catalog.DAILY_WEIGHTS]
-        periods = {table.name: next(iter(own.values())) for table in others} | own
-        strays = {
-            table: periods[table.name].strays(store.partitions(schema, table.name))
-            for table in stored
-            if table.name in periods
-        }
-    archived = {table: keys for table, keys in strays.items() if keys}
-    for table, keys in archived.items():
+        return {}
+    stored = [catalog.TABLES[name] for owner, name in _tables(store) if owner == schema and name in catalog.TABLES]
+    # Weights that are scaled every day are in months of their own.
+    others = [table for table in stored if table.time_column and table is not catalog.DAILY_WEIGHTS]
+    periods = {table.name: next(iter(own.values())) for table in others} | own
+    found = {
+        table: periods[table.name].strays(store.partitions(schema, table.name))
+        for table in stored
+        if table.name in periods
+    }
+    return {table: keys for table, keys in found.items() if keys}
+
+
+def _archive(
+    context: dg.AssetExecutionContext, store: Store, schema: str, strays: Mapping[Table, Sequence[str]]
+) -> None:
+    """Put partitions away that are none any more, of all tables at once: nothing reads two cadences."""
+    for table, keys in strays.items():
         store.archive(schema, table, keys)
-    if archived:
-        context.log.warning(
-            f"{schema}: {_listed(sorted(set(chain.from_iterable(archived.values()))))} archived, in "
-            f"{len(archived)} tables: they are no partitions any more, and nothing reads them."
-        )
+    context.log.warning(
+        f"{schema}: {_listed(sorted(set(chain.from_iterable(strays.values()))))} archived, in "
+        f"{len(strays)} tables: they are no partitions any more, and nothing reads them."
+    )
 
 
 def _tables(store: Store) -> list[tuple[str, str]]:

@@ -37,8 +37,9 @@ def live_asset(setup: BookSetup, targets: Sequence[str]) -> dg.AssetsDefinition:
     )
     def live(context: dg.AssetExecutionContext) -> None:
         now = run_instant(context.instance, context.run.run_id)
-        document, key = live_weights(setup, now), SigningKey.from_environment(os.environ)
-        course = course_of(setup, setup.store, now)
+        with setup.store.view():
+            document, course = live_weights(setup, now), course_of(setup, setup.store, now)
+        key = SigningKey.from_environment(os.environ)
         published = publish_live(document, targets, key)
         context.log.info(f"version {document.version} of {book.name} is published")
         if course and course.says:
