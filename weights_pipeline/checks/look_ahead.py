@@ -26,6 +26,7 @@ from weights_pipeline.ledger import (
     read_benchmark,
     read_capital,
     read_prices,
+    read_rates,
     sessions_past,
 )
 from weights_pipeline.ledger.calendars import file_of
@@ -89,6 +90,7 @@ def _recomputed(setup: BookSetup, store: Reader, final: pd.DataFrame, dates: pd.
         unknown=unknown,
         capital=read_capital(source, root),
         prices=read_prices(source, root),
+        rates=read_rates(source, root),
         sessions=partial(sessions_past, source.calendar),
         begin=pd.Timestamp(f"{source.first_month}-01"),
         market=pd.Series(dtype="str"),
@@ -150,5 +152,6 @@ def _file_digests(setup: BookSetup) -> dict[str, str]:
     source = setup.source
     capital = source.capital.file if isinstance(source.capital, CapitalFile) else None
     benchmark = source.benchmark.file if source.benchmark and setup.policy.ensemble else None
-    named = [name for name in (capital, source.prices, benchmark, file_of(source.calendar)) if name is not None]
+    given = capital, source.prices, source.fx, benchmark, file_of(source.calendar)
+    named = [name for name in given if name is not None]
     return {str(name): hashlib.sha256((setup.root / name).read_bytes()).hexdigest() for name in named}

@@ -77,6 +77,7 @@ def returns_table(
     prices: pd.DataFrame | None = None,
     cash: pd.DataFrame | None = None,
     frequency: Frequency = DAILY,
+    rates: pd.DataFrame | None = None,
 ) -> pd.DataFrame:
     """Daily returns from ``start`` on, from lots or, where a strategy delivers them, as given.
 
@@ -98,14 +99,18 @@ def returns_table(
         Rows of ``cash`` from the first session on.
     frequency
         How often returns are observed.
+    rates
+        Rates of exchange into account currency, dates × currencies; needed where lots are in others.
 
     Returns
     -------
     DataFrame
         Rows of ``strategy_returns``.
     """
-    marked = None if prices is None else mark_to_market(lots, open_lots, prices, sessions)
-    booked = daily_returns(lots, sessions, policy, open_lots=open_lots, marked=marked, cash=cash, start=start)
+    marked = None if prices is None else mark_to_market(lots, open_lots, prices, sessions, rates)
+    booked = daily_returns(
+        lots, sessions, policy, open_lots=open_lots, marked=marked, cash=cash, rates=rates, start=start
+    )
     if given.empty:
         return booked
     live = (

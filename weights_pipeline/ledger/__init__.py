@@ -19,6 +19,7 @@ from weights_pipeline.ledger.calendars import (
     session_span,
     sessions_past,
 )
+from weights_pipeline.ledger.currencies import read_rates
 from weights_pipeline.ledger.errors import LedgerError
 from weights_pipeline.ledger.intake import Intake, read_benchmark, read_capital, read_ledger
 from weights_pipeline.ledger.prices import read_prices
@@ -43,6 +44,7 @@ __all__ = [
     "read_capital",
     "read_ledger",
     "read_prices",
+    "read_rates",
     "read_returns_file",
     "recorded_bounds",
     "recorded_until",

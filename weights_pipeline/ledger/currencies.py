@@ -1,12 +1,14 @@
 """Currencies: which one a row is in, and what it comes to in the ledger's own.
 
-Scope: the file of rates, and converting by it. Not here: what is converted when (``intake``).
+Scope: the file of rates, and converting by it. Not here: what is converted when (``intake``), nor what lots come to
+while they are open (``core``).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pandas as pd
@@ -14,6 +16,7 @@ from numpy.typing import NDArray
 
 from weights_pipeline.core.returns.actions import Action
 from weights_pipeline.core.returns.cells import Column
+from weights_pipeline.core.returns.currencies import OLDEST, Booleans, Rates, UnknownRateError
 from weights_pipeline.core.returns.findings import LedgerFinding
 from weights_pipeline.core.returns.stream import Pair
 from weights_pipeline.ledger.errors import LedgerError
@@ -23,8 +26,6 @@ from weights_pipeline.ledger.source import LedgerSource
 
 _RATES = {"date": Column(kind="date"), "currency": Column(kind="text"), "rate": Column(kind="number")}
 _POSITION = ["strategy", "symbol"]
-OLDEST = 5
-"""Sessions that a rate may be older than the one it is used in."""
 
 
 class Currencies:
@@ -65,7 +66,6 @@ class Currencies:
         of_symbols: Mapping[str, str],
     ) -> None:
         self.path, self._sessions = source.fx or "", sessions
-        self._carried: dict[tuple[str, pd.Timestamp], None] = {}
         stated: dict[str, str] = {}
         kinds = [*rows]
         for each in kinds:
@@ -91,7 +91,10 @@ class Currencies:
             )
         for each in kinds:
             each.typed["currency"] = each.typed["currency"].fillna(self.own)
-        self._rates = _rates(root, self.path, self.own) if self.several else {}
+        names = sorted({*stated} - {self.own}) if self.several else []
+        given = read_rates(source, root) if names else pd.DataFrame(index=pd.DatetimeIndex([]))
+        self._rates = Rates.on(cast("pd.DataFrame", given).reindex(columns=names), sessions)
+        self._needed = np.zeros((1 + len(names), len(sessions)), dtype=np.bool_)
 
     def convert_fees(self, rows: Rows) -> None:
         """Fees in the currency of the amounts beside them, at the rates of their ``session``."""
@@ -115,22 +118,56 @@ class Currencies:
         found = np.ones(len(currency))
         if not self.several:
             return found
-        name, day = currency.to_numpy(dtype=object), pd.DatetimeIndex(session)
-        for each in sorted({*name} - {self.own}):
-            rows = np.flatnonzero((name == each) & day.notna())
-            dates, rates = self._rates.get(each, (pd.DatetimeIndex([]), np.empty(0)))
-            wanted = day[rows]
-            at = dates.searchsorted(wanted, side="right") - 1
-            stands = self._sessions.searchsorted(dates, side="right") - 1
-            age = self._sessions.searchsorted(wanted) - np.append(stands, 0)[at]
-            if (missing := (at < 0) | (age > OLDEST)).any():
-                raise LedgerError(
-                    f"{self.path}: there is no rate of {each} on {wanted[missing].min():%Y-%m-%d}, nor in the {OLDEST} "
-                    f"sessions before it; add the line"
-                )
-            self._carried |= dict.fromkeys((each, date) for date in wanted[age > 0].unique())
-            found[rows] = rates[at]
+        position = self._sessions.get_indexer(pd.DatetimeIndex(session))
+        there = position >= 0
+        code, at = self._rates.codes(self.foreign(currency))[there], position[there]
+        self._need(self._rates.open_in(code, at, at))
+        found[there] = self._rates.at(code, at)
         return found
+
+    def foreign(self, currency: pd.Series) -> pd.Series:
+        """Currencies, null where it is the ledger's own."""
+        return currency.astype("str").where((currency != self.own) & self.several)
+
+    def held(self, rows: pd.DataFrame, until: str, horizon: pd.Timestamp) -> None:
+        """Take note of lots that were open: every session in which one was needs a rate.
+
+        Parameters
+        ----------
+        rows
+            Lots: ``currency``, ``open_session``, and their last session under `until`; null where they are open still.
+        until
+            Name of that column.
+        horizon
+            Day that goes on: what is open in it needs no rate of it yet.
+
+        Raises
+        ------
+        LedgerError
+            A session has none, nor one of the sessions before.
+        """
+        if not self.several:
+            return
+        begin = np.maximum(self._sessions.get_indexer(pd.DatetimeIndex(rows["open_session"])), 0)
+        end = self._sessions.get_indexer(pd.DatetimeIndex(rows[until]))
+        over = int(self._sessions.searchsorted(horizon)) - 1
+        end = np.where(end < 0, over, np.minimum(end, over))
+        some = begin <= end
+        self._need(self._rates.open_in(self._rates.codes(rows["currency"])[some], begin[some], end[some]))
+
+    def _need(self, needed: Booleans) -> None:
+        try:
+            self._rates.require(needed)
+        except UnknownRateError as error:
+            raise LedgerError(f"{self.path}: {error}; add the line") from error
+        self._needed |= needed
+
+    def of_positions(self, lots: pd.DataFrame, pairs: Mapping[Pair, str]) -> pd.DataFrame:
+        """Lots from fills with the ``currency`` of their position, as :meth:`foreign` says it."""
+        if not self.several:
+            return lots.assign(currency=pd.Series(index=lots.index, dtype="str"))
+        named = [pairs.get(pair, self.own) for pair in zip(lots["strategy"], lots["symbol"], strict=True)]
+        return lots.assign(currency=self.foreign(pd.Series(named, lots.index, dtype="str")))
 
     def of_pairs(self, kinds: Iterable[Rows], actions: Sequence[Action]) -> Mapping[Pair, str]:
         """Currency of the positions of each strategy and symbol; empty where all are in the ledger's own.
@@ -166,25 +203,35 @@ class Currencies:
 
     def findings(self) -> list[LedgerFinding]:
         """What there is to say of rates that were used on later days than theirs."""
-        days: dict[str, list[pd.Timestamp]] = {}
-        for name, date in sorted(self._carried):
-            days.setdefault(name, []).append(date)
+        carried = self._needed & self._rates.carried[:, 1:]
+        dates = {
+            name: self._sessions[own] for name, own in zip(self._rates.currencies, carried, strict=True) if own.any()
+        }
         return [
             LedgerFinding(
                 code="rate_carried",
-                since=dates[0],
+                since=days[0],
                 source_file=self.path,
-                message=f"{len(dates)} of the sessions that need a rate of {name} have none, the first "
-                f"{dates[0]:%Y-%m-%d}; that of one of the {OLDEST} sessions before is taken",
-                figures={"sessions": float(len(dates))},
+                message=f"{len(days)} of the sessions that need a rate of {name} have none, the first "
+                f"{days[0]:%Y-%m-%d}; that of one of the {OLDEST} sessions before is taken",
+                figures={"sessions": float(len(days))},
                 setting="add the lines",
             )
-            for name, dates in days.items()
+            for name, days in dates.items()
         ]
 
 
-def _rates(root: Path, path: str, own: str) -> dict[str, tuple[pd.DatetimeIndex, NDArray[np.float64]]]:
-    """Dates and rates of each currency, ascending."""
+def read_rates(source: LedgerSource, root: Path) -> pd.DataFrame | None:
+    """Rates into the ledger's own currency, dates × currencies; None where the source names no file.
+
+    Raises
+    ------
+    LedgerError
+        The file cannot be read, or a line is not a date, a currency and a rate above 0, each pair once.
+    """
+    if source.fx is None:
+        return None
+    path, own = source.fx, source.currency
     rows, line = flawless_rows(root, path, _RATES)
     rows["currency"] = rows["currency"].str.upper()
     for wrong, what in (
@@ -196,7 +243,5 @@ def _rates(root: Path, path: str, own: str) -> dict[str, tuple[pd.DatetimeIndex,
             at = int(wrong.to_numpy().argmax())
             date, name = rows[["date", "currency"]].iloc[at]
             raise LedgerError(f"{path}: line {line[at]}: {name} on {date:%Y-%m-%d}: {what}")
-    return {
-        str(name): (pd.DatetimeIndex(own_rows["date"]), own_rows["rate"].to_numpy(np.float64))
-        for name, own_rows in rows.sort_values("date").groupby("currency")
-    }
+    foreign = rows[rows["currency"] != own]
+    return foreign.pivot(index="date", columns="currency", values="rate").sort_index()

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -31,7 +31,7 @@ from weights_pipeline.core.returns.matching import open_lots_at
 from weights_pipeline.core.returns.reconciliation import Break, reconciled
 from weights_pipeline.core.returns.scale import profit_multiples
 from weights_pipeline.core.returns.sessions import Instants, day_start, session_assigner
-from weights_pipeline.core.returns.stream import Pair, Unknown
+from weights_pipeline.core.returns.stream import Unknown
 from weights_pipeline.ledger.calendars import exchange_timezone, observed_sessions, recorded_bounds, session_hours
 from weights_pipeline.ledger.currencies import Currencies
 from weights_pipeline.ledger.errors import LedgerError
@@ -58,11 +58,11 @@ class Intake:
         Closed lots, given or matched from fills: ``lot_id``, ``strategy``, ``symbol``, ``side``,
         ``quantity``, ``opened_at``, ``closed_at``, ``open_price``, ``close_price``, ``pnl``, ``fees`` (0
         where none are given), ``margin_used``, ``parent_lot_id`` (both may be null), ``entry_value``,
-        ``open_session``, ``session`` (of the exit), ``source`` (lots or fills). Sorted by session,
-        strategy and lot_id.
+        ``open_session``, ``session`` (of the exit), ``source`` (lots or fills), ``currency`` (of all that is not profit
+        or fees; null where it is the ledger's own). Sorted by session, strategy and lot_id.
     holdings : DataFrame
         What fills held open, as `MatchResult.holdings` of ``core``, but ``since`` and ``until`` are the
-        sessions of the events; and ``open_session``.
+        sessions of the events; and ``open_session``, and ``currency`` (null where it is the ledger's own).
     lost : DataFrame
         What was open when a position became unknown: the columns of `holdings`.
     unknown : list of Unknown
@@ -123,7 +123,7 @@ class Intake:
         DataFrame
             ``lot_id`` (the opening fill's), ``strategy``, ``symbol``, ``side``, ``quantity`` left,
             ``opened_at``, ``open_price``, ``fees`` (opening fees of what is left), ``entry_value``,
-            ``open_session``, ``snapshot``. Sorted by snapshot, strategy and lot_id.
+            ``open_session``, ``snapshot``, ``currency``. Sorted by snapshot, strategy and lot_id.
         """
         frame = open_lots_at(self.holdings, sessions)
         return frame[_OPEN_LOT_ORDER].sort_values(["snapshot", "strategy", "lot_id"], ignore_index=True)
@@ -162,10 +162,11 @@ _LOT_ORDER = [
     "open_session",
     "session",
     "source",
+    "currency",
 ]
 _OPEN_LOT_ORDER = [
     "lot_id", "strategy", "symbol", "side", "quantity", "opened_at", "open_price", "fees", "entry_value",
-    "open_session", "snapshot",
+    "open_session", "snapshot", "currency",
 ]  # fmt: skip
 _CASH_ORDER = ["session", "strategy", "cash_id", "symbol", "kind", "ts", "amount"]
 _UNKNOWN_SESSION_TYPES = {"session": "datetime64[us]", "strategy": "str", "symbols": "str"}
@@ -246,9 +247,13 @@ def read_ledger(source: LedgerSource, root: Path, *, horizon: dt.date) -> Intake
     daily, said_of_returns = _accepted_returns(returns, source, sessions, first, horizon)
     in_history = made["session"] >= first
     pairs = currencies.of_pairs((fills, openings), lineage.actions)
-    made, holdings, lost = (_in_own_currency(rows, currencies, pairs) for rows in (made[in_history], holdings, lost))
-    given = _in_own_currency(given, currencies)
+    made, holdings, lost = (currencies.of_positions(rows, pairs) for rows in (made[in_history], holdings, lost))
+    given = given.assign(currency=currencies.foreign(given["currency"]))
     booked = pd.concat([given[_LOT_ORDER], made[_LOT_ORDER]]).astype({"source": "str"})
+    for held, end in ((booked, "session"), (holdings, "until"), (lost, "until")):
+        currencies.held(held, end, pd.Timestamp(horizon))
+    left = currencies.rate(booked["currency"], booked["session"])
+    booked = booked.assign(pnl=booked["pnl"] * left, fees=booked["fees"] * left)
     trading = {name for frame in (booked, holdings, booked_cash) for name in frame["strategy"].unique()}
     if both := sorted(trading.intersection(daily["strategy"].unique())):
         raise LedgerError(f"ledger {source.name}: {both} have daily returns and trades; give one of the two")
@@ -271,7 +276,8 @@ def read_ledger(source: LedgerSource, root: Path, *, horizon: dt.date) -> Intake
         findings += statement_findings(statement, compared, streams.unpriced)
         stated = compared.newest
     findings += [each for rows in kinds.values() for each in rows.findings()]
-    findings += [*_unknown_findings(unknown), *_missing_findings(lots, given), *_missing_findings(cash, booked_cash)]
+    accepted = given.assign(currency=given["currency"].fillna(currencies.own))
+    findings += [*_unknown_findings(unknown), *_missing_findings(lots, accepted), *_missing_findings(cash, booked_cash)]
     findings += _scale_findings(lots)
     read = [rows for rows in kinds.values() if rows.parts]
     rejected = pd.concat([rows.rejected() for rows in read])
@@ -356,28 +362,6 @@ def _given_lots(lots: Rows, taken: pd.Series, first: pd.Timestamp, last: pd.Time
     return given
 
 
-def _in_own_currency(
-    rows: pd.DataFrame, currencies: Currencies, pairs: Mapping[Pair, str] | None = None
-) -> pd.DataFrame:
-    """Lots in the ledger's own currency: profit at the rate of the exit's session, what is tied up at the opening's.
-
-    Prices stay as they are. Where `pairs` says it, lots are in the currency of their position.
-    """
-    if not currencies.several:
-        return rows
-    currency = (
-        rows["currency"]
-        if pairs is None
-        else pd.Series(
-            [pairs.get(pair, currencies.own) for pair in zip(rows["strategy"], rows["symbol"], strict=True)], rows.index
-        )
-    )
-    entry = currencies.rate(currency, rows["open_session"])
-    left = currencies.rate(currency, rows["session"]) if "session" in rows else entry
-    factors = {"entry_value": entry, "margin_used": entry, "fees": left, "pnl": left}
-    return rows.assign(**{name: rows[name] * factor for name, factor in factors.items() if name in rows})
-
-
 def _booked_cash(accepted: pd.DataFrame, currencies: Currencies) -> pd.DataFrame:
     """Cash net of fees, in the ledger's own currency.
 
@@ -460,7 +444,8 @@ def _missing_findings(rows: Rows, accepted: pd.DataFrame) -> Iterator[LedgerFind
         there = accepted[accepted["strategy"] == strategy]
         figures = {"rejected": float(len(own)), "read": float(len(own) + len(there))}
         share = ""
-        if rows.kind == "lots":
+        # Values in several currencies have no sum, and a rejected lot no rate.
+        if rows.kind == "lots" and len({*own["currency"], *there["currency"]}) == 1:
             value = float(entry_value(own["quantity"].abs(), own["open_price"], own["multiplier"].fillna(1.0)).sum())
             figures |= {"entry_value": value, "of": value + float(there["entry_value"].sum())}
             share = f", with {value:.2f} of {figures['of']:.2f} of entry value"

@@ -16,6 +16,7 @@ from pathlib import Path
 import pandas as pd
 
 from weights_pipeline.core.chain import last_sessions, returns_table
+from weights_pipeline.core.returns.currencies import UnknownRateError
 from weights_pipeline.core.returns.daily import RuinError
 from weights_pipeline.core.returns.marking import UnpricedError
 from weights_pipeline.core.targets.market_regime import market_regimes
@@ -26,6 +27,7 @@ from weights_pipeline.ledger import (
     read_benchmark,
     read_capital,
     read_prices,
+    read_rates,
     session_closes,
 )
 from weights_pipeline.ledger.errors import LedgerError
@@ -94,7 +96,7 @@ def return_rows(
     rows
         Of the tables of :func:`month_tables`, those from the ledger's first month on.
     source, root
-        The ledger, and the data folder with the files of capital and prices that it names.
+        The ledger, and the data folder with the files of capital, prices and rates that it names.
     windows
         The months.
     now
@@ -106,13 +108,15 @@ def return_rows(
     first = min(pd.Timestamp(f"{source.first_month}-01"), opened)
     sessions, start = closed_sessions(source, windows, first, now), window_dates(windows).left[0]
     sessions = observed_sessions(source.calendar, source.frequency, sessions)
-    capital, prices = read_capital(source, root), read_prices(source, root)
+    capital, prices, rates = read_capital(source, root), read_prices(source, root), read_rates(source, root)
     try:
-        return returns_table(lots, open_lots, given, sessions, capital, start, prices, cash, source.frequency)
+        return returns_table(lots, open_lots, given, sessions, capital, start, prices, cash, source.frequency, rates)
     except RuinError as error:
         raise LedgerError(blamed(error, lots, open_lots, source, root)) from error
     except UnpricedError as error:
         raise LedgerError(f"{source.prices}: {error}; add the line") from error
+    except UnknownRateError as error:
+        raise LedgerError(f"{source.fx or f'ledger {source.name}: fx'}: {error}; add the line") from error
 
 
 def market_rows(source: LedgerSource, root: Path, windows: Sequence[Window], now: dt.datetime) -> pd.DataFrame:

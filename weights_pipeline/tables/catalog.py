@@ -27,6 +27,9 @@ _STRATEGY = Column("strategy", TEXT, "Strategy, as the ledger and the books name
 _SESSION = Column("session", DATE, "Trading session.")
 _AS_OF = Column("as_of", DATE, "Last session of the partition; nothing after it was used.")
 _EFFECTIVE = Column("effective_from", DATE, "First session on which the weight is in force.")
+_CURRENCY = Column(
+    "currency", TEXT, "What prices, entry value and margin are in; null in account currency.", nullable=True, later=True
+)
 
 TRADE_LEDGER = Table(
     name="trade_ledger",
@@ -41,7 +44,7 @@ TRADE_LEDGER = Table(
         Column("closed_at", TIMESTAMP, "Closing instant, UTC."),
         Column("open_price", FLOAT, "Entry price per unit."),
         Column("close_price", FLOAT, "Exit price per unit."),
-        Column("fees", FLOAT, "Fees of entry and exit in account currency."),
+        Column("fees", FLOAT, "Fees of entry and exit, account currency."),
         Column("pnl", FLOAT, "Realized profit or loss net of fees, account currency."),
         Column("margin_used", FLOAT, "Margin the lot tied up, where the ledger says so.", nullable=True),
         Column("parent_lot_id", TEXT, "Lot that this exit is a part of, where it is one.", nullable=True),
@@ -49,6 +52,7 @@ TRADE_LEDGER = Table(
         Column("open_session", DATE, "Session of the opening."),
         Column("session", DATE, "Session of the exit."),
         Column("source", TEXT, "lots or fills: the kind of input the row came from."),
+        _CURRENCY,
     ),
     key=("session", "strategy", "lot_id"),
     time_column="session",
@@ -67,10 +71,11 @@ OPEN_LOTS = Table(
         Column("quantity", FLOAT, "Units still open, positive."),
         Column("opened_at", TIMESTAMP, "Opening instant, UTC."),
         Column("open_price", FLOAT, "Entry price per unit."),
-        Column("fees", FLOAT, "Opening fees of the units still open."),
+        Column("fees", FLOAT, "Opening fees of the units still open, in the currency of its price."),
         Column("entry_value", FLOAT, "|quantity × open price|."),
         Column("open_session", DATE, "Session of the opening."),
         Column("snapshot", DATE, "Last session of the month or, where the position became unknown, the last known."),
+        _CURRENCY,
     ),
     key=("snapshot", "strategy", "lot_id"),
     time_column="snapshot",

@@ -229,15 +229,21 @@ class Prepared:
 
 
 def partition_slices(stored: pa.Table, table: Table, keys: Sequence[str]) -> dict[str, pa.Table]:
-    """Rows of each partition of a table in stored form (key ``""`` for an unpartitioned table), without a copy."""
+    """Content of each partition of a table in stored form (key ``""`` for an unpartitioned table), without a copy."""
     if table.time_column is None:
-        return {"": stored}
+        return {"": _said(stored, table)}
     partition = stored.column(PARTITION_COLUMN).to_numpy(zero_copy_only=False)
     result = {}
     for key in keys:
         first, last = np.searchsorted(partition, [key, key + "\0"])
-        result[key] = stored.slice(first, last - first)
+        result[key] = _said(stored.slice(first, last - first), table)
     return result
+
+
+def _said(part: pa.Table, table: Table) -> pa.Table:
+    """Rows without the columns of a later release that are null throughout."""
+    later = [c.name for c in table.columns if c.later and part.column(c.name).null_count == part.num_rows]
+    return part.drop_columns(later) if later else part
 
 
 def content_hashes(stored: pa.Table, table: Table, keys: Sequence[str]) -> dict[str, tuple[int, str]]:

@@ -33,12 +33,17 @@ PARTITION_COLUMN = "partition_key"
 
 @dataclass(frozen=True)
 class Column:
-    """One column: name, type, what it means, and whether it may be null."""
+    """One column: name, type, what it means, and whether it may be null.
+
+    One that came with a `later` release is no part of a content in which it is null throughout: that is the content
+    which the releases before have written.
+    """
 
     name: str
     type: Type
     description: str
     nullable: bool = False
+    later: bool = False
 
 
 @dataclass(frozen=True)

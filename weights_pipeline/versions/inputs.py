@@ -9,9 +9,10 @@ Two hashes tell whether two versions had the same to go by, a third leads back t
     of a document with everything that has no date: what of the book has a bearing on weights, its starter metrics, the
     ledger's calendar, frequency and policy of capital; and the allocations decided by the as-of date.
 ``ledger_hash``
-    of everything dated up to the as-of date: closed and open lots, given returns, capital, prices, sessions that a
-    desk lists itself, and for an ensemble the market regimes. What comes later, or is corrected after that date, does
-    not change it; so of a month that goes on after it the open lots are left out, which the months' ends count.
+    of everything dated up to the as-of date: closed and open lots, given returns, capital, prices, rates of exchange,
+    sessions that a desk lists itself, and for an ensemble the market regimes. What comes later, or is corrected after
+    that date, does not change it; so of a month that goes on after it the open lots are left out, which the months'
+    ends count.
 ``state_hash``
     of a chain of documents, one per month, that name the contents the store held when the version was made. The last
     month may have been longer than the as-of date lets see; a return is fixed on its session all the same.
@@ -58,6 +59,7 @@ from weights_pipeline.ledger import (
     exchange_timezone,
     read_capital,
     read_prices,
+    read_rates,
     recorded_bounds,
     session_closes,
     sessions_past,
@@ -84,8 +86,11 @@ LEDGER = (
 _SETTLED = tuple(table for table in LEDGER if table is not catalog.OPEN_LOTS)
 """Of these, those whose rows stay as they are while their month goes on."""
 
-CAPITAL, PRICES, SESSIONS = FILES = ("capital", "prices", "sessions")
+CAPITAL, PRICES, RATES, SESSIONS = FILES = ("capital", "prices", "rates", "sessions")
 """Parts of files that a version keeps, by month."""
+
+_SPREAD = {PRICES: ("symbol", "close"), RATES: ("currency", "rate")}
+"""Of files that are read as dates × names: what names and what values are."""
 
 # No bearing on weights, each with a value that stands for any. What is not listed has one, so that a key which a book
 # gains is never overlooked.
@@ -137,13 +142,13 @@ class Known:
         First month of the book, where it has one of its own.
     months
         By month, the hash of each content: of a table by its partition, of a file's part by ``capital/month``,
-        ``prices/month`` or ``sessions/month``.
+        ``prices/month``, ``rates/month`` or ``sessions/month``.
     sets
         The same of the weight sets that an ensemble had made at the rebalance and by hand.
     capital
         What profit was divided by.
     dated
-        Rows of the files of capital, prices and sessions by name of content, each with its ``date``.
+        Rows of the files of capital, prices, rates and sessions by name of content, each with its ``date``.
     """
 
     policy: Policy
@@ -158,8 +163,17 @@ class Known:
     @property
     def prices(self) -> pd.DataFrame | None:
         """Closing prices, dates × symbols; None where nothing was marked to market."""
-        parts = [rows for name, rows in self.dated.items() if name.startswith(f"{PRICES}/")]
-        return pd.concat(parts).pivot(index="date", columns="symbol", values="close") if parts else None
+        return self._spread(PRICES)
+
+    @property
+    def rates(self) -> pd.DataFrame | None:
+        """Rates of exchange, dates × currencies; None where there was one currency."""
+        return self._spread(RATES)
+
+    def _spread(self, file: str) -> pd.DataFrame | None:
+        parts = [rows for name, rows in self.dated.items() if name.startswith(f"{file}/")]
+        of, value = _SPREAD[file]
+        return pd.concat(parts).pivot(index="date", columns=of, values=value) if parts else None
 
     def sessions(self, start: dt.date, day: dt.date) -> pd.DatetimeIndex:
         """Sessions from a day to past another one, as they were known where the desk lists them itself."""
@@ -207,7 +221,7 @@ class Contents(NamedTuple):
     months
         By month, ascending: hash of each content by its name.
     dated
-        Rows of the files of capital, prices and sessions by name of content.
+        Rows of the files of capital, prices, rates and sessions by name of content.
     heads
         By month, the hash of everything up to it.
     documents
@@ -492,12 +506,14 @@ def _over(dates: pd.DatetimeIndex, sessions: pd.DatetimeIndex) -> np.ndarray[Any
 def _dated(source: LedgerSource, root: Path, sessions: pd.DatetimeIndex, newest: str) -> dict[str, pd.DataFrame]:
     """Rows of side files by month; what is dated between sessions belongs to the one after."""
     files = dict[str, pd.DataFrame]()
-    capital, prices = read_capital(source, root), read_prices(source, root)
+    capital = read_capital(source, root)
     if isinstance(capital, CapitalBase):
         entries = [(pd.Timestamp(entry.date), entry.strategy, entry.capital) for entry in capital.table]
         files[CAPITAL] = pd.DataFrame(entries, columns=["date", "strategy", "capital"])
-    if prices is not None:
-        files[PRICES] = prices.reset_index().melt("date", var_name="symbol", value_name="close").dropna()
+    for file, spread in ((PRICES, read_prices(source, root)), (RATES, read_rates(source, root))):
+        if spread is not None:
+            of, value = _SPREAD[file]
+            files[file] = spread.reset_index().melt("date", var_name=of, value_name=value).dropna()
     found = dict[str, pd.DataFrame]()
     for name, rows in files.items():
         ordered = rows.sort_values(list(rows.columns[:2]), ignore_index=True)

@@ -49,6 +49,8 @@ class LedgerView:
         What profit is divided by.
     prices
         Closing prices, dates × symbols; None where nothing is marked to market.
+    rates
+        Rates of exchange, dates × currencies; None where there are none.
     sessions
         Trading sessions from one day to past another.
     begin
@@ -64,6 +66,7 @@ class LedgerView:
     unknown: pd.DataFrame
     capital: CapitalPolicy
     prices: pd.DataFrame | None
+    rates: pd.DataFrame | None
     sessions: Callable[[dt.date, dt.date], pd.DatetimeIndex]
     begin: pd.Timestamp
     market: pd.Series
@@ -318,6 +321,7 @@ def recomputed(as_of: pd.Timestamp, ledger: LedgerView, taken: Taken, policy: Po
         ledger.prices,
         ledger.cash,
         policy.frequency,
+        ledger.rates,
     )
     sessions = calendar[calendar >= ledger.begin]
     made = rebalanced(returns, ledger.unknown, pd.DatetimeIndex([as_of]), taken, policy, sessions, ledger.market)
@@ -373,6 +377,7 @@ def reproduce(store: Store, book: str, version: int) -> Reproduction:
         unknown=unknown,
         capital=known.capital,
         prices=known.prices,
+        rates=known.rates,
         sessions=known.sessions,
         begin=pd.Timestamp(f"{known.first_month}-01"),
         market=market.set_index("session")["regime"],

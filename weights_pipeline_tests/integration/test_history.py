@@ -412,7 +412,7 @@ def test_a_ledger_cut_on_a_day_gives_the_returns_of_the_whole(finished):
     read = (catalog.TRADE_LEDGER, catalog.OPEN_LOTS, catalog.GIVEN_RETURNS, catalog.CASH, catalog.UNKNOWN_POSITIONS)
     lots, open_lots, given, cash, unknown = (finished.store.read(LEDGER, table) for table in read)
     ledger = LedgerView(
-        lots=lots, open_lots=open_lots, given=given, cash=cash, unknown=unknown, prices=None,
+        lots=lots, open_lots=open_lots, given=given, cash=cash, unknown=unknown, prices=None, rates=None,
         capital=read_capital(WORKSPACE.sources["sample"], DATA),
         sessions=partial(sessions_past, "XNYS"), begin=pd.Timestamp("2012-01-01"), market=pd.Series(dtype="str"),
     )  # fmt: skip

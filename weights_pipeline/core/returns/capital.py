@@ -94,8 +94,8 @@ class AveragePositionValue:
     :math:`C_t` is the mean of :math:`E_t(s)` over the trailing sessions :math:`s` to :math:`t` in which it is at least
     `DUST` of its largest, with :math:`E_t(s)` the entry value of all lots open in :math:`s` (both the session of the
     opening and that of the exit count) that are known at :math:`t`: those closed by :math:`t`, and from fills also
-    those open. Drawdowns of returns on it are those of a fully used account; neither idle money nor what a fee in the
-    instrument leaves behind dilutes them.
+    those open. Values in other currencies count at the rate of :math:`s`. Drawdowns of returns on it are those of a
+    fully used account; neither idle money nor what a fee in the instrument leaves behind dilutes them.
 
     Parameters
     ----------
@@ -138,8 +138,23 @@ def position_values(lots: LotArrays, sessions: int) -> Iterator[tuple[int, Float
     session : int
         Position on the grid.
     window : ndarray, shape (strategies, sessions)
-        Its last column is the session itself. Valid until the next one is asked for.
+        Its last column is the session itself. Every session's value is at its own rates, account currency. Valid until
+        the next one is asked for.
     """
+    if lots.rates is None:
+        yield from _own_values(lots, sessions)
+        return
+    # Before the grid nothing is open, and where nothing is, no rate is needed.
+    rates = np.pad(np.nan_to_num(lots.rates.values[:, 1:]), ((0, 0), (sessions - 1, 0)))
+    by_currency = [_own_values(lots.of_currency(code), sessions) for code in range(len(rates))]
+    for session in range(len(lots.sessions)):
+        at = rates[:, None, session : session + sessions]
+        windows = [next(values)[1] for values in by_currency]
+        yield session, np.add.reduce([window * rate for window, rate in zip(windows, at, strict=True)])
+
+
+def _own_values(lots: LotArrays, sessions: int) -> Iterator[tuple[int, Floats]]:
+    """Yield what :func:`position_values` does, of lots of one currency in that currency."""
     n, horizon = lots.shape
     closed = lots.where(~lots.from_fills)
     # A window of columns before the first session, so that every sum runs over equally many columns.
@@ -162,6 +177,8 @@ def not_dust(window: Floats) -> npt.NDArray[np.bool_]:
 class AverageLotValue:
     """Capital as the mean entry value of one lot, over the lots closed in the trailing sessions.
 
+    A value in another currency counts at the rate of the session that its lot was closed in.
+
     Parameters
     ----------
     sessions
@@ -180,7 +197,7 @@ class AverageLotValue:
     def capital(self, lots: LotArrays) -> Floats:
         """Average lot value, shape (strategies, sessions); NaN while no lot of the window is closed."""
         before = ((0, 0), (self.sessions - 1, 0))
-        value, count = np.pad(lots.per_cell(lots.entry_value), before), np.pad(lots.per_cell(), before)
+        value, count = np.pad(lots.per_cell(lots.value_at_exit()), before), np.pad(lots.per_cell(), before)
         result = np.full(lots.shape, np.nan)
         for session in range(len(lots.sessions)):
             window = slice(session, session + self.sessions)

@@ -24,6 +24,7 @@ from weights_pipeline.core.returns.capital import (
     not_dust,
     position_values,
 )
+from weights_pipeline.core.returns.currencies import Rates, rates_of
 from weights_pipeline.core.returns.lot_arrays import (
     NOTHING_HELD,
     Booleans,
@@ -158,6 +159,7 @@ def daily_returns(
     open_lots: pd.DataFrame | None = None,
     marked: pd.DataFrame | None = None,
     cash: pd.DataFrame | None = None,
+    rates: pd.DataFrame | None = None,
     first_activity: Mapping[str, pd.Timestamp] | None = None,
     start: pd.Timestamp | None = None,
 ) -> pd.DataFrame:
@@ -170,7 +172,8 @@ def daily_returns(
     lots
         Closed lots: ``strategy``, ``session`` (of the exit), ``open_session``, ``entry_value``, ``pnl``,
         ``margin_used`` (may be null) and, where ``open_lots`` is given, ``source`` (``lots`` or ``fills``),
-        ``symbol``, ``parent_lot_id`` and ``quantity``. Exits outside ``sessions`` are left aside.
+        ``symbol``, ``parent_lot_id`` and ``quantity``; where entry values are in several currencies, ``currency`` (null
+        in account currency, which profit is always in). Exits outside ``sessions`` are left aside.
     sessions
         The calendar's sessions, ascending, up to the last one wanted. With ``open_lots`` they run to the
         end of a month or of the ledger. What was open before the first of them counts from the first on, so
@@ -180,12 +183,15 @@ def daily_returns(
     open_lots
         Lots from fills still open at each month end: ``lot_id``, ``strategy``, ``symbol``, ``quantity``,
         ``entry_value``, ``open_session``, ``snapshot`` (the last session of that month, or the last that the position
-        is known of). Without it, lots from fills too are known only once they are closed.
+        is known of); ``currency`` as of ``lots``. Without it, lots from fills too are known only once they are closed.
     marked
         Daily P&L to use in place of what was booked on exit, sessions × strategies; from
         :func:`mark_to_market`.
     cash
         Cash that is part of a session's P&L: ``session``, ``strategy``, ``amount``.
+    rates
+        Units of account currency for one, dates × currencies; of each session in which lots of a currency are open, or
+        of one of the :data:`~weights_pipeline.core.returns.currencies.OLDEST` sessions before.
     first_activity
         First session of each strategy, where the lots do not reach back to it.
     start
@@ -204,12 +210,13 @@ def daily_returns(
     ------
     ValueError
         Columns or values are missing, a date is not a session, there is P&L but no capital, a return is
-        −100 % or less, or ``first_activity`` contradicts the lots.
+        −100 % or less, ``first_activity`` contradicts the lots, or a rate is missing
+        (:class:`~weights_pipeline.core.returns.currencies.UnknownRateError`).
     """
     require_grid(sessions)
     paid = None if cash is None or cash.empty else inside(cash, sessions)
     also = {*(first_activity or {}), *([] if paid is None else paid["strategy"])}
-    coded = _coded(lots, open_lots, sessions, also)
+    coded = _coded(lots, open_lots, sessions, also, rates_of(rates, sessions, lots, open_lots))
     received = None if paid is None else _cash_on_grid(paid, coded)
     first = _first_positions(coded, received, first_activity)
     begin = 0 if start is None else int(sessions.searchsorted(pd.Timestamp(start)))
@@ -248,8 +255,11 @@ def _coded(
     open_lots: pd.DataFrame | None,
     sessions: pd.DatetimeIndex,
     also: Iterable[str],
+    rates: Rates | None,
 ) -> LotArrays:
     """Code a ledger on the grid, rows in an order that depends on their content alone."""
+    if rates is not None:
+        lots, open_lots = rates.coded(lots), open_lots if open_lots is None else rates.coded(open_lots)
     source = () if open_lots is None else ("source",)
     require_columns("lots", lots, (*_CODED, "pnl", "session", *source), nullable=("margin_used",))
     margin = lots["margin_used"].astype(np.float64)
@@ -260,14 +270,15 @@ def _coded(
     if open_lots is not None:
         require_columns("open_lots", open_lots, (*_HELD, "lot_id", "snapshot"))
         require_columns("lots from fills", lots[from_fills], (*_HELD, "parent_lot_id", "session"))
-        held = _held(lots[from_fills], open_lots, sessions, codes)
+        held = _held(lots[from_fills], open_lots, sessions, codes, ("currency",) if rates is not None else ())
     rows = inside(rows, sessions)
     strategy = codes.get_indexer(pd.Index(rows["strategy"], dtype="str"))
     session = positions(rows, "session", sessions)
     opened = np.maximum(positions(rows, "open_session", sessions), 0)
     entry_value, pnl = rows["entry_value"].to_numpy(np.float64), rows["pnl"].to_numpy(np.float64)
+    currency = None if rates is None else rows["currency"].to_numpy(np.intp)
     # Rows that tie on all of these are the same addend to every sum.
-    order = np.lexsort((pnl, entry_value, opened, strategy, session))
+    order = np.lexsort((*([] if currency is None else [currency]), pnl, entry_value, opened, strategy, session))
     return LotArrays(
         strategies=tuple(names),
         sessions=sessions,
@@ -277,13 +288,20 @@ def _coded(
         pnl=pnl[order],
         entry_value=entry_value[order],
         held=held,
+        rates=rates,
+        currency=None if currency is None else currency[order],
         **{name: rows[name].to_numpy(bool)[order] for name in ("uses_margin", "states_margin", "from_fills")},
     )
 
 
-def _held(lots: pd.DataFrame, open_lots: pd.DataFrame, sessions: pd.DatetimeIndex, names: pd.Index) -> Held:
-    """Entry value of what was open of positions from fills."""
-    parts = parts_of(lots[[*_HELD, "parent_lot_id", "session"]], open_lots[[*_HELD, "lot_id", "snapshot"]], sessions)
+def _held(
+    lots: pd.DataFrame, open_lots: pd.DataFrame, sessions: pd.DatetimeIndex, names: pd.Index, also: tuple[str, ...]
+) -> Held:
+    """Entry value of what was open of positions from fills; ``also`` names the code of its currency, where it has."""
+    columns = (*_HELD, *also)
+    parts = parts_of(
+        lots[[*columns, "parent_lot_id", "session"]], open_lots[[*columns, "lot_id", "snapshot"]], sessions
+    )
     spans = spans_of(parts, sessions, with_exit=True)
     spans = spans.where(~dust_of(parts, spans))
     # What a unit is worth is the same for all parts of an opening fill, but for rounding.
@@ -293,6 +311,7 @@ def _held(lots: pd.DataFrame, open_lots: pd.DataFrame, sessions: pd.DatetimeInde
         begin=spans.begin,
         end=spans.end,
         value=spans.quantity * unit[spans.row],
+        currency=parts["currency"].to_numpy(np.intp)[spans.row] if also else None,
     )
 
 

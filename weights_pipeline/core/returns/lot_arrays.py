@@ -15,6 +15,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from weights_pipeline.core.returns.currencies import Rates
+
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.integer[Any]]
 Booleans = npt.NDArray[np.bool_]
@@ -31,13 +33,23 @@ class Held:
     begin, end
         Positions of the first and the last session, shape (n,).
     value
-        Entry value, shape (n,), account currency.
+        Entry value, shape (n,), in its own currency.
+    currency
+        Code of that currency, shape (n,); None where all are in the account's.
     """
 
     strategy: Integers
     begin: Integers
     end: Integers
     value: Floats
+    currency: Integers | None = None
+
+    def of_currency(self, code: int) -> Held:
+        """What was open in one currency, in its order."""
+        if self.currency is None:
+            return self
+        rows = self.currency == code
+        return Held(strategy=self.strategy[rows], begin=self.begin[rows], end=self.end[rows], value=self.value[rows])
 
     def add_to(self, total: Floats) -> None:
         """Add the value of every session, in order; the last columns of ``total`` (strategies, …) are the sessions."""
@@ -80,13 +92,16 @@ class LotArrays:
     pnl
         Profit or loss realized, shape (n,), account currency.
     entry_value
-        Value at entry, shape (n,), account currency, finite and non-negative.
+        Value at entry, shape (n,), in its own currency, finite and non-negative.
     uses_margin, states_margin
         False where the lot is known to have used no margin, and whether that is known at all; shape (n,).
     from_fills
         True where the opening was known when it happened, shape (n,): what was open is in ``held`` then.
     held
         What was open of positions from fills.
+    rates, currency
+        Rates on the grid, and the code of the currency of ``entry_value``, shape (n,); both None where all entry values
+        are in account currency.
     """
 
     strategies: tuple[str, ...]
@@ -100,6 +115,8 @@ class LotArrays:
     states_margin: Booleans
     from_fills: Booleans
     held: Held = NOTHING_HELD
+    rates: Rates | None = None
+    currency: Integers | None = None
 
     def __post_init__(self) -> None:
         cell = self.session.astype(np.int64) * len(self.strategies) + self.strategy
@@ -118,6 +135,10 @@ class LotArrays:
                     f"{self.sessions[self.session[row]]:%Y-%m-%d}, pnl {self.pnl[row]}, "
                     f"entry_value {self.entry_value[row]}"
                 )
+        if self.rates is not None and self.currency is not None:
+            self.rates.require(self.rates.open_in(self.currency, self.open_session, self.session))
+            if self.held.currency is not None:
+                self.rates.require(self.rates.open_in(self.held.currency, self.held.begin, self.held.end))
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -128,9 +149,20 @@ class LotArrays:
         """Return the rows under a mask, in their order."""
         if mask.all():
             return self
-        whole = ("strategies", "sessions", "held")
+        whole = ("strategies", "sessions", "held", "rates", *(["currency"] if self.currency is None else []))
         rows = {f.name: getattr(self, f.name)[mask] for f in fields(self) if f.name not in whole}
         return replace(self, **rows)
+
+    def of_currency(self, code: int) -> LotArrays:
+        """Rows of one currency, in their order, and what was open in it."""
+        own = self if self.currency is None else self.where(self.currency == code)
+        return replace(own, held=self.held.of_currency(code))
+
+    def value_at_exit(self) -> Floats:
+        """Entry value at the rate of the exit's session, shape (n,), account currency."""
+        if self.rates is None or self.currency is None:
+            return self.entry_value
+        return self.entry_value * self.rates.at(self.currency, self.session)
 
     def per_cell(self, weights: Floats | None = None, rows: Booleans | slice = slice(None)) -> npt.NDArray[Any]:
         """Count rows per strategy and session, or sum their weights; shape (strategies, sessions)."""

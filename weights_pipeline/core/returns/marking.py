@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from weights_pipeline.core.returns.currencies import rates_of
 from weights_pipeline.core.returns.lot_arrays import (
     Floats,
     inside,
@@ -28,7 +29,11 @@ _PRICED = ("strategy", "symbol", "side", "quantity", "open_price", "entry_value"
 
 
 def mark_to_market(
-    lots: pd.DataFrame, open_lots: pd.DataFrame, prices: pd.DataFrame, sessions: pd.DatetimeIndex
+    lots: pd.DataFrame,
+    open_lots: pd.DataFrame,
+    prices: pd.DataFrame,
+    sessions: pd.DatetimeIndex,
+    rates: pd.DataFrame | None = None,
 ) -> pd.DataFrame:
     r"""Daily P&L with lots from fills marked to market while they are open.
 
@@ -36,6 +41,11 @@ def mark_to_market(
     entry price in the session of the opening to its exit price in that of the exit. What was carried over a split or
     a rename goes on from the close before it, in its new units. What prices do not
     explain of its realized P&L, the fees, is booked on exit, so that the days of a lot add up to its P&L.
+
+    In another currency, a lot opened at :math:`p_0` has :math:`q\,(p_s - p_0)\,x_s` of profit by :math:`s`, with
+    :math:`x_s` the rate of the session, and earns in each session what that has changed by. So its days add up to its
+    P&L, which is at the rate of the exit; what the price paid gains by its currency alone is no profit, there or here.
+
     Each month stands on the lots closed in it and those open at its end. Other lots are not known before
     their exit and stay booked there.
 
@@ -43,8 +53,8 @@ def mark_to_market(
     ----------
     lots
         Closed lots: ``strategy``, ``symbol``, ``side`` (long or short), ``quantity``, ``open_price``,
-        ``close_price``, ``pnl``, ``entry_value``, ``open_session``, ``session``, ``source``; of those from fills
-        ``parent_lot_id``.
+        ``close_price``, ``pnl`` (account currency), ``entry_value``, ``open_session``, ``session``, ``source``; of
+        those from fills ``parent_lot_id``; ``currency`` (null in account currency) where prices are in several.
     open_lots
         Lots from fills still open at each month end: ``lot_id``, the columns of ``lots`` known by then, ``snapshot``.
     prices
@@ -52,6 +62,8 @@ def mark_to_market(
         were open.
     sessions
         The calendar's sessions, whole months.
+    rates
+        As of :func:`~weights_pipeline.core.returns.daily.daily_returns`.
 
     Returns
     -------
@@ -61,7 +73,8 @@ def mark_to_market(
     Raises
     ------
     ValueError
-        Columns or values are missing, or an open lot has no price (:class:`UnpricedError`).
+        Columns or values are missing, an open lot has no price (:class:`UnpricedError`), or a session no rate of its
+        currency (:class:`~weights_pipeline.core.returns.currencies.UnknownRateError`).
     """
     require_grid(sessions)
     require_columns("lots", lots, (*_PRICED, "close_price", "pnl", "session", "source"))
@@ -69,9 +82,12 @@ def mark_to_market(
     booked = inside(lots[~from_fills], sessions)
     require_columns("lots from fills", lots[from_fills], (*_PRICED, "parent_lot_id", "session"))
     require_columns("open_lots", open_lots, (*_PRICED, "lot_id", "snapshot"))
+    known, columns = rates_of(rates, sessions, lots[from_fills], open_lots), [*_PRICED]
+    if known is not None:
+        lots, open_lots, columns = known.coded(lots), known.coded(open_lots), [*_PRICED, "currency"]
     parts = parts_of(
-        lots.loc[from_fills, [*_PRICED, "parent_lot_id", "session", "close_price", "pnl"]],
-        open_lots[[*_PRICED, "lot_id", "snapshot"]],
+        lots.loc[from_fills, [*columns, "parent_lot_id", "session", "close_price", "pnl"]],
+        open_lots[[*columns, "lot_id", "snapshot"]],
         sessions,
     )
     # Of a day on which a part leaves, what stays is marked to its close, and the part to its own price.
@@ -104,9 +120,15 @@ def mark_to_market(
             f"prices: strategy {lot['strategy']} held {lot['symbol']} on {sessions[day[where]]:%Y-%m-%d}, "
             f"but it has no price then or in the session before"
         )
-    gross = side * units * multiplier * (leave - entry)
-    unexplained = np.where(leaves, (parts["pnl"].to_numpy(np.float64) - gross)[row], 0.0)
-    earned = quantity * (price - price_before) + unexplained
+    earned, gross = quantity * (price - price_before), (side * units * multiplier * (leave - entry))[row]
+    if known is not None:
+        currency = parts["currency"].to_numpy(np.intp)[row]
+        now, before = known.at(currency, day), known.values[currency, day]
+        profit = quantity * (price_before - entry[row])
+        # What is opened in a session has no profit before it, and needs no rate.
+        earned = earned * now + np.where(profit != 0, profit * (now - before), 0.0)
+        gross = gross * now
+    earned += np.where(leaves, parts["pnl"].to_numpy(np.float64)[row] - gross, 0.0)
 
     names = sorted({*booked["strategy"], *parts["strategy"]})
     session = np.concatenate([day, positions(booked, "session", sessions)])

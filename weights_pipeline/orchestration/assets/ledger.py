@@ -121,7 +121,9 @@ def _lot_figures(rows: pd.DataFrame) -> Mapping[str, Any]:
 
 
 def _open_figures(rows: pd.DataFrame) -> Mapping[str, Any]:
-    return {"open_lots": len(rows), "open_value": float(rows["entry_value"].sum())}
+    value = rows["entry_value"].groupby(rows["currency"].fillna("")).sum()
+    named = {"open_value" + f"_{name}" * bool(name): float(own) for name, own in value.items()}
+    return {"open_lots": len(rows), "open_value": 0.0} | named
 
 
 _FIGURES = {catalog.TRADE_LEDGER: _lot_figures, catalog.OPEN_LOTS: _open_figures}

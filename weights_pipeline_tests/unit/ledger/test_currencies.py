@@ -12,22 +12,28 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from weights_pipeline.core.chain import last_sessions, returns_table
-from weights_pipeline.core.returns.capital import AveragePositionValue
-from weights_pipeline.ledger import Intake, LedgerError, LedgerSource, calendar_sessions, read_ledger
+from weights_pipeline.core.returns.capital import AverageLotValue, AveragePositionValue, CapitalPolicy
+from weights_pipeline.ledger import Intake, LedgerError, LedgerSource, calendar_sessions, read_ledger, read_rates
 from weights_pipeline.ledger.changes import state
 
 HORIZON = dt.date(2024, 6, 28)
 SESSIONS = calendar_sessions("XNYS", dt.date(2024, 1, 1), HORIZON)
 HEADER = "strategy,symbol,ts,amount,price,fees,fees_currency,currency"
 EURO = ["m,X,2024-03-01T10:00,10,5,1,,EUR", "m,X,2024-03-05T10:00,-10,6,1,usd,eur"]
-RATES = "date,currency,rate\n2024-03-01,EUR,1.1\n2024-03-05,EUR,1.2\n"
+RATES = "date,currency,rate\n2024-03-01,EUR,1.1\n2024-03-04,EUR,1.15\n2024-03-05,EUR,1.2\n"
+POSITION = AveragePositionValue()
+SAID: dict[str, Any] = {
+    "name": "desk",
+    "description": "Test.",
+    "timezone": "America/New_York",
+    "first_month": "2024-01",
+}
 
 
 def read(root: Path, rows: list[str], rates: str = RATES, **keys: Any) -> Intake:
     (root / "fills.csv").write_text("\n".join([HEADER, *rows]) + "\n")
     (root / "fx.csv").write_text(rates)
-    said = {"name": "desk", "description": "Test.", "timezone": "America/New_York", "first_month": "2024-01"}
-    said |= {"fills": ["fills.csv"], "currency": "USD", "fx": "fx.csv"} | keys
+    said = SAID | {"fills": ["fills.csv"], "currency": "USD", "fx": "fx.csv"} | keys
     source = LedgerSource.model_validate({name: value for name, value in said.items() if value is not None})
     return read_ledger(source, root, horizon=HORIZON)
 
@@ -36,11 +42,14 @@ def figures(intake: Intake) -> list[list[float]]:
     return intake.lots[["open_price", "entry_value", "fees", "pnl"]].round(9).to_numpy().tolist()
 
 
-def test_profit_is_at_the_rate_of_the_exit_and_what_is_tied_up_at_that_of_the_opening(tmp_path: Path) -> None:
+def test_profit_is_at_the_rate_of_the_exit_and_what_is_tied_up_stays_in_its_own_currency(tmp_path: Path) -> None:
     intake = read(tmp_path, [*EURO, "m,Y,2024-03-05T10:00,-7,6,1,,USD"])
     # 10 euros gained, 1 euro and 1 dollar of fees.
-    assert figures(intake) == [[5.0, 55.0, 2.2, 9.8]]
-    assert intake.open_lots(SESSIONS[-1:])["entry_value"].tolist() == [42.0]
+    assert figures(intake) == [[5.0, 50.0, 2.2, 9.8]]
+    assert intake.lots["currency"].tolist() == ["EUR"]
+    still_open = intake.open_lots(SESSIONS[-1:])
+    assert still_open["entry_value"].tolist() == [42.0]
+    assert still_open["currency"].isna().all()
     assert not intake.findings
 
 
@@ -51,10 +60,10 @@ def test_lots_and_cash_are_converted_too(tmp_path: Path) -> None:
     )
     (tmp_path / "cash.csv").write_text("strategy,ts,amount,kind,fees\nm,2024-03-05T10:00,5,dividend,1\n")
     (tmp_path / "fx.csv").write_text(RATES)
-    said = {"name": "desk", "description": "Test.", "timezone": "America/New_York", "first_month": "2024-01"}
-    said |= {"lots": ["lots.csv"], "cash": [{"files": ["cash.csv"], "currency": "EUR"}], "currency": "usd"}
+    said = SAID | {"lots": ["lots.csv"], "cash": [{"files": ["cash.csv"], "currency": "EUR"}], "currency": "usd"}
     intake = read_ledger(LedgerSource.model_validate(said | {"fx": "fx.csv"}), tmp_path, horizon=HORIZON)
-    assert figures(intake) == [[5.0, 55.0, 0.0, 10.8], [5.0, 50.0, 0.0, 9.0]]
+    assert figures(intake) == [[5.0, 50.0, 0.0, 10.8], [5.0, 50.0, 0.0, 9.0]]
+    assert intake.lots["currency"].fillna("own").tolist() == ["EUR", "own"]
     assert intake.cash["amount"].tolist() == [4 * 1.2]
 
 
@@ -66,11 +75,8 @@ def test_a_row_says_its_currency_or_its_symbol_does_or_it_is_the_ledgers_own(tmp
         for line in EURO
     ]
     intake = read(tmp_path, rows, instruments="instruments.csv")
-    assert dict(zip(intake.lots["symbol"], intake.lots["entry_value"].round(9), strict=True)) == {
-        "X": 55.0,
-        "Y": 50.0,
-        "Z": 55.0,
-    }
+    found = intake.lots.fillna({"currency": "own"})
+    assert dict(zip(found["symbol"], found["currency"], strict=True)) == {"X": "EUR", "Y": "own", "Z": "EUR"}
 
 
 @pytest.mark.parametrize(
@@ -96,8 +102,9 @@ def test_a_rate_of_five_sessions_before_is_used_and_counted_and_a_later_one_neve
     early = "date,currency,rate\n2024-02-25,EUR,1.1\n2024-02-27,EUR,1.2\n"
     intake = read(tmp_path, EURO, early)
     (found,) = intake.findings
-    assert (found.code, found.severity, found.figures) == ("rate_carried", "INFO", {"sessions": 2.0})
-    assert figures(intake) == [[5.0, 60.0, 2.2, 9.8]]
+    # The sessions of opening and exit, and the one between.
+    assert (found.code, found.severity, found.figures) == ("rate_carried", "INFO", {"sessions": 3.0})
+    assert figures(intake) == [[5.0, 50.0, 2.2, 9.8]]
     later = read(tmp_path, EURO, early + "2024-03-06,EUR,9\n2024-03-04,GBP,9\n")
     pd.testing.assert_frame_equal(later.lots, intake.lots, check_exact=True)
 
@@ -127,13 +134,15 @@ def test_a_position_is_in_one_currency(tmp_path: Path) -> None:
         read(tmp_path, [EURO[0], EURO[1].replace("eur", "USD")])
 
 
-def daily(intake: Intake) -> pd.DataFrame:
+def daily(
+    intake: Intake, root: Path, prices: pd.DataFrame | None = None, policy: CapitalPolicy = POSITION
+) -> pd.DataFrame:
     months = pd.interval_range(pd.Timestamp("2024-01-01"), pd.Timestamp("2024-07-01"), freq="MS", closed="left")
     shown = pd.concat([intake.open_lots(last_sessions(SESSIONS, months)), intake.lost_lots()])
-    table = returns_table(
-        intake.lots, shown, intake.returns, SESSIONS, AveragePositionValue(), SESSIONS[0], None, intake.cash
-    )
-    return table.drop(columns=["pnl", "capital"])
+    source = LedgerSource.model_validate(SAID | {"fills": ["fills.csv"], "currency": "USD", "fx": "fx.csv"})
+    rates = read_rates(source, root)
+    given, cash = intake.returns, intake.cash
+    return returns_table(intake.lots, shown, given, SESSIONS, policy, SESSIONS[0], prices, cash, rates=rates)
 
 
 BIG = "m,Z,2024-01-02T10:00,1000,1000,0,,"
@@ -152,29 +161,55 @@ def test_amounts_in_another_currency_and_back_leave_returns(
             if amount
         ]
 
-    plain = read(tmp_path, [*rows(1.0, "USD"), BIG])
+    plain = daily(read(tmp_path, [*rows(1.0, "USD"), BIG]), tmp_path)
     dates = "\n".join(f"{day:%Y-%m-%d},EUR,{1 / factor!r}" for day in SESSIONS)
-    other = read(tmp_path, [*rows(factor, "EUR"), BIG], f"date,currency,rate\n{dates}\n")
+    other = daily(read(tmp_path, [*rows(factor, "EUR"), BIG], f"date,currency,rate\n{dates}\n"), tmp_path)
     power_of_two = factor in (0.5, 8.0)
-    pd.testing.assert_frame_equal(daily(other), daily(plain), check_exact=power_of_two, rtol=1e-12, atol=1e-15)
+    pd.testing.assert_frame_equal(other, plain, check_exact=power_of_two, rtol=1e-9, atol=1e-9)
 
 
-def test_marked_to_market_the_days_of_a_lot_add_up_to_its_profit(tmp_path: Path) -> None:
-    rows = [row.replace("usd", "") for row in EURO]
+def test_a_share_in_euros_and_one_in_dollars_marked_and_measured_by_hand(tmp_path: Path) -> None:
+    rows = [row.replace("usd", "") for row in EURO] + ["m,Y,2024-03-04T10:00,7,6,0,,USD"]
     intake = read(tmp_path, rows, "date,currency,rate\n2024-03-01,EUR,1.5\n2024-03-04,EUR,3\n2024-03-05,EUR,2\n")
-    closes = pd.DataFrame({"X": [5.0, 5.5, 5.5, 6.0]}, SESSIONS[(SESSIONS >= "2024-02-29") & (SESSIONS < "2024-03-06")])
-    booked = returns_table(
-        intake.lots,
-        intake.open_lots(SESSIONS[:0]),
-        intake.returns,
-        SESSIONS,
-        AveragePositionValue(),
-        SESSIONS[0],
-        closes,
-    ).set_index("session")
-    # Until the exit at the opening's rate, 1.5: 10 units gain half a euro each.
-    assert booked["pnl"].loc["2024-03-01":"2024-03-05"].round(9).tolist() == [7.5, 0.0, 8.5]
-    assert booked["pnl"].sum() == pytest.approx(intake.lots["pnl"].sum()) == pytest.approx(16.0)
+    days = SESSIONS[(SESSIONS >= "2024-02-29") & (SESSIONS < "2024-06-29")]
+    closes = pd.DataFrame({"X": 6.0, "Y": 6.5}, days)
+    closes.iloc[:4] = [[5.0, 6.0], [5.5, 6.0], [5.5, 6.0], [6.0, 6.5]]
+    table = daily(intake, tmp_path, closes).set_index("session").loc["2024-03-01":"2024-03-05"]
+    # X: 5 euros of profit at 1.5 and then at 3; at the exit 10 euros and 2 of fees at 2. Y: 7 times half a dollar.
+    assert table["pnl"].tolist() == [7.5, 15.0 - 7.5, (20.0 - 15.0) - 4.0 + 3.5]
+    # Of each session what it held: 50 euros at 1.5, at 3 and at 2; from the second on 42 dollars too.
+    assert table["capital"].tolist() == [75.0, (75 + 192) / 2, (75 + 192 + 142) / 3]
+    assert table["daily_return"].tolist() == [0.1, 7.5 / 133.5, 4.5 / (409 / 3)]
+    assert intake.lots["pnl"].tolist() == [16.0]
+    # Not marked, all of it is earned on exit; the mean value of a lot is 50 euros at 2.
+    booked = daily(intake, tmp_path, policy=AverageLotValue()).set_index("session").loc["2024-03-05"]
+    assert (booked["pnl"], booked["capital"]) == (16.0, 100.0)
+
+
+def test_of_a_day_that_goes_on_no_rate_is_needed_yet(tmp_path: Path) -> None:
+    (tmp_path / "fills.csv").write_text(f"{HEADER}\n{EURO[0]}\n")
+    (tmp_path / "fx.csv").write_text(RATES)
+    source = LedgerSource.model_validate(SAID | {"fills": ["fills.csv"], "currency": "USD", "fx": "fx.csv"})
+    assert not read_ledger(source, tmp_path, horizon=dt.date(2024, 3, 6)).findings
+    (carried,) = read_ledger(source, tmp_path, horizon=dt.date(2024, 3, 7)).findings
+    assert (carried.code, carried.since) == ("rate_carried", pd.Timestamp("2024-03-06"))
+    with pytest.raises(
+        LedgerError, match="no rate of EUR on 2024-03-13, nor in the 5 sessions before it; add the line"
+    ):
+        read_ledger(source, tmp_path, horizon=dt.date(2024, 3, 20))
+
+
+def test_a_share_of_value_is_stated_in_one_currency_only(tmp_path: Path) -> None:
+    (tmp_path / "fx.csv").write_text(RATES)
+    lots = [f"{i},m,X,long,10,2024-03-01T10:00,2024-03-05T10:00,5,{price}" for i, price in enumerate(("6", "x"))]
+    said = SAID | {"lots": ["lots.csv"], "currency": "usd", "fx": "fx.csv"}
+    for currencies, share in ((("EUR", "EUR"), True), (("EUR", "USD"), False)):
+        rows = "\n".join(f"{lot},{name}" for lot, name in zip(lots, currencies, strict=True))
+        header = "lot_id,strategy,symbol,side,quantity,opened_at,closed_at,open_price,close_price,currency"
+        (tmp_path / "lots.csv").write_text(f"{header}\n{rows}\n")
+        intake = read_ledger(LedgerSource.model_validate(said), tmp_path, horizon=HORIZON)
+        (found,) = (each for each in intake.findings if each.code == "lots_rejected")
+        assert ("with 50.00 of 100.00 of entry value" in found.message) is share
 
 
 def test_another_rate_is_a_change_of_the_ledger(tmp_path: Path) -> None:

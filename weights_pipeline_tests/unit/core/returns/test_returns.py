@@ -19,6 +19,7 @@ from weights_pipeline.core.returns.capital import (
     CapitalEntry,
     CapitalPolicy,
 )
+from weights_pipeline.core.returns.currencies import UnknownRateError
 from weights_pipeline.core.returns.daily import daily_return_arrays, daily_returns, wide
 from weights_pipeline.core.returns.lot_arrays import LotArrays
 from weights_pipeline.core.returns.marking import mark_to_market
@@ -94,6 +95,7 @@ def with_snapshots(lots: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
         "snapshot",
     ]
     opened = pd.concat(open_lots, ignore_index=True)
+    known += ["currency"] * ("currency" in lots)
     return lots.assign(source="fills"), opened.assign(lot_id=opened["parent_lot_id"])[known]
 
 
@@ -482,3 +484,122 @@ def test_policies_load_from_plain_data_and_refuse_what_they_do_not_know():
     ):
         with pytest.raises(ValidationError):
             adapter.validate_python(wrong)
+
+
+def in_currencies(seed: int, *names: str) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Random lots of which each is in account currency or another one, and the rates."""
+    rng, lots = np.random.default_rng(seed), random_ledger(seed)
+    lots["currency"] = pd.Series(rng.choice(["", *names], len(lots)), dtype="str").replace("", np.nan)
+    rates = pd.DataFrame(rng.lognormal(0, 0.2, (len(SESSIONS), len(names))), index=SESSIONS, columns=list(names))
+    exits = zip(lots["currency"], lots["session"], strict=True)
+    left = [1.0 if pd.isna(name) else rates.loc[day, name] for name, day in exits]
+    return lots.assign(pnl=lots["pnl"] * left), rates
+
+
+def seven_after(day: pd.Timestamp, rates: pd.DataFrame) -> pd.DataFrame:
+    """Rates that are all 7 after a day."""
+    later = rates.copy()
+    later.loc[later.index > day] = 7.0
+    return later
+
+
+@pytest.mark.parametrize("openings_known", [False, True])
+@settings(max_examples=3, deadline=None)
+@given(seed=seeds)
+def test_capital_counts_what_each_session_held_at_the_rates_of_that_session(openings_known: bool, seed: int):
+    lots, rates = in_currencies(seed, "EUR", "GBP")
+    own, open_lots = with_snapshots(lots) if openings_known else (lots, None)
+    result = daily_returns(own, SESSIONS, POSITION, open_lots=open_lots, rates=rates)
+    # What was open in a session, lot by lot, as if each session were a lot of its own.
+    known, rows = rates.assign(own=1.0), list[tuple[object, ...]]()
+    for row in lots.to_dict("records"):
+        name = "own" if pd.isna(row["currency"]) else row["currency"]
+        days = SESSIONS[SESSIONS.slice_indexer(row["open_session"], row["session"])]
+        rows += [(row["strategy"], row["session"], day, row["entry_value"] * known.loc[day, name]) for day in days]
+    held = pd.DataFrame(rows, columns=["strategy", "closed", "day", "value"])
+    for row in result.sample(20, random_state=seed).to_dict("records"):
+        at = SESSIONS.get_loc(row["session"])
+        window = SESSIONS[max(0, at - WINDOW + 1) : at + 1]
+        seen = held[(held["strategy"] == row["strategy"]) & (openings_known | (held["closed"] <= row["session"]))]
+        values = seen[seen["day"].isin(window)].groupby("day")["value"].sum()
+        expected = values[values >= values.max() / 100].mean()
+        assert row["capital"] == pytest.approx(expected, rel=1e-12, nan_ok=True)
+
+
+def test_average_lot_value_counts_a_lot_at_the_rate_of_the_session_it_was_closed_in():
+    lots = ledger(lot("a", 0, 1, 10.0, 1.0, currency="EUR"), lot("a", 0, 2, 20.0, 1.0, currency=None))
+    rates = pd.DataFrame({"EUR": [3.0, 2.0, 5.0]}, index=SESSIONS[:3])
+    assert daily_returns(lots, SESSIONS[:3], LOT, rates=rates)["capital"].tolist() == [20.0, 20.0]
+
+
+@WINDOWED
+@settings(max_examples=5, deadline=None)
+@given(seed=seeds, cut=st.integers(5, len(SESSIONS) - 2))
+def test_in_several_currencies_no_later_lot_or_rate_no_order_and_no_company_changes_a_bit(
+    policy: CapitalPolicy, seed: int, cut: int
+):
+    lots, rates = in_currencies(seed, "EUR", "GBP")
+    whole = daily_returns(lots, SESSIONS, policy, rates=rates)
+    until = whole[whole["session"] <= SESSIONS[cut]].reset_index(drop=True)
+    early = lots[lots["session"] <= SESSIONS[cut]]
+    later = seven_after(SESSIONS[cut], rates).assign(CHF=1.0)
+    assert_same_bits(until, daily_returns(early, SESSIONS[: cut + 1], policy, rates=later))
+    assert_same_bits(whole, daily_returns(lots.sample(frac=1, random_state=seed), SESSIONS, policy, rates=rates))
+    for own in (lots["strategy"] == "beta", lots["currency"].isna() & (lots["strategy"] == "beta")):
+        others = lots[own | (lots["strategy"] != "beta")]
+        beta = daily_returns(others, SESSIONS, policy, rates=rates).query("strategy == 'beta'").reset_index(drop=True)
+        assert_same_bits(beta, daily_returns(lots[own], SESSIONS, policy, rates=rates))
+
+
+@settings(max_examples=5, deadline=None)
+@given(seed=seeds)
+def test_marked_days_add_up_to_the_pnl_at_the_rate_of_the_exit_and_a_month_that_ends_changes_no_bit(seed: int):
+    lots, rates = in_currencies(seed, "EUR", "GBP")
+    lots, open_lots = with_snapshots(lots)
+    marked = mark_to_market(lots, open_lots, marks(seed), SESSIONS, rates)
+    np.testing.assert_allclose(marked.sum(), lots.groupby("strategy")["pnl"].sum(), rtol=1e-9, atol=1e-7)
+    shuffled = mark_to_market(lots.sample(frac=1, random_state=1), open_lots[::-1], marks(seed), SESSIONS, rates)
+    assert_same_bits(marked, shuffled)
+    end = open_lots["snapshot"].min()
+    early = mark_to_market(
+        lots[lots["session"] <= end],
+        open_lots[open_lots["snapshot"] <= end],
+        marks(seed),
+        SESSIONS[end >= SESSIONS],
+        seven_after(end, rates),
+    )
+    assert_same_bits(marked.loc[:end, early.columns], early)
+
+
+@WINDOWED
+@settings(max_examples=5, deadline=None)
+@given(seed=seeds, rate=st.sampled_from([0.5, 8.0, 0.7, 3.0]))
+def test_a_rate_that_never_moves_leaves_returns(policy: CapitalPolicy, seed: int, rate: float):
+    lots, open_lots = with_snapshots(random_ledger(seed))
+    rates = pd.DataFrame({"EUR": rate}, index=SESSIONS)
+    there, open_there = lots.assign(currency="EUR", pnl=lots["pnl"] * rate), open_lots.assign(currency="EUR")
+    exact = rate in (0.5, 8.0)
+    pd.testing.assert_frame_equal(
+        daily_returns(there, SESSIONS, policy, open_lots=open_there, rates=rates).drop(columns=["pnl", "capital"]),
+        daily_returns(lots, SESSIONS, policy, open_lots=open_lots).drop(columns=["pnl", "capital"]),
+        check_exact=exact,
+        rtol=1e-12,
+        atol=1e-15,
+    )
+    pd.testing.assert_frame_equal(
+        mark_to_market(there, open_there, marks(seed), SESSIONS, rates),
+        mark_to_market(lots, open_lots, marks(seed), SESSIONS) * rate,
+        check_exact=exact,
+        rtol=1e-9,
+        atol=1e-6,
+    )
+
+
+def test_a_rate_that_is_missing_is_an_error_with_currency_and_date_and_five_sessions_old_it_is_used():
+    lots = ledger(lot("a", 2, 8, 10.0, 1.0, currency="EUR"))
+    rates = pd.DataFrame({"EUR": [2.0, 4.0]}, index=SESSIONS[[2, 8]])
+    with pytest.raises(UnknownRateError, match="there is no rate of EUR on 2020-01-13, nor in the 5 sessions before"):
+        daily_returns(lots, SESSIONS[:9], POSITION, rates=rates.iloc[:1])
+    assert daily_returns(lots, SESSIONS[:9], POSITION, rates=rates)["capital"].tolist() == [(6 * 20 + 40) / 7]
+    with pytest.raises(UnknownRateError, match="no rate of EUR on 2020-01-03"):
+        daily_returns(lots, SESSIONS[:9], POSITION)
