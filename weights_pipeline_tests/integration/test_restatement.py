@@ -170,8 +170,8 @@ def test_capital_that_changed_touches_returns_without_a_row(own, monkeypatch):
     )
     told = printed(own, monkeypatch).output
     assert (
-        "No row of it has: what has changed is its capital or its prices.\nDaily returns that change: 369 of rsi2."
-        in told
+        "No row of it has: what has changed is its capital, its prices or its rates.\n"
+        "Daily returns that change: 369 of rsi2." in told
     )
     assert told.endswith(f"To make it so: weights run --book {BOOK} --from 2012-01\n")
 

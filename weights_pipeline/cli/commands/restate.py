@@ -94,7 +94,7 @@ def _print_changes(found: Restatement) -> None:
         if (more := len(found.changes) - _SHOWN) > 0:
             render.say(f"  and {more} more; --json has them all")
     else:
-        render.say("No row of it has: what has changed is its capital or its prices.")
+        render.say("No row of it has: what has changed is its capital, its prices or its rates.")
     returns = ", ".join(f"{count} of {strategy}" for strategy, count in found.returns.items())
     render.say(f"Daily returns that change: {returns or 'none'}.")
 
