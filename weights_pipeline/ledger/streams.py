@@ -27,6 +27,7 @@ from weights_pipeline.ledger.source import LedgerSource
 from weights_pipeline.ledger.statements import Statement
 
 _HARMLESS = {"exact_duplicate", "cancelled"}
+_NOTHING = {"zero_amount", "missing_price"}
 """Reasons for which a row may be missing from a stream and nothing is."""
 
 
@@ -193,13 +194,16 @@ class _Known:
 def _unhurt(rows: Rows, first: pd.Timestamp) -> NDArray[np.bool_]:
     """Rows that are rejected, and without which positions are known all the same, shape (n,).
 
-    They repeat another row, are taken back, are of nothing, or come after the last session.
+    They repeat another row, are taken back, are of nothing, or come after the last session. A fill of nothing has no
+    price and no fees either, as an order that was never executed; one that has says that something was traded.
     """
     typed = rows.typed
     harmless = np.zeros(len(typed), dtype=bool)
     harmless[[fault.row for fault in rows.faults if fault.code in _HARMLESS]] = True
     if rows.kind == "fills":
-        harmless |= (typed["amount"] == 0).to_numpy()
+        nothing = (typed[["price", "fees"]].fillna(0.0) == 0).all(axis=1) & (typed["amount"] == 0)
+        nothing.iloc[[fault.row for fault in rows.faults if fault.code not in _NOTHING]] = False
+        harmless |= nothing.to_numpy()
     late = typed["session"].isna() & (typed["ts"] > first)
     return np.asarray((harmless | late.to_numpy()) & ~rows.flawless())
 

@@ -208,7 +208,11 @@ def fill_faults(fills: pd.DataFrame, *, first: pd.Timestamp, last: pd.Timestamp)
     bad_status = status.notna() & ~status.str.lower().isin(["filled", "cancelled"])
     says = "status: {!r} is not 'filled' or 'cancelled'; `values: {{status: …}}` says which of the two it stands for"
     return [
-        *against(fills["amount"] == 0, "zero_amount", "amount: is 0"),
+        *against(
+            fills["amount"] == 0,
+            "zero_amount",
+            "amount: is 0; `where: {{amount: {{not: 0}}}}` leaves out what is no fill",
+        ),
         *against(bad_status, "bad_status", says, status),
         *_multiplier_faults(fills["multiplier"]),
         *_outside("ts", fills["ts"], fills["session"], first, last),

@@ -194,7 +194,11 @@ def test_a_bad_lot_is_rejected_with_every_reason_and_the_others_stay(
     [
         (",SPY,2024-03-15T10:00,1,5,,", "missing_strategy", "strategy: is empty"),
         ("alpha,,2024-03-15T10:00,1,5,,", "missing_symbol", "symbol: is empty"),
-        ("alpha,SPY,2024-03-15T10:00,0,5,,", "zero_amount", "amount: is 0"),
+        (
+            "alpha,SPY,2024-03-15T10:00,0,5,,",
+            "zero_amount",
+            "amount: is 0; `where: {amount: {not: 0}}` leaves out what is no fill",
+        ),
         ("alpha,SPY,2024-03-15T10:00,1,,,", "missing_price", "price: is empty"),
         ("alpha,SPY,2024-03-15T10:00,nan,5,,", "non_finite", "amount: 'nan' is not finite"),
         (

@@ -106,7 +106,7 @@ def test_a_fill_that_cannot_be_read_makes_what_follows_unknown_and_nothing_else(
     "row",
     [
         pytest.param("m,X,2024-03-04T15:00:00Z,100,1050.00,0,1", id="a repetition"),
-        pytest.param("m,X,2024-03-05T15:00:00Z,0,1060,0,2x", id="a fill of nothing"),
+        pytest.param("m,X,2024-03-05T15:00:00Z,0,,0,2x", id="a fill of nothing"),
         pytest.param("m,X,2024-07-05T15:00:00Z,-100,1060,0,2x", id="after the history"),
     ],
 )
@@ -381,6 +381,31 @@ def test_overnight_sessions_belong_to_the_next_date(tmp_path: Path) -> None:
     }
 
 
+@pytest.mark.parametrize(
+    ("row", "known"),
+    [
+        ("0,,,9", True),
+        ("0,0,0,9", True),
+        ("0.000,0,,9", True),
+        ("0,10,,9", False),
+        ("0,,1,9", False),
+        ("0,x,,9", False),
+        (",0,,9", False),
+        ("0,0,,1", False),
+        ("1,,,9", False),
+    ],
+)
+def test_only_a_row_that_states_no_quantity_no_price_and_no_fees_leaves_its_position_known(
+    tmp_path: Path, row: str, known: bool
+) -> None:
+    around = ["m,X,2024-03-04T15:00:00Z,10,10,0,1", "m,X,2024-03-06T15:00:00Z,-10,11,0,2"]
+    intake = read(tmp_path, around[0], f"m,X,2024-03-05T15:00:00Z,{row}", around[1])
+    assert len(intake.lots) == known
+    assert (not intake.unknown) is known
+    # A price of 0 alone is one: an option that expires worthless, or a share that is given.
+    assert len(read(tmp_path, around[0], "m,X,2024-03-05T15:00:00Z,-10,0,0,9").lots) == 1
+
+
 def test_rows_of_nothing_that_carry_fees_are_cash(tmp_path: Path) -> None:
     rows = [
         "p,B,2024-03-04T10:00:00Z,1,60000,30,1",
@@ -389,7 +414,7 @@ def test_rows_of_nothing_that_carry_fees_are_cash(tmp_path: Path) -> None:
         "p,B,2024-03-07T10:00:00Z,-1,60100,30,2",
     ]
     intake = read(tmp_path, *rows)
-    assert codes(intake) == ["ERROR fees_lost"]
+    assert codes(intake) == ["ERROR fees_lost", "ERROR position_unknown"]
     assert intake.findings[0].figures == {"rows": 2.0, "fees": 90.0}
     fills = [{"files": ["fills.csv"], "where": {"amount": {"not": 0}}}]
     cash = [{"files": ["fills.csv"], "where": {"amount": [0]}, "constants": {"kind": "funding"}}]

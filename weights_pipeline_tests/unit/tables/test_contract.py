@@ -1,6 +1,7 @@
 """The write contract: what a frame must be before any store takes it."""
 
 import datetime as dt
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -17,6 +18,7 @@ from weights_pipeline.tables.contract import (
     prepare,
     to_frame,
 )
+from weights_pipeline.tables.definition import Column, Type
 from weights_pipeline_tests.support.small_table import NEW_YORK, WINDOWS, frame, small_table
 
 
@@ -123,6 +125,21 @@ def test_content_hash_depends_on_content_alone():
     assert whole["2020-01-01"] == alone["2020-01-01"]
     changed = january.assign(value=np.nextafter(january["value"], 9))
     assert content_hashes(prepare(changed, table, WINDOWS[:1]), table, keys[:1])["2020-01-01"] != alone["2020-01-01"]
+
+
+def test_a_column_of_a_later_release_is_part_of_a_content_only_where_it_says_something():
+    table, keys = small_table(), [w.key for w in WINDOWS]
+    column = Column("said", Type.TEXT, "What.", nullable=True, later=True)
+    wider = replace(table, columns=(*table.columns, column))
+
+    def hashes(rows, table):
+        return content_hashes(prepare(rows, table, WINDOWS), table, keys)
+
+    before, silent = hashes(frame(), table), frame().assign(said=None)
+    assert hashes(silent, wider) == before
+    last = silent["day"].max()
+    said = hashes(silent.assign(said=silent["said"].where(silent["day"] < last, "x")), wider)
+    assert [key for key in keys if said[key] != before[key]] == [max(keys)]
 
 
 @pytest.mark.parametrize(
