@@ -138,12 +138,13 @@ class Desk:
         if book is not None:
             # The history says which run added a version, and when.
             tables = [(book, table) for table in catalog.TABLES.values() if table not in HISTORY]
-        return {
-            (schema, table.name, key): record.content_hash
-            for schema, table in tables
-            for key, record in self.store.partitions(schema, table.name).items()
-            if key <= until
-        }
+        with self.store.view():
+            return {
+                (schema, table.name, key): record.content_hash
+                for schema, table in tables
+                for key, record in self.store.partitions(schema, table.name).items()
+                if key <= until
+            }
 
     @property
     def workspace(self) -> Workspace:
