@@ -272,7 +272,7 @@ def read_ledger(source: LedgerSource, root: Path, *, horizon: dt.date) -> Intake
         carried = lineage.carries(streams.matched.lost)
         until = session_of(streams.matched.lost.loc[carried, "until"] + pd.Timedelta(microseconds=1))
         held = pd.concat([holdings, lost[carried].assign(until=until)])
-        compared = reconciled(statement.rows, held, booked, streams.unknown, statement.accounts)
+        compared = reconciled(statement.rows, held, booked, streams.unknown, statement.accounts, source.tolerance)
         findings += statement_findings(statement, compared, streams.unpriced)
         stated = compared.newest
     findings += [each for rows in kinds.values() for each in rows.findings()]

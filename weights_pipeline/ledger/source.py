@@ -27,6 +27,7 @@ from weights_pipeline.books.book import Book, Name, Threshold, TimeZone
 from weights_pipeline.books.reading import BookError, Model, inside, read_yaml, validated
 from weights_pipeline.core.returns.capital import AverageLotValue, AveragePositionValue
 from weights_pipeline.core.returns.frequency import MONTHLY, Frequency
+from weights_pipeline.core.returns.reconciliation import TOLERANCE, Tolerance
 from weights_pipeline.ledger.calendars import default_per_year, require_calendar, sessions_file
 from weights_pipeline.ledger.errors import LedgerError
 from weights_pipeline.ledger.importers import with_importers
@@ -189,6 +190,9 @@ class LedgerSource(Reading):
         File of rates of exchange: ``date``, ``currency``, ``rate`` (units of the ledger's own currency for one).
     accounts
         Strategies of each account that the file of positions names.
+    tolerance
+        How far what `positions` states may be from what rows come to, as fractions: of a ``quantity``, 1e-6 unless
+        stated, and of a ``realized_pnl``, 0.005.
     """
 
     name: Annotated[Name, Field(max_length=63 - len(_SUFFIX))]
@@ -217,6 +221,7 @@ class LedgerSource(Reading):
     currency: Currency | None = None
     fx: RelativePath | None = None
     accounts: dict[str, tuple[str, ...]] = Field(default_factory=dict)
+    tolerance: Tolerance = TOLERANCE
     checks: dict[str, Threshold] = Field(default_factory=dict)
 
     @property
@@ -262,6 +267,8 @@ class LedgerSource(Reading):
             raise ValueError("fx: is of rates into the ledger's own currency; expected currency beside fx")
         if self.accounts and not self.positions:
             raise ValueError("accounts: are what positions are stated of; expected positions beside accounts")
+        if self.tolerance != TOLERANCE and not self.positions:
+            raise ValueError("tolerance: is of what positions state; expected positions beside tolerance")
         named = [name for strategies in self.accounts.values() for name in strategies]
         if twice := sorted({name for name in named if named.count(name) > 1}):
             raise ValueError(f"accounts: expected each strategy in one account; {', '.join(twice)} is in several")

@@ -10,14 +10,43 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import pandas as pd
 
 from weights_pipeline.core.returns.stream import Pair, Unknown
 
-QUANTITY, PROFIT = 1e-6, 0.005
-"""Relative tolerance of a quantity, and of a realized profit."""
+
+@dataclass(frozen=True, kw_only=True)
+class Tolerance:
+    """How far figures may be apart and still agree, as fractions of the larger of the two.
+
+    Parameters
+    ----------
+    quantity
+        Of a quantity.
+    realized_pnl
+        Of a realized profit.
+    """
+
+    quantity: float = 1e-6
+    realized_pnl: float = 0.005
+
+    __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
+
+    def __post_init__(self) -> None:
+        for name in ("quantity", "realized_pnl"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ValueError(f"{name}: expected a fraction from 0 to below 1, got {getattr(self, name)!r}")
+
+    def differs(self, each: Break) -> bool:
+        """Whether the two figures are too far apart."""
+        within: float = getattr(self, each.what)
+        return abs(each.found - each.stated) > within * max(abs(each.found), abs(each.stated))
+
+
+TOLERANCE = Tolerance()
+"""Unless a ledger says otherwise."""
 
 Figures = Mapping[str, Mapping[str, float]]
 """By symbol and strategy."""
@@ -67,6 +96,7 @@ def reconciled(
     lots: pd.DataFrame,
     unknown: Sequence[Unknown] = (),
     accounts: Mapping[str, Collection[str]] | None = None,
+    tolerance: Tolerance = TOLERANCE,
 ) -> Reconciliation:
     """Compare every date of a statement with the ledger.
 
@@ -86,6 +116,8 @@ def reconciled(
         since some of it is missing.
     accounts
         Strategies of each account; one that is not named has all there are.
+    tolerance
+        How far figures may be apart.
     """
     rows = statement.rename_axis("row").reset_index()[[*_Stated._fields]].sort_values("session", kind="stable")
     stated = [*map(_Stated._make, rows.itertuples(index=False, name=None))]
@@ -99,7 +131,7 @@ def reconciled(
         own = _Day(session, held.by(session), profits.by(session), now, ever, accounts or {})
         compared, unlisted = list(own.compared(of_day)), list(own.unlisted(of_day))
         newest = compared + unlisted
-        broken = [*filter(_differs, compared), *unlisted]
+        broken = [*filter(tolerance.differs, compared), *unlisted]
         found += broken
         if not broken and not own.passed_over:
             agreed.append(session)
@@ -172,11 +204,6 @@ def _total(figures: Iterable[float]) -> float:
     each = [*figures]
     total = math.fsum(each)
     return 0.0 if abs(total) <= _ROUNDING * math.fsum(map(abs, each)) else total
-
-
-def _differs(each: Break) -> bool:
-    tolerance = QUANTITY if each.what == "quantity" else PROFIT
-    return abs(each.found - each.stated) > tolerance * max(abs(each.found), abs(each.stated))
 
 
 def _is_unknown(stretch: Unknown, at: pd.Timestamp) -> bool:

@@ -169,6 +169,29 @@ def test_rows_that_are_compared_with_nothing_are_named(tmp_path: Path) -> None:
     assert [each.line for each in ended if each.code == "action_outside"] == [2, 6]
 
 
+@pytest.mark.parametrize(
+    ("stated", "said", "agrees"),
+    [
+        ("10.00001,0", {}, True),
+        ("10.0001,0", {}, False),
+        ("10.0001,0", {"quantity": 1e-4}, True),
+        ("10.00001,0", {"quantity": "1e-7"}, False),
+        ("10,100.4", {}, True),
+        ("10,101", {}, False),
+        ("10,101", {"realized_pnl": 0.01}, True),
+        ("10,100.4", {"realized_pnl": 0}, False),
+    ],
+)
+def test_figures_may_be_so_far_apart_as_the_ledger_says(
+    tmp_path: Path, stated: str, said: dict[str, Any], agrees: bool
+) -> None:
+    profit = "0" if stated.endswith(",0") else "100"
+    rows = ["m,X,2024-02-28T10:00:00-05:00,1,5,0,8", f"m,X,2024-02-29T10:00:00-05:00,-1,{5 + int(profit)},0,9", BOUGHT]
+    of_day = f"date,symbol,quantity,realized_pnl\n2024-03-08,X,{stated}\n"
+    (found,) = (each for each in read(tmp_path, rows, of_day, tolerance=said).findings if "reconciled" in each.code)
+    assert (found.code == "reconciled") is agrees
+
+
 def test_a_position_that_stands_twice_is_refused(tmp_path: Path) -> None:
     stated = "date,symbol,quantity\n2024-03-08,X,6\n2024-03-08,X,4\n"
     with pytest.raises(LedgerError, match=r"positions\.csv: line 3: X on 2024-03-08 stands twice; keep one"):
@@ -180,6 +203,10 @@ def test_accounts_name_each_strategy_once() -> None:
     for keys, expected in (
         ({"accounts": {"A": ["m"]}}, "expected positions beside accounts"),
         ({"positions": "p.csv", "accounts": {"A": ["m"], "B": ["m"]}}, "m is in several"),
+        ({"tolerance": {"quantity": 0.1}}, "expected positions beside tolerance"),
+        ({"positions": "p.csv", "tolerance": {"quantity": 1}}, "quantity: expected a fraction from 0 to below 1"),
+        ({"positions": "p.csv", "tolerance": {"realized_pnl": -0.1}}, "realized_pnl: expected a fraction"),
+        ({"positions": "p.csv", "tolerance": {"profit": 0.1}}, "profit"),
     ):
         with pytest.raises(ValueError, match=expected):
             LedgerSource.model_validate(said | keys)
