@@ -281,15 +281,18 @@ def alignment(of: BookRows) -> Finding:
 
 @BOOK.check(catalog.ALLOCATOR_STATE, when=_scales)
 def coverage(of: BookRows) -> Finding:
-    """Every session beyond warm-up has a state."""
+    """Every session beyond warm-up has a state, of partitions whose policy has an allocator."""
     weights, state = of.read(catalog.REALIZED_WEIGHTS), of.read(catalog.ALLOCATOR_STATE)
     sessions = pd.DatetimeIndex(of.returns(["session"])["session"].unique()).sort_values()
     held = sessions[(sessions >= weights["effective_from"].min()) & (sessions <= weights["as_of"].max())]
-    keys = of.store.partitions(of.schema, catalog.ALLOCATOR_STATE.name)
-    strays = of.setup.periods.strays(keys)
-    written = window_dates([of.setup.periods.window(key) for key in keys if key not in strays])
+    scaled = [
+        of.setup.periods.window(key)
+        for stretch in stretches(of.setup, of.store, catalog.ALLOCATOR_STATE)
+        for key in stretch.keys
+        if all(policy.overlay for policy in stretch.policies)
+    ]
     due = held[WARM_UP:]
-    return verify.state_coverage(due[written.get_indexer(due) >= 0], state)
+    return verify.state_coverage(due[window_dates(scaled).get_indexer(due) >= 0] if scaled else due[:0], state)
 
 
 @BOOK.check(

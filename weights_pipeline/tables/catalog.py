@@ -443,6 +443,7 @@ ALLOCATOR_SUMMARY = Table(
     ),
     key=("as_of", "document"),
     time_column="as_of",
+    may_be_empty=True,  # by a policy without an overlay, which a book had before
 )
 
 ALLOCATOR_AUDIT = Table(
@@ -458,6 +459,7 @@ ALLOCATOR_AUDIT = Table(
     ),
     key=("as_of", "window", "portfolio", "metric"),
     time_column="as_of",
+    may_be_empty=True,  # by a policy without an overlay, which a book had before
 )
 
 WEIGHT_HISTORY = Table(

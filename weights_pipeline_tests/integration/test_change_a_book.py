@@ -240,3 +240,31 @@ def test_a_run_over_partitions_of_another_policy_asks_which_one_counts(own):
     assert list_versions(own.store, BOOK)[1].changed == "policy"
     assert misses(own) == {}
     assert differing(own) == []
+
+
+def test_partitions_made_without_an_overlay_are_made_so_again_by_their_own_policy(own):
+    change(own, overlay=None)
+    own.done("2024-05", book=BOOK)
+    tables = ("metrics", "target_weights", "realized_weights", "final_weights")
+    before = {table: own.store.partitions(BOOK, table)["2024-05-01"].content_hash for table in tables}
+    change(own, overlay=OVERLAY)
+    own.done("2024-05", book=BOOK, policy="stored")
+    own.done("2024-05", "2024-06", BOOK, policy="stored")
+    assert {table: own.store.partitions(BOOK, table)["2024-05-01"].content_hash for table in tables} == before
+    scalars = own.store.read(BOOK, catalog.FINAL_WEIGHTS).groupby("as_of")["scalar"].agg("first")
+    assert scalars.isna().tolist()[-2:] == [True, False]
+    assert list_versions(own.store, BOOK)[1].changed == "policy"  # of May, since it has lost its overlay
+    assert misses(own) == {}
+    assert differing(own) == []
+
+
+def test_an_ensemble_is_made_again_by_the_policy_of_its_versions(finished_weekly, desk, tmp_path):
+    book, last = "ensemble_regime", ("2012-12-10", "2012-12-17")
+    own = desk(shutil.copytree(finished_weekly.settings.data, tmp_path / "data"), like=finished_weekly)
+    before = own.hashes(book=book)
+    edit_yaml(own.settings.data / "books" / f"{book}.yaml", limits={"of": "weight", "floor": 0.0, "cap": 0.3})
+    with pytest.raises(PolicyError, match="2 of 2 weeks"):
+        own.run(*last, book, policy="")
+    own.done(*last, book, policy="stored")
+    assert own.hashes(book=book) == before
+    assert own.store.read(book, catalog.WEIGHT_HISTORY)["version"].max() == 53

@@ -36,6 +36,8 @@ from weights_pipeline.orchestration.metadata import Told, total
 from weights_pipeline.orchestration.partitions import Input, daily_months, ledger_input, own_input
 from weights_pipeline.orchestration.steps import Computed, Made, Run, table_step
 from weights_pipeline.tables import catalog
+from weights_pipeline.tables.contract import no_rows
+from weights_pipeline.tables.definition import Table
 from weights_pipeline.text import markdown
 from weights_pipeline.versions.publication import course_after
 from weights_pipeline.workspace import BookSetup
@@ -123,27 +125,33 @@ def _walked(setup: BookSetup) -> _Walk:
     return walk
 
 
-def _cut(walked: Sequence[_Walked], name: str) -> pd.DataFrame:
+def _cut(walked: Sequence[_Walked], name: str, table: Table) -> pd.DataFrame:
     """Sessions of the run's own partitions in one table of the paths."""
-    tables = [only_windows(getattr(each.path, name), "session", each.part.windows) for each in walked]
-    return pd.concat(tables, ignore_index=True)
+    return _joined([only_windows(getattr(each.path, name), "session", each.part.windows) for each in walked], table)
+
+
+def _joined(made: Sequence[pd.DataFrame], table: Table) -> pd.DataFrame:
+    """Rows one after the other; none of a table where every partition is made by a policy without an overlay."""
+    return pd.concat(made, ignore_index=True) if made else no_rows(table)
 
 
 def _overlay(setup: BookSetup, walked: _Walk, checks: Sequence[Check]) -> list[Made]:
     """State, regime and scalar."""
 
     def allocator_state(run: Run, **_: pd.DataFrame) -> Computed:
-        newest = run.once(walked)[-1].path.state
-        told = Told(figures=_state_figures, chart=lambda rows: regime_charts.state(newest, rows["session"].iloc[-1]))
-        return Computed(_cut(run.once(walked), "state"), told)
+        def chart(rows: pd.DataFrame) -> "Figure":
+            return regime_charts.state(run.once(walked)[-1].path.state, rows["session"].iloc[-1])
+
+        told = Told(figures=_state_figures, chart=chart)
+        return Computed(_cut(run.once(walked), "state", catalog.ALLOCATOR_STATE), told)
 
     def risk_regime(run: Run, **_: pd.DataFrame) -> Computed:
         told = Told(figures=_regime_figures, chart=lambda rows: _chart(run.once(walked)))
-        return Computed(_cut(run.once(walked), "regimes"), told)
+        return Computed(_cut(run.once(walked), "regimes", catalog.RISK_REGIME), told)
 
     def risk_scalar(run: Run, **_: pd.DataFrame) -> Computed:
         told = Told(figures=_scalar_figures, chart=lambda rows: _chart(run.once(walked)))
-        return Computed(_cut(run.once(walked), "scalars"), told)
+        return Computed(_cut(run.once(walked), "scalars", catalog.RISK_SCALAR), told)
 
     state, regime = (own_input(setup, table) for table in (catalog.ALLOCATOR_STATE, catalog.RISK_REGIME))
     return [
@@ -176,7 +184,8 @@ def _told_of(setup: BookSetup, artefacts: Path, walked: _Walk, checks: Sequence[
     def allocator_summary(run: Run, **_: pd.DataFrame) -> Computed:
         rows = [row for each in run.once(walked) for row in summed_up(each)]
         told = Told(shown=_summary_shown, chart=lambda rows: _chart(run.once(walked)))
-        return Computed(pd.DataFrame(rows, columns=["as_of", "document", "content"]), told)
+        made = [pd.DataFrame(rows, columns=["as_of", "document", "content"])] if rows else []
+        return Computed(_joined(made, catalog.ALLOCATOR_SUMMARY), told)
 
     def allocator_audit(run: Run, **_: pd.DataFrame) -> Computed:
         tables = []
@@ -185,7 +194,7 @@ def _told_of(setup: BookSetup, artefacts: Path, walked: _Walk, checks: Sequence[
             as_of = last_sessions(sessions_of(source, windows), window_dates(windows))
             compared = (each.realized, each.returns, path.scalars, path.regimes)
             tables.append(audit_table(*compared, each.part.policy, as_of))
-        return Computed(pd.concat(tables, ignore_index=True), Told(figures=_audit_figures))
+        return Computed(_joined(tables, catalog.ALLOCATOR_AUDIT), Told(figures=_audit_figures))
 
     scalar = [own_input(setup, catalog.RISK_SCALAR)]
     return [
