@@ -17,6 +17,7 @@ from dagster._core.storage.tags import REPOSITORY_LABEL_TAG
 from weights_pipeline.doctor.orchestration import turns
 from weights_pipeline.orchestration.asset_checks import STORE_POOL
 from weights_pipeline.orchestration.instance import LOCATION
+from weights_pipeline.orchestration.records import Records
 from weights_pipeline.orchestration.run_slots import alive, free_dead_runs, holder, turn
 from weights_pipeline.orchestration.sensors import Position, alert_sensors, run_alerts
 from weights_pipeline.settings import Settings
@@ -53,6 +54,7 @@ def instance(tmp_path):
 DYING = """
 import os, signal, sys
 from pathlib import Path
+from weights_pipeline.orchestration.records import Records
 from weights_pipeline.orchestration.run_slots import alive
 with alive(Path(sys.argv[1]), sys.argv[2]):
     os.kill(os.getpid(), signal.SIGKILL)
@@ -64,7 +66,7 @@ def test_what_a_killed_run_held_is_freed_and_the_run_has_failed(instance, tmp_pa
     died = subprocess.run([sys.executable, "-c", DYING, str(tmp_path), run_id], check=False)
     assert died.returncode == -signal.SIGKILL
     assert holder(instance, "another") == f"waiting for run {run_id[:8]} of job"
-    patient = SimpleNamespace(instance=instance, settings=SimpleNamespace(home=tmp_path))
+    patient = SimpleNamespace(records=Records(instance), settings=SimpleNamespace(home=tmp_path))
     state, found, _ = turns(patient)
     assert (state, found) == ("warn", f"{run_id[:8]} ended without giving back the turn to write to the store")
     assert free_dead_runs(instance, tmp_path) == [run_id]
@@ -161,7 +163,7 @@ def test_a_run_that_lives_keeps_its_slot(instance, tmp_path):
         assert free_dead_runs(instance, tmp_path) == []
         assert holder(instance, "another") == f"waiting for run {run_id[:8]} of job"
         assert holder(instance, run_id) == ""
-        patient = SimpleNamespace(instance=instance, settings=SimpleNamespace(home=tmp_path))
+        patient = SimpleNamespace(records=Records(instance), settings=SimpleNamespace(home=tmp_path))
         assert turns(patient)[:2] == ("ok", f"taken by run {run_id[:8]} of job")
     assert instance.get_run_by_id(run_id).status == dg.DagsterRunStatus.STARTED
 
