@@ -14,6 +14,7 @@ import gc
 import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from weights_pipeline.cli import common
 from weights_pipeline.cli.commands import (
@@ -30,6 +31,7 @@ from weights_pipeline.cli.commands import (
     history,
     init,
     ledger,
+    new,
     rebalance,
     report,
     restate,
@@ -61,6 +63,7 @@ COMMANDS = (
     allocator,
     sql,
     doctor,
+    new,
     demo,
     ui,
 )
@@ -93,9 +96,41 @@ def main(arguments: Sequence[str] | None = None) -> None:
     sys.exit(code)
 
 
+class _Version(argparse.Action):
+    """Says which version is installed; looked up when it is asked for, as that takes time."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        """Print it, and end."""
+        from importlib.metadata import version
+
+        sys.stdout.write(f"weights-pipeline {version('weights-pipeline')}\n")
+        parser.exit()
+
+
+def _begin(options: argparse.Namespace) -> int:
+    """Say what to do next, where no command was given."""
+    from weights_pipeline.cli import render
+
+    data = Path(os.environ.get("WEIGHTS_DATA") or "data")
+    books = sorted(file.stem for file in (data / "books").glob("*.yaml"))
+    if not books:
+        render.say("There is no desk here: no books in data/books.\n")
+        render.say("weights demo            the sample: from trades to weights, in a minute")
+        render.say("weights new my_desk     a desk of your own; --from-ledger FILE with your trades")
+    else:
+        render.say(f"A desk with {', '.join(books)}.\n")
+        render.say("weights show            the weights in force, and why")
+        render.say("weights run --book B    the history of a book, made anew")
+        render.say("weights ui              Dagster in the browser")
+    render.say("weights --help          everything else")
+    return 0
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="weights", description="Capital weights from a trade ledger.")
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    parser.add_argument("--version", action=_Version, nargs=0, help="show the version and end")
+    parser.set_defaults(command=_begin)
+    commands = parser.add_subparsers(metavar="COMMAND")
     for command in COMMANDS:
         command.add(commands)
     return parser

@@ -113,6 +113,14 @@ def book_named(of: Workspace, name: str) -> Book:
         stop(str(error), INVALID)
 
 
+def only_book(of: Workspace) -> str:
+    """Name of the only book there is; ends the command where there are several."""
+    names = sorted(setups(of))
+    if len(names) != 1:
+        stop(f"--book: name one of {', '.join(names)}", INVALID)
+    return names[0]
+
+
 def setups(of: Workspace) -> Mapping[str, BookSetup]:
     """All valid books with what they read, by name; says which are not, and ends the command where none is."""
     from weights_pipeline.books.reading import BookError

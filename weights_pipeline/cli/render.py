@@ -5,6 +5,7 @@ Scope: presentation. Not here: any computation.
 
 from __future__ import annotations
 
+import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -193,5 +194,7 @@ def run_report(report: RunReport) -> None:
 
 def next_steps() -> None:
     """Say where to look next after the demo."""
-    say("\nSee it in Dagster: `make ui`, then http://127.0.0.1:3000/asset-groups for the lineage.")
-    say("As one page to forward: `.venv/bin/weights report`.")
+    # As it was called where it is not found by its name, from a checkout whose environment is not active.
+    own = "weights" if shutil.which("weights") else sys.argv[0]
+    say(f"\nSee it in Dagster: `{own} ui`, then http://127.0.0.1:3000/asset-groups for the lineage.")
+    say(f"As one page to forward: `{own} report`.")

@@ -42,6 +42,7 @@ ROOMS = (
     "operations",
     "alerts",
     "report",
+    "scaffold",
     "ui",
     "orchestration",
     "definitions",

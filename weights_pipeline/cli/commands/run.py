@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def add(commands: common.Commands) -> None:
     """Declare the command."""
     run = common.command(commands, "run", _run)
-    run.add_argument("--book", required=True, help="book to materialise, with the ledger it reads")
+    run.add_argument("--book", help="book to materialise, with the ledger it reads; the only one when left out")
     run.add_argument("--from", dest="first", metavar="YYYY-MM", help="first month")
     run.add_argument("--to", dest="last", metavar="YYYY-MM", help="last month")
     run.add_argument(
@@ -36,7 +36,9 @@ def _run(options: argparse.Namespace) -> int:
     if options.partition and (options.first or options.last):
         common.stop("--partition names one month, --from and --to a range: give one or the other", common.INVALID)
     first, last = options.partition or options.first, options.partition or options.last
-    report = run_book(common.workspace(), options.book, first, last, as_json=options.json, policy=options.policy)
+    workspace = common.workspace()
+    book = options.book or common.only_book(workspace)
+    report = run_book(workspace, book, first, last, as_json=options.json, policy=options.policy)
     return 0 if report.success else common.FAILED
 
 
