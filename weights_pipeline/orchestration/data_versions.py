@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import dagster as dg
-from dagster._core.definitions.data_version import extract_data_version_from_entry
+from dagster._core.definitions.data_version import DATA_VERSION_TAG, extract_data_version_from_entry
 from dagster._core.execution.plan.execute_step import _build_data_version_tags, _get_input_provenance_data
 
 from weights_pipeline.core.versions import canonical, digest
@@ -39,14 +39,22 @@ def of_partitions(
     contents, before
         Content hash by partition: of what is written, and of what was stored.
     """
-    kept = dict[str, dg.DataVersion]()
-    for partition in [name for name, content in contents.items() if before.get(name) == content]:
-        record = instance.get_latest_data_version_record(key, is_source=False, partition_key=partition or None)
-        if record and (version := extract_data_version_from_entry(record.event_log_entry)):
-            kept[partition] = version
+    same = [name for name, content in contents.items() if before.get(name) == content]
+    kept = _recorded(instance, key, same) if same else {}
     if len(kept) == len(contents) and len(set(kept.values())) == 1:
         return next(iter(kept.values())), {}
     return of_content(contents), kept
+
+
+def _recorded(instance: dg.DagsterInstance, key: dg.AssetKey, partitions: list[str]) -> dict[str, dg.DataVersion]:
+    """Versions that partitions have, as far as any is recorded; the key of an asset without partitions is empty."""
+    if partitions == [""]:
+        event = instance.get_latest_materialization_event(key)
+        version = extract_data_version_from_entry(event) if event else None
+        return {"": version} if version else {}
+    kind, names = dg.DagsterEventType.ASSET_MATERIALIZATION, [DATA_VERSION_TAG]
+    found = instance.event_log_storage.get_latest_tags_by_partition(key, kind, names, partitions)
+    return {name: dg.DataVersion(tags[DATA_VERSION_TAG]) for name, tags in found.items() if tags}
 
 
 def tags_of(context: dg.AssetExecutionContext, key: dg.AssetKey, version: dg.DataVersion) -> dict[str, str]:
