@@ -16,17 +16,14 @@ import dagster as dg
 from dagster._core.definitions.assets.graph.asset_graph import AssetGraph
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
+_SCHEMA = "schema"
+
 
 class Job(UnresolvedAssetJobDefinition):
-    """A job over assets whose keys begin with its schema.
+    """A job over assets whose keys begin with its schema, the name of a ledger, book or comparison.
 
-    Attributes
-    ----------
-    schema
-        Name of a ledger, book or comparison.
+    The schema is metadata: of a copy, such as components make of what they hold, Dagster keeps that and no attribute.
     """
-
-    schema: str
 
     def resolve(
         self,
@@ -35,16 +32,16 @@ class Job(UnresolvedAssetJobDefinition):
         resource_defs: Mapping[str, dg.ResourceDefinition] | None = None,
     ) -> dg.JobDefinition:
         """Find its assets among those of its schema and of the schemas that these read."""
-        return super().resolve(_near(asset_graph, self.schema), default_executor_def, resource_defs)
+        return super().resolve(
+            _near(asset_graph, str((self.metadata or {})[_SCHEMA])), default_executor_def, resource_defs
+        )
 
 
 def job_over(
     schema: str, name: str, selection: dg.AssetSelection, description: str, tags: Mapping[str, str] | None = None
 ) -> Job:
     """A job of a ledger, book or comparison."""
-    job = Job(name, selection, description=description, tags=tags)
-    job.schema = schema
-    return job
+    return Job(name, selection, description=description, tags=tags, metadata={_SCHEMA: schema})
 
 
 def _near(graph: AssetGraph, schema: str) -> AssetGraph:

@@ -59,6 +59,7 @@ def test_a_desk_of_ones_own_by_the_package_alone(wheel, tmp_path):
     places = {"PATH": f"{own}{os.pathsep}{os.environ['PATH']}", "DAGSTER_HOME": str(desk / ".home")}
     listed = run(own / "dg", "list", "defs", "--json", cwd=desk, **places)
     assert '"desk_book/final_weights"' in listed
+    assert '"weights_pipeline.Desk"' in run(own / "dg", "list", "components", "--json", cwd=desk, **places)
 
 
 def test_dagsters_tools_find_the_project():
