@@ -32,9 +32,8 @@ class Job(UnresolvedAssetJobDefinition):
         resource_defs: Mapping[str, dg.ResourceDefinition] | None = None,
     ) -> dg.JobDefinition:
         """Find its assets among those of its schema and of the schemas that these read."""
-        return super().resolve(
-            _near(asset_graph, str((self.metadata or {})[_SCHEMA])), default_executor_def, resource_defs
-        )
+        near = _near(asset_graph, str((self.metadata or {})[_SCHEMA]))
+        return super().resolve(near, default_executor_def, resource_defs)
 
 
 def job_over(

@@ -43,6 +43,7 @@ from weights_pipeline.ledger import load_ledger_source
 from weights_pipeline.ledger import sources as queries
 from weights_pipeline.ledger.intake import read_ledger
 from weights_pipeline.ledger.vocabulary import Reading
+from weights_pipeline.orchestration import component
 
 ROOT = DATA.parent
 PACKAGE = ROOT / "weights_pipeline"
@@ -564,10 +565,14 @@ def test_every_block_is_of_a_language_that_is_tried():
 
 
 @pytest.mark.parametrize("page", [page for page in PAGES if page not in OWN_FOLDER])
-def test_settings_in_yaml_are_those_of_a_book(page, tmp_path):
+def test_settings_in_yaml_are_those_of_a_book_or_of_the_component(page, tmp_path):
     for number, block in enumerate(blocks(page)):
         if block.language == "yaml":
-            assert isinstance(yaml.safe_load(block.content), dict)
+            content = yaml.safe_load(block.content)
+            if "type" in content:
+                assert content["type"] == "weights_pipeline.Desk"
+                assert {*content["attributes"]} <= {*component.Desk.model_fields}
+                continue
             own = tmp_path / f"{number}.yaml"
             own.write_text(block.content)
             load_book(DATA / "books" / "calmar_core.yaml", overrides={"calmar_core": own})

@@ -64,7 +64,7 @@ def test_assets_of_ones_own_stand_beside_it(loaded):
     ],
 )
 def test_what_is_wrong_in_the_file_is_named(loaded, attributes, message):
-    with pytest.raises(Exception, match="error|Error") as refused:
+    with pytest.raises(Exception, match=r"error|Error") as refused:
         loaded(**attributes)
     assert re.search(message, "".join(traceback.format_exception(refused.value)))
 
