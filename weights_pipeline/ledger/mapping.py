@@ -49,7 +49,7 @@ def mapped(part: Part, columns: Mapping[str, Column], table: Part | None = None)
     LedgerError
         The source names a column that is not there, or the table is none.
     """
-    reading = part.reading
+    reading = _without_fees_currency(part)
     if reading == PLAIN:
         return part
     _require(part, "columns", _named(reading))
@@ -88,6 +88,7 @@ def mapped(part: Part, columns: Mapping[str, Column], table: Part | None = None)
         )
     return replace(
         part,
+        reading=reading,
         cells=cells,
         line=line,
         header=list(_names(part.header, reading).values()),
@@ -152,6 +153,19 @@ def _ours(theirs: pd.DataFrame, reading: Reading, columns: Mapping[str, Column])
 def _exact(name: str, found: pd.DataFrame) -> str:
     """A column as it is called; with a sign before it where none is called so."""
     return name if name in found else name.removeprefix("-")
+
+
+def _without_fees_currency(part: Part) -> Reading:
+    """How a file reads; without a currency of fees where it states none, as exports of few columns do."""
+    reading, found = part.reading, {*part.cells, *part.unreadable}
+    perhaps = [name for name in found.difference(reading.looked_at, _named(reading)) if "currency" in name.casefold()]
+    if perhaps or {*reading.columns.get("fees_currency", ("fees_currency",))} <= found:
+        return reading
+    kept = {
+        key: {ours: said for ours, said in getattr(reading, key).items() if ours != "fees_currency"}
+        for key in ("columns", "extract")
+    }
+    return reading.model_copy(update=kept)
 
 
 def _named(reading: Reading) -> list[str]:

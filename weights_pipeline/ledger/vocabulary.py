@@ -179,7 +179,8 @@ class Reading(Model):
     ----------
     columns
         Their name of our columns, ``ours: theirs``. Several numbers are added up, one named ``-theirs`` is taken off;
-        several texts are joined by a space. What is nested in a record is named ``outer.inner``.
+        several texts are joined by a space. What is nested in a record is named ``outer.inner``. A file may lack the
+        column of ``fees_currency``: its fees are in the currency of the amounts beside them.
     constants
         Value of one of our columns that the file does not have.
     strategy_from

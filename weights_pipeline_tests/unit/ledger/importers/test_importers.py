@@ -190,12 +190,57 @@ def test_every_preset_says_where_it_was_read_and_what_it_cannot_read():
 # --------------------------------------------------------------------------- from a sample to daily returns
 
 
+@pytest.mark.parametrize(
+    ("name", "written", "other"),
+    [
+        ("ibkr_flex_trades", '"-1","USD"', '"-1","EUR"'),
+        (
+            "ibkr_flex_trades_xml",
+            'ibCommission="-1" ibCommissionCurrency="USD"',
+            'ibCommission="-1" ibCommissionCurrency="EUR"',
+        ),
+        ("lean_orders", '"orderFeeCurrency": "USD"', '"orderFeeCurrency": "EUR"'),
+        ("nautilus_fills", "24.00000000 USDT", "24.00000000 EUR"),
+    ],
+)
+def test_a_commission_in_another_currency_is_converted_into_that_of_its_fill(tmp_path, name, written, other):
+    own = "USDT" if name == "nautilus_fills" else "USD"
+    said = {"fills": [entry(tmp_path, name)], "calendar": "24/7", "currency": own, "fx": "fx.csv"}
+    (tmp_path / "fx.csv").write_text("date,currency,rate\n2024-03-04,EUR,2\n2024-03-07,EUR,2\n")
+    file = tmp_path / SAMPLES[name].name
+    plain = read_ledger(ledger(tmp_path, said), tmp_path, horizon=dt.date(2024, 3, 28)).lots
+    text = file.read_text()
+    assert written in text
+    file.write_text(text.replace(written, other, 1))
+    dearer = read_ledger(ledger(tmp_path, said), tmp_path, horizon=dt.date(2024, 3, 28)).lots
+    assert len(dearer) == len(plain) > 0
+    change = dearer["fees"].sum() - plain["fees"].sum()
+    assert change == pytest.approx(24 if name == "nautilus_fills" else 1)
+    assert dearer["pnl"].sum() == pytest.approx(plain["pnl"].sum() - change)
+
+
+def test_an_export_without_the_currency_of_its_commission_is_read_and_one_that_is_misspelt_is_refused(tmp_path):
+    whole = entry(tmp_path, "ibkr_flex_trades")
+    rows = pd.read_csv(tmp_path / SAMPLES["ibkr_flex_trades"].name, dtype="str")
+    said = {"fills": [whole]}
+    plain = read_ledger(ledger(tmp_path, said), tmp_path, horizon=dt.date(2024, 6, 28)).lots
+    file = tmp_path / SAMPLES["ibkr_flex_trades"].name
+    rows.drop(columns="IBCommissionCurrency").to_csv(file, index=False)
+    again = read_ledger(ledger(tmp_path, said), tmp_path, horizon=dt.date(2024, 6, 28)).lots
+    pd.testing.assert_frame_equal(again, plain, check_exact=True)
+    rows.rename(columns={"IBCommissionCurrency": "CommissionCurrency"}).to_csv(file, index=False)
+    with pytest.raises(
+        LedgerError, match=r"columns: there is no column IBCommissionCurrency; found .*CommissionCurrency"
+    ):
+        read_ledger(ledger(tmp_path, said), tmp_path, horizon=dt.date(2024, 6, 28))
+
+
 def test_samples_of_several_brokers_make_one_ledger_with_daily_returns(tmp_path):
     entries = {
         "fills": [
             entry(tmp_path, "ibkr_flex_trades", constants={"strategy": "stocks"}),
             entry(tmp_path, "alpaca_activities", constants={"strategy": "alpaca"}),
-            entry(tmp_path, "nautilus_fills", columns={"currency": None}, ignore=["currency"]),
+            entry(tmp_path, "nautilus_fills", columns={"currency": None, "fees_currency": None}, ignore=["currency"]),
         ],
         "lots": [entry(tmp_path, "vectorbt_trades", constants={"strategy": "tested"})],
         "cash": [entry(tmp_path, "ibkr_flex_cash", constants={"strategy": "stocks"})],
