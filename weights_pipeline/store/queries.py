@@ -88,7 +88,7 @@ def books_in_store(store: Store) -> list[str]:
 
 
 def weights_in_force(store: Store, book: str | None = None, on: dt.date | None = None) -> list[WeightSet]:
-    """Newest weights whose effective date is not after ``on``, of one book or of all.
+    """Newest weights whose effective date is not after ``on``, of one book or of all that have any.
 
     Parameters
     ----------
@@ -115,7 +115,14 @@ def weights_in_force(store: Store, book: str | None = None, on: dt.date | None =
         there = store.tables()
         ledgers = [(schema, table) for schema, table in there if table == _FINDINGS]
         with store.reading([(name, table) for name in books for table in _WEIGHT_TABLES] + ledgers) as connection:
-            found = [_in_force(connection, name, on) for name in books]
+            found, missing = list[WeightSet](), list[NothingInForceError]()
+            for name in books:
+                try:
+                    found.append(_in_force(connection, name, on))
+                except NothingInForceError as error:  # others may have been by then
+                    missing.append(error)
+            if not found:
+                raise missing[0]
             unknown = [each for schema, _ in ledgers for each in _unknown(connection, schema, on)]
             dates = {schema: date for schema, _ in ledgers if (date := _reconciled(connection, schema))}
         with store.reading(returns := [(schema, table) for schema, table in there if table == _RETURNS]) as connection:

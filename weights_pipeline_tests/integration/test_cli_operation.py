@@ -86,7 +86,9 @@ def test_a_desk_opens_on_an_empty_store_and_trades_its_base_weights_at_once(smal
     said = json.loads(answer.output)
     assert (said["source"], said["version"], said["capital"]) == ("live", 1, 80.0)
     assert reproduce(own.store, BOOK, 1).finding.passed
-    assert "opened at base weights" in weights("show").output
+    shown = weights("show").output
+    assert "opened at base weights" in shown
+    assert "Published: version 1, until " in shown
 
     again = weights("init", "--book", BOOK)
     assert again.exit_code == 2
@@ -104,6 +106,29 @@ def test_weights_of_a_first_day_to_come_are_published_and_wait_for_it(small_data
     assert (published.version, dict(published.final)) == (1, own.book.strategies)
     said = weights("decide", "--book", BOOK, "--strategy", "rsi2", "--equity", "1000", "--action", "enter", "--json")
     assert json.loads(said.output)["source"] == "base"
+    assert f"Published: version 1, which counts from {document['effective_from']} on." in weights("show").output
+
+
+def test_a_book_that_was_opened_is_shown_beside_one_that_goes_on(finished, desk, tmp_path, monkeypatch):
+    own = desk(shutil.copytree(finished.settings.data, tmp_path / "data"), like=finished)
+    books = own.settings.data / "books"
+    (books / "young.yaml").write_text((books / f"{BOOK}.yaml").read_text().replace(f"name: {BOOK}", "name: young"))
+    now = dt.datetime(2013, 6, 28, tzinfo=dt.UTC)
+    operation.open_history(own.workspace.setup("young"), dt.date(2013, 7, 1), now=now)
+    weights = at(monkeypatch, own)
+    shown = weights("show").output
+    assert f"{BOOK}: weights in force from 2013-07-01" in shown
+    assert "young: opened at base weights, in force from 2013-07-01" in shown
+    told = {each["book"]: each["published"][0]["state"] for each in json.loads(weights("show", "--json").output)}
+    assert told == {BOOK: "missing", "young": "missing"}
+    # Of a day on which some of them had none, the other has them all the same.
+    with own.store.writing() as connection:
+        connection.execute("CREATE SCHEMA late").fetchall()
+        for table in ("target_weights", "realized_weights", "final_weights"):
+            rows = f"FROM {BOOK}.{table} WHERE as_of > '2013-03-01'"
+            connection.execute(f"CREATE TABLE late.{table} AS {rows}").fetchall()
+    assert "late: weights in force from 2013-07-01" in weights("show").output
+    assert [each["book"] for each in json.loads(weights("show", "--as-of", "2013-02-14", "--json").output)] == [BOOK]
 
 
 def test_a_book_with_rebalances_is_not_opened_and_keeps_its_files(finished, monkeypatch):

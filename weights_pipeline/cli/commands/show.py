@@ -41,65 +41,69 @@ def print_weights(workspace: Workspace, book: str | None, on: dt.date | None, *,
     from weights_pipeline.cli import render
     from weights_pipeline.store.queries import NothingInForceError, weights_in_force
 
-    store = workspace.store
+    store, found, nothing = workspace.store, list["WeightSet"](), ""
     try:
         found = weights_in_force(store, book, on)
     except FileNotFoundError as error:
         common.stop(str(error), common.NOTHING)
     except NothingInForceError as error:
-        # Before its first rebalance a book may have been opened.
-        opened = _opened(store, book, on)
-        if not opened:
-            common.stop(str(error), common.NOTHING)
-        if as_json:
-            common.print_json([asdict(each) for each in opened])
-        for each in () if as_json else opened:
-            render.opened(each.book, each.effective_from, {row.strategy: row.final for row in each.rows})
-        return 0
-    told = _told(workspace, found) if on is None else {}
+        nothing = str(error)
+    # Before its first rebalance a book may have been opened.
+    opened = _opened(store, book, on, {each.book for each in found})
+    if not found and not opened:
+        common.stop(nothing, common.NOTHING)
+    courses, published = _told(workspace, found, opened) if on is None else ({}, {})
     if as_json:
-        common.print_json([render.weights_as_dict(each) | _as_dict(*told.get(each.book, (None, ()))) for each in found])
+        content = [*map(render.weights_as_dict, found), *map(asdict, opened)]
+        for each in content:
+            course, places = courses.get(each["book"]), published.get(each["book"], ())
+            each |= {"course": asdict(course) if course else None, "published": [asdict(place) for place in places]}
+        common.print_json(content)
         return 0
     for weights in found:
         render.weights(weights)
-        course, published = told.get(weights.book, (None, ()))
-        if course and course.says:
-            render.say(course.says)
-        for place in published:
-            render.say(place.says if len(published) == 1 else f"{without_secrets(place.target)}: {place.says}")
+        _say(courses.get(weights.book), published.get(weights.book, ()))
+    for known in opened:
+        render.opened(known.book, known.effective_from, {row.strategy: row.final for row in known.rows})
+        _say(None, published.get(known.book, ()))
     return 0
 
 
-def _told(workspace: Workspace, found: list[WeightSet]) -> dict[str, tuple[Course, tuple[Standing, ...]]]:
-    """Whether each book goes on, and what each place has published of it."""
+def _say(course: Course | None, published: tuple[Standing, ...]) -> None:
+    """Say whether a book goes on, and what is published of it."""
+    from weights_pipeline.cli import render
+
+    if course and course.says:
+        render.say(course.says)
+    for place in published:
+        render.say(place.says if len(published) == 1 else f"{without_secrets(place.target)}: {place.says}")
+
+
+def _told(
+    workspace: Workspace, found: list[WeightSet], opened: list[KnownWeights]
+) -> tuple[dict[str, Course], dict[str, tuple[Standing, ...]]]:
+    """Whether books go on, and what each place has published of them."""
     from weights_pipeline.live import Keys
     from weights_pipeline.live.standing import course, standings
 
     now = dt.datetime.now(dt.UTC)
     computed = {each.book: {row.strategy: row.final for row in each.rows} for each in found}
+    computed |= {each.book: {row.strategy: row.final for row in each.rows} for each in opened}
     try:
         keys = Keys.from_environment(os.environ)
     except ValueError as error:
         common.stop(str(error), common.INVALID)
-    published = standings(computed, workspace.settings.live, keys, now)
-    return {
-        each.book: (course(each.book, each.as_of, each.next_rebalance, each.newest, now), published[each.book])
-        for each in found
-    }
+    courses = {each.book: course(each.book, each.as_of, each.next_rebalance, each.newest, now) for each in found}
+    return courses, standings(computed, workspace.settings.live, keys, now)
 
 
-def _as_dict(course: Course | None, published: tuple[Standing, ...]) -> dict[str, object]:
-    """JSON form of what is told beside weights."""
-    return {"course": asdict(course) if course else None, "published": [asdict(place) for place in published]}
-
-
-def _opened(store: Store, book: str | None, on: dt.date | None) -> list[KnownWeights]:
-    """Weights that books were opened with and that are in force on a day; on any when None."""
+def _opened(store: Store, book: str | None, on: dt.date | None, others: set[str]) -> list[KnownWeights]:
+    """Weights that all but some books were opened with and that are in force on a day; on any when None."""
     from weights_pipeline.versions.history import NoVersionError, books_with_history, weights_known
 
     found, ever = list["KnownWeights"](), dt.datetime.max.replace(tzinfo=dt.UTC)
     with suppress(NoVersionError):
-        for name in books_with_history(store, book):
+        for name in sorted(set(books_with_history(store, book)) - others):
             with suppress(NoVersionError):
                 found.append(weights_known(store, name, on or dt.date.max, ever))
     return [each for each in found if each.reason == "initial"]
