@@ -17,6 +17,7 @@ from weights_pipeline.store.duckdb_store import quoted
 
 if TYPE_CHECKING:
     import pandas as pd
+    from duckdb import DuckDBPyConnection
 
     from weights_pipeline.core.versions import Stamp
 
@@ -59,7 +60,11 @@ class VersionRow:
 
 @dataclass(frozen=True)
 class KnownWeights:
-    """The version of a book that was in force on a day, as known at an instant."""
+    """The version of a book that was in force on a day, as known at an instant.
+
+    ``scaled_from`` is the session from which on its weights were scaled anew by then, of a book that is scaled every
+    day: the final weights of the version are those before.
+    """
 
     book: str
     version: int
@@ -70,6 +75,7 @@ class KnownWeights:
     reason: str
     comment: str
     rows: tuple[VersionRow, ...]
+    scaled_from: dt.date | None = None
 
 
 def add_versions(
@@ -253,12 +259,25 @@ def weights_known(store: Store, book: str, effective: dt.date, known: dt.datetim
         FROM {name} SEMI JOIN chosen USING (version) ORDER BY strategy
     """  # noqa: S608 - quoted identifiers
     asked = {"known": instant, "day": effective, "book": book}
-    with store.reading([(book, TABLE), ("store", "partitions")]) as connection:
+    daily = [each for each in store.tables() if each == (book, "daily_weights")]
+    with store.reading([(book, TABLE), ("store", "partitions"), *daily]) as connection:
         rows: list[tuple[Any, ...]] = connection.execute(query, asked).fetchall()
+        scaled_from = _scaled_from(connection, book, rows[0][2], effective) if rows and daily else None
     if not rows:
         raise NoVersionError(f"{book}: no weights in force on {effective}, as far as was known at {known}.")
     row = rows[0]
-    return KnownWeights(*(book, *row[:4], _utc(row[4]), *row[5:7], tuple(VersionRow(*row[7:]) for row in rows)))
+    versions = tuple(VersionRow(*row[7:]) for row in rows)
+    return KnownWeights(*(book, *row[:4], _utc(row[4]), *row[5:7], versions, scaled_from))
+
+
+def _scaled_from(connection: DuckDBPyConnection, book: str, as_of: dt.date, day: dt.date) -> dt.date | None:
+    """First session of the newest daily scaling of a rebalance that had come into force by a day."""
+    found: dt.date | None = connection.execute(
+        "SELECT max(effective_from) "  # noqa: S608 - quoted identifier
+        f"FROM {quoted(book)}.daily_weights WHERE as_of > ? AND effective_from <= ?",
+        [as_of, day],
+    ).fetchall()[0][0]
+    return found
 
 
 def _utc(instant: dt.datetime) -> dt.datetime:

@@ -16,6 +16,7 @@ from weights_pipeline.core.allocator.scalar import parameter_hash
 from weights_pipeline.orchestration.definitions import build_definitions
 from weights_pipeline.tables import catalog
 from weights_pipeline.workspace import Workspace
+from weights_pipeline_tests.support.commands import Result
 from weights_pipeline_tests.support.desk import Desk
 
 REGIMES = ("NORMAL", "ELEVATED", "STRESS", "CRISIS")
@@ -119,6 +120,23 @@ def test_daily_weights_are_scaled_anew_for_every_session(full):
     closed = pd.DatetimeIndex(sessions[(sessions < "2012-11-01") & (sessions >= final["as_of"].min())].unique())
     assert daily["as_of"].unique().tolist() == closed.tolist()
     assert (daily["effective_from"] >= begun).all()
+
+
+def test_as_of_says_from_when_on_weights_are_scaled_anew_and_who_has_them(full, monkeypatch):
+    monkeypatch.setenv("WEIGHTS_DATA", str(full.settings.data))
+    monkeypatch.setenv("WEIGHTS_HOME", str(full.settings.home))
+    asked = ("as-of", "--book", BOOK, "--effective")
+    assert [
+        json.loads(Result(*asked, f"2012-10-{day}", "--json").output)[0]["scaled_from"] for day in ("01", "17")
+    ] == [
+        None,
+        "2012-10-17",
+    ]
+    where = f"`weights show --book {BOOK} --as-of 2012-10-17`"
+    said = f"Scaled every day: from 2012-10-17 on the weights in force on 2012-10-17 are those of {where}."
+    assert said in Result(*asked, "2012-10-17").output
+    [shown] = json.loads(Result("show", "--book", BOOK, "--as-of", "2012-10-17", "--json").output)
+    assert shown["effective_from"] == "2012-10-17"
 
 
 def test_daily_schedule_runs_after_the_ledger_and_the_rebalance(full, tmp_path):

@@ -224,6 +224,11 @@ def _show(weights: KnownWeights, effective: dt.date, known: dt.datetime) -> None
         f"{weights.effective_from}, recorded {weights.recorded_at:%Y-%m-%d %H:%M:%S} UTC ({weights.reason})."
         + (f" {weights.comment}" if weights.comment else "")
     )
+    if weights.scaled_from is not None:
+        render.say(
+            f"Scaled every day: from {weights.scaled_from} on the weights in force on {effective} are those of "
+            f"`weights show --book {weights.book} --as-of {effective}`."
+        )
 
 
 def _points(row: Mapping[Any, Any], name: str) -> str:
