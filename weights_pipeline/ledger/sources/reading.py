@@ -14,17 +14,20 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Annotated, ClassVar
 
+import duckdb
 import pyarrow as pa
-import pyarrow.compute
 import pyarrow.ipc
 from pydantic import BaseModel, ConfigDict, Field
 
 from weights_pipeline.ledger.errors import LedgerError
+from weights_pipeline.ledger.sources.cells import TEXT
 
 ATTEMPTS = 5
 PAGE = 20_000
 """Rows fetched at a time, and rows of a batch."""
 _LONGEST_PAUSE = 20.0
+_SORTING = "256MB"
+"""Memory that sorting takes; the rest goes to files."""
 
 Variable = Annotated[str, Field(pattern=r"^[A-Z][A-Z0-9_]{0,63}$")]
 """Name of an environment variable."""
@@ -103,10 +106,10 @@ def read_rows(
     for attempt in range(ATTEMPTS):
         try:
             with TemporaryDirectory(prefix="weights-rows-") as folder:
-                table = spooled(
-                    source.batches(os.environ if environment is None else environment), Path(folder), "read"
-                )
-                return table if source.ordered else spooled(_sorted(table), Path(folder), "sorted")
+                batches = source.batches(os.environ if environment is None else environment)
+                if not source.ordered:
+                    batches = _sorted(batches, Path(folder))
+                return spooled(batches, Path(folder), "read")
         except PassingError as error:
             why = str(error)
         if attempt < ATTEMPTS - 1:
@@ -126,18 +129,53 @@ def require_variable(environment: Mapping[str, str], variable: str, key: str, ex
 
 def spooled(batches: Iterable[pa.RecordBatch], folder: Path, stem: str) -> pa.Table:
     """Batches, written down and mapped into memory, so that it does not grow with them; the files may go then."""
-    tables = []
-    for number, batch in enumerate(batches):
-        path = folder / f"{stem}-{number}.arrow"
-        with pa.OSFile(str(path), "wb") as sink, pyarrow.ipc.new_file(sink, batch.schema) as writer:
-            writer.write_batch(batch)
-        tables.append(pyarrow.ipc.open_file(pa.memory_map(str(path))).read_all())
+    tables = [pyarrow.ipc.open_file(pa.memory_map(str(path))).read_all() for path in _written(batches, folder, stem)]
     # Where records differ in their fields, what a batch lacks is null.
     return pa.concat_tables(tables, promote_options="default") if tables else pa.table({})
 
 
-def _sorted(table: pa.Table) -> Iterator[pa.RecordBatch]:
-    table = table.select(sorted(table.column_names))
-    order = pyarrow.compute.sort_indices(table, sort_keys=[(name, "ascending") for name in table.column_names])
-    for start in range(0, table.num_rows, PAGE):
-        yield from table.take(order[start : start + PAGE]).combine_chunks().to_batches()
+def _written(batches: Iterable[pa.RecordBatch], folder: Path, stem: str) -> Iterator[Path]:
+    for number, batch in enumerate(batches):
+        path = folder / f"{stem}-{number}.arrow"
+        with pa.OSFile(str(path), "wb") as sink, pyarrow.ipc.new_file(sink, batch.schema) as writer:
+            writer.write_batch(batch)
+        yield path
+
+
+def _sorted(batches: Iterable[pa.RecordBatch], folder: Path) -> Iterator[pa.RecordBatch]:
+    """Rows in the order of what they say, column by column in the order of their names; a null comes last.
+
+    They are sorted beside memory, by DuckDB, as there may be more of them than it holds.
+    """
+    paths, names = list[Path](), set[str]()
+    for path in _written(_seen(batches, names), folder, "unsorted"):
+        paths.append(path)
+    if not names:
+        return
+    schema = pa.schema([(name, TEXT) for name in sorted(names)])
+    config: dict[str, str | bool | int | float | list[str]] = {
+        "memory_limit": _SORTING,
+        "threads": "1",
+        "temp_directory": str(folder),
+    }
+    with duckdb.connect(config=config) as connection:
+        rows = connection.from_arrow(pa.RecordBatchReader.from_batches(schema, _conforming(paths, schema)))
+        for batch in rows.order("ALL").to_arrow_reader(PAGE):
+            yield batch.cast(schema)
+
+
+def _seen(batches: Iterable[pa.RecordBatch], names: set[str]) -> Iterator[pa.RecordBatch]:
+    """The batches as they are; their columns are added to the names."""
+    for batch in batches:
+        names.update(batch.schema.names)
+        yield batch
+
+
+def _conforming(paths: Iterable[Path], schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+    """Batches from files, with all columns of a schema; read, not mapped: what was mapped stays in memory."""
+    empty = schema.empty_table()
+    for path in paths:
+        with pa.OSFile(str(path)) as file:
+            table = pyarrow.ipc.open_file(file).read_all()
+        whole = pa.concat_tables([empty, table], promote_options="default").select(schema.names)
+        yield from whole.combine_chunks().to_batches()
