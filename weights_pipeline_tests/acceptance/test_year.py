@@ -98,6 +98,7 @@ def test_a_year(year, tmp_path, instance):
     told = year.truth()
     assert (told.version, told.state, told.course) == (23, "expired", "ended")
     assert "The ledger has ended, rests or is not read: nothing in it is newer than 2021-10-" in told.told
+    assert year.recorded("live_weights")["course"] in told.told
     assert year.due() == []
     assert year.wrong() == {}
 

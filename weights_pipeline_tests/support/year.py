@@ -195,6 +195,8 @@ class Year:
             assert said in headline(report)
         assert (report.course.state, report.published[0].says) == (course["state"], place["says"])
 
+        if recorded := self.recorded("live_weights"):
+            assert (recorded["version"], recorded["checksum"]) == (live.version, live.checksum)
         for strategy, weight in weights.items():
             answer = Result(*f"decide --book {BOOK} --strategy {strategy} --equity 1 --action enter --json".split())
             decided = json.loads(answer.output)
@@ -211,12 +213,11 @@ class Year:
             told=" ".join(filter(None, told)),
         )
 
-    def recorded(self, asset: str) -> Mapping[str, object]:
-        """What Dagster shows of the newest materialisation of an asset of the book."""
+    def recorded(self, asset: str) -> Mapping[str, Any]:
+        """What Dagster shows of the newest materialisation of an asset of the book; nothing where there is none."""
         event = self.desk.instance.get_latest_materialization_event(dg.AssetKey([BOOK, asset]))
-        assert event is not None
-        assert event.asset_materialization is not None
-        return {name: value.value for name, value in event.asset_materialization.metadata.items()}
+        made = event.asset_materialization if event else None
+        return {name: value.value for name, value in made.metadata.items()} if made else {}
 
 
 def _book_job() -> dg.JobDefinition:
