@@ -1,9 +1,8 @@
 """What goes wrong by itself as time passes, and what has changed in the state of the world.
 
 Scope: questions to files, to the store and to published weights, as of an instant that the caller gives: a book that is
-not valid any more, a rebalance that did not happen, weights that were not published or are stale, a regime that is
-another one than last time. Not here: what
-Dagster has seen fail (``orchestration.sensors``).
+not valid any more, a rebalance that did not happen, weights that were not scaled, not published or are stale, a regime
+that is another one than last time. Not here: what Dagster has seen fail (``orchestration.sensors``).
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ from weights_pipeline.live import Keys, LiveWeights, MissingError
 from weights_pipeline.live.document import CorruptError
 from weights_pipeline.live.places import SOURCES
 from weights_pipeline.live.places import source as place
-from weights_pipeline.operations.rebalance import owed
+from weights_pipeline.operations.rebalance import daily_time, owed, unscaled
 from weights_pipeline.settings import without_secrets
 from weights_pipeline.tables import catalog
 from weights_pipeline.versions.history import NoVersionError
@@ -99,6 +98,34 @@ def missed_rebalances(setup: BookSetup, now: dt.datetime, link: Link) -> list[Al
         )
         for window, due in owed(setup, now)
         if now >= due + GRACE
+    ]
+
+
+def missed_scalings(setup: BookSetup, now: dt.datetime, link: Link) -> list[Alert]:
+    """Sessions whose daily weights are owed past their time and grace, in one alert until a later one is owed too.
+
+    Parameters
+    ----------
+    setup, now, link
+        As of :func:`missed_rebalances`.
+    """
+    name, (months, sessions) = setup.name, unscaled(setup, now - GRACE)
+    if not sessions:
+        return []
+    return [
+        Alert(
+            severity=Severity.ERROR,
+            book=name,
+            event=("unscaled", str(sessions[-1])),
+            title="weights were not scaled",
+            value="not stored",
+            limit=f"every day at {daily_time(setup.book):%H:%M} {setup.book.timezone}",
+            detail=f"Weights scaled before stay in force. Missing: {', '.join(map(str, sessions))}.",
+            advice=f"See whether schedule {name}_daily is on and its last run went well, then launch the job "
+            f"{name}_daily over {months[0].key} to {months[-1].key}.",
+            partition=months[-1].key,
+            link=link(name, catalog.DAILY_WEIGHTS.name),
+        )
     ]
 
 

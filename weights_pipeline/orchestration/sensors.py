@@ -20,7 +20,14 @@ import dagster as dg
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
 from weights_pipeline.alerts import Alert, Outbox, Severity
-from weights_pipeline.alerts.deadlines import left_out, missed_rebalances, regime_change, regimes, unfit_live
+from weights_pipeline.alerts.deadlines import (
+    left_out,
+    missed_rebalances,
+    missed_scalings,
+    regime_change,
+    regimes,
+    unfit_live,
+)
 from weights_pipeline.alerts.delivery import deliver, receivers
 from weights_pipeline.books.reading import BookError
 from weights_pipeline.checks import told_of
@@ -278,7 +285,8 @@ def time_alerts(
         return _link(settings.ui, "assets", schema, table)
 
     def missed(reached: Position) -> tuple[list[Alert], Position]:
-        return _once(missed_rebalances(setup, now, link), f"{setup.name} rebalances", reached)
+        owing = [*missed_rebalances(setup, now, link), *missed_scalings(setup, now, link)]
+        return _once(owing, f"{setup.name} rebalances", reached)
 
     def live(reached: Position) -> tuple[list[Alert], Position]:
         keys = Keys.from_environment(os.environ)

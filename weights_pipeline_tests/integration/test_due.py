@@ -6,6 +6,7 @@ import dagster as dg
 import pytest
 
 from benchmarks.support.data import edit_yaml
+from weights_pipeline.alerts.deadlines import missed_scalings
 from weights_pipeline.orchestration import due
 from weights_pipeline.orchestration.definitions import build_definitions
 from weights_pipeline_tests.support.desk import clock_at
@@ -45,6 +46,11 @@ def next_of(desk, look=due._next_of, at=AFTER):
     return [each if isinstance(each, str) else (each.job_name, each.partition_key or each.tags) for each in found]
 
 
+def unscaled_at(desk, at):
+    """Alerts on weights that were not scaled."""
+    return missed_scalings(desk.workspace.setups[BOOK], dt.datetime.fromisoformat(at), lambda *_: "")
+
+
 def test_after_downtime_the_ledger_is_read_and_then_rebalances_run_in_order(opened, desk, tmp_path):
     deliver(tmp_path / "data", "2024-05-31")
     edges = {"dagster/asset_partition_range_start": "2024-04-01", "dagster/asset_partition_range_end": "2024-05-01"}
@@ -61,9 +67,18 @@ def test_after_downtime_the_ledger_is_read_and_then_rebalances_run_in_order(open
     [said, (job, tags)] = next_of(opened, due._next_scaling)
     assert said == f"{BOOK}: daily weights are due of {', '.join(missed)}"
     assert (job, tags) == (f"{BOOK}_daily", edges)
+    [alert] = unscaled_at(opened, "2024-06-03T12:30+00:00")
+    assert (alert.event, alert.partition) == (("unscaled", "2024-05-31"), "2024-05-01")
+    assert f"Missing: {', '.join(missed)}." in alert.detail
     with clock_at(AFTER):
         opened.job(job, *edges.values(), checks=False)
     assert next_of(opened, due._next_scaling) == []
+    # The session of Monday is owed on Tuesday at 07:30, looked for half an hour later, and told of after an hour.
+    assert unscaled_at(opened, "2024-06-04T12:29+00:00") == []
+    assert [alert.event for alert in unscaled_at(opened, "2024-06-04T12:30+00:00")] == [("unscaled", "2024-06-03")]
+    assert next_of(opened, due._next_scaling, "2024-06-04T11:59+00:00") == []
+    [said, _] = next_of(opened, due._next_scaling, "2024-06-04T12:00+00:00")
+    assert said.startswith(f"{BOOK}: daily weights are due of 2024-06-03; 2024-06-01 to 2024-06-01 of {LEDGER} are to ")
     # As if nothing had happened.
     other = desk(tmp_path / "data")
     with clock_at(AFTER):
