@@ -9,6 +9,7 @@ Scope: actions, and the events that they add to streams of fills. Not here: file
 
 from __future__ import annotations
 
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -18,7 +19,7 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from weights_pipeline.core.returns.matching import CARRIED, FILL, LOST, MatchResult, carried_id, match_fifo
+from weights_pipeline.core.returns.matching import CARRIED, FILL, LOST, SKIPPED, MatchResult, carried_id, match_fifo
 
 ActionKind = Literal["split", "rename", "expiry"]
 
@@ -145,14 +146,48 @@ def match_over(events: pd.DataFrame, actions: Iterable[Action]) -> MatchResult:
         ``lots`` as a lot opened at the action, at the same cost, fractions kept; see
         :func:`~weights_pipeline.core.returns.matching.carried_id` for its id. An expiry closes what is open.
     """
-    for action in sorted(actions, key=lambda each: each.at):
-        own = events[(events["symbol"] == action.symbol) & (events["ts"] < action.at)]
-        held = match_fifo(own).open_lots if len(own) else pd.DataFrame()
-        if held.empty:
-            continue
-        added = _expired(held, action, own) if action.kind == "expiry" else _carried(held, action, own)
-        events = pd.concat([events, added.astype({"ts": "datetime64[us]", "fill_id": "str"})], ignore_index=True)
-    return match_fifo(events)
+    ordered = sorted(actions, key=lambda each: each.at)
+    named = {name for action in ordered for name in (action.symbol, action.new_symbol)}
+    own = events[events["symbol"].isin(named)]
+    streams = defaultdict(lambda: _Since(own[:0]), {str(name): _Since(rows) for name, rows in own.groupby("symbol")})
+    made = [events]
+    for action in ordered:
+        since = streams[action.symbol]
+        rows = since.until(action.at)
+        held = match_fifo(rows, since.counted).open_lots if len(rows) else pd.DataFrame()
+        expires = action.kind == "expiry" and not held.empty
+        if not held.empty:
+            added = _expired(held, action, rows) if expires else _carried(held, action, rows)
+            made.append(added.astype({"ts": "datetime64[us]", "fill_id": "str"}))
+        # What expires is held until a fill of that instant closes it; otherwise nothing is held any more.
+        if not expires:
+            since.settle(action.at)
+        if not held.empty:
+            streams[action.new_symbol or action.symbol].added.append(made[-1][made[-1]["ts"] == action.at])
+    return match_fifo(pd.concat(made, ignore_index=True))
+
+
+class _Since:
+    """Events of a symbol since nothing of it was held, or only what was carried then."""
+
+    def __init__(self, rows: pd.DataFrame) -> None:
+        self._rows = rows.sort_values("ts", kind="stable")
+        self._ts, self._begin = pd.DatetimeIndex(self._rows["ts"]), 0
+        self.added: list[pd.DataFrame] = []
+        self.counted = Counter[tuple[str, str]]()
+
+    def until(self, at: pd.Timestamp) -> pd.DataFrame:
+        """Those before an instant."""
+        own = self._rows.iloc[self._begin : int(self._ts.searchsorted(at))]
+        return pd.concat([own, *(rows[rows["ts"] < at] for rows in self.added)], ignore_index=True)
+
+    def settle(self, at: pd.Timestamp) -> None:
+        """Leave those before an instant behind: nothing of them is held any more."""
+        gone = self.until(at)
+        fills = gone.loc[gone["event"].isin([FILL, SKIPPED]), ["strategy", "symbol"]]
+        self.counted.update(fills.itertuples(index=False, name=None))
+        self._begin = int(self._ts.searchsorted(at))
+        self.added = [later for rows in self.added if len(later := rows[rows["ts"] >= at])]
 
 
 def _signed(held: pd.DataFrame) -> list[Decimal]:

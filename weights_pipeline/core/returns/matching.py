@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Context, Decimal
 from typing import NamedTuple
@@ -74,7 +74,7 @@ def stream_order(rows: pd.DataFrame) -> Indices:
     return np.lexsort([position, sequence, rows["ts"].to_numpy(), symbol, strategy])
 
 
-def match_fifo(events: pd.DataFrame) -> MatchResult:
+def match_fifo(events: pd.DataFrame, counted: Mapping[tuple[str, str], int] | None = None) -> MatchResult:
     """Match fills first in, first out, per strategy and symbol, long and short.
 
     A fill against the open position closes its oldest part first; what it has left after the last of it opens
@@ -94,6 +94,8 @@ def match_fifo(events: pd.DataFrame) -> MatchResult:
         ``fill_id`` (null where there is none, otherwise unique per strategy and symbol), ``multiplier``, ``sequence``
         (null where there is none; −inf of what comes before all fills of an instant), ``position`` (place in the files)
         and ``event``, one of `FILL`, `OPENING`, `SKIPPED`, `LOST` and `CARRIED`. See :func:`stream_order`.
+    counted
+        How many fills came before the events, by strategy and symbol; none unless said.
 
     Returns
     -------
@@ -119,7 +121,7 @@ def match_fifo(events: pd.DataFrame) -> MatchResult:
     pairs = events[["strategy", "symbol"]].to_numpy(dtype=object)
     begins = np.append(True, (pairs[1:] != pairs[:-1]).any(axis=1))[: len(pairs)]
     group: Indices = np.cumsum(begins) - 1
-    key = _fill_keys(events, group)
+    key = _fill_keys(events, group, counted or {})
     prefix = [f"{_escape(strategy)}|{_escape(symbol)}|" for strategy, symbol in pairs[begins].tolist()]
     opening_id = _opening_ids(events, prefix, group, key)
     named = [opening_id[i] for i in np.flatnonzero(matched).tolist()]
@@ -313,13 +315,15 @@ def _fifo_events(group: list[int], event: list[int], amount: list[float]) -> _Ev
     return _Events(*(table[name] for name, _ in columns))
 
 
-def _fill_keys(events: pd.DataFrame, group: Indices) -> list[str]:
+def _fill_keys(events: pd.DataFrame, group: Indices, already: Mapping[tuple[str, str], int]) -> list[str]:
     """Name of each sorted event within its group."""
     event = events["event"].to_numpy()
     counted = (event == FILL) | (event == SKIPPED)
     before = np.cumsum(counted)
     start = np.searchsorted(group, group)  # groups are contiguous and ascend
     ordinal = before - (before - counted)[start]
+    if already:
+        ordinal += [already.get(pair, 0) for pair in zip(events["strategy"], events["symbol"], strict=True)]
     given = events["fill_id"].astype("str").fillna("").tolist()
     keys = [_escape(name) if name else f"#{n}" for name, n in zip(given, ordinal.tolist(), strict=True)]
     stated: dict[tuple[int, str], int] = {}

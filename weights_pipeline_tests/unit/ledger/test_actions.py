@@ -130,6 +130,18 @@ def test_a_sale_of_more_than_is_held_at_a_part_of_the_price_is_asked_about(
     assert [each.figures["times"] for each in found] == ([] if asked is None else [float(asked)])
 
 
+def test_over_several_actions_fills_without_ids_keep_their_numbers(tmp_path: Path) -> None:
+    rows = [(1, 10, 8), (5, -10, 9), (7, 4, 10), (12, -2, 6), (18, -18, 2), (21, 1, 5), (22, -1, 6)]
+    fills = [f"m,X,2024-03-{day:02d}T12:00:00-05:00,{amount},{price},0," for day, amount, price in rows]
+    splits = ("X,2024-03-11,split,2:1,,", "X,2024-03-14,split,3:1,,", "X,2024-03-20,split,5:1,,")
+    assert lots(read(tmp_path, *fills, actions=splits)) == {
+        "m|X|#1>#2": 10.0,
+        "m|X|#3@2024-03-11>#4": 2.0,
+        "m|X|#3@2024-03-11@2024-03-14>#5": 6.0,
+        "m|X|#6>#7": 1.0,
+    }
+
+
 def test_a_rename_carries_lots_over_and_the_old_symbol_may_be_used_again(tmp_path: Path) -> None:
     rows = (
         "m,FBX,2024-06-03T10:00:00-04:00,10,190,0,1",
