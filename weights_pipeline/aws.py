@@ -15,6 +15,7 @@ from functools import cached_property
 from typing import Any
 from urllib.parse import urlsplit
 
+from weights_pipeline.extras import missing
 from weights_pipeline.tables.errors import StoreError
 
 _AWS = (".amazonaws.com", ".amazonaws.com.cn")
@@ -92,8 +93,11 @@ def client(service: str, *, attempts: int | None = None, connect: float = 3, ans
     Raises
     ------
     ServiceError
-        The environment lacks something such as the region, or names an endpoint or profile that is none.
+        The environment lacks something such as the region, or names an endpoint or profile that is none; or boto3 is
+        not installed.
     """
+    if said := missing("boto3"):
+        raise ServiceError(f"{service} {said}")
     import boto3
     from botocore.config import Config
     from botocore.exceptions import BotoCoreError

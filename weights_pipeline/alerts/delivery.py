@@ -23,6 +23,7 @@ from typing import Final, Protocol
 
 from weights_pipeline.alerts import Message, Outbox, Severity
 from weights_pipeline.alerts.outbox import UNANSWERED
+from weights_pipeline.extras import missing
 
 VARIABLE: Final = "WEIGHTS_ALERTS"
 HEADER: Final = "X-Idempotency-Key"
@@ -81,6 +82,8 @@ class Remote:
                 return f"failed with {type(error).__name__}"
 
     def _sent(self, message: Message) -> str:
+        if said := missing("apprise"):
+            return said
         import apprise
 
         asset = apprise.AppriseAsset(app_id="weights-pipeline", app_desc="weights-pipeline", async_mode=False)

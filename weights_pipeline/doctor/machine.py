@@ -64,8 +64,12 @@ def python(patient: Patient) -> Answer:
     asked, python = own.metadata["Requires-Python"], ".".join(map(str, sys.version_info[:3]))
     if not SpecifierSet(asked).contains(python):
         return "fail", f"Python {python}, expected {asked}", "Make the environment anew with such a Python."
-    extras = ("", "deploy") if patient.environment.get("WEIGHTS_STAGE", "dev") != "dev" else ("",)
+    extras = {"", "deploy"} if patient.environment.get("WEIGHTS_STAGE", "dev") != "dev" else {""}
     needed = [Requirement(text) for text in own.requires or []]
+    # An extra may ask for others of the same package.
+    for each in needed:
+        if each.name == own.name and each.marker and any(each.marker.evaluate({"extra": extra}) for extra in extras):
+            extras |= each.extras
     wrong = list[str]()
     for each in needed:
         if each.marker and not any(each.marker.evaluate({"extra": extra}) for extra in extras):

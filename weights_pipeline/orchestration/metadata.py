@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 
 from weights_pipeline.charts import style
+from weights_pipeline.extras import missing
 from weights_pipeline.ledger.periods import window_dates
 from weights_pipeline.store.duckdb_store import quoted
 from weights_pipeline.tables.catalog import DERIVED_FROM
@@ -111,7 +112,9 @@ def per_partition(
 def _drawn(
     name: str, of: str, draw: Callable[[pd.DataFrame], Figure], rows: pd.DataFrame, warn: Callable[[str], object]
 ) -> dict[str, Any]:
-    """A chart as metadata; a warning in its place where it cannot be drawn."""
+    """A chart as metadata; what is missing, or a warning, in its place where it cannot be drawn."""
+    if said := missing("matplotlib"):
+        return {name: f"a chart {said}"}
     try:
         return {name: dg.MetadataValue.md(style.markdown(draw(rows), f"{name} of {of}"))}
     except Exception as error:

@@ -21,6 +21,7 @@ from weights_pipeline.core.allocator.overlay import STRESS_WINDOWS
 from weights_pipeline.core.metrics.label import in_words
 from weights_pipeline.core.study.book_comparison import DRAWS, FEE, LEVEL, SEED, BookComparison
 from weights_pipeline.core.waterfall import Step
+from weights_pipeline.extras import need
 from weights_pipeline.report import words
 from weights_pipeline.report.facts import BookReport, Outcome, Report
 
@@ -49,7 +50,8 @@ _RATIOS = frozenset({"sharpe", "sortino"})
 
 
 def render(report: Report) -> str:
-    """The page of a report."""
+    """The page of a report; raises :class:`MissingExtraError` where nothing can draw its figures."""
+    need("matplotlib", "the report")
     figures = {each.book.name: _figures(each, f"b{place}") for place, each in enumerate(report.books)}
     page = _environment().get_template("report.html.j2")
     return page.render(

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     import pandas as pd
-    from duckdb import DuckDBPyConnection
+    from duckdb import DuckDBPyConnection as DuckDBPyConnection
 
     from weights_pipeline.tables.contract import PartitionRecord, Prepared, Window
     from weights_pipeline.tables.definition import Table

@@ -17,9 +17,9 @@ from weights_pipeline.store.duckdb_store import quoted
 
 if TYPE_CHECKING:
     import pandas as pd
-    from duckdb import DuckDBPyConnection
 
     from weights_pipeline.core.versions import Stamp
+    from weights_pipeline.store.base import DuckDBPyConnection
 
 TABLE = "weight_history"
 

@@ -56,6 +56,13 @@ def test_a_desk_of_ones_own_by_the_package_alone(wheel, tmp_path):
     # Without the configuration that comes along, Dagster would send telemetry.
     assert (desk / ".home" / "dagster.yaml").read_bytes() == (ROOT / "dagster.yaml").read_bytes()
     assert "desk_book: weights in force from 2024-04-01" in run(own / "weights", "show", cwd=desk)
+    # Installed without extras, it says which one brings what is missing.
+    refused = subprocess.run([own / "weights", "report"], cwd=desk, capture_output=True, text=True)
+    assert (refused.returncode, refused.stderr) == (
+        2,
+        "weights: the report needs the package matplotlib, which is not installed: pip install "
+        "'weights-pipeline[report]'\n",
+    )
     places = {"PATH": f"{own}{os.pathsep}{os.environ['PATH']}", "DAGSTER_HOME": str(desk / ".home")}
     listed = run(own / "dg", "list", "defs", "--json", cwd=desk, **places)
     assert '"desk_book/final_weights"' in listed

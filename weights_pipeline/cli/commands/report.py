@@ -27,6 +27,7 @@ def _report(options: argparse.Namespace) -> int:
     """Write a report of a rebalance: one HTML file that needs nothing else."""
     from weights_pipeline.cli import render
     from weights_pipeline.core.waterfall import ReplayError
+    from weights_pipeline.extras import MissingExtraError
     from weights_pipeline.files import write_text
     from weights_pipeline.live import Keys
     from weights_pipeline.report.facts import gather
@@ -48,7 +49,10 @@ def _report(options: argparse.Namespace) -> int:
         common.stop(str(error), common.NOTHING)
     except ReplayError as error:
         common.stop(f"stored figures contradict each other: {error}", common.FAILED)
-    text = page(found)
+    try:
+        text = page(found)
+    except MissingExtraError as error:
+        common.stop(str(error), common.INVALID)
     try:
         write_text(file, text)
     except OSError as error:
