@@ -102,6 +102,24 @@ def test_hash_of_a_content_is_the_same_in_every_store_and_for_ever(store):
     ]
 
 
+def test_a_column_of_a_later_release_changes_no_content_until_it_says_something(store):
+    before = replace(small_table(), kept=True)
+    later = replace(before, columns=(*before.columns, Column("said", Type.TEXT, "What.", nullable=True, later=True)))
+    written = {record.key: record.content_hash for record in write(store, frame(), table=before)}
+    silent = frame().assign(said=None)
+    assert {record.key: record.content_hash for record in write(store, silent, table=later)} == written
+    assert store.read("book", later)["said"].isna().all()
+    said = frame().assign(said=["x"] * len(frame()))
+    spoken = {
+        record.key: record.content_hash for record in write(store, said[said["day"] < "2020-02-01"], WINDOWS[:1], later)
+    }
+    assert spoken["2020-01-01"] != written["2020-01-01"]
+    assert store.read("book", later)["said"].fillna("").tolist() == ["x", "x", ""]
+    assert store.read_known("book", later, written)["said"].isna().all()
+    assert store.read_known("book", later, spoken)["said"].tolist() == ["x", "x"]
+    assert not compared(store, "book", later).altered
+
+
 def test_columns_come_as_asked_and_rows_by_key(store):
     write(store, frame())
     back = store.read("book", small_table(), columns=["value", "name", "partition_key"])
