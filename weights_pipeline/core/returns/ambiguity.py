@@ -55,7 +55,7 @@ def ambiguous_order(events: pd.DataFrame) -> Iterator[Ambiguity]:
         As for :func:`~weights_pipeline.core.returns.matching.match_fifo`.
     """
     pair = ["strategy", "symbol"]
-    rows = _alike(events, [*pair, "ts"])
+    rows = _at_one_instant(events)
     if rows.empty:
         return
     instant = [rows[name] for name in (*pair, "ts")]
@@ -95,10 +95,11 @@ def ambiguous_order(events: pd.DataFrame) -> Iterator[Ambiguity]:
 
 def opposites(events: pd.DataFrame) -> list[Opposites]:
     """Fills with their opposite, each in one pair at most; the first of a size with the first of the other sign."""
-    same = ["strategy", "symbol", "ts", "price", "size"]
-    rows = _alike(events.assign(size=events["amount"].abs(), buys=events["amount"] > 0), same)
+    rows = _at_one_instant(events)
     if rows.empty:
         return []
+    same = ["strategy", "symbol", "ts", "price", "size"]
+    rows = rows.assign(size=rows["amount"].abs(), buys=rows["amount"] > 0)
     rows = rows[rows.groupby(same)["buys"].transform("nunique") == 2].sort_values("position")
     rows = rows.assign(number=rows.groupby([*same, "buys"]).cumcount())
     both = rows[rows["buys"]].merge(rows[~rows["buys"]], on=[*same, "number"], suffixes=("", "_other"))
@@ -106,10 +107,10 @@ def opposites(events: pd.DataFrame) -> list[Opposites]:
     return [Opposites(strategy, symbol, ts, int(min(a, b)), int(max(a, b))) for strategy, symbol, ts, a, b in found]
 
 
-def _alike(events: pd.DataFrame, names: list[str]) -> pd.DataFrame:
-    """Fills that are not the only ones with what they have in some columns: of most ledgers few, or none."""
+def _at_one_instant(events: pd.DataFrame) -> pd.DataFrame:
+    """Fills of instants at which a strategy and symbol has several: of most ledgers few, or none."""
     fills = events[events["event"] == FILL]
-    return fills[fills.duplicated(names, keep=False)]
+    return fills[fills.duplicated(["strategy", "symbol", "ts"], keep=False)]
 
 
 def _realized(queue: deque[_Fill], fills: Iterable[_Fill]) -> float:
