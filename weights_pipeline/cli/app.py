@@ -12,9 +12,12 @@ from __future__ import annotations
 import argparse
 import gc
 import os
+import shutil
 import sys
-from collections.abc import Sequence
+import textwrap
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import ModuleType
 
 from weights_pipeline.cli import common
 from weights_pipeline.cli.commands import (
@@ -43,31 +46,48 @@ from weights_pipeline.cli.commands import (
 )
 from weights_pipeline.tables.errors import StoreError
 
-COMMANDS = (
-    show,
-    explain,
-    decide,
-    history,
-    init,
-    rebalance,
-    restate,
-    run,
-    check,
-    ledger,
-    report,
-    alerts,
-    books,
-    allocations,
-    simulate,
-    ensemble,
-    allocator,
-    sql,
-    doctor,
-    new,
-    demo,
-    ui,
-)
+GROUPS: Mapping[str, tuple[ModuleType, ...]] = {
+    "Weights": (show, explain, decide, history, report),
+    "Rebalances": (init, rebalance, run, restate, check, alerts),
+    "Ledgers and books": (ledger, books, allocations, ensemble),
+    "Research": (simulate, allocator, sql),
+    "This machine": (demo, new, ui, doctor),
+}
 """Every command, in the order in which help lists them; a new one is a file and an entry here."""
+
+COMMANDS = tuple(command for group in GROUPS.values() for command in group)
+
+_EXAMPLES: Mapping[str, str] = {
+    "show": "weights show --book calmar_core",
+    "explain": "weights explain --book calmar_core --strategy rsi2",
+    "decide": "weights decide --book calmar_core --strategy rsi2 --equity 1000000 --action enter",
+    "history": "weights history --book calmar_core --limit 10",
+    "as-of": "weights as-of --effective 2020-03-31 --known 2026-12-01",
+    "diff": "weights diff 12 13 --book calmar_core",
+    "reproduce": "weights reproduce 12 --book calmar_core",
+    "report": "weights report --book calmar_core",
+    "init": "weights init --book calmar_core",
+    "rebalance": "weights rebalance --book calmar_core --dry-run",
+    "run": "weights run --book calmar_core --from 2020-01 --to 2020-12",
+    "restate": "weights restate",
+    "check": "weights check --book calmar_core",
+    "alerts": "weights alerts test",
+    "ledger": "weights ledger check trades.csv --importer ibkr_flex_trades",
+    "books": "weights books validate data/books/calmar_core.yaml",
+    "allocations": "weights allocations show --book max_hybrid",
+    "ensemble": "weights ensemble update --book ensemble_regime",
+    "simulate": "weights simulate --returns returns.csv --book data/books/calmar_core.yaml",
+    "allocator": "weights allocator audit --book calmar_core",
+    "sql": 'weights sql "SELECT count(*) FROM calmar_core.final_weights"',
+    "demo": "weights demo",
+    "new": "weights new my_desk --from-ledger trades.csv",
+    "ui": "weights ui --port 3001",
+    "doctor": "weights doctor",
+}
+"""One use of each command, which its help ends with."""
+
+_WIDEST = 100
+"""Columns that help fills at most."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -127,10 +147,30 @@ def _begin(options: argparse.Namespace) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="weights", description="Capital weights from a trade ledger.")
+    parser = argparse.ArgumentParser(
+        prog="weights",
+        usage="weights [-h] [--version] COMMAND ...",
+        description="Capital weights from a trade ledger.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("--version", action=_Version, nargs=0, help="show the version and end")
     parser.set_defaults(command=_begin)
-    commands = parser.add_subparsers(metavar="COMMAND")
-    for command in COMMANDS:
-        command.add(commands)
+    commands = parser.add_subparsers(metavar="COMMAND", help=argparse.SUPPRESS)
+    listed = list[str]()
+    for title, group in GROUPS.items():
+        before = len(commands.choices)
+        for command in (each for each in group if each in COMMANDS):
+            command.add(commands)
+        own = [*commands.choices.items()][before:]
+        said = {each.dest: each.help or "" for each in commands._choices_actions}
+        listed += [f"\n{title}:", *(_line(name, said[name]) for name, _ in own)]
+        for name, added in own:
+            added.epilog = f"example: {_EXAMPLES[name]}"
+    parser.epilog = "\n".join([*listed, "\n`weights COMMAND --help` ends with an example."]).strip()
     return parser
+
+
+def _line(name: str, said: str) -> str:
+    """A command with the first line of what it does, wrapped beside its name."""
+    width = min(shutil.get_terminal_size((_WIDEST, 24)).columns, _WIDEST) - 1
+    return textwrap.fill(said, width, initial_indent=f"  {name:<13}", subsequent_indent=" " * 15)
