@@ -29,6 +29,9 @@ class Shelf:
         self.history = history
         self.stored = sorted(set(history["rebalance"])) if stored is None else stored
 
+    def tables(self):
+        return [("book", "weight_history"), ("store", "partitions")]
+
     @contextmanager
     def reading(self, tables):
         assert tables == [("book", "weight_history"), ("store", "partitions")]
