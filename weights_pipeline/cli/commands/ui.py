@@ -15,7 +15,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from weights_pipeline.cli import common
@@ -58,6 +58,9 @@ def _ui(options: argparse.Namespace) -> int:
     logs = settings.home / "log"
     logs.mkdir(exist_ok=True)
     served = ["dagster", "code-server", "start", "-h", "127.0.0.1", "-p", str(code), *module]
+    # Told to end by a service manager, or by a terminal that is closed, it ends what it has started as on Ctrl-C.
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.default_int_handler)
     with ExitStack() as stack:
         beside = [stack.enter_context(_running(logs / "code-server.log", *served))]
         beside[0].wait_for(code)
@@ -66,7 +69,8 @@ def _ui(options: argparse.Namespace) -> int:
         for process in beside:
             threading.Thread(target=process.watch, daemon=True).start()
         render.say(f"Dagster on http://{host}:{port}, logs in {logs}. Ctrl-C ends it.")
-        serve(workspace, access, host, port)
+        with suppress(KeyboardInterrupt):
+            serve(workspace, access, host, port)
         return common.FAILED if any(process.ended for process in beside) else 0
 
 
