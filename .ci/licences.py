@@ -59,7 +59,14 @@ def main() -> int:
     extras = project["optional-dependencies"]
     parts = [
         ("What the package needs", project["dependencies"]),
-        ("What a deployed stage needs besides (extra `deploy`)", extras["deploy"]),
+        (
+            "What charts, alerts and AWS need besides (extras `report`, `alerts` and `aws`)",
+            [*extras["report"], *extras["alerts"], *extras["aws"]],
+        ),
+        (
+            "What a deployed stage needs besides all of these (extra `deploy`)",
+            [line for line in extras["deploy"] if not line.startswith(project["name"])],
+        ),
         ("What the method `skfolio` needs besides (extra `skfolio`)", extras["skfolio"]),
     ]
     direct = [Requirement(line) for _, lines in parts for line in lines]

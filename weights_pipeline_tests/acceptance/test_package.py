@@ -12,15 +12,19 @@ ROOT = Path(__file__).resolve().parents[2]
 UV = Path(sys.executable).with_name("uv")
 
 
-def run(*command, cwd, **variables) -> str:
-    """Output of a command that knows nothing of the checkout."""
+def ended(*command, cwd, **variables) -> subprocess.CompletedProcess[str]:
+    """What came of a command that knows nothing of the checkout."""
     unknown = ("WEIGHTS_", "DAGSTER_", "PYTHONPATH", "VIRTUAL_ENV")
     environment = {name: value for name, value in os.environ.items() if not name.startswith(unknown)}
-    ended = subprocess.run(
-        [str(each) for each in command], cwd=cwd, env=environment | variables, capture_output=True, text=True
-    )
-    assert ended.returncode == 0, f"{command}\n{ended.stdout[-3000:]}\n{ended.stderr[-3000:]}"
-    return ended.stdout
+    words = [str(each) for each in command]
+    return subprocess.run(words, cwd=cwd, env=environment | variables, capture_output=True, text=True)
+
+
+def run(*command, cwd, **variables) -> str:
+    """Output of such a command, which works."""
+    result = ended(*command, cwd=cwd, **variables)
+    assert result.returncode == 0, f"{command}\n{result.stdout[-3000:]}\n{result.stderr[-3000:]}"
+    return result.stdout
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +61,7 @@ def test_a_desk_of_ones_own_by_the_package_alone(wheel, tmp_path):
     assert (desk / ".home" / "dagster.yaml").read_bytes() == (ROOT / "dagster.yaml").read_bytes()
     assert "desk_book: weights in force from 2024-04-01" in run(own / "weights", "show", cwd=desk)
     # Installed without extras, it says which one brings what is missing.
-    refused = subprocess.run([own / "weights", "report"], cwd=desk, capture_output=True, text=True)
+    refused = ended(own / "weights", "report", cwd=desk)
     assert (refused.returncode, refused.stderr) == (
         2,
         "weights: the report needs the package matplotlib, which is not installed: pip install "

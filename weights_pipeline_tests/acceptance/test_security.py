@@ -888,7 +888,9 @@ def declared() -> list[Requirement]:
     """What the package needs at run time, on one machine and beyond, and what a book may ask for besides."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     extras = project["optional-dependencies"]
-    return [Requirement(line) for line in [*project["dependencies"], *extras["deploy"], *extras["skfolio"]]]
+    of_extras = [line for name in ("report", "alerts", "aws", "deploy", "skfolio") for line in extras[name]]
+    needed = [Requirement(line) for line in [*project["dependencies"], *of_extras]]
+    return [each for each in needed if each.name != project["name"]]
 
 
 def test_every_package_that_is_needed_at_run_time_is_listed_with_its_versions_and_licence():
