@@ -388,9 +388,10 @@ def _csv_records(lines: list[str], delimiter: str) -> Iterator[tuple[int, list[s
     """Yield the records: the line each starts on, its fields, and what is wrong with its quotes.
 
     After broken quotes reading goes on with the very next line, so that a quote which is never closed
-    costs its own line and not those after it.
+    costs its own line and not those after it. Two stray quotes close each other: where a line within a cell has as many
+    fields as the header, the cell has swallowed rows.
     """
-    at = 0
+    at, width = 0, 0
 
     def feed() -> Iterator[str]:
         nonlocal at
@@ -401,11 +402,16 @@ def _csv_records(lines: list[str], delimiter: str) -> Iterator[tuple[int, list[s
     reader = csv.reader(feed(), delimiter=delimiter, strict=True)
     while (start := at) < len(lines):
         try:
-            yield start + 1, next(reader), ""
+            fields = next(reader)
+            if width > 1 and any(line.count(delimiter) >= width - 1 for line in lines[start + 1 : at]):
+                raise csv.Error("a cell goes on over lines that are rows")
         except csv.Error as error:
             at = start + 1
             reader = csv.reader(feed(), delimiter=delimiter, strict=True)
             yield at, [lines[start].rstrip("\r\n")], f"quotes: {error}"
+        else:
+            width = width or len(fields)
+            yield start + 1, fields, ""
 
 
 def _read_json(path: str, data: bytes, reading: Reading) -> Part:

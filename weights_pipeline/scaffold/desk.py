@@ -9,6 +9,7 @@ import datetime as dt
 import json
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import MISSING, dataclass, fields
 from importlib import resources
 from pathlib import Path
@@ -229,7 +230,12 @@ def write_new(folder: Path, files: Mapping[Path, bytes]) -> None:
             with replacing(folder / path, durable=False) as temporary:
                 temporary.write_bytes(content)
     except OSError as error:
-        raise ScaffoldError(f"{folder}: cannot be written: {error.strerror}") from error
+        for path in files:
+            (folder / path).unlink(missing_ok=True)
+        for inner in sorted({folder / parent for path in files for parent in path.parents}, reverse=True):
+            with suppress(OSError):
+                inner.rmdir()
+        raise ScaffoldError(f"{folder}: cannot be written: {error.strerror}; nothing was left there") from error
 
 
 def _around(words: Mapping[str, str]) -> dict[str, str]:

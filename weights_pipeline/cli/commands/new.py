@@ -50,7 +50,7 @@ def _new_desk(options: argparse.Namespace) -> int:
     folder, file, now = Path(options.what), options.from_ledger, dt.datetime.now(dt.UTC)
     if options.sample and (options.importer or file):
         common.stop("--sample: brings its own ledger; leave --importer and --from-ledger out", common.INVALID)
-    name = re.sub(r"[^a-z0-9_]+", "_", folder.resolve().name.lower()).lstrip("_0123456789") or "desk"
+    name = re.sub(r"[^a-z0-9_]+", "_", folder.resolve().name.lower()).lstrip("_0123456789")[:40] or "desk"
     found = found_in(str(file), options.importer, now) if file else None
     files = sample_files() if options.sample else desk_files(name, now, reads=options.importer, file=file, found=found)
     write_new(folder, files)

@@ -482,6 +482,21 @@ def test_lines_count_physically_over_blank_lines_quoted_breaks_and_stray_quotes(
     assert intake.files["ignored_columns"].tolist() == ["note"]
 
 
+def test_two_stray_quotes_that_close_each_other_swallow_no_rows_between_them(tmp_path: Path) -> None:
+    rows = [
+        lot(lot_id="A"),
+        lot(lot_id="B", strategy='"alpha'),  # line 3: up to the next quote it would be one cell
+        lot(lot_id="C"),
+        lot(lot_id="D"),
+        lot(lot_id="E", strategy='alpha"'),
+    ]
+    intake = read_lots(tmp_path, *rows)
+    assert_adds_up(intake)
+    assert intake.lots["lot_id"].tolist() == ["A", "C", "D", "E"]
+    assert intake.rejected[["line", "reasons"]].to_numpy().tolist() == [[3, "malformed_row"]]
+    assert "a cell goes on over lines that are rows" in intake.rejected["details"][0]
+
+
 @pytest.mark.parametrize(("newline", "bom"), [("\n", b""), ("\r\n", b"\xef\xbb\xbf"), ("\r", b"")])
 def test_line_ends_a_byte_order_mark_and_a_missing_last_newline_change_nothing(
     tmp_path: Path, newline: str, bom: bytes

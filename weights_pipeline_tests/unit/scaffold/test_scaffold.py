@@ -2,6 +2,7 @@
 
 import datetime as dt
 import json
+from contextlib import contextmanager
 
 import pytest
 import yaml
@@ -9,9 +10,10 @@ import yaml
 from benchmarks.support.data import DATA
 from weights_pipeline.books.load import load_book
 from weights_pipeline.core.targets.methods import METHODS
+from weights_pipeline.files import replacing
 from weights_pipeline.ledger import load_ledger_source, read_ledger
 from weights_pipeline.ledger.periods import horizon
-from weights_pipeline.scaffold import ScaffoldError, book_file, desk_files, found_in, sample_files, write_new
+from weights_pipeline.scaffold import ScaffoldError, book_file, desk, desk_files, found_in, sample_files, write_new
 from weights_pipeline_tests.support.commands import Result
 from weights_pipeline_tests.support.trades import PLAIN
 from weights_pipeline_tests.unit.ledger.importers.test_importers import SAMPLES
@@ -87,6 +89,23 @@ def test_a_folder_that_holds_anything_stays_as_it_is(tmp_path):
         with pytest.raises(ScaffoldError, match=r"is not empty|is a file"):
             write_new(folder, desk_files("desk", NOW))
     assert [file.name for file in tmp_path.iterdir()] == ["mine"]
+
+
+def test_on_a_full_disk_nothing_is_left(tmp_path, monkeypatch):
+    written = []
+
+    @contextmanager
+    def full(file, **_):
+        written.append(file)
+        if len(written) > 5:
+            raise OSError(28, "No space left on device")
+        with replacing(file) as temporary:
+            yield temporary
+
+    monkeypatch.setattr(desk, "replacing", full)
+    with pytest.raises(ScaffoldError, match="No space left on device; nothing was left there"):
+        write_new(tmp_path / "new" / "desk", desk_files("desk", NOW))
+    assert [*(tmp_path / "new").iterdir()] == []
 
 
 def test_the_schemas_and_settings_of_a_desk_are_those_of_the_project():
