@@ -1,6 +1,7 @@
 """What only the DuckDB store has: one file and its transactions."""
 
 import datetime as dt
+from contextlib import nullcontext
 
 import duckdb
 import pandas as pd
@@ -8,6 +9,7 @@ import pytest
 
 from weights_pipeline.store.duckdb_store import DuckDBStore
 from weights_pipeline.tables.contract import ContractError
+from weights_pipeline.tables.errors import DamagedError
 from weights_pipeline_tests.support.small_table import WINDOWS, frame, month, small_table
 
 NOW = dt.datetime(2026, 1, 2, 3, 4, tzinfo=dt.UTC)
@@ -73,3 +75,22 @@ def test_hostile_names_are_only_names(store):
 
 def test_month_helper_covers_december():
     assert month("2020-12-01").end.month == 1
+
+
+@pytest.mark.parametrize(("failures", "damaged"), [(1, False), (3, False), (4, True)])
+def test_a_file_that_looks_cut_short_is_looked_at_again_before_it_counts_as_damaged(
+    store, monkeypatch, failures, damaged
+):
+    write(store, frame())
+    opened, real = [], duckdb.connect
+
+    def connect(*arguments, **options):
+        opened.append(arguments)
+        if len(opened) <= failures:
+            raise duckdb.IOException("IO Error: Could not read enough bytes from file: attempted to read 262144 bytes")
+        return real(*arguments, **options)
+
+    monkeypatch.setattr(duckdb, "connect", connect)
+    with pytest.raises(DamagedError) if damaged else nullcontext():
+        assert len(store.read("book", small_table())) == len(frame())
+    assert len(opened) == failures + (not damaged)
