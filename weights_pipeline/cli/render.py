@@ -5,10 +5,12 @@ Scope: presentation. Not here: any computation.
 
 from __future__ import annotations
 
+import shlex
 import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from weights_pipeline.cli.common import LAYOUT
@@ -192,9 +194,10 @@ def run_report(report: RunReport) -> None:
     say()
 
 
-def next_steps() -> None:
-    """Say where to look next after the demo."""
+def next_steps(data: Path | None) -> None:
+    """Say where to look next after the demo; with its data folder, where commands do not find it by themselves."""
     # As it was called where it is not found by its name, from a checkout whose environment is not active.
     own = "weights" if shutil.which("weights") else sys.argv[0]
+    own = own if data is None else f"WEIGHTS_DATA={shlex.quote(str(data))} {own}"
     say(f"\nSee it in Dagster: `{own} ui`, then http://127.0.0.1:3000/asset-groups for the lineage.")
     say(f"As one page to forward: `{own} report`.")

@@ -5,13 +5,13 @@ Scope: from the component's fields to the definitions of a workspace. Not here: 
 
 from __future__ import annotations
 
-from pathlib import Path
+import os
 
 import dagster as dg
 from pydantic import Field
 
 from weights_pipeline.orchestration.definitions import build_definitions
-from weights_pipeline.settings import STAGES, Settings, SettingsError
+from weights_pipeline.settings import Settings, SettingsError
 from weights_pipeline.workspace import Workspace
 
 
@@ -45,7 +45,7 @@ class Desk(dg.Component, dg.Model, dg.Resolvable):
         Raises
         ------
         SettingsError
-            There is no such folder, or no such stage.
+            There is no such folder or stage, or the stage lacks something.
         """
         folder = (context.path / self.folder).resolve()
         if not (folder / "data").is_dir():
@@ -53,9 +53,12 @@ class Desk(dg.Component, dg.Model, dg.Resolvable):
                 f"{context.path}: folder: {folder} holds no folder `data`; name the folder of a desk, as `weights new` "
                 f"makes it, relative to {context.path}"
             )
-        if self.stage not in STAGES:
-            raise SettingsError(f"{context.path}: stage: expected one of {', '.join(STAGES)}, got {self.stage!r}")
-        home = folder / Path(self.home)
-        return build_definitions(
-            Workspace(Settings(data=folder / "data", home=home, store=self.store, stage=self.stage))
-        )
+        # What the file does not say, such as where weights are published, and what a stage has to have, is the
+        # environment's as ever.
+        own = {
+            "WEIGHTS_DATA": str(folder / "data"),
+            "WEIGHTS_HOME": str(folder / self.home),
+            "WEIGHTS_STORE": self.store,
+            "WEIGHTS_STAGE": self.stage,
+        }
+        return build_definitions(Workspace(Settings.from_environment({**os.environ, **own})))

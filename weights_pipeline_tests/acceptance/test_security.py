@@ -714,7 +714,7 @@ def test_the_look_for_unquoted_sql_finds_it(statement, found):
 def test_the_environment_is_read_at_the_edge_alone():
     reads = {name for name, node in nodes(ast.Attribute) if ast.unparse(node) in ("os.environ", "os.getenv")}
     # Sensors look up whom to alert when they do: these URLs hold secrets, which settings do not.
-    edges = {f"orchestration/{name}.py" for name in ("definitions", "sensors", "webserver")}
+    edges = {f"orchestration/{name}.py" for name in ("component", "definitions", "sensors", "webserver")}
     # So do addresses of databases that a ledger reads.
     edges |= {"ledger/sources/reading.py"}
     # So does the key that signs what is published, and whose signatures are accepted.

@@ -8,14 +8,11 @@ from __future__ import annotations
 import argparse
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from weights_pipeline.cli import common
 from weights_pipeline.cli.commands.run import run_book
 from weights_pipeline.cli.commands.show import print_weights
-
-if TYPE_CHECKING:
-    from weights_pipeline.workspace import Workspace
+from weights_pipeline.shipped import shipped
 
 _BOOK = "calmar_core"
 
@@ -25,23 +22,19 @@ def add(commands: common.Commands) -> None:
     common.command(commands, "demo", _demo)
 
 
-def _sample() -> Workspace:
-    """The sample that comes with the package, where there is no desk; what is written stays in ``.home`` as ever."""
-    from weights_pipeline.shipped import shipped
-
-    os.environ["WEIGHTS_DATA"] = str(shipped("data"))
-    return common.workspace()
-
-
 def _demo(options: argparse.Namespace) -> int:
     """Materialise the full history of the sample book and show its newest weights and checks."""
     from weights_pipeline.cli import render
 
-    workspace = _sample() if "WEIGHTS_DATA" not in os.environ and not Path("data").is_dir() else common.workspace()
+    # Where there is no desk, the sample is that of the package; what is written stays in `.home` as ever.
+    alone = "WEIGHTS_DATA" not in os.environ and not Path("data").is_dir()
+    if alone:
+        os.environ["WEIGHTS_DATA"] = str(shipped("data"))
+    workspace = common.workspace()
     report = run_book(workspace, _BOOK, None, None, as_json=options.json)
     if not report.success:
         return common.FAILED
     if not options.json:
         print_weights(workspace, _BOOK, None, as_json=False)
-        render.next_steps()
+        render.next_steps(workspace.settings.data if alone else None)
     return 0

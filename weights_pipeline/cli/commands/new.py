@@ -64,7 +64,7 @@ def _new_desk(options: argparse.Namespace) -> int:
             f"{file} reads as {found.kind} {how}: {found.accepted} of {found.read} rows accepted, of "
             f"{', '.join(found.strategies)}, from {found.first} on. How it reads stands in data/ledgers/{name}.yaml."
         )
-    step = {True: "weights demo", False: f"weights run --book {name}_book"}[options.sample]
+    step = "weights demo" if options.sample else f"weights run --book {name}_book"
     if options.importer and not file:
         render.say(f"Put your files into {folder}/data/{name}, then `weights ledger check` says how they read.")
     render.say(f"Next: cd {folder} && {step}")

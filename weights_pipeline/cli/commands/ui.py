@@ -20,8 +20,8 @@ from pathlib import Path
 
 from weights_pipeline.cli import common
 
-_SECONDS = 60.0
-"""How long a code server may take to answer."""
+_SECONDS = 180.0
+"""How long a code server may take to answer, on a slow and busy machine."""
 
 
 def add(commands: common.Commands) -> None:

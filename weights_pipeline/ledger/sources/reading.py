@@ -14,7 +14,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Annotated, ClassVar
 
-import duckdb
 import pyarrow as pa
 import pyarrow.ipc
 from pydantic import BaseModel, ConfigDict, Field
@@ -152,6 +151,8 @@ def _sorted(batches: Iterable[pa.RecordBatch], folder: Path) -> Iterator[pa.Reco
         paths.append(path)
     if not names:
         return
+    import duckdb
+
     schema = pa.schema([(name, TEXT) for name in sorted(names)])
     config: dict[str, str | bool | int | float | list[str]] = {
         "memory_limit": _SORTING,

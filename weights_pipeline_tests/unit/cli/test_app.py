@@ -1,10 +1,12 @@
 """Help: every command in a group, in lines that fit, and with a use that works."""
 
+import re
 import shlex
+from pathlib import Path
 
 import pytest
 
-from weights_pipeline.cli import app
+from weights_pipeline.cli import app, render
 from weights_pipeline_tests.support.commands import Result
 
 
@@ -38,3 +40,13 @@ def test_an_unknown_command_names_those_there_are():
     result = Result("shwo")
     assert result.exit_code == 2
     assert "'show'" in result.errors
+
+
+def test_what_comes_after_the_demo_finds_its_data(capsys):
+    render.next_steps(None)
+    assert "WEIGHTS_DATA" not in capsys.readouterr().out
+    render.next_steps(Path("/a folder/data"))
+    assert re.findall(r"`(WEIGHTS_DATA='/a folder/data') \S+ (ui|report)`", capsys.readouterr().out) == [
+        ("WEIGHTS_DATA='/a folder/data'", "ui"),
+        ("WEIGHTS_DATA='/a folder/data'", "report"),
+    ]

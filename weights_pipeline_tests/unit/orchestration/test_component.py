@@ -9,6 +9,7 @@ import pytest
 from dagster.components.testing import create_defs_folder_sandbox
 
 import weights_pipeline
+from weights_pipeline.orchestration import component
 from weights_pipeline.orchestration.component import Desk
 from weights_pipeline.scaffold import desk_files, write_new
 from weights_pipeline_tests.support.commands import loaded_by
@@ -46,6 +47,14 @@ def test_a_desk_comes_with_its_assets_checks_jobs_and_schedules(loaded, tmp_path
     assert not (tmp_path / "my_desk" / ".home").exists(), "loading writes nothing"
 
 
+def test_what_the_file_does_not_say_is_the_environments(loaded, tmp_path, monkeypatch):
+    monkeypatch.setenv("WEIGHTS_LIVE", str(tmp_path / "published"))
+    seen = []
+    monkeypatch.setattr(component, "build_definitions", lambda of: seen.append(of.settings) or dg.Definitions())
+    loaded()
+    assert {settings.live for settings in seen} == {(str(tmp_path / "published"),)}
+
+
 def test_assets_of_ones_own_stand_beside_it(loaded):
     @dg.asset
     def mine() -> None:
@@ -59,7 +68,9 @@ def test_assets_of_ones_own_stand_beside_it(loaded):
     ("attributes", "message"),
     [
         ({"folder": "nowhere"}, r"folder: .*nowhere holds no folder `data`"),
-        ({"stage": "live"}, r"stage: expected one of dev, staging, prod, got 'live'"),
+        ({"stage": "live"}, r"WEIGHTS_STAGE: expected one of dev, staging, prod, got 'live'"),
+        ({"stage": "prod"}, r"WEIGHTS_STORE, WEIGHTS_PG_HOST, .*: not set\. Stage prod keeps its tables in S3"),
+        ({"store": "s3:/desk"}, r"WEIGHTS_STORE: expected s3://BUCKET/PREFIX"),
         ({"fodler": "x"}, "fodler"),
     ],
 )
