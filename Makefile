@@ -14,9 +14,11 @@ export WEIGHTS_DATA ?= $(CURDIR)/data
 export DAGSTER_HOME := $(WEIGHTS_HOME)
 # Where it is set, every process compiles everything that it imports: half of the time of all that starts processes.
 export PYTHONDONTWRITEBYTECODE :=
+# The site's theme tells of its successor at every build.
+export NO_MKDOCS_2_WARNING := 1
 PYTEST := $(BIN)/pytest -n 2 --dist loadgroup -q
 
-.PHONY: demo ui test tests lint unit integration acceptance fuzz mutants audit licences reliability bench sample screenshots lock clean help \
+.PHONY: demo ui test tests lint unit integration acceptance fuzz mutants audit licences reliability bench sample screenshots docs lock clean help \
   weights-init weights-show weights-rebalance weights-history
 
 help:            ## list the targets
@@ -89,6 +91,11 @@ sample: $(SAMPLE) ## make the sample ledger again, from prices bundled with a pa
 screenshots: $(STAMP) ## take the pictures of README and docs again, of what `make demo` has made; needs Chromium
 	@$(BIN)/python .ci/screenshots.py
 
+docs: $(STAMP)   ## build the site of the docs into build/site
+	@$(BIN)/uv pip install -q --python $(BIN)/python -c constraints.txt -e '.[dev,docs]'
+	@$(BIN)/python -m mkdocs build --quiet --strict
+	@echo "The site is in build/site. To read it: $(BIN)/python -m http.server -b 127.0.0.1 -d build/site"
+
 lock: $(STAMP)   ## resolve constraints.txt anew
 	$(BIN)/uv pip compile -q pyproject.toml --all-extras --universal --python-version 3.11 \
 	  --no-emit-index-url --no-header --no-annotate -o constraints.txt
@@ -104,10 +111,10 @@ $(SAMPLE): $(STAMP)
 	@$(BIN)/uv pip install -q --python $(BIN)/python -c constraints.txt -e '.[dev,sample]'
 	@touch $(SAMPLE)
 
-# What only tests need: prices to compare with, a second S3 server, a PostgreSQL server, a browser.
+# What only tests need: prices to compare with, a second S3 server, a PostgreSQL server, a browser, the site of the docs.
 $(TESTED): $(SAMPLE)
 	@.ci/tools
-	@$(BIN)/uv pip install -q --python $(BIN)/python -c constraints.txt -e '.[dev,sample,deploy,node]'
+	@$(BIN)/uv pip install -q --python $(BIN)/python -c constraints.txt -e '.[dev,sample,deploy,docs,node]'
 	@PATH=$(CURDIR)/$(BIN):$$PATH $(BIN)/npm install --silent --prefix $(VENV)/s3rver --no-audit --no-fund s3rver@3.7.1
 	@touch $(TESTED)
 
