@@ -8,7 +8,7 @@ look for them.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,6 +31,33 @@ def without_secrets(place: str) -> str:
 
 class SettingsError(ValueError):
     """A setting is not usable. The message names the variable, what was expected and what to do."""
+
+
+def require_bucket(key: str, url: str, otherwise: str = "") -> str:
+    """A part of a bucket, without the slash at its end; refused, under the name of its setting, where it is none."""
+    if not _STORE.fullmatch(url):
+        raise SettingsError(
+            f"{key}: expected s3://BUCKET/PREFIX, of letters, digits and . _ = - in each part{otherwise}, got "
+            f"{without_secrets(url)!r}. Credentials go into AWS_* variables."
+        )
+    return url.rstrip("/")
+
+
+def require_encryption(key: str, sse: str) -> str:
+    """Encryption to ask of S3, if any; refused, under the name of its setting, where it is none."""
+    if sse and not ENCRYPTION.fullmatch(sse):
+        raise SettingsError(f"{key}: expected AES256, aws:kms or aws:kms:KEY, got {sse!r}")
+    return sse
+
+
+def require_places(key: str, places: Sequence[str]) -> tuple[str, ...]:
+    """Places of live weights; refused, under the name of their setting, where one of them holds credentials."""
+    if unfit := [without_secrets(place) for place in places if "://" in place and place != without_secrets(place)]:
+        raise SettingsError(
+            f"{key}: expected folders, s3://BUCKET/PREFIX or dynamodb://TABLE with spaces between, got "
+            f"{' '.join(unfit)}. Credentials go into AWS_* variables."
+        )
+    return tuple(places)
 
 
 @dataclass(frozen=True)
@@ -129,23 +156,15 @@ class Settings:
         own = ".home" if stage == "dev" else f".home/{stage}"
         home = Path(environment.get("WEIGHTS_HOME") or own).resolve()
         store, sse = environment.get("WEIGHTS_STORE", ""), environment.get("WEIGHTS_S3_SSE", "")
-        if store and not _STORE.fullmatch(store):
-            raise SettingsError(
-                f"WEIGHTS_STORE: expected s3://BUCKET/PREFIX, of letters, digits and . _ = - in each part, or nothing "
-                f"for a DuckDB file in {home}, got {without_secrets(store)!r}. Credentials go into AWS_* variables."
-            )
-        if sse and not ENCRYPTION.fullmatch(sse):
-            raise SettingsError(f"WEIGHTS_S3_SSE: expected AES256, aws:kms or aws:kms:KEY, got {sse!r}")
+        if store:
+            require_bucket("WEIGHTS_STORE", store, f", or nothing for a DuckDB file in {home}")
+        require_encryption("WEIGHTS_S3_SSE", sse)
         if sse and not store:
             raise SettingsError(
                 "WEIGHTS_S3_SSE is set, WEIGHTS_STORE is not: set it to s3://BUCKET/PREFIX, or unset both"
             )
         live = tuple(environment.get("WEIGHTS_LIVE", "").split())
-        if unfit := [without_secrets(place) for place in live if "://" in place and place != without_secrets(place)]:
-            raise SettingsError(
-                f"WEIGHTS_LIVE: expected folders, s3://BUCKET/PREFIX or dynamodb://TABLE with spaces between, got "
-                f"{' '.join(unfit)}. Credentials go into AWS_* variables."
-            )
+        require_places("WEIGHTS_LIVE", live)
         ui = environment.get("WEIGHTS_UI") or cls.ui
         if not _UI.fullmatch(ui):
             raise SettingsError(

@@ -10,7 +10,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import dagster as dg
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
@@ -32,6 +32,7 @@ from weights_pipeline.orchestration.due import due_sensor
 from weights_pipeline.orchestration.freshness import automation_sensor
 from weights_pipeline.orchestration.io_manager import KEY, TablesIOManager
 from weights_pipeline.orchestration.jobs import job_over
+from weights_pipeline.orchestration.resources import ALERTS, LIVE, STORE, LiveTargets, Notifier, store_resource
 from weights_pipeline.orchestration.schedules import (
     daily_schedule,
     ledger_schedule,
@@ -67,8 +68,23 @@ def build_definitions(workspace: Workspace) -> dg.Definitions:
         ],
         # Steps of the chain follow each other anyway; a process for each would only pay its imports again.
         executor=dg.in_process_executor,
-        resources={KEY: TablesIOManager.of(workspace.settings)},
+        resources=_resources(workspace.settings),
     )
+
+
+def _resources(settings: Settings) -> dict[str, Any]:
+    """What steps and sensors reach the world by, and what assets of others may use too.
+
+    Steps have the store of their workspace: what it holds decides which partitions, checks and schedules there are,
+    before any resource exists.
+    """
+    store = store_resource(settings)
+    return {
+        STORE: store,
+        KEY: TablesIOManager(store=store),
+        LIVE: LiveTargets(targets=list(settings.live)),
+        ALERTS: Notifier(folder=str(settings.alerts)),
+    }
 
 
 def _briefly(workspace: Workspace) -> list[BookSetup]:
@@ -127,7 +143,7 @@ def _checks_after(checks: Sequence[Check], workspace: Workspace) -> dg.AssetChec
 
 def _of_book(workspace: Workspace, setup: BookSetup) -> _Part:
     settings, book, tags, checks = workspace.settings, setup.book, {"book": setup.name}, book_checks(setup)
-    daily, live = daily_assets(setup), live_asset(setup, settings.live)
+    daily, live = daily_assets(setup), live_asset(setup)
     every_day = dg.AssetSelection.assets(*daily)
     rebalance_job = job_over(
         book.name,
@@ -202,4 +218,4 @@ def definitions() -> dg.Definitions:
     try:
         return build_definitions(workspace)
     except BookError:
-        return dg.Definitions(sensors=alert_sensors(workspace))
+        return dg.Definitions(sensors=alert_sensors(workspace), resources=_resources(workspace.settings))

@@ -4,18 +4,13 @@ Scope: reading, by Dagster's own means. Not here: writing, which steps do themse
 tables at once (``steps``).
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import dagster as dg
 import pandas as pd
-from pydantic import Field
 
-from weights_pipeline.settings import Settings
-from weights_pipeline.store import open_store
+from weights_pipeline.orchestration.resources import StoreResource
 from weights_pipeline.store.base import Store
 from weights_pipeline.tables import catalog
 from weights_pipeline.tables.errors import MissingPartitionError
@@ -25,32 +20,14 @@ KEY = "weights_tables"
 
 
 class TablesIOManager(dg.ConfigurableIOManager):
-    """Reads tables of the store as data frames; it writes nothing.
+    """Reads tables of the store as data frames; it writes nothing. One partition or a range refuses a gap."""
 
-    One partition or a range gives their rows and refuses a gap. All partitions there are, which is what an asset or
-    check without partitions asks for, give all rows that are stored.
-
-    Examples
-    --------
-    In a project of your own, beside assets that read the table::
-
-        final = dg.AssetSpec(["calmar_core", "final_weights"]).with_io_manager_key("weights_tables")
-        dg.Definitions(
-            assets=[final, ...], resources={"weights_tables": TablesIOManager(home="/srv/weights/.home")}
-        )
-    """
-
-    home: str = Field(default=".home", description="Folder with weights.duckdb; not used where store is given.")
-    store: str = Field(default="", description="s3://BUCKET/PREFIX; empty for the file in home.")
-    lock_timeout: float = Field(default=120.0, description="Seconds to wait for whoever writes to the file.")
-
-    @classmethod
-    def of(cls, settings: Settings) -> TablesIOManager:
-        """Reader of the store that the settings name."""
-        return cls(home=str(settings.home), store=settings.store, lock_timeout=settings.lock_timeout)
+    store: dg.ResourceDependency[StoreResource]
 
     def load_input(self, context: dg.InputContext) -> pd.DataFrame:
         """Rows of the partitions asked for, ordered by the table's key.
+
+        All partitions there are, which is what an asset or check without partitions asks for, give all that is stored.
 
         Raises
         ------
@@ -58,8 +35,7 @@ class TablesIOManager(dg.ConfigurableIOManager):
             One of them, or of a range, was never written; or the table never was.
         """
         schema, name = context.asset_key.path
-        table, home = catalog.TABLES[name], Path(self.home).resolve()
-        store = open_store(Settings(data=home, home=home, store=self.store, lock_timeout=self.lock_timeout))
+        table, store = catalog.TABLES[name], self.store.open()
         with store.view():
             if table.time_column is None:
                 return _of_history(store.read(schema, table), _asked(context))

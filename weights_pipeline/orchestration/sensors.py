@@ -28,13 +28,13 @@ from weights_pipeline.alerts.deadlines import (
     regimes,
     unfit_live,
 )
-from weights_pipeline.alerts.delivery import deliver, receivers
 from weights_pipeline.books.reading import BookError
 from weights_pipeline.checks import told_of
 from weights_pipeline.ledger import LedgerSource
 from weights_pipeline.ledger.changes import state
 from weights_pipeline.live import Keys
 from weights_pipeline.orchestration.partitions import ledger_months
+from weights_pipeline.orchestration.resources import Notifier
 from weights_pipeline.orchestration.run_slots import free_dead_runs
 from weights_pipeline.orchestration.schedules import newest_months
 from weights_pipeline.settings import Settings
@@ -111,9 +111,8 @@ class Position:
 
 
 def alert_sensors(workspace: Workspace) -> list[dg.SensorDefinition]:
-    """The sensor of finished runs and the sensor of deadlines and regimes, over one outbox."""
+    """The sensor of finished runs and the sensor of deadlines and regimes."""
     settings = workspace.settings
-    outbox = Outbox(settings.alerts)
     # A run may hold the store for minutes, a tick has one; the next one looks again.
     store = open_store(replace(settings, lock_timeout=5.0))
 
@@ -124,19 +123,19 @@ def alert_sensors(workspace: Workspace) -> list[dg.SensorDefinition]:
         description="Tell of failed runs and failed checks, free what dead runs have held, and deliver what could not "
         "be delivered before.",
     )
-    def of_runs(context: dg.SensorEvaluationContext) -> dg.SensorResult:
+    def of_runs(context: dg.SensorEvaluationContext, weights_alerts: Notifier) -> dg.SensorResult:
         try:
             for run_id in free_dead_runs(context.instance, settings.home):
                 context.log.warning(f"run {run_id} had died: it is recorded as failed, and what it held is free")
         except Exception as error:  # alerts are delivered all the same
             context.log.warning(f"dead runs are not known: {type(error).__name__}: {error}")
-        position, newest = _resumed(context, outbox), newest_end(context.instance)
+        position, newest = _resumed(context, weights_alerts.outbox), newest_end(context.instance)
         if position is None or position.after > newest:
             # Records that were moved away or restored count from an earlier number: what comes would be passed over.
-            return _delivered(context, outbox, Position(after=newest))
+            return _delivered(context, weights_alerts, Position(after=newest))
         now = dt.datetime.now(dt.UTC)
         alerts, reached = run_alerts(context.instance, position, settings.ui, now)
-        return _delivered(context, outbox, reached, position, alerts)
+        return _delivered(context, weights_alerts, reached, position, alerts)
 
     @dg.sensor(
         name="alerts_of_time",
@@ -145,8 +144,8 @@ def alert_sensors(workspace: Workspace) -> list[dg.SensorDefinition]:
         description="Tell of books that are not valid, rebalances that did not happen, live weights that are stale or "
         "behind, and new regimes.",
     )
-    def of_time(context: dg.SensorEvaluationContext) -> dg.SensorResult:
-        position, now, alerts = _resumed(context, outbox), dt.datetime.now(dt.UTC), list[Alert]()
+    def of_time(context: dg.SensorEvaluationContext, weights_alerts: Notifier) -> dg.SensorResult:
+        position, now, alerts = _resumed(context, weights_alerts.outbox), dt.datetime.now(dt.UTC), list[Alert]()
         before = reached = position or Position()
         try:
             found, reached = _once(unended_runs(context.instance, settings.ui, now), "runs", reached)
@@ -160,7 +159,7 @@ def alert_sensors(workspace: Workspace) -> list[dg.SensorDefinition]:
             alerts += found
             for problem in unknown:
                 context.log.warning(f"book {setup.name}: {problem}")
-        return _delivered(context, outbox, reached, before, alerts)
+        return _delivered(context, weights_alerts, reached, before, alerts)
 
     return [of_runs, of_time]
 
@@ -338,16 +337,16 @@ def _resumed(context: dg.SensorEvaluationContext, outbox: Outbox) -> Position | 
 
 def _delivered(
     context: dg.SensorEvaluationContext,
-    outbox: Outbox,
+    notifier: Notifier,
     reached: Position,
     before: Position | None = None,
     alerts: list[Alert] | None = None,
 ) -> dg.SensorResult:
     """Keep what was found, deliver what is due, and move the cursor past what is settled."""
-    now = dt.datetime.now(dt.UTC)
+    now, outbox = dt.datetime.now(dt.UTC), notifier.outbox
     if alerts or (before is not None and reached != before):
         outbox.put(reached.source, str(reached), alerts or [], now)
-    problems = deliver(outbox, receivers(os.environ, outbox.folder), now)
+    problems = notifier.deliver(now)
     for name, reason in problems:
         context.log.warning(f"alerts to {name}: {reason}; they are sent again until they arrive")
     start = context.cursor if before is not None and context.cursor else str(before or reached)

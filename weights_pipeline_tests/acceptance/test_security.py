@@ -713,12 +713,12 @@ def test_the_look_for_unquoted_sql_finds_it(statement, found):
 
 def test_the_environment_is_read_at_the_edge_alone():
     reads = {name for name, node in nodes(ast.Attribute) if ast.unparse(node) in ("os.environ", "os.getenv")}
-    # Sensors look up whom to alert when they do: these URLs hold secrets, which settings do not.
-    edges = {f"orchestration/{name}.py" for name in ("component", "definitions", "sensors", "webserver")}
+    # Resources look up whom to alert and the key that signs when they need them: settings hold no secrets.
+    edges = {f"orchestration/{name}.py" for name in ("component", "definitions", "resources", "sensors", "webserver")}
     # So do addresses of databases that a ledger reads.
     edges |= {"ledger/sources/reading.py"}
-    # So does the key that signs what is published, and whose signatures are accepted.
-    edges |= {"orchestration/assets/live.py", "orchestration/assets/report.py"}
+    # So does whose signatures are accepted.
+    edges |= {"orchestration/assets/report.py"}
     assert {name for name in reads if not name.startswith("cli/")} <= edges
 
 

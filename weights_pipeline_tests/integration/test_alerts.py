@@ -31,6 +31,7 @@ from weights_pipeline.live.signing import new_secret
 from weights_pipeline.orchestration import sensors
 from weights_pipeline.orchestration.asset_checks import as_result
 from weights_pipeline.orchestration.definitions import build_definitions
+from weights_pipeline.orchestration.resources import ALERTS, Notifier
 from weights_pipeline.orchestration.sensors import Position, newest_end, run_alerts, time_alerts, unended_runs
 from weights_pipeline.settings import Settings, SettingsError
 from weights_pipeline.store.duckdb_store import DuckDBStore
@@ -484,7 +485,8 @@ def armed(small_data, tmp_path, monkeypatch) -> Iterator:
     monkeypatch.setattr(sensors, "SETTLED", dt.timedelta())
 
     def tick(instance, cursor):
-        with dg.build_sensor_context(instance=instance, cursor=cursor) as context:
+        reached_by = {ALERTS: Notifier(folder=str(settings.alerts))}
+        with dg.build_sensor_context(instance=instance, cursor=cursor, resources=reached_by) as context:
             return found["alerts_of_runs"].evaluate_tick(context)
 
     return tick, settings

@@ -96,7 +96,10 @@ def test_the_code_location_loads_where_no_book_is_valid_and_tells_of_it(data, tm
     assert {each.name for each in loaded.sensors} == {"alerts_of_runs", "alerts_of_time"}
     [of_time] = [each for each in loaded.sensors if each.name == "alerts_of_time"]
     monkeypatch.delenv("WEIGHTS_ALERTS", raising=False)
-    with dg.DagsterInstance.ephemeral() as instance, dg.build_sensor_context(instance=instance) as context:
+    with (
+        dg.DagsterInstance.ephemeral() as instance,
+        dg.build_sensor_context(instance=instance, resources=dict(loaded.resources)) as context,
+    ):
         of_time.evaluate_tick(context)
     told = Outbox(tmp_path / "home" / "alerts").folder / "alerts.log"
     assert "no books" in told.read_text()

@@ -7,6 +7,7 @@ import pytest
 from benchmarks.support.data import BOOK, LEDGER
 from weights_pipeline.orchestration.definitions import build_definitions
 from weights_pipeline.orchestration.io_manager import KEY, TablesIOManager
+from weights_pipeline.orchestration.resources import DuckDBStoreResource
 from weights_pipeline.tables import catalog
 from weights_pipeline.tables.errors import MissingPartitionError
 from weights_pipeline_tests.support.desk import QUIET
@@ -81,7 +82,7 @@ def test_a_gap_is_refused_by_name_and_nothing_is_written(desk, small_data, insta
 
 def test_it_serves_a_project_of_its_own(finished, instance):
     theirs = dg.AssetSpec(FINAL, partitions_def=None).with_io_manager_key(KEY)
-    tables = TablesIOManager(home=str(finished.settings.home))
+    tables = TablesIOManager(store=DuckDBStoreResource(home=str(finished.settings.home)))
 
     @dg.asset(ins={"weights": dg.AssetIn(FINAL)})
     def gross(weights: pd.DataFrame) -> float:

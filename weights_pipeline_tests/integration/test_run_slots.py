@@ -18,6 +18,7 @@ from weights_pipeline.doctor.orchestration import turns
 from weights_pipeline.orchestration.asset_checks import STORE_POOL
 from weights_pipeline.orchestration.instance import LOCATION
 from weights_pipeline.orchestration.records import Records
+from weights_pipeline.orchestration.resources import ALERTS, Notifier
 from weights_pipeline.orchestration.run_slots import alive, free_dead_runs, holder, turn
 from weights_pipeline.orchestration.sensors import Position, alert_sensors, run_alerts
 from weights_pipeline.settings import Settings
@@ -82,7 +83,8 @@ def test_a_run_that_died_between_two_steps_is_freed_by_the_sensor(instance, tmp_
     instance.event_log_storage.free_concurrency_slots_for_run(run_id)
     subprocess.run([sys.executable, "-c", DYING, str(tmp_path), run_id], check=False)
     [sensor, _] = alert_sensors(Workspace(Settings(data=small_data, home=tmp_path)))
-    with dg.build_sensor_context(instance=instance) as context:
+    reached_by = {ALERTS: Notifier(folder=str(tmp_path / "alerts"))}
+    with dg.build_sensor_context(instance=instance, resources=reached_by) as context:
         sensor.evaluate_tick(context)
     assert sensor.minimum_interval_seconds <= 300
     assert instance.get_run_by_id(run_id).status == dg.DagsterRunStatus.FAILURE

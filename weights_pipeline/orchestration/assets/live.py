@@ -4,21 +4,18 @@ Scope: one call that makes the document, one that publishes it, and metadata. No
 (``versions.publication``), and the places (``live``).
 """
 
-import os
-from collections.abc import Sequence
-
 import dagster as dg
 
-from weights_pipeline.live import SigningKey
 from weights_pipeline.orchestration.freshness import live_freshness
 from weights_pipeline.orchestration.partitions import SINGLE_RUN
+from weights_pipeline.orchestration.resources import LiveTargets
 from weights_pipeline.orchestration.steps import run_instant
 from weights_pipeline.versions.inputs import code_version
-from weights_pipeline.versions.publication import course_of, live_weights, publish_live
+from weights_pipeline.versions.publication import course_of, live_weights
 from weights_pipeline.workspace import BookSetup
 
 
-def live_asset(setup: BookSetup, targets: Sequence[str]) -> dg.AssetsDefinition:
+def live_asset(setup: BookSetup) -> dg.AssetsDefinition:
     """Live weights of one book; unpartitioned, as there is one set in force at a time."""
     book = setup.book
 
@@ -35,12 +32,11 @@ def live_asset(setup: BookSetup, targets: Sequence[str]) -> dg.AssetsDefinition:
         code_version=code_version(),
         backfill_policy=SINGLE_RUN,
     )
-    def live(context: dg.AssetExecutionContext) -> None:
+    def live(context: dg.AssetExecutionContext, weights_live: LiveTargets) -> None:
         now = run_instant(context.instance, context.run.run_id)
         with setup.store.view():
             document, course = live_weights(setup, now), course_of(setup, setup.store, now)
-        key = SigningKey.from_environment(os.environ)
-        published = publish_live(document, targets, key)
+        key, published = weights_live.signing_key, weights_live.publish(document)
         context.log.info(f"version {document.version} of {book.name} is published")
         if course and course.says:
             context.log.warning(f"{book.name}: {course.says}")

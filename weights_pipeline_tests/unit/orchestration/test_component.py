@@ -43,7 +43,7 @@ def test_a_desk_comes_with_its_assets_checks_jobs_and_schedules(loaded, tmp_path
     assert definitions.resolve_job_def("my_desk_book").asset_layer.executable_asset_keys
     assert definitions.get_schedule_def("my_desk_book_rebalance").execution_timezone == "America/New_York"
     reads = definitions.resources["weights_tables"]
-    assert reads.home == str(tmp_path / "my_desk" / ".home")
+    assert reads.store.home == str(tmp_path / "my_desk" / ".home")
     assert not (tmp_path / "my_desk" / ".home").exists(), "loading writes nothing"
 
 
