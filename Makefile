@@ -18,7 +18,7 @@ export PYTHONDONTWRITEBYTECODE :=
 export NO_MKDOCS_2_WARNING := 1
 PYTEST := $(BIN)/pytest -n 2 --dist loadgroup -q
 
-.PHONY: demo ui test tests lint unit integration acceptance fuzz mutants audit licences reliability bench sample screenshots docs lock clean help \
+.PHONY: demo ui test tests lint unit integration acceptance fuzz mutants audit licences reliability bench sample screenshots docs tutorial lock clean help \
   weights-init weights-show weights-rebalance weights-history
 
 help:            ## list the targets
@@ -95,6 +95,9 @@ docs: $(STAMP)   ## build the site of the docs into build/site
 	@$(BIN)/uv pip install -q --python $(BIN)/python -c constraints.txt -e '.[dev,docs]'
 	@$(BIN)/python -m mkdocs build --quiet --strict
 	@echo "The site is in build/site. To read it: $(BIN)/python -m http.server -b 127.0.0.1 -d build/site"
+
+tutorial: $(STAMP) ## run the tutorial and store its outputs in it
+	@$(BIN)/python -m weights_pipeline_tests.support.notebook
 
 lock: $(STAMP)   ## resolve constraints.txt anew
 	$(BIN)/uv pip compile -q pyproject.toml --all-extras --universal --python-version 3.11 \

@@ -97,6 +97,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
         "README.md",
         "CHANGELOG.md",
         "CONTRIBUTING.md",
+        *(style for style in config.extra_css if (ROOT / style).exists()),
         *(f"docs/{file.src_uri}" for file in files.documentation_pages()),
         *(f"docs/{notebook.name}" for notebook in (ROOT / "docs").glob("*.ipynb")),
     ]
