@@ -85,7 +85,9 @@ def test_every_link_and_every_picture_of_the_site_leads_somewhere_on_it(site):
 
 def test_nothing_of_the_site_is_loaded_from_elsewhere(site):
     pages, folder = site
-    loaded = [f"{name}: {each}" for name, page in pages.items() for each in page.loaded if re.match("(https?:)?//", each)]
+    loaded = [
+        f"{name}: {each}" for name, page in pages.items() for each in page.loaded if re.match("(https?:)?//", each)
+    ]
     assert loaded == []
     styles = [(file, file.read_text()) for file in folder.rglob("*.css")]
     assert len(styles) > 1
