@@ -82,6 +82,9 @@ class Settings:
     sse
         Encryption asked of S3: ``AES256``, ``aws:kms`` or ``aws:kms:KEY``, or empty for the bucket's own. Variable
         ``WEIGHTS_S3_SSE``.
+    step_logs
+        ``s3://BUCKET/PREFIX`` of what steps say, at a stage that keeps it in S3. Variable ``WEIGHTS_STEP_LOGS``,
+        default ``_logs`` in the store; empty without a store.
     live
         Where live weights are published: folders, ``s3://BUCKET/PREFIX`` or ``dynamodb://TABLE``. Variable
         ``WEIGHTS_LIVE``, separated by spaces; default the folder ``live`` in ``home``.
@@ -95,6 +98,7 @@ class Settings:
     lock_timeout: float = 120.0
     store: str = ""
     sse: str = ""
+    step_logs: str = ""
     stage: str = "dev"
     live: tuple[str, ...] = ()
     ui: str = "http://127.0.0.1:3000"
@@ -159,6 +163,12 @@ class Settings:
         if store:
             require_bucket("WEIGHTS_STORE", store, f", or nothing for a DuckDB file in {home}")
         require_encryption("WEIGHTS_S3_SSE", sse)
+        step_logs = environment.get("WEIGHTS_STEP_LOGS", "")
+        if step_logs:
+            step_logs = require_bucket("WEIGHTS_STEP_LOGS", step_logs)
+        elif store:
+            # No ledger and no book has a name that begins so.
+            step_logs = f"{store.rstrip('/')}/_logs"
         if sse and not store:
             raise SettingsError(
                 "WEIGHTS_S3_SSE is set, WEIGHTS_STORE is not: set it to s3://BUCKET/PREFIX, or unset both"
@@ -179,6 +189,7 @@ class Settings:
             lock_timeout=lock_timeout,
             store=store.rstrip("/"),
             sse=sse,
+            step_logs=step_logs,
             stage=stage,
             live=live,
             ui=ui.rstrip("/"),

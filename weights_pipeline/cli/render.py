@@ -171,7 +171,8 @@ def progress(*, quiet: bool) -> Iterator[Callable[[int, int, str], None]]:
         MofNCompleteColumn(),
         TimeElapsedColumn(),
     )
-    with Progress(*columns, console=Console(stderr=True), disable=quiet) as bar:
+    # The stream of now: while a run goes on, standard error is its log.
+    with Progress(*columns, console=Console(file=sys.stderr), disable=quiet) as bar:
         task = bar.add_task("starting", total=None)
         yield lambda done, total, what: bar.update(task, completed=done, total=total, description=what)
 

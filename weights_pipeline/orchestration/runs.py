@@ -6,14 +6,16 @@ Scope: launching and following Dagster runs. Not here: what runs (``definitions`
 from __future__ import annotations
 
 import datetime as dt
+import os
 import re
 import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr
 from dataclasses import asdict, dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -40,7 +42,6 @@ from weights_pipeline.versions.policies import Kept
 from weights_pipeline.workspace import BookSetup, Workspace
 
 Progress = Callable[[int, int, str], None]
-_QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 _POLL_SECONDS = 0.2
 _WAITING_SECONDS = 2.0
 _STOPPED = "it was stopped, and is recorded as canceled; run it again"
@@ -197,11 +198,19 @@ class _Stretch:
         run = instance.create_run_for_job(
             self.job,
             run_id=run_id,
-            run_config={**_QUIET, **config},
+            run_config=config,
             tags={**self.job.run_tags, **edges, **tags},
             remote_job_origin=RemoteJobOrigin(repository, self.job.name),
         )
-        return execute_run(InMemoryJob(self.job), run, instance)
+        with _off_the_terminal():
+            return execute_run(InMemoryJob(self.job), run, instance)
+
+
+@contextmanager
+def _off_the_terminal() -> Iterator[None]:
+    """Let what steps say go into the log of their run alone: what Dagster captures it shows on standard error too."""
+    with Path(os.devnull).open("w", encoding="utf-8") as nowhere, redirect_stderr(nowhere):
+        yield
 
 
 def _stretches(definitions: dg.Definitions, setup: BookSetup, first: str | None, last: str | None) -> list[_Stretch]:

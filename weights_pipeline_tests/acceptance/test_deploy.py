@@ -235,6 +235,13 @@ def s3(monkeypatch) -> dict[str, str]:
     return environment
 
 
+def read(key: str) -> str:
+    """Content of an object of the bucket."""
+    found = moto().objects.get(key)
+    assert found is not None
+    return found[0].decode()
+
+
 def listeners(*ports: str) -> set[tuple[str, str]]:
     """Addresses that something listens on at some ports."""
     loopback = {"0100007F": "127.0.0.1", "0000000000000000FFFF00000100007F": "127.0.0.1"}
@@ -295,6 +302,9 @@ def test_a_stage_from_nothing_to_a_stored_partition(small_data, postgres, s3, tm
     records = open_store(settings).partitions(LEDGER, catalog.TRADE_LEDGER.name)
     assert {key: record.run_id for key, record in records.items()} == {month: run_id}
     written += events
+    said = {key: read(key) for key, _ in moto().objects.list(f"staging/_logs/storage/{run_id}/")}
+    assert "STEP_SUCCESS" in "".join(said.values())
+    written += "".join(said.values())
     for file in (*deployment.home.rglob("*"), deployment.said):
         if file.is_file():
             written += file.read_bytes().decode(errors="replace")

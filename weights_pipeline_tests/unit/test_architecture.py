@@ -53,6 +53,7 @@ ROOMS = (
 """From the bottom up: a room imports those before it, and itself."""
 ONLY_IN = {
     "dagster": {"orchestration"},
+    "dagster_aws": {"orchestration"},
     "duckdb": {"store", "ledger", "live", "doctor"},
     "boto3": {"aws"},
     "botocore": {"aws"},

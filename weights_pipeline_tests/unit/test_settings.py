@@ -69,6 +69,7 @@ def test_everything_that_is_missing_is_said_at_once():
         ({"WEIGHTS_STAGE": "prod", "WEIGHTS_PG_PORT": "65536"}, "WEIGHTS_PG_PORT"),
         ({"WEIGHTS_STAGE": "prod", "WEIGHTS_PG_PORT": "²"}, "WEIGHTS_PG_PORT"),
         ({"WEIGHTS_STAGE": "prod", "WEIGHTS_STORE": "/var/weights"}, "WEIGHTS_STORE: expected s3://BUCKET/PREFIX"),
+        ({"WEIGHTS_STEP_LOGS": "s3://Desk"}, "WEIGHTS_STEP_LOGS: expected s3://BUCKET/PREFIX"),
         ({"WEIGHTS_STAGE": "prod", "WEIGHTS_DATA": "/nowhere"}, "WEIGHTS_DATA: /nowhere is not a folder"),
     ],
 )
@@ -176,6 +177,7 @@ def test_the_example_environment_names_every_variable_and_no_secret():
     }
     settings = Settings.from_environment(environment | {"WEIGHTS_DATA": str(DATA), "WEIGHTS_PG_PASSWORD": PASSWORD})
     assert (settings.stage, settings.store, settings.lock_timeout) == ("staging", "s3://desk/weights", 120)
+    assert settings.step_logs == "s3://desk/weights/_logs"
 
 
 def _variables(file: Path) -> set[str]:
