@@ -94,8 +94,11 @@ SMALL = {
     "weights diff 12 13 --book B": "weights diff 12 13 --book calmar_core",
     "weights reproduce 12 --book B": "weights reproduce 12 --book calmar_core",
     'weights sql "SELECT …"': 'weights sql "SELECT count(*) FROM calmar_core.final_weights"',
+    "weights new book NAME": "weights new --help",
     # It serves until somebody ends it; a browser looks at it elsewhere.
     "weights ui": "weights ui --help",
+    # It makes the whole history of the sample.
+    "weights demo": "weights demo --help",
 }
 """Commands of the pages, as they are run on the small history."""
 
@@ -110,6 +113,8 @@ EXITS = {
 ELSEWHERE = {
     "source .venv/bin/activate",
     "python3 -m venv .venv",
+    "pip install --upgrade weights-pipeline",
+    "pip install 'weights-pipeline[report]'",
     ".venv/bin/pip install -c constraints.txt -e '.[deploy]'",
     "sudo install -D -m 600 -o weights deploy/environment.example /etc/weights/environment",
     "set -a; . /etc/weights/environment; set +a",
@@ -316,11 +321,10 @@ def test_what_is_run_elsewhere_is_on_a_page_and_names_files_that_are_there():
     assert "migrate" in dagster.commands["instance"].commands
 
 
-def test_the_command_line_is_in_the_readme_command_by_command():
+def test_the_command_line_is_on_its_page_command_by_command():
     choices = _parser()._subparsers._group_actions[0].choices
-    told = {code.split()[1] for code in in_tables("README.md") if code.startswith("weights ")}
-    # `weights demo` is what `make demo` calls.
-    assert told | {"demo"} == set(choices)
+    told = {code.split()[1] for code in in_tables("docs/commands.md") if code.startswith("weights ")}
+    assert told == set(choices)
 
 
 # --------------------------------------------------------------------------- pages that bring files
@@ -596,8 +600,8 @@ def test_links_lead_to_files_and_headings_that_are_there(page):
 
 
 def test_every_page_is_in_the_index_of_the_readme():
-    linked = set(re.findall(r"\]\((docs/\w+\.md)\)", PAGES["README.md"]))
-    assert linked == set(PAGES) - {"README.md"}
+    linked = set(re.findall(r"\]\((docs/\w+\.(?:md|ipynb))\)", PAGES["README.md"]))
+    assert linked == {*PAGES, "docs/tutorial.ipynb"} - {"README.md"}
 
 
 def test_the_glossary_has_every_metric_reason_note_and_feature():
@@ -633,13 +637,3 @@ def test_the_numbers_told_in_the_worked_example_are_those_it_computes():
         f"{tilted + 0.6:.4f}",
         f"{0.1 / (tilted + 0.6):.4f}",
     }
-
-
-def test_the_architecture_names_every_module():
-    (tree,) = (block.content for block in blocks("README.md") if block.language == "tree")
-    named = set(re.findall(r"[a-z_]+", tree))
-    for folder in (PACKAGE, PACKAGE / "core"):
-        modules = {file.stem for file in folder.glob("*.py")} | {
-            file.parent.name for file in folder.glob("*/__init__.py")
-        }
-        assert {module for module in modules - {"__init__"} if module not in named} == set(), folder

@@ -2,6 +2,7 @@
 
 import ast
 import functools
+import re
 import sys
 from pathlib import Path
 
@@ -129,6 +130,12 @@ def test_libraries_keep_to_their_rooms():
 def test_every_room_is_there():
     there = {own_room(module) for module in MODULES} - {"", "core"}
     assert there == set(ROOMS)
+
+
+def test_the_page_on_architecture_lists_the_rooms_in_their_order():
+    (listed,) = re.findall(r"(?ms)^```tree\n(.*?)^```$", (ROOT / "docs" / "architecture.md").read_text())
+    names = re.findall(r"(?m)^( *)(\w+)", listed)
+    assert [f"core.{name}" if indented else name for indented, name in names if name != "core"] == list(ROOMS)
 
 
 def test_nothing_but_tests_imports_tests():
