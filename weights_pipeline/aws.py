@@ -76,7 +76,16 @@ class RefusedError(ServiceError):
         super().__init__(f"{what}: {reason}")
 
 
-def client(service: str, *, attempts: int | None = None, connect: float = 3, answer: float = 10) -> Any:
+def client(
+    service: str,
+    *,
+    attempts: int | None = None,
+    connect: float = 3,
+    answer: float = 10,
+    profile: str | None = None,
+    signed: bool = True,
+    **options: Any,
+) -> Any:
     """Client of a service, from the standard ``AWS_*`` variables and files.
 
     A service other than AWS is sent no checksums that it does not ask for.
@@ -89,6 +98,10 @@ def client(service: str, *, attempts: int | None = None, connect: float = 3, ans
         How often a request is made in all; as ``AWS_MAX_ATTEMPTS`` says when left out.
     connect, answer
         Seconds to wait for a connection and for an answer.
+    signed
+        False for requests that say nobody's name, as public buckets take them.
+    profile, options
+        Said in place of the variables and files: a profile, and what boto3 takes, such as ``endpoint_url``.
 
     Raises
     ------
@@ -99,6 +112,7 @@ def client(service: str, *, attempts: int | None = None, connect: float = 3, ans
     if said := missing("boto3"):
         raise ServiceError(f"{service} {said}")
     import boto3
+    from botocore import UNSIGNED
     from botocore.config import Config
     from botocore.exceptions import BotoCoreError
 
@@ -107,15 +121,16 @@ def client(service: str, *, attempts: int | None = None, connect: float = 3, ans
         connect_timeout=connect,
         read_timeout=answer,
         max_pool_connections=CONNECTIONS,
+        **({} if signed else {"signature_version": UNSIGNED}),
     )
     try:
-        session = boto3.session.Session()
-        made = session.client(service, config=config)
+        session = boto3.session.Session(profile_name=profile)
+        made = session.client(service, config=config, **options)
         host = str(urlsplit(made.meta.endpoint_url).hostname)
         if not host.endswith(_AWS):
             # Over HTTPS they go into trailers, which hardly anyone but AWS reads.
             needed = Config(request_checksum_calculation="when_required", response_checksum_validation="when_required")
-            made = session.client(service, config=config.merge(needed))
+            made = session.client(service, config=config.merge(needed), **options)
         return made
     except (BotoCoreError, ValueError) as error:
         # Here and below not `from error`: its text, which may hold an endpoint with a password, would be logged.

@@ -1,12 +1,15 @@
-"""What steps say is kept in S3 at a deployed stage, of runs that are started by hand too."""
+"""Dagster's own tools for S3: what steps say is kept at a deployed stage, and clients for assets of others."""
 
 import dagster as dg
 import pytest
 import yaml
+from dagster_aws.s3 import S3Resource
+from dagster_aws.s3.sensor import get_objects
 
 from benchmarks.support.data import BOOK, DATA, LEDGER
 from benchmarks.support.s3_servers import BUCKET, moto
-from weights_pipeline_tests.support.desk import Desk
+from weights_pipeline.orchestration.s3 import S3Clients
+from weights_pipeline_tests.support.desk import QUIET, Desk
 
 STORE = "tests/step-logs"
 
@@ -87,3 +90,36 @@ def test_a_bucket_that_refuses_stops_no_run(server, deployed):
         if event.event_type_value == "ENGINE_EVENT" and "compute log capture" in (event.message or "")
     ]
     assert "AccessDenied" in told.engine_event_data.error.to_string()
+
+
+def test_a_client_has_what_dagsters_own_lacks_and_is_taken_wherever_that_is(server, monkeypatch):
+    for name in server.variables:
+        monkeypatch.delenv(name)
+    given = {
+        "endpoint_url": server.url,
+        "region_name": "us-east-1",
+        "aws_access_key_id": dg.EnvVar("DESK_KEY"),
+        "aws_secret_access_key": dg.EnvVar("DESK_KEY"),
+    }
+    monkeypatch.setenv("DESK_KEY", server.secret)
+    server.objects.put("listed/a.csv", b"a", {})
+    seen = {}
+
+    @dg.asset
+    def listed(s3: S3Resource) -> None:
+        client = s3.get_client()
+        config = client.meta.config
+        seen[type(s3)] = (config.connect_timeout, config.read_timeout, config.request_checksum_calculation)
+        seen["objects"] = {each["Key"]: each["ETag"] for each in get_objects(BUCKET, "listed/", client=client)}
+
+    for resource in (S3Resource(**given), S3Clients(**given)):
+        assert dg.materialize([listed], resources={"s3": resource}, run_config=QUIET).success
+    assert seen[S3Resource] == (60, 60, "when_supported")
+    assert seen[S3Clients] == (5, 30, "when_required")
+    # What the sensor of a ledger lists is what Dagster's helper for sensors lists.
+    assert seen["objects"] == dict(server.objects.list("listed/"))
+    unsigned = S3Clients(**given | {"use_unsigned_session": True})
+    assert (
+        unsigned.get_client().meta.config.signature_version
+        != S3Clients(**given).get_client().meta.config.signature_version
+    )
