@@ -8,48 +8,34 @@ from __future__ import annotations
 
 import argparse
 import datetime as dt
-from itertools import product
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from weights_pipeline.cli import common
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     import pandas as pd
 
     from weights_pipeline.books.book import Book
+    from weights_pipeline.core.policy import Policy
     from weights_pipeline.core.returns.frequency import Frequency
     from weights_pipeline.core.returns.history import ReturnHistory
     from weights_pipeline.core.study.simulate import Simulation
     from weights_pipeline.ledger import ReturnsFile
-    from weights_pipeline.ledger.periods import Periods
+    from weights_pipeline.operations.policy_grid import PolicyGrid, Rebalances, Trial
     from weights_pipeline.store.queries import WeightSet
-    from weights_pipeline.tables.contract import Window
 
 _FORMATS = (".csv", ".parquet")
+_SHOWN = 40
+"""So many policies of a grid are listed."""
+
 _FIGURES = {"cagr": "CAGR", "sharpe": "Sharpe", "max_drawdown": "Max drawdown", "worst_month": "Worst month"}
 _FLATTERED = (
     "The best of many is flattered by the choice: part of its Sharpe ratio is luck, and luck does not come again. "
     "Judge it on returns that it was not chosen on."
 )
-
-
-class _Rebalances(NamedTuple):
-    """Periods of a book, those with data to their end, and the last session of each."""
-
-    periods: Periods
-    windows: list[Window]
-    as_of: pd.DatetimeIndex
-
-
-class _Run(NamedTuple):
-    """One book simulated, and its rebalances."""
-
-    book: Book
-    rebalances: _Rebalances
-    simulation: Simulation
 
 
 def add(commands: common.Commands) -> None:
@@ -75,64 +61,131 @@ def add(commands: common.Commands) -> None:
 
 def _simulate(options: argparse.Namespace) -> int:
     """Run a book over daily returns in a file: its weights, and what they would have earned."""
+    from weights_pipeline.books.load import load_starter_metrics
     from weights_pipeline.books.reading import BookError
     from weights_pipeline.cli import render
-    from weights_pipeline.core.allocator.overlay import StaleScalarError
     from weights_pipeline.core.returns.frequency import MONTHLY, Frequency
     from weights_pipeline.ledger import LedgerError
+    from weights_pipeline.operations.policy_grid import (
+        OtherGridError,
+        Results,
+        Trial,
+        figures_of,
+        fingerprint,
+        grid_table,
+        hash_of,
+    )
 
     if options.output and options.output.suffix.lower() not in _FORMATS:
         common.stop(f"--output {options.output}: expected a file named {' or '.join(_FORMATS)}", common.INVALID)
-    data, changes = common.settings().data, _combinations(options.grid)
+    values, data = _grid(options.grid), common.settings().data
     try:
-        books = [_book(options.book, data, change) for change in changes]
+        first = _book(options, data, values.changes(0))
         calendar, per_year = common.calendar(options)
         frequency = MONTHLY if options.monthly else Frequency(per_year=per_year)
-        read = _read(options, books[0], calendar, frequency)
+        read = _read(options, first, calendar, frequency)
         history = read.history
-        regimes = _regimes(options, books, history, calendar)
-        due = [_rebalances(options, book, history, calendar) for book in books]
+        due: dict[Any, Rebalances] = {}
+
+        def trial(place: int) -> Trial:
+            book = first if place == 0 else _book(options, data, values.changes(place))
+            rhythm = (repr(book.cadence), book.timezone)
+            if rhythm not in due:
+                due[rhythm] = _rebalances(options, book, history, calendar)
+            return Trial(place, book, book.policy(load_starter_metrics(book, data), frequency), due[rhythm])
+
+        def looked_at(asking: set[bool]) -> Iterator[Policy]:
+            for made in map(trial, order):
+                asking.add(made.book.ensemble is not None)
+                yield made.policy
+
+        # All of them first, and none is kept: what is wrong with one is said before anything is computed.
+        order, asking = values.order(), set[bool]()
+        policies = hash_of(looked_at(asking))
+        regimes = _regimes(options, first, asking, history, calendar)
+        sessions = _sessions(history, due.values(), calendar)
     except (BookError, LedgerError) as error:
         common.stop(str(error), common.INVALID)
+    if not options.grid:
+        [(alone, simulation)] = _simulated(options, map(trial, order), history, sessions, regimes)
+        _tell_run(options, read, alone, simulation)
+        return 0
+    kept = options.output and options.output.with_name(f"{options.output.name}.partial")
     try:
-        runs = _runs(books, due, history, regimes, calendar, frequency, data)
-        figures = [_performance(run.simulation) for run in runs]
+        with (
+            Results(kept, fingerprint(policies, history, sessions, regimes)) as results,
+            render.progress(quiet=options.json or len(order) <= _SHOWN) as progress,
+        ):
+            left = [place for place in order if place not in results.figures]
+            for made, simulation in _simulated(options, map(trial, left), history, sessions, regimes):
+                results.add(made.place, figures_of(simulation))
+                progress(len(results.figures), len(order), "policies")
+            if options.output:
+                _write(grid_table(values, results.figures), options.output)
+                results.done()
+    except OtherGridError as error:
+        common.stop(f"--output {error}", common.INVALID)
+    except OSError as error:
+        common.stop(f"--output {options.output}: cannot be written: {error}", common.FAILED)
+    _tell_grid(options, read, values, results.figures)
+    return 0
+
+
+def _simulated(
+    options: argparse.Namespace,
+    trials: Iterator[Trial],
+    history: ReturnHistory,
+    sessions: pd.DatetimeIndex,
+    regimes: pd.Series | None,
+) -> Iterator[tuple[Trial, Simulation]]:
+    from weights_pipeline.core.allocator.overlay import StaleScalarError
+    from weights_pipeline.operations.policy_grid import simulations
+
+    try:
+        yield from simulations(trials, history, sessions, regimes)
     except (ValueError, StaleScalarError) as error:
         common.stop(f"{options.book}: {error}", common.FAILED)
 
-    if options.grid:
-        best = _best(figures)
-        rows = [
-            {"changes": change, **figure, "best_sharpe": i == best}
-            for i, (change, figure) in enumerate(zip(changes, figures, strict=True))
-        ]
-        if options.output:
-            _write(_grid_table(rows), options.output)
-        if options.json:
-            common.print_json({"grid": rows, "note": _FLATTERED, **_said_of(read)})
-        else:
-            _print_grid(rows)
-            _print_said(read)
-        return 0
-    table = _table(runs[0])
+
+def _tell_run(options: argparse.Namespace, read: ReturnsFile, alone: Trial, simulation: Simulation) -> None:
+    from weights_pipeline.cli import render
+    from weights_pipeline.operations.policy_grid import figures_of
+
+    history, table, figures = read.history, _table(alone, simulation), figures_of(simulation)
     if options.output:
         _write(table, options.output)
-    newest = _weight_set(runs[0], table)
-    unknown = sorted(set(books[0].strategies) - set(history.strategies))
+    newest = _weight_set(alone, simulation, table)
+    unknown = sorted(set(alone.book.strategies) - set(history.strategies))
     if options.json:
         content = {
-            "rebalances": len(runs[0].rebalances.windows),
+            "rebalances": len(alone.due.windows),
             "sessions": [str(history.sessions[0].date()), str(history.sessions[-1].date())],
             "without_returns": unknown,
             **_said_of(read),
             "weights": render.weights_as_dict(newest),
-            **figures[0],
+            **figures,
         }
         common.print_json(content)
-        return 0
-    _print_run(runs[0], newest, unknown, figures[0])
-    _print_said(read)
-    return 0
+    else:
+        _print_run(simulation, newest, unknown, figures)
+        _print_said(read)
+
+
+def _tell_grid(
+    options: argparse.Namespace, read: ReturnsFile, values: PolicyGrid, figures: dict[int, dict[str, Any]]
+) -> None:
+    from weights_pipeline.operations.policy_grid import best_of
+
+    if options.json:
+        best = best_of(figures)
+        rows = [
+            {"changes": values.changes(place), **figures[place], "best_sharpe": place == best}
+            for place in sorted(figures)
+        ]
+        common.print_json({"grid": rows, "note": _FLATTERED, **_said_of(read)})
+    else:
+        _print_grid(values, figures, options.output)
+        _print_said(read)
 
 
 def _said_of(read: ReturnsFile) -> dict[str, Any]:
@@ -161,28 +214,29 @@ def _print_said(read: ReturnsFile) -> None:
         render.ledger_finding(each)
 
 
-def _combinations(grid: Sequence[str]) -> list[dict[str, Any]]:
-    """Every combination of the values that a grid names; one without changes where it names none."""
+def _grid(texts: Sequence[str]) -> PolicyGrid:
+    """The values that options name."""
     import yaml
 
-    keys, values = list[str](), list[list[Any]]()
-    for text in grid:
+    from weights_pipeline.operations.policy_grid import PolicyGrid
+
+    values = dict[str, list[Any]]()
+    for text in texts:
         key, equals, listed = text.partition("=")
-        if not (key and equals and listed) or key in keys:
-            problem = "is named twice" if key in keys else "expected KEY=VALUE,VALUE such as method.alpha=0.25,0.5"
+        if not (key and equals and listed) or key in values:
+            problem = "is named twice" if key in values else "expected KEY=VALUE,VALUE such as method.alpha=0.25,0.5"
             common.stop(f"--grid {text}: {problem}", common.INVALID)
         try:
-            values.append([yaml.safe_load(value) for value in listed.split(",")])
+            values[key] = [yaml.safe_load(value) for value in listed.split(",")]
         except yaml.YAMLError as error:
             common.stop(f"--grid {text}: not readable as YAML: {error}", common.INVALID)
-        keys.append(key)
-    return [dict(zip(keys, chosen, strict=True)) for chosen in product(*values)]
+    return PolicyGrid(values)
 
 
-def _book(file: Path, data: Path, changes: dict[str, Any]) -> Book:
+def _book(options: argparse.Namespace, data: Path, changes: dict[str, Any]) -> Book:
     from weights_pipeline.books.load import load_book
 
-    return load_book(file, root=data, changes=changes)
+    return load_book(options.book, root=data, changes=changes)
 
 
 def _read(options: argparse.Namespace, book: Book, calendar: str, frequency: Frequency) -> ReturnsFile:
@@ -196,17 +250,17 @@ def _read(options: argparse.Namespace, book: Book, calendar: str, frequency: Fre
 
 
 def _regimes(
-    options: argparse.Namespace, books: Sequence[Book], history: ReturnHistory, calendar: str
+    options: argparse.Namespace, book: Book, asking: set[bool], history: ReturnHistory, calendar: str
 ) -> pd.Series | None:
     """Market regime by session, where a book asks for one."""
     from weights_pipeline.core.targets.market_regime import market_regimes
     from weights_pipeline.ledger import LedgerError, calendar_sessions, read_benchmark_file
 
-    asking = [book for book in books if book.ensemble]
-    if bool(asking) != bool(options.benchmark):
-        reads = "keeps a weight set per market regime; give the prices that say which it is" if asking else "reads none"
-        raise LedgerError(f"--benchmark: book {books[0].name} {reads}")
-    if not asking:
+    asked = True in asking
+    if asked != bool(options.benchmark):
+        reads = "keeps a weight set per market regime; give the prices that say which it is" if asked else "reads none"
+        raise LedgerError(f"--benchmark: book {book.name} {reads}")
+    if not asked:
         return None
     prices = read_benchmark_file(options.benchmark)
     sessions = calendar_sessions(calendar, prices.index[0].date(), history.sessions[-1].date())
@@ -216,97 +270,49 @@ def _regimes(
     return market_regimes(known)["regime"]
 
 
-def _rebalances(options: argparse.Namespace, book: Book, history: ReturnHistory, calendar: str) -> _Rebalances:
+def _rebalances(options: argparse.Namespace, book: Book, history: ReturnHistory, calendar: str) -> Rebalances:
     from weights_pipeline.ledger import LedgerError
-    from weights_pipeline.ledger.periods import Periods, rebalances
+    from weights_pipeline.ledger.periods import Periods
+    from weights_pipeline.operations.policy_grid import Rebalances
 
     first: dt.date = options.first or history.sessions[0].date().replace(day=1)
-    periods = Periods(book.cadence, book.timezone, calendar, first)
-    windows, as_of = rebalances(periods, history.sessions[-1].date())
-    if not windows:
+    due = Rebalances.of(Periods(book.cadence, book.timezone, calendar, first), history)
+    if not due.windows:
         raise LedgerError(
             f"{options.returns}: from {first} to {history.sessions[-1]:%Y-%m-%d} there is no whole period of book "
             f"{book.name}, which rebalances {book.cadence.title}"
         )
-    return _Rebalances(periods, windows, as_of)
+    return due
 
 
-def _runs(
-    books: Sequence[Book],
-    due: Sequence[_Rebalances],
-    history: ReturnHistory,
-    regimes: pd.Series | None,
-    calendar: str,
-    frequency: Frequency,
-    data: Path,
-) -> list[_Run]:
-    """Simulate books; those that rebalance on the same sessions share what they have in common."""
-    from weights_pipeline.books.load import load_starter_metrics
-    from weights_pipeline.core.study.simulate import grid
+def _sessions(history: ReturnHistory, due: Iterable[Rebalances], calendar: str) -> pd.DatetimeIndex:
+    """Trading calendar of the history, and past the last rebalance."""
     from weights_pipeline.ledger import sessions_past
 
     first, newest = history.sessions[0].date().replace(day=1), max(each.as_of[-1] for each in due)
-    sessions = sessions_past(calendar, first, newest.date()).union(history.sessions)
-    together: dict[tuple[Any, ...], list[int]] = {}
-    for place, each in enumerate(due):
-        together.setdefault(tuple(each.as_of), []).append(place)
-    runs: dict[int, _Run] = {}
-    for places in together.values():
-        policies = [books[place].policy(load_starter_metrics(books[place], data), frequency) for place in places]
-        made = grid(history, due[places[0]].as_of, sessions, policies, market_regimes=regimes)
-        for place, simulation in zip(places, made, strict=True):
-            runs[place] = _Run(books[place], due[place], simulation)
-    return [runs[place] for place in range(len(books))]
+    return sessions_past(calendar, first, newest.date()).union(history.sessions)
 
 
-def _performance(simulation: Simulation) -> dict[str, Any]:
-    """What unscaled and traded weights earned, and the turnover of the unscaled ones."""
-    from weights_pipeline.core.allocator.overlay import performance
-
-    largest = int(simulation.turnover.argmax())
-    return {
-        "turnover": {
-            "mean": float(simulation.turnover.mean()),
-            "largest": float(simulation.turnover[largest]),
-            "largest_as_of": str(simulation.as_of[largest].date()),
-        },
-        "performance": {
-            returns.name: {
-                name: value
-                for name, (value, _) in performance(returns, str(returns.name), simulation.policy.frequency).items()
-            }
-            for returns in (simulation.unscaled, simulation.traded)
-        },
-    }
-
-
-def _best(figures: Sequence[dict[str, Any]]) -> int | None:
-    """Place of the best Sharpe ratio of traded weights; None where none has one."""
-    sharpe = {i: each["performance"]["traded"]["sharpe"] for i, each in enumerate(figures)}
-    measured = {i: value for i, value in sharpe.items() if value == value}
-    return max(measured, key=lambda i: measured[i]) if measured else None
-
-
-def _table(run: _Run) -> pd.DataFrame:
+def _table(trial: Trial, simulation: Simulation) -> pd.DataFrame:
     """All weights of a simulation: per rebalance and strategy, from base weight to the weight to trade."""
-    tables = run.simulation.tables()
+    tables = simulation.tables()
     keys = ["as_of", "strategy"]
     realized = tables["realized_weights"][[*keys, "effective_from", "base", "previous", "target", "rate", "realized"]]
     targets = tables["target_weights"][[*keys, "metric", "metric_value", "multiplier", "note", "weight_set"]]
     final = tables["final_weights"].drop(columns=["effective_from", "realized"])
-    periods, windows, _ = run.rebalances
-    due = {as_of: periods.next_due(window) for as_of, window in zip(run.simulation.as_of, windows, strict=True)}
+    periods, windows, _ = trial.due
+    due = {as_of: periods.next_due(window) for as_of, window in zip(simulation.as_of, windows, strict=True)}
     table = realized.merge(targets, on=keys).merge(final, on=keys)
     return table.assign(next_rebalance=table["as_of"].map(due)).sort_values(keys, ignore_index=True)
 
 
-def _weight_set(run: _Run, table: pd.DataFrame) -> WeightSet:
+def _weight_set(trial: Trial, simulation: Simulation, table: pd.DataFrame) -> WeightSet:
     """Weights of the newest rebalance, as the store would answer."""
     import pandas as pd
 
     from weights_pipeline.store.queries import WeightRow, WeightSet
 
-    newest = table[table["as_of"] == run.simulation.as_of[-1]]
+    newest = table[table["as_of"] == simulation.as_of[-1]]
     records: list[dict[Any, Any]] = newest.to_dict("records")
     rows = [
         WeightRow(
@@ -323,7 +329,7 @@ def _weight_set(run: _Run, table: pd.DataFrame) -> WeightSet:
     ]
     one = records[0]
     return WeightSet(
-        book=run.book.name,
+        book=trial.book.name,
         rows=tuple(rows),
         metric=one["metric"],
         weight_set=one["weight_set"],
@@ -334,19 +340,6 @@ def _weight_set(run: _Run, table: pd.DataFrame) -> WeightSet:
         scalar_session=None if pd.isna(one["scalar_session"]) else one["scalar_session"].date(),
         regime=one["regime"],
         applied=bool(one["applied"]),
-    )
-
-
-def _grid_table(rows: Sequence[dict[str, Any]]) -> pd.DataFrame:
-    import pandas as pd
-
-    return pd.DataFrame(
-        [
-            row["changes"]
-            | row["performance"]["traded"]
-            | {"mean_turnover": row["turnover"]["mean"], "best_sharpe": row["best_sharpe"]}
-            for row in rows
-        ]
     )
 
 
@@ -363,10 +356,10 @@ def _write(table: pd.DataFrame, file: Path) -> None:
         common.stop(f"--output {file}: cannot be written: {error}", common.FAILED)
 
 
-def _print_run(run: _Run, newest: WeightSet, unknown: Sequence[str], figures: dict[str, Any]) -> None:
+def _print_run(simulation: Simulation, newest: WeightSet, unknown: Sequence[str], figures: dict[str, Any]) -> None:
     from weights_pipeline.cli import render
 
-    as_of = run.simulation.as_of
+    as_of = simulation.as_of
     render.say(f"Simulated {len(as_of)} rebalances, on data to {as_of[0]:%Y-%m-%d} up to {as_of[-1]:%Y-%m-%d}.")
     if unknown:
         render.say(f"Without any return: {', '.join(unknown)}.")
@@ -376,7 +369,7 @@ def _print_run(run: _Run, newest: WeightSet, unknown: Sequence[str], figures: di
         f"One-way turnover of a rebalance: {turnover['mean']:.2%} on average, {turnover['largest']:.2%} at most, on "
         f"data to {turnover['largest_as_of']}."
     )
-    days = run.simulation.traded.index
+    days = simulation.traded.index
     render.say(f"\nEarned from {days[0]:%Y-%m-%d} to {days[-1]:%Y-%m-%d}, before costs:" if len(days) else "\nEarned:")
     rows = [
         [name.capitalize(), *(_shown(metric, values[metric]) for metric in _FIGURES)]
@@ -385,19 +378,26 @@ def _print_run(run: _Run, newest: WeightSet, unknown: Sequence[str], figures: di
     render.table(rows, ["Weights", *_FIGURES.values()])
 
 
-def _print_grid(rows: Sequence[dict[str, Any]]) -> None:
+def _print_grid(values: PolicyGrid, figures: dict[int, dict[str, Any]], output: Path | None) -> None:
+    """All of a small grid in its order; of a large one, the best."""
     from weights_pipeline.cli import render
+    from weights_pipeline.operations.policy_grid import by_sharpe
 
+    ranked = by_sharpe(figures)
+    whole = len(figures) <= _SHOWN
     lines = [
         [
-            *map(str, row["changes"].values()),
-            *(_shown(metric, row["performance"]["traded"][metric]) for metric in _FIGURES),
-            f"{row['turnover']['mean']:.2%}",
-            "← best Sharpe" if row["best_sharpe"] else "",
+            *map(str, values.changes(place).values()),
+            *(_shown(metric, figures[place]["performance"]["traded"][metric]) for metric in _FIGURES),
+            f"{figures[place]['turnover']['mean']:.2%}",
+            "← best Sharpe" if place in ranked[:1] else "",
         ]
-        for row in rows
+        for place in (sorted(figures) if whole else ranked[:_SHOWN])
     ]
-    render.table(lines, [*rows[0]["changes"], *_FIGURES.values(), "Mean turnover", ""])
+    render.table(lines, [*values.values, *_FIGURES.values(), "Mean turnover", ""])
+    if not whole:
+        where = f"{output} has all" if output else "--output FILE writes all"
+        render.say(f"The {len(lines)} best by Sharpe ratio of {len(figures):,} policies; {where}.")
     render.say(_FLATTERED)
 
 

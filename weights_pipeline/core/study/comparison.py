@@ -305,7 +305,7 @@ def _simulations(
 
     def run(chosen: Sequence[Policy], count: int) -> list[Simulation]:
         known = _until(history, last[count - 1])
-        return grid(known, as_of[:count], sessions, chosen, market_regimes=market_regimes)
+        return list(grid(known, as_of[:count], sessions, chosen, market_regimes=market_regimes))
 
     def fails(name: str, count: int) -> bool:
         try:

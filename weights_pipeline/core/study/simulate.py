@@ -10,7 +10,7 @@ The results are those of ``chain``, bit for bit; what differs is that no table i
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeVar
 
@@ -37,6 +37,9 @@ from weights_pipeline.core.targets.methods.equal import Equal
 from weights_pipeline.core.targets.normalise import Floats
 
 Result = TypeVar("Result")
+
+KEPT = 8
+"""Results of a step that are kept for the policies that follow."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -192,18 +195,22 @@ def simulate(
     StaleScalarError
         An enabled overlay lacks the scalar of a session, once scalars have begun.
     """
-    return grid(history, as_of, sessions, [policy], market_regimes=market_regimes)[0]
+    return next(grid(history, as_of, sessions, [policy], market_regimes=market_regimes))
 
 
 def grid(
     history: ReturnHistory,
     as_of: pd.DatetimeIndex,
     sessions: pd.DatetimeIndex,
-    policies: Sequence[Policy],
+    policies: Iterable[Policy],
     *,
     market_regimes: pd.Series | None = None,
-) -> list[Simulation]:
-    """Run many policies over one history; each step once for all policies that do not differ in what it reads.
+) -> Iterator[Simulation]:
+    """Run many policies over one history; each step once for neighbours that do not differ in what it reads.
+
+    A policy is taken when the one before has been given out, and of every step the newest results alone are kept
+    (:data:`KEPT`): neither time nor memory depends on more than the number of policies, and the time linearly.
+    Policies that share much should follow each other.
 
     Parameters
     ----------
@@ -212,24 +219,26 @@ def grid(
     policies
         What to run; all read returns of one frequency.
 
-    Returns
-    -------
-    list of Simulation
+    Yields
+    ------
+    Simulation
         In the order of ``policies``; each is the one that :func:`simulate` gives. They share arrays, which are not to
         be written to.
 
     Raises
     ------
     ValueError, StaleScalarError
-        See :func:`simulate`.
+        See :func:`simulate`; when the policy's turn comes.
     """
-    frequencies = {policy.frequency for policy in policies}
-    if len(frequencies) != 1:
-        raise ValueError(
-            f"policies: expected at least one, and one frequency of returns, got {sorted(map(str, frequencies))}"
-        )
-    shared = _Shared(history, as_of, sessions, market_regimes, frequencies.pop())
-    return [shared.simulation(policy) for policy in policies]
+    shared: _Shared | None = None
+    for policy in policies:
+        if shared is None:
+            shared = _Shared(history, as_of, sessions, market_regimes, policy.frequency)
+        if policy.frequency != shared.frequency:
+            raise ValueError(
+                f"policies: expected one frequency of returns, got {shared.frequency} and {policy.frequency}"
+            )
+        yield shared.simulation(policy)
 
 
 class _Read(NamedTuple):
@@ -293,11 +302,13 @@ class _Shared:
         self.known: dict[str, list[tuple[Any, Any]]] = {}
 
     def once(self, step: str, key: Any, make: Callable[[], Result]) -> Result:
-        """Result of a step for a key; keys are compared, not hashed, as parameters hold mappings."""
+        """Result of a step for a key, if it is among the newest; keys are compared, as parameters hold mappings."""
         known = self.known.setdefault(step, [])
-        for found, result in known:
+        for place, (found, result) in enumerate(known):
             if found == key:
+                known.append(known.pop(place))
                 return result  # type: ignore[no-any-return]
+        del known[: len(known) + 1 - KEPT]
         known.append((key, made := make()))
         return made
 

@@ -2,15 +2,20 @@
 
 import datetime as dt
 import json
+from itertools import groupby
 
 import numpy as np
 import pandas as pd
 import pytest
 import yaml
+from hypothesis import given
+from hypothesis import strategies as st
 
 from benchmarks.support.data import WEEKLY_BOOKS, edit_yaml
 from weights_pipeline.core.allocator.overlay import performance
 from weights_pipeline.ledger import LedgerError, calendar_sessions, read_returns_file
+from weights_pipeline.operations import policy_grid
+from weights_pipeline.operations.policy_grid import figures_of
 from weights_pipeline_tests.support.commands import Result
 
 SHARPE, ENSEMBLE = WEEKLY_BOOKS
@@ -298,6 +303,93 @@ def test_a_grid_is_so_many_simulations_and_marks_the_best_with_a_warning(folder)
     text = simulate(folder, *given).output
     assert len([line for line in text.splitlines() if "← best Sharpe" in line]) == 1
     assert "flattered by the choice" in text
+
+
+def test_a_grid_that_was_interrupted_goes_on_where_it_was(folder, monkeypatch):
+    given = ("--grid", "adjustment.rate=0.1,0.5,1", "--grid", "method.hi=1.5,3", "--output", folder / "grid.parquet")
+    simulate(folder, *given)
+    whole = (folder / "grid.parquet").read_bytes()
+    (folder / "grid.parquet").unlink()
+    computed = []
+
+    def interrupted(simulation):
+        if len(computed) == 3:
+            raise KeyboardInterrupt
+        computed.append(simulation.policy)
+        return figures_of(simulation)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(policy_grid, "figures_of", interrupted)
+        assert simulate(folder, *given).exit_code == 130
+    kept = folder / "grid.parquet.partial"
+    kept.write_bytes(kept.read_bytes()[:-5])  # as a machine that lost power may leave it
+    assert not (folder / "grid.parquet").exists()
+
+    before = len(computed)
+    with monkeypatch.context() as patch:
+        patch.setattr(policy_grid, "figures_of", lambda each: computed.append(each.policy) or figures_of(each))
+        assert simulate(folder, *given).exit_code == 0
+    assert len(computed) == before + 4  # of six, two were whole
+    assert (folder / "grid.parquet").read_bytes() == whole
+    assert not kept.exists()
+
+
+@pytest.mark.parametrize("change", ["values", "book", "returns"])
+def test_results_of_another_grid_are_not_gone_on_with(folder, change, monkeypatch):
+    output = ("--output", folder / "grid.csv")
+
+    def stops(simulation):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(policy_grid, "figures_of", stops)
+        assert simulate(folder, "--grid", "adjustment.rate=0.1,1", *output).exit_code == 130
+    kept = (folder / "grid.csv.partial").read_bytes()
+    if change == "book":
+        edit_yaml(folder / "trial.yaml", limits={"floor": 0.9})
+    if change == "returns":
+        wide = pd.read_csv(folder / "wide.csv")
+        wide.loc[200, "alpha"] += 1e-6
+        wide.to_csv(folder / "wide.csv", index=False)
+    values = "adjustment.rate=0.1,0.9" if change == "values" else "adjustment.rate=0.1,1"
+    result = simulate(folder, "--grid", values, *output)
+    assert result.exit_code == 2
+    assert "grid.csv.partial: holds results of another grid" in result.errors
+    assert (folder / "grid.csv.partial").read_bytes() == kept
+
+
+def test_of_a_large_grid_the_best_are_listed(folder):
+    rates = ",".join(f"{rate:.3f}" for rate in np.linspace(0.1, 1, 45))
+    result = simulate(folder, "--grid", f"adjustment.rate={rates}", "--output", folder / "grid.csv")
+    lines = [line for line in result.output.splitlines() if line.count("%") == 4]
+    written = pd.read_csv(folder / "grid.csv")
+    assert len(written) == 45
+    assert written["adjustment.rate"].is_monotonic_increasing
+    assert len(lines) == 40
+    assert "best Sharpe" in lines[0]
+    assert "The 40 best by Sharpe ratio of 45 policies" in result.output
+
+
+@given(
+    sizes=st.dictionaries(
+        st.sampled_from(["method.alpha", "method.lookback", "limits.cap", "timezone", "overlay.half_life"]),
+        st.integers(1, 4),
+        min_size=1,
+    )
+)
+def test_neighbours_of_a_grid_share_what_the_chain_reads_first(sizes):
+    grid = policy_grid.PolicyGrid({key: range(size) for key, size in sizes.items()})
+    order = grid.order()
+    assert sorted(order) == list(range(len(grid)))
+    made = [grid.changes(place) for place in order]
+    last = grid.changes(len(grid) - 1)
+    assert last == {key: size - 1 for key, size in sizes.items()}
+    for early in ("timezone", "method.lookback", "method.alpha", "limits.cap"):
+        if early in sizes:
+            # Up to this key of the chain, every combination is one run of neighbours.
+            keys = ["timezone", "method.lookback", "method.alpha", "limits.cap"]
+            read = [tuple(each.get(key) for key in keys[: keys.index(early) + 1]) for each in made]
+            assert len([key for key, _ in groupby(read)]) == len(set(read))
 
 
 def test_a_grid_may_change_the_cadence_and_make_keys_that_are_not_there(folder):

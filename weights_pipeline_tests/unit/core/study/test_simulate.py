@@ -1,7 +1,9 @@
 """Simulations: the bits of the chain, the past safe from the future, and grids that are so many simulations."""
 
+import gc
 import math
 from dataclasses import fields, replace
+from weakref import ref
 
 import numpy as np
 import pandas as pd
@@ -19,7 +21,7 @@ from weights_pipeline.core.metrics.starter import StarterMetrics
 from weights_pipeline.core.policy import Policy
 from weights_pipeline.core.returns.frequency import DAILY, MONTHLY
 from weights_pipeline.core.returns.history import ReturnHistory
-from weights_pipeline.core.study.simulate import Simulation, grid, simulate
+from weights_pipeline.core.study.simulate import KEPT, Simulation, grid, simulate
 from weights_pipeline.core.targets.market_regime import MARKET_REGIMES
 from weights_pipeline.core.targets.methods import METHODS
 from weights_pipeline.core.targets.methods.base import Limits
@@ -295,7 +297,7 @@ def test_histories_too_short_for_a_state(sessions):
 def test_a_grid_reads_returns_of_one_frequency():
     plain = Policy(base=BASE, method=METHOD["equal"]())
     with pytest.raises(ValueError, match="one frequency of returns"):
-        grid(history_of(random_returns(5)), MONTHS, CALENDAR, [plain, replace(plain, frequency=MONTHLY)])
+        list(grid(history_of(random_returns(5)), MONTHS, CALENDAR, [plain, replace(plain, frequency=MONTHLY)]))
 
 
 def test_grid_is_so_many_simulations():
@@ -323,6 +325,20 @@ def test_grid_is_so_many_simulations():
         assert found.policy is policy
         assert found.targets[-1].tilt.formula == alone.targets[-1].tilt.formula
         assert_same(found, alone)
+
+
+def test_a_grid_keeps_no_more_than_its_newest_results():
+    history, policy = history_of(random_returns(5)), POLICIES["calmar tilt, overlay on"][1]
+    policies = (replace(policy, rate=rate) for rate in np.linspace(0.05, 1, 3 * KEPT))
+    alive = [ref(found.realized) for found in grid(history, MONTHS, CALENDAR, policies)]
+    gc.collect()
+    assert len(alive) == 3 * KEPT
+    # Those of the generator went with it; what a policy gave out nobody else holds.
+    assert not any(each() is not None for each in alive)
+    kept = []
+    for found in grid(history, MONTHS, CALENDAR, (replace(policy, rate=rate) for rate in np.linspace(0.05, 1, 20))):
+        kept.append(ref(found.realized))
+        assert sum(each() is not None for each in kept) <= KEPT + 1
 
 
 @cases

@@ -1,0 +1,252 @@
+"""Grids: many policies, which are a book with values of some keys changed, over one file of daily returns.
+
+Scope: which policies, in which order, what each has earned, and the results of a grid that was interrupted. Not here:
+the simulation (``core.study.simulate``), and what a person is shown.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from itertools import groupby, tee
+from pathlib import Path
+from types import TracebackType
+from typing import Any, NamedTuple, Self
+
+import numpy as np
+import pandas as pd
+
+from weights_pipeline.books.book import Book
+from weights_pipeline.core.allocator.overlay import performance
+from weights_pipeline.core.policy import Policy
+from weights_pipeline.core.returns.history import ReturnHistory
+from weights_pipeline.core.study.simulate import Simulation, grid
+from weights_pipeline.ledger.periods import Periods, rebalances
+from weights_pipeline.tables.contract import Window
+from weights_pipeline.versions.inputs import code_version
+
+_CHAIN = ("metrics", "method", "limits", "adjustment", "overlay")
+"""Keys of a book in the order in which the chain reads them."""
+
+
+class OtherGridError(ValueError):
+    """Results are kept that are not of this grid."""
+
+
+@dataclass(frozen=True)
+class PolicyGrid:
+    """Every combination of some values.
+
+    Attributes
+    ----------
+    values
+        What to try, by path of keys such as ``method.alpha``. Without any there is one policy, the book's own.
+    """
+
+    values: Mapping[str, Sequence[Any]]
+
+    def __len__(self) -> int:
+        return math.prod(self._shape)
+
+    @property
+    def _shape(self) -> tuple[int, ...]:
+        return tuple(map(len, self.values.values()))
+
+    def changes(self, place: int) -> dict[str, Any]:
+        """Values of one combination; the last key varies fastest."""
+        at = np.unravel_index(place, self._shape)
+        return {key: listed[int(i)] for (key, listed), i in zip(self.values.items(), at, strict=True)}
+
+    def order(self) -> list[int]:
+        """Every place, so that neighbours share as much of the chain as they can: what it reads first varies last."""
+
+        def read(axis: int) -> tuple[int, bool]:
+            section, _, key = keys[axis].partition(".")
+            return (_CHAIN.index(section) if section in _CHAIN else -1, key != "lookback")
+
+        keys = list(self.values)
+        axes = sorted(range(len(keys)), key=read)
+        places: list[int] = np.arange(len(self)).reshape(self._shape).transpose(axes).ravel().tolist()
+        return places
+
+
+class Rebalances(NamedTuple):
+    """Periods of a book, those with data to their end, and the last session of each."""
+
+    periods: Periods
+    windows: list[Window]
+    as_of: pd.DatetimeIndex
+
+    @classmethod
+    def of(cls, periods: Periods, history: ReturnHistory) -> Self:
+        """Those of a history, from the first month of the periods on."""
+        return cls(periods, *rebalances(periods, history.sessions[-1].date()))
+
+
+class Trial(NamedTuple):
+    """One policy of a grid, by its place, and when it rebalances."""
+
+    place: int
+    book: Book
+    policy: Policy
+    due: Rebalances
+
+
+def simulations(
+    trials: Iterable[Trial], history: ReturnHistory, sessions: pd.DatetimeIndex, market_regimes: pd.Series | None
+) -> Iterator[tuple[Trial, Simulation]]:
+    """Simulate one after the other; neighbours that rebalance alike share what they have in common.
+
+    Parameters
+    ----------
+    trials
+        Taken one by one.
+    history, sessions, market_regimes
+        See :func:`~weights_pipeline.core.study.simulate.grid`.
+    """
+    for _, alike in groupby(trials, key=lambda trial: (repr(trial.book.cadence), trial.book.timezone)):
+        first, ahead = _peeked(alike)
+        each, policies = tee(ahead)
+        made = grid(history, first.due.as_of, sessions, (t.policy for t in policies), market_regimes=market_regimes)
+        yield from zip(each, made, strict=True)
+
+
+def _peeked(trials: Iterator[Trial]) -> tuple[Trial, Iterator[Trial]]:
+    look, rest = tee(trials)
+    return next(look), rest
+
+
+def figures_of(simulation: Simulation) -> dict[str, Any]:
+    """What unscaled and traded weights earned, and the turnover of the unscaled ones."""
+    largest = int(simulation.turnover.argmax())
+    return {
+        "turnover": {
+            "mean": float(simulation.turnover.mean()),
+            "largest": float(simulation.turnover[largest]),
+            "largest_as_of": str(simulation.as_of[largest].date()),
+        },
+        "performance": {
+            returns.name: {
+                name: float(value)
+                for name, (value, _) in performance(returns, str(returns.name), simulation.policy.frequency).items()
+            }
+            for returns in (simulation.unscaled, simulation.traded)
+        },
+    }
+
+
+def hash_of(policies: Iterable[Policy]) -> str:
+    """Hash of policies and their order."""
+    digest = hashlib.sha256()
+    for policy in policies:
+        digest.update(repr(policy).encode())
+    return digest.hexdigest()
+
+
+def fingerprint(
+    policies: str, history: ReturnHistory, sessions: pd.DatetimeIndex, market_regimes: pd.Series | None
+) -> str:
+    """Hash of all that the results of a grid depend on: its policies by their hash, data, and the code."""
+    digest = hashlib.sha256(f"{policies} {code_version()}".encode())
+    digest.update("\n".join(history.strategies).encode())
+    for values in (history.sessions.asi8, history.returns, history.first_live, sessions.asi8):
+        digest.update(np.ascontiguousarray(values).tobytes())
+    if market_regimes is not None:
+        digest.update(market_regimes.to_json(date_unit="us").encode())
+    return digest.hexdigest()
+
+
+class Results(AbstractContextManager["Results"]):
+    """Figures of a grid's policies by place, kept in a file as they come until the grid is whole.
+
+    The file holds a JSON document a line: which grid it is of, then place and figures of each policy. A last line that
+    was cut off is not read.
+
+    Parameters
+    ----------
+    file
+        None keeps nothing.
+    of
+        Fingerprint of the grid.
+
+    Attributes
+    ----------
+    figures
+        See :func:`figures_of`; at first those that the file held.
+
+    Raises
+    ------
+    OtherGridError
+        The file holds results of another grid.
+    """
+
+    def __init__(self, file: Path | None, of: str) -> None:
+        self.figures: dict[int, dict[str, Any]] = {}
+        self._file, self._open = file, None
+        if file is None:
+            return
+        whole = 0
+        if file.exists():
+            head, *lines = file.read_bytes().split(b"\n")[:-1] or [b"null"]
+            if json.loads(head) != {"grid": of}:
+                raise OtherGridError(
+                    f"{file}: holds results of another grid: book, values, returns or version have changed since it "
+                    "was interrupted. Remove it to begin anew, or name another output."
+                )
+            self.figures = dict(map(json.loads, lines))
+            whole = len(head) + 1 + sum(len(line) + 1 for line in lines)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        self._open = file.open("ab")
+        self._open.truncate(whole)
+        if not whole:
+            self._write({"grid": of})
+
+    def add(self, place: int, figures: dict[str, Any]) -> None:
+        """Take the figures of a policy, and keep them."""
+        self.figures[place] = figures
+        self._write([place, figures])
+
+    def done(self) -> None:
+        """Forget what was kept: the grid is whole, and written elsewhere."""
+        self.__exit__(None, None, None)
+        if self._file is not None:
+            self._file.unlink(missing_ok=True)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._open is not None:
+            self._open.close()
+
+    def _write(self, document: Any) -> None:
+        if self._open is not None:
+            self._open.write(json.dumps(document).encode() + b"\n")
+            self._open.flush()
+
+
+def grid_table(values: PolicyGrid, figures: Mapping[int, Mapping[str, Any]]) -> pd.DataFrame:
+    """A row for each policy, in the order of places: its values, what its traded weights earned, mean turnover."""
+    best = best_of(figures)
+    return pd.DataFrame(
+        [
+            values.changes(place)
+            | figures[place]["performance"]["traded"]
+            | {"mean_turnover": figures[place]["turnover"]["mean"], "best_sharpe": place == best}
+            for place in sorted(figures)
+        ]
+    )
+
+
+def best_of(figures: Mapping[int, Mapping[str, Any]]) -> int | None:
+    """Place of the best Sharpe ratio of traded weights, the first of equals; None where none has one."""
+    return next(iter(by_sharpe(figures)), None)
+
+
+def by_sharpe(figures: Mapping[int, Mapping[str, Any]]) -> list[int]:
+    """Places with a Sharpe ratio of traded weights, the best first."""
+    sharpe = {place: figures[place]["performance"]["traded"]["sharpe"] for place in sorted(figures)}
+    return sorted((place for place, value in sharpe.items() if not math.isnan(value)), key=lambda p: -sharpe[p])
