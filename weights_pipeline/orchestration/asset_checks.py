@@ -18,7 +18,6 @@ from weights_pipeline.orchestration.metadata import markdown_table
 from weights_pipeline.store.base import Store
 from weights_pipeline.store.once import ReadOnce
 
-STORE_POOL = "duckdb"
 _ROWS_SHOWN = 20
 
 

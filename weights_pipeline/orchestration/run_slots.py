@@ -1,4 +1,4 @@
-"""Runs that hold the store's pool, and those of them whose process is gone.
+"""Runs that hold a pool of the store, and those of them whose process is gone.
 
 Scope: telling such runs from living ones, and freeing what they held. Not here: the lock of the store itself, which
 ends with its process.
@@ -12,14 +12,12 @@ from __future__ import annotations
 import fcntl
 import signal
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import dagster as dg
 from dagster._core.events import RunFailureReason
-
-from weights_pipeline.orchestration.asset_checks import STORE_POOL
 
 _STOPPED = "The run was stopped: by Ctrl-C, a closed terminal, or whoever ended its process. Run it again."
 _GONE = "The process of this run has ended without a word: it was killed, or the machine went down."
@@ -42,8 +40,8 @@ def alive(home: Path, run_id: str) -> Iterator[None]:
 
 
 @contextmanager
-def turn(home: Path, waiting: Callable[[], None]) -> Iterator[None]:
-    """Let one run at a time be under way of those that are started by hand on a machine.
+def turn(home: Path, pools: Iterable[str], waiting: Callable[[], None]) -> Iterator[None]:
+    """Let one run at a time be under way of those that are started by hand on a machine and share a pool.
 
     Dagster would let them take turns step by step, each asking the database until its turn has come: three runs of ten
     seconds took minutes. A lock of the system is waited for without asking, and ends with the process that holds it.
@@ -52,16 +50,20 @@ def turn(home: Path, waiting: Callable[[], None]) -> Iterator[None]:
     ----------
     home
         Folder of :func:`alive`.
+    pools
+        Those that this run needs.
     waiting
         Called before this run waits for another one.
     """
     (home / "running").mkdir(parents=True, exist_ok=True)
-    with (home / "running" / "turn").open("a") as stream:
-        try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            waiting()
-            fcntl.flock(stream, fcntl.LOCK_EX)
+    with ExitStack() as held:
+        for pool in sorted(pools):  # all in one order, so that no two wait for each other
+            stream = held.enter_context((home / "running" / f"{pool.replace('/', '.')}.turn").open("a"))
+            try:
+                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                waiting()
+                fcntl.flock(stream, fcntl.LOCK_EX)
         yield
 
 
@@ -130,12 +132,14 @@ def dead_runs(instance: dg.DagsterInstance, home: Path) -> list[str]:
     return sorted(ended | {run_id for run_id in begun | holding if _is_dead(home, run_id)})
 
 
-def holder(instance: dg.DagsterInstance, run_id: str) -> str:
-    """What a run waits for: the other run that holds the pool, in words; empty when there is none."""
+def holder(instance: dg.DagsterInstance, run_id: str, pools: Iterable[str] | None = None) -> str:
+    """What a run waits for: the other run that holds one of the pools (any, if None), in words; empty if none does."""
     storage = instance.event_log_storage
     if not storage.supports_global_concurrency_limits:
         return ""
-    others = {slot.run_id for slot in storage.get_concurrency_info(STORE_POOL).claimed_slots} - {run_id}
+    asked = storage.get_concurrency_keys() if pools is None else pools
+    held = [slot.run_id for pool in asked for slot in storage.get_concurrency_info(pool).claimed_slots]
+    others = set(held) - {run_id}
     runs = [run for other in sorted(others) if (run := instance.get_run_by_id(other))]
     return f"waiting for run {runs[0].run_id[:8]} of {runs[0].job_name}" if runs else ""
 

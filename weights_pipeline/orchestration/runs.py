@@ -11,7 +11,7 @@ import re
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stderr
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -139,14 +139,19 @@ def materialise(
     tags = ({COMMENT_TAG: comment} if comment else {}) | ({POLICY_TAG: policy} if policy else {})
     given = {"ops": {f"{book}__metrics": {"config": {"manual": manual}}}} if manual else {}
     stopped = False
+    setup = workspace.setup(book)
+    pools = {setup.store.queue(schema) for schema in (setup.source.schema_name, book)}
     waiting = partial(on_progress, 0, total, "waiting for another run that was started by hand")
-    with recorded_on(settings, instance) as on, stoppable(), turn(settings.home, waiting):
+    with recorded_on(settings, instance) as on, stoppable(), turn(settings.home, pools, waiting):
         free_dead_runs(on, settings.home)
         if not policy:
-            _require_own_policy(workspace.setup(book), next(each.keys for each in stretches if each.job.name == book))
+            _require_own_policy(setup, next(each.keys for each in stretches if each.job.name == book))
         for each in stretches:
             run_id = str(uuid.uuid4())
-            with alive(settings.home, run_id), _followed(on, run_id, partial(_advance, on_progress, done, total)):
+            with (
+                alive(settings.home, run_id),
+                _followed(on, run_id, pools, partial(_advance, on_progress, done, total)),
+            ):
                 results.append(each.run(on, run_id, given if each.job.name == book else {}, tags))
             done += each.expected
             if not results[-1].success:
@@ -291,7 +296,9 @@ def _advance(on_progress: Progress, before: int, total: int, done: int, what: st
 
 
 @contextmanager
-def _followed(instance: dg.DagsterInstance, run_id: str, report: Callable[[int, str], None]) -> Iterator[None]:
+def _followed(
+    instance: dg.DagsterInstance, run_id: str, pools: Collection[str], report: Callable[[int, str], None]
+) -> Iterator[None]:
     """Report materialisations of a run while it goes on, from a thread that reads its event log."""
     over = threading.Event()
 
@@ -307,7 +314,7 @@ def _followed(instance: dg.DagsterInstance, run_id: str, report: Callable[[int, 
                 done |= {(record.asset_key, record.partition_key) for record in page.records}
                 key = page.records[-1].asset_key
                 report(len(done), key.to_user_string() if key else "")
-            elif waits_for := holder(instance, run_id):
+            elif waits_for := holder(instance, run_id, pools):
                 report(len(done), waits_for)
             # Whoever waits does not keep the one that it waits for from the database.
             seconds = _WAITING_SECONDS if waits_for else _POLL_SECONDS

@@ -20,7 +20,7 @@ import pandas as pd
 
 from weights_pipeline.checks import Check, Declaration
 from weights_pipeline.core.verify import Finding
-from weights_pipeline.orchestration.asset_checks import STORE_POOL, as_result, check_spec
+from weights_pipeline.orchestration.asset_checks import as_result, check_spec
 from weights_pipeline.orchestration.data_versions import of_partitions, tags_of
 from weights_pipeline.orchestration.io_manager import KEY
 from weights_pipeline.orchestration.metadata import (
@@ -210,7 +210,7 @@ def table_step(
         config_schema=dict(config or {}),
         backfill_policy=SINGLE_RUN,
         can_subset=True,
-        pool=STORE_POOL,
+        pool=store.queue(shown.schema),
     )
     def step(
         context: dg.AssetExecutionContext,

@@ -74,6 +74,10 @@ class Store(Reader, Protocol):
     processes may use one store at once: a write happens as a whole or not at all, and a reader never sees part of one.
     """
 
+    def queue(self, schema: str) -> str:
+        """Name of the queue of those who write to a schema; writers in different queues do not wait for each other."""
+        ...
+
     def write(
         self,
         schema: str,

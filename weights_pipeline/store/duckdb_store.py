@@ -102,6 +102,10 @@ class DuckDBStore:
         """Path of the file."""
         return str(self.path)
 
+    def queue(self, schema: str) -> str:
+        """One for the whole file."""
+        return "duckdb"
+
     @contextmanager
     def reading(self, tables: Collection[tuple[str, str]] | None = None) -> Iterator[duckdb.DuckDBPyConnection]:
         """Yield a read-only connection to the file, whichever tables are asked for."""

@@ -137,6 +137,10 @@ class S3Store:
         """URL of the prefix."""
         return f"s3://{self.bucket}/{self.prefix}".rstrip("/")
 
+    def queue(self, schema: str) -> str:
+        """One for each schema: they share no object."""
+        return f"s3/{schema}"
+
     @cached_property
     def objects(self) -> S3Objects:
         """Objects of the bucket."""

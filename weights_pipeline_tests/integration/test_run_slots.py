@@ -14,8 +14,9 @@ import dagster as dg
 import pytest
 from dagster._core.storage.tags import REPOSITORY_LABEL_TAG
 
+from benchmarks.support.data import BOOK
 from weights_pipeline.doctor.orchestration import turns
-from weights_pipeline.orchestration.asset_checks import STORE_POOL
+from weights_pipeline.orchestration.definitions import build_definitions
 from weights_pipeline.orchestration.instance import LOCATION
 from weights_pipeline.orchestration.records import Records
 from weights_pipeline.orchestration.resources import ALERTS, Notifier
@@ -24,10 +25,11 @@ from weights_pipeline.orchestration.sensors import Position, alert_sensors, run_
 from weights_pipeline.settings import Settings
 from weights_pipeline.workspace import Workspace
 
+POOL = "duckdb"
 ROOT = Path(__file__).resolve().parents[2]
 
 
-@dg.asset(pool=STORE_POOL)
+@dg.asset(pool=POOL)
 def table() -> None:
     pass
 
@@ -37,7 +39,7 @@ def claim(instance, status=dg.DagsterRunStatus.STARTED):
     run_id = str(uuid.uuid4())
     job = dg.Definitions([table], jobs=[dg.define_asset_job("job")]).resolve_job_def("job")
     instance.create_run_for_job(job, run_id=run_id, status=status)
-    claimed = instance.event_log_storage.claim_concurrency_slot(STORE_POOL, run_id, "table")
+    claimed = instance.event_log_storage.claim_concurrency_slot(POOL, run_id, "table")
     assert claimed.is_claimed
     return run_id
 
@@ -48,7 +50,7 @@ def instance(tmp_path):
     with dg.DagsterInstance.local_temp(
         str(tmp_path), overrides={"concurrency": {"pools": {"granularity": "op", "default_limit": 1}}}
     ) as own:
-        own.event_log_storage.initialize_concurrency_limit_to_default(STORE_POOL)
+        own.event_log_storage.initialize_concurrency_limit_to_default(POOL)
         yield own
 
 
@@ -102,7 +104,7 @@ with open(sys.argv[1], "a") as stream:
 def test_runs_by_hand_take_turns_and_the_next_goes_on_when_the_process_of_one_is_gone(tmp_path):
     waited = []
     (tmp_path / "running").mkdir()
-    held = [sys.executable, "-c", HELD, str(tmp_path / "running" / "turn")]
+    held = [sys.executable, "-c", HELD, str(tmp_path / "running" / "duckdb.turn")]
     with subprocess.Popen(held, stdout=subprocess.PIPE, text=True) as other:
         assert other.stdout.readline() == "held\n"
 
@@ -111,9 +113,40 @@ def test_runs_by_hand_take_turns_and_the_next_goes_on_when_the_process_of_one_is
             other.kill()
 
         for _ in range(2):
-            with turn(tmp_path, waiting):
+            with turn(tmp_path, [POOL], waiting):
                 pass
     assert waited == ["waits"]
+
+
+def test_runs_by_hand_that_share_no_pool_do_not_wait_for_each_other(tmp_path):
+    with turn(tmp_path, ["s3/one", "s3/ledger"], pytest.fail), turn(tmp_path, ["s3/two"], pytest.fail):
+        waited = []
+        held = [sys.executable, "-c", HELD, str(tmp_path / "running" / "s3.other.turn")]
+        with subprocess.Popen(held, stdout=subprocess.PIPE, text=True) as other:
+            assert other.stdout.readline() == "held\n"
+
+            def waiting():
+                waited.append("waits")
+                other.kill()
+
+            with turn(tmp_path, ["s3/more", "s3/other"], waiting):
+                assert waited == ["waits"]
+
+
+@pytest.mark.parametrize(
+    ("store", "pools"),
+    [("", {"duckdb"}), ("s3://bucket/weights", {"s3/sample_ledger", f"s3/{BOOK}"})],
+    ids=["duckdb", "s3"],
+)
+def test_writers_of_an_s3_store_take_turns_by_schema_and_those_of_a_file_all_together(
+    small_data, tmp_path, store, pools, monkeypatch
+):
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-central-1")
+    settings = Settings(data=small_data, home=tmp_path, **({"store": store} if store else {}))
+    job = build_definitions(Workspace(settings)).resolve_job_def(BOOK)
+    ledger = build_definitions(Workspace(settings)).resolve_job_def("sample_ledger")
+    found = {pool for each in (job, ledger) for node in each.nodes for pool in node.definition.pools if pool}
+    assert found == pools
 
 
 STOPPED = """
@@ -156,7 +189,7 @@ def test_a_run_that_is_told_to_end_is_canceled_and_gives_back_its_turn(small_dat
         assert own.event_log_storage.get_concurrency_run_ids() == set()
         found, _ = run_alerts(own, Position(), "", dt.datetime.now(dt.UTC) + dt.timedelta(minutes=1))
         assert found == []
-    assert [file.name for file in (home / "running").iterdir()] == ["turn"]
+    assert [file.name for file in (home / "running").iterdir()] == ["duckdb.turn"]
 
 
 def test_a_run_that_lives_keeps_its_slot(instance, tmp_path):

@@ -13,7 +13,6 @@ import pandas as pd
 from weights_pipeline.core.ensembles import all_weight_sets
 from weights_pipeline.core.versions import Stamp, metrics_read, set_metrics_read, version_rows
 from weights_pipeline.ledger.periods import only_windows
-from weights_pipeline.orchestration.asset_checks import STORE_POOL
 from weights_pipeline.orchestration.assets.common import by_stored, parts_of
 from weights_pipeline.orchestration.data_versions import of_content
 from weights_pipeline.orchestration.freshness import book_freshness
@@ -55,7 +54,7 @@ def history_asset(setup: BookSetup) -> dg.AssetsDefinition:
         code_version=code_version(),
         deps=[each.dep for each in ins.values()],
         io_manager_key=KEY,
-        pool=STORE_POOL,
+        pool=store.queue(book.name),
     )
     def weight_history(context: dg.AssetExecutionContext) -> None:
         run = Run(context, store)
