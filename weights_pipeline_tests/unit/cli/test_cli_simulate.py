@@ -405,7 +405,9 @@ def test_a_grid_may_go_over_the_parameters_of_an_optimiser(folder):
     method = {"kind": "skfolio", "lookback": "90d", "optimiser": {"kind": "HierarchicalRiskParity"}}
     edit_yaml(folder / "trial.yaml", method=method, limits={"of": "weight", "floor": 0.1, "cap": 0.5})
     given = ("--grid", "method.optimiser.risk_measure=variance,cvar", "--output", folder / "weights.csv", "--json")
-    rows = json.loads(simulate(folder, *given).output)["grid"]
+    result = simulate(folder, *given)
+    assert result.exit_code == 0, result.errors
+    rows = json.loads(result.output)["grid"]
     assert len({row["performance"]["traded"]["cagr"] for row in rows}) == 2
     simulate(folder, "--output", folder / "weights.csv")
     weights = pd.read_csv(folder / "weights.csv", parse_dates=["as_of"])
