@@ -1,0 +1,101 @@
+"""From a ledger's files to daily returns, as the library does it: CPU seconds and peak memory of a process each.
+
+A synthetic ledger of closed lots (12 strategies, 300 symbols, 10 years, lots held up to 40 days) lies in one file, CSV
+or Parquet. Measured are reading and judging its rows, bringing them into stored form with their hashes, and the daily
+returns. The peak includes pages of files that are mapped, which the system may take back.
+
+Run ``python -m benchmarks intake [--quick]``: 10 million lots, or 20,000.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import multiprocessing
+import resource
+import tempfile
+from concurrent.futures import ProcessPoolExecutor
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from weights_pipeline.ledger import read_ledger
+from weights_pipeline.ledger.periods import ledger_months
+from weights_pipeline.ledger.source import load_ledger_source
+from weights_pipeline.ledger.tables import intake_rows, return_rows
+from weights_pipeline.tables import catalog
+from weights_pipeline.tables.contract import Prepared
+
+# hash() of a row number and a salt gives every draw; the same version of DuckDB gives the same ledger.
+CREATE = """
+COPY (
+    WITH draws AS (
+        SELECT i, 1325430000 + hash(i, 1) % (86400 * 3650) AS closed, hash(i, 2) % (86400 * 40) AS held,
+               1 + hash(i, 3) % 100000 / 100.0 AS price, (hash(i, 4) % 20001 / 10000.0 - 1) * 0.02 AS gain
+        FROM range($lots) AS numbers(i)
+    )
+    SELECT 'L' || lpad(i::VARCHAR, 9, '0') AS lot_id, format('strategy_{:02d}', hash(i, 5) % 12) AS strategy,
+           'SYM' || hash(i, 6) % 300 AS symbol, ['long', 'short'][1 + (hash(i, 7) % 2)::INT] AS side,
+           1 + hash(i, 8) % 1000 AS quantity,
+           strftime(make_timestamp((closed - held)::BIGINT * 1000000), '%Y-%m-%dT%H:%M:%SZ') AS opened_at,
+           strftime(make_timestamp(closed::BIGINT * 1000000), '%Y-%m-%dT%H:%M:%SZ') AS closed_at,
+           price AS open_price, round(price * (1 + gain), 4) AS close_price, 0.35 AS fees
+    FROM draws ORDER BY closed
+) TO '{file}' (FORMAT {kind})
+"""
+
+LEDGER = """
+name: desk
+description: Synthetic closed lots.
+lots: [lots.{kind}]
+timezone: UTC
+first_month: 2012-01
+last_month: 2021-12
+"""
+
+
+def create(root: Path, kind: str, lots: int) -> None:
+    """Write a data folder with one ledger of one file."""
+    (root / "ledgers").mkdir(parents=True)
+    (root / "ledgers" / "desk.yaml").write_text(LEDGER.format(kind=kind))
+    with duckdb.connect() as connection:
+        query = CREATE.replace("{file}", str(root / f"lots.{kind}")).replace("{kind}", kind)
+        connection.execute(query, {"lots": lots}).fetchall()
+
+
+def measure(root: Path) -> dict[str, float]:
+    """CPU seconds of each stage and the peak in MB."""
+    source, now = load_ledger_source(root / "ledgers" / "desk.yaml"), dt.datetime(2022, 2, 1, tzinfo=dt.UTC)
+    windows = ledger_months(source).begun(now)
+    laps = [_cpu_seconds()]
+    intake = read_ledger(source, root, horizon=dt.date(2022, 1, 31))
+    rows = intake_rows(intake, source, windows, now)
+    del intake
+    laps.append(_cpu_seconds())
+    table = catalog.TRADE_LEDGER
+    Prepared.of("desk", table, rows[table], windows, run_id="bench", recorded_at=now)
+    laps.append(_cpu_seconds())
+    return_rows(rows, source, root, windows, now)
+    laps.append(_cpu_seconds())
+    read, stored, returns = (after - before for before, after in pairwise(laps))
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return {"read": read, "stored_form": stored, "returns": returns, "peak_mb": peak}
+
+
+def _cpu_seconds() -> float:
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    return used.ru_utime + used.ru_stime
+
+
+def run(quick: bool = False) -> list[dict[str, Any]]:
+    """Measure each kind of file in a process of its own, so that the peak is that of the measured work."""
+    lots, found = 20_000 if quick else 10_000_000, []
+    spawn = multiprocessing.get_context("spawn")
+    for kind in ("csv", "parquet"):
+        with tempfile.TemporaryDirectory() as folder:
+            for work, arguments in ((create, (Path(folder), kind, lots)), (measure, (Path(folder),))):
+                with ProcessPoolExecutor(1, mp_context=spawn) as pool:
+                    measured: Any = pool.submit(work, *arguments).result()
+        found.append({"file": kind, "lots": lots} | {name: round(figure, 2) for name, figure in measured.items()})
+    return found
