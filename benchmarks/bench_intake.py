@@ -60,6 +60,7 @@ def create(root: Path, kind: str, lots: int) -> None:
     (root / "ledgers").mkdir(parents=True)
     (root / "ledgers" / "desk.yaml").write_text(LEDGER.format(kind=kind))
     with duckdb.connect() as connection:
+        connection.execute("SET enable_progress_bar = false").fetchall()
         query = CREATE.replace("{file}", str(root / f"lots.{kind}")).replace("{kind}", kind)
         connection.execute(query, {"lots": lots}).fetchall()
 
