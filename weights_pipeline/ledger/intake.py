@@ -16,6 +16,7 @@ import pandas as pd
 
 from weights_pipeline.core.returns.capital import CapitalBase, CapitalEntry, CapitalPolicy
 from weights_pipeline.core.returns.cells import Column, Fault
+from weights_pipeline.core.returns.columns import in_order
 from weights_pipeline.core.returns.delivered import compounded, delivery_findings, observation_of
 from weights_pipeline.core.returns.findings import SEVERITIES, LedgerFinding
 from weights_pipeline.core.returns.frequency import Frequency
@@ -283,7 +284,7 @@ def read_ledger(source: LedgerSource, root: Path, *, horizon: dt.date) -> Intake
     rejected = pd.concat([rows.rejected() for rows in read])
     files = pd.DataFrame([each for rows in read for each in rows.account()], columns=[*FILE_TYPES]).astype(FILE_TYPES)
     return Intake(
-        lots=booked.sort_values(["session", "strategy", "lot_id"], ignore_index=True),
+        lots=in_order(booked, ["session", "strategy", "lot_id"]),
         holdings=holdings,
         lost=lost,
         unknown=unknown,

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
+from weights_pipeline.core.returns.columns import in_order
 from weights_pipeline.store.base import Reader
 from weights_pipeline.store.once import ReadOnce
 from weights_pipeline.tables.contract import Prepared, to_frame
@@ -57,4 +58,4 @@ class Working(ReadOnce):
 
 def _ordered(rows: pd.DataFrame, table: Table) -> pd.DataFrame:
     """Rows as a store gives them out."""
-    return rows.sort_values(list(table.key), kind="stable", ignore_index=True)
+    return in_order(rows, table.key)

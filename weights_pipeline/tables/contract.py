@@ -15,7 +15,9 @@ from itertools import combinations
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute
 
+from weights_pipeline.core.returns.columns import in_order
 from weights_pipeline.tables.definition import PARTITION_COLUMN, Column, Table, Type
 from weights_pipeline.tables.errors import ContractError, GateError, SchemaMigrationError
 from weights_pipeline.tables.errors import StoreError as StoreError
@@ -28,7 +30,7 @@ _ARROW = {
     Type.DATE: pa.date32(),
     Type.TIMESTAMP: pa.timestamp("us"),
 }
-_SPELLED_TYPES = tuple(f":{kind};" for kind in _ARROW.values())
+_SPELLED_TYPES = tuple(f":{kind};".encode() for kind in _ARROW.values())
 _ROWS_SHOWN = 5
 
 
@@ -186,7 +188,7 @@ def prepare(frame: pd.DataFrame, table: Table, windows: Sequence[Window]) -> pa.
     if table.gate is not None and len(broken := table.gate(typed)):
         raise GateError(f"{where}: {len(broken)} rows break a hard limit; nothing was written:\n{_excerpt(broken)}")
     order = ([PARTITION_COLUMN] if table.time_column is not None else []) + list(table.key)
-    typed = typed.sort_values(order, kind="stable", ignore_index=True)
+    typed = in_order(typed, order)
     stored = pa.Table.from_pandas(typed, schema=arrow_schema(table), preserve_index=False, safe=True)
     # What pandas writes of itself into a schema differs between its versions and would follow the rows around.
     return stored.replace_schema_metadata(None)
@@ -272,25 +274,28 @@ def content_hash(part: pa.Table) -> str:
     digest = hashlib.sha256()
     for field, column in zip(part.schema, part.columns, strict=True):
         digest.update(f"{field.name}:{field.type};".encode())
-        values = column.to_numpy(zero_copy_only=False)
-        if values.dtype.kind == "O":
-            digest.update(_text_bytes(values.tolist()))
+        if pa.types.is_string(field.type):
+            digest.update(_text_bytes(column))
         else:
-            digest.update(np.ascontiguousarray(values).tobytes())
+            digest.update(np.ascontiguousarray(column.to_numpy(zero_copy_only=False)).tobytes())
     return digest.hexdigest()
 
 
-def _text_bytes(values: Sequence[object]) -> bytes:
+def _text_bytes(column: pa.ChunkedArray) -> bytes:
     r"""Bytes of a column of texts, which no other column and no other pair of columns has.
 
     Values are parted by ``\x1f``, a null is ``\x00``, and the next column begins with its name and ``:type;``. Where a
     text holds any of these itself, every value is behind its length instead.
     """
-    joined = "\x1f".join("\x00" if v is None else str(v) for v in values)
-    parted = joined.count("\x1f") == max(len(values) - 1, 0) and joined.count("\x00") == values.count(None)
-    if parted and "\x1e" not in joined and not any(spelled in joined for spelled in _SPELLED_TYPES):
-        return joined.encode()
-    return "".join("\x1e-" if v is None else f"\x1e{len(str(v))}:{v}" for v in values).encode()
+    rows, text = len(column), pa.large_string()
+    texts = pyarrow.compute.fill_null(column.cast(text), "\x00").combine_chunks()
+    one = pa.ListArray.from_arrays(pa.array([0, rows], pa.int32()), texts)
+    (whole,) = pyarrow.compute.binary_join(one, pa.scalar("\x1f", text))
+    joined: bytes = whole.as_buffer().to_pybytes()
+    parted = joined.count(b"\x1f") == max(rows - 1, 0) and joined.count(b"\x00") == column.null_count
+    if parted and b"\x1e" not in joined and not any(spelled in joined for spelled in _SPELLED_TYPES):
+        return joined
+    return "".join("\x1e-" if v is None else f"\x1e{len(v)}:{v}" for v in column.to_pylist()).encode()
 
 
 def is_content(part: pa.Table, expected: str) -> bool:

@@ -1,7 +1,6 @@
-"""Columns of text made from codes.
+"""Columns and rows of frames, without a Python object per cell.
 
-Here belongs the one helper that turns whole numbers into words without a Python object per cell. Here does not belong
-any meaning of the words.
+Scope: columns of text made from codes, and the order of rows. Not here: any meaning of either.
 """
 
 from __future__ import annotations
@@ -17,3 +16,39 @@ import pandas as pd
 def texts(vocabulary: Sequence[str], codes: npt.NDArray[np.integer[Any]]) -> pd.api.extensions.ExtensionArray:
     """Return ``vocabulary[codes]`` as a string column."""
     return pd.array(list(vocabulary), dtype="str").take(codes)
+
+
+def in_order(rows: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
+    """Rows in the order of some columns, with a positional index; those that tie stay as they stand.
+
+    The same as a stable ``sort_values``, in half the time, and in next to none where the rows stand in order already.
+
+    Parameters
+    ----------
+    rows
+        Any rows.
+    names
+        Columns without nulls, the first of which weighs most. They are quick where all but the last have few values.
+    """
+    if _ascends(rows, names):
+        return rows.reset_index(drop=True)
+    *coarse, finest = names
+    order = np.asarray(rows[finest].array.argsort(kind="stable"))
+    for name in reversed(coarse):
+        codes, values = pd.factorize(rows[name], sort=True)
+        # The smallest integers are sorted digit by digit, in time that is linear.
+        codes = codes.astype(np.min_scalar_type(len(values)))
+        order = order[np.argsort(codes[order], kind="stable")]
+    return rows.take(order).reset_index(drop=True)
+
+
+def _ascends(rows: pd.DataFrame, names: Sequence[str]) -> bool:
+    """Whether no row is before the one above it."""
+    tied = np.ones(max(len(rows) - 1, 0), dtype=bool)
+    for name in names:
+        column = rows[name].array
+        above, below = pd.Series(column[:-1]), pd.Series(column[1:])
+        if (tied & (above > below).to_numpy()).any():
+            return False
+        tied &= (above == below).to_numpy()
+    return True
