@@ -250,11 +250,14 @@ def read_ledger(source: LedgerSource, root: Path, *, horizon: dt.date) -> Intake
     pairs = currencies.of_pairs((fills, openings), lineage.actions)
     made, holdings, lost = (currencies.of_positions(rows, pairs) for rows in (made[in_history], holdings, lost))
     given = given.assign(currency=currencies.foreign(given["currency"]))
-    booked = pd.concat([given[_LOT_ORDER], made[_LOT_ORDER]]).astype({"source": "str"})
+    # Where there is nothing to join, there is nothing to copy.
+    parts = [rows[_LOT_ORDER] for rows in (given, made) if len(rows)] or [given[_LOT_ORDER]]
+    booked = (pd.concat(parts) if len(parts) > 1 else parts[0]).astype({"source": "str"})
     for held, end in ((booked, "session"), (holdings, "until"), (lost, "until")):
         currencies.held(held, end, pd.Timestamp(horizon))
-    left = currencies.rate(booked["currency"], booked["session"])
-    booked = booked.assign(pnl=booked["pnl"] * left, fees=booked["fees"] * left)
+    if currencies.several:
+        left = currencies.rate(booked["currency"], booked["session"])
+        booked = booked.assign(pnl=booked["pnl"] * left, fees=booked["fees"] * left)
     trading = {name for frame in (booked, holdings, booked_cash) for name in frame["strategy"].unique()}
     if both := sorted(trading.intersection(daily["strategy"].unique())):
         raise LedgerError(f"ledger {source.name}: {both} have daily returns and trades; give one of the two")

@@ -159,8 +159,9 @@ class Rows:
 
     def accepted(self) -> pd.DataFrame:
         """Typed rows without a fault."""
-        rows: pd.DataFrame = self.typed[self.flawless()].reset_index(drop=True)
-        return rows
+        flawless = self.flawless()
+        rows: pd.DataFrame = self.typed if flawless.all() else self.typed[flawless].reset_index(drop=True)
+        return rows.copy(deep=False)
 
     def accepted_with_origin(self) -> pd.DataFrame:
         """Typed rows without a fault, each with its ``source_file`` and ``line``."""

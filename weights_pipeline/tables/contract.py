@@ -17,7 +17,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute
 
-from weights_pipeline.core.returns.columns import in_order
+from weights_pipeline.core.returns.columns import ascends, in_order
 from weights_pipeline.tables.definition import PARTITION_COLUMN, Column, Table, Type
 from weights_pipeline.tables.errors import ContractError, GateError, SchemaMigrationError
 from weights_pipeline.tables.errors import StoreError as StoreError
@@ -175,9 +175,10 @@ def prepare(frame: pd.DataFrame, table: Table, windows: Sequence[Window]) -> pa.
     """
     where = table.name if not windows else f"{table.name} [{windows[0].key}..{windows[-1].key}]"
     _check_columns(frame, table, where)
-    typed = pd.DataFrame({c.name: _typed(frame[c.name], c, where) for c in table.columns})
+    typed = pd.DataFrame({c.name: _typed(frame[c.name], c, where) for c in table.columns}, copy=False)
     _check_nulls(typed, table, where)
-    if duplicated := int((repeats := typed.duplicated(list(table.key), keep=False)).sum()):
+    distinct = ascends(typed, table.key, each_once=True)
+    if not distinct and (duplicated := int((repeats := typed.duplicated(list(table.key), keep=False)).sum())):
         raise ContractError(
             f"{where}: {duplicated} rows share their key {table.key}:\n{_excerpt(typed[repeats])}\n"
             f"Each key may occur once; nothing was written."

@@ -101,8 +101,9 @@ class Parsed:
         Whether a time is a date alone, or was read as one.
     as_days : ndarray of bool, shape (n,)
         Rows of files whose every time is a midnight, and was read as the date that it is written with.
-    near : DataFrame of datetime64[us], shape (n, time columns)
-        Wall clock of a time that the change of clocks leaves open, at most `ZONES` off; otherwise null.
+    near : DataFrame of datetime64[us], shape (n, columns)
+        Wall clock of a time that the change of clocks leaves open, at most `ZONES` off; otherwise null. Of time columns
+        that have such times.
     """
 
     typed: pd.DataFrame
@@ -171,7 +172,9 @@ def parse_cells(
             if name in formats.unsigned:
                 typed[name] = np.abs(typed[name])
         elif column.kind == "time":
-            typed[name], days[name], near[name], findings = _times(text, given, formats, as_days)
+            typed[name], days[name], open_clock, findings = _times(text, given, formats, as_days)
+            if open_clock is not None:
+                near[name] = open_clock
         else:
             typed[name], findings = _dates(text, given, formats)
         for mask, code, says in findings:
@@ -180,10 +183,8 @@ def parse_cells(
             hints = text[mask].map(_number_hint) if code == "not_a_number" and formats.settable else None
             said = says.replace("{", "{{").replace("}", "}}") + ("" if hints is None else "{}")
             faults += against(mask, code, f"{name}: {{!r}} {said}", text, hints)
-    frames = {
-        name: pd.DataFrame(of, index=cells.index) for name, of in (("typed", typed), ("days", days), ("near", near))
-    }
-    return Parsed(faults=faults, as_days=as_days, **frames)
+    found, alone, open_clocks = (pd.DataFrame(of, index=cells.index, copy=False) for of in (typed, days, near))
+    return Parsed(typed=found, faults=faults, days=alone, as_days=as_days, near=open_clocks)
 
 
 def against(mask: pd.Series | Mask, code: str, template: str, *columns: pd.Series | None) -> list[Fault]:
@@ -314,10 +315,10 @@ def _midnights(text: pd.Series) -> bool:
 
 def _times(
     text: pd.Series, given: Mask, formats: Formats, as_days: Mask
-) -> tuple[pd.DatetimeIndex, Mask, pd.DatetimeIndex, list[_Finding]]:
+) -> tuple[pd.DatetimeIndex, Mask, pd.DatetimeIndex | None, list[_Finding]]:
     if not given.any():
         never = pd.DatetimeIndex(np.full(len(text), np.datetime64("NaT", "us")))
-        return never, np.zeros(len(text), dtype=bool), never, []
+        return never, np.zeros(len(text), dtype=bool), None, []
     if formats.time_format:
         stated, offset, clocked = _formatted(text, formats.time_format)
         read = np.asarray(stated.notna())
@@ -332,12 +333,12 @@ def _times(
             date_only, wall_clock, offset = (date_only | as_days) & given, wall_clock & ~as_days, offset & ~as_days
         stated = _parsed(text.where(date_only | wall_clock | offset))
     unparseable = given & np.asarray(stated.isna())
-    utc, near = stated, stated.where(np.zeros(len(text), dtype=bool))
+    utc = stated
     ambiguous, nonexistent = np.zeros((2, len(text)), dtype=bool)
     if wall_clock.any():
         local = to_utc(pd.DatetimeIndex(stated.where(wall_clock)), formats.timezone)
         ambiguous, nonexistent = local.ambiguous, local.nonexistent
-        utc, near = utc.where(~wall_clock, local.utc), stated.where(ambiguous | nonexistent)
+        utc = utc.where(~wall_clock, local.utc)
     if date_only.any():
         midnight = day_start(pd.DatetimeIndex(stated.where(date_only)), formats.exchange_timezone)
         utc = utc.where(~date_only | offset, midnight)
@@ -351,7 +352,7 @@ def _times(
     return (
         pd.DatetimeIndex(utc),
         date_only & ~unparseable,
-        pd.DatetimeIndex(near),
+        pd.DatetimeIndex(stated.where(ambiguous | nonexistent)) if (ambiguous | nonexistent).any() else None,
         [
             (unparseable, "unparseable_time", f"is not {expected}{hint}"),
             (ambiguous, "ambiguous_time", f"occurs twice in {zone}: state its offset from UTC"),

@@ -30,7 +30,7 @@ def in_order(rows: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
     names
         Columns without nulls, the first of which weighs most. They are quick where all but the last have few values.
     """
-    if _ascends(rows, names):
+    if ascends(rows, names):
         return rows.reset_index(drop=True)
     *coarse, finest = names
     order = np.asarray(rows[finest].array.argsort(kind="stable"))
@@ -42,8 +42,8 @@ def in_order(rows: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
     return rows.take(order).reset_index(drop=True)
 
 
-def _ascends(rows: pd.DataFrame, names: Sequence[str]) -> bool:
-    """Whether no row is before the one above it."""
+def ascends(rows: pd.DataFrame, names: Sequence[str], *, each_once: bool = False) -> bool:
+    """Whether no row is before the one above it, by columns without nulls; nor the same, where each is there once."""
     tied = np.ones(max(len(rows) - 1, 0), dtype=bool)
     for name in names:
         column = rows[name].array
@@ -51,4 +51,4 @@ def _ascends(rows: pd.DataFrame, names: Sequence[str]) -> bool:
         if (tied & (above > below).to_numpy()).any():
             return False
         tied &= (above == below).to_numpy()
-    return True
+    return not (each_once and tied.any())
