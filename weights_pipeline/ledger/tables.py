@@ -9,13 +9,16 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Protocol
 
 import pandas as pd
 
 from weights_pipeline.core.chain import last_sessions, returns_table
+from weights_pipeline.core.returns.columns import in_order
 from weights_pipeline.core.returns.currencies import UnknownRateError
 from weights_pipeline.core.returns.daily import RuinError
 from weights_pipeline.core.returns.marking import UnpricedError
@@ -88,6 +91,7 @@ def return_rows(
     root: Path,
     windows: Sequence[Window],
     now: dt.datetime,
+    opened: pd.Timestamp | None = None,
 ) -> pd.DataFrame:
     """Rows of daily returns in some months, on the sessions that had closed by an instant.
 
@@ -101,11 +105,15 @@ def return_rows(
         The months.
     now
         The instant, zone-aware.
+    opened
+        Session in which the ledger's first lot was opened; that of the rows when left out.
     """
     lots, open_lots = rows[catalog.TRADE_LEDGER], rows[catalog.OPEN_LOTS]
     given, cash = rows.get(catalog.GIVEN_RETURNS, pd.DataFrame()), rows.get(catalog.CASH)
-    opened = lots["open_session"].min() if len(lots) else pd.Timestamp.max
-    first = min(pd.Timestamp(f"{source.first_month}-01"), opened)
+    if opened is None and len(lots):
+        opened = lots["open_session"].min()
+    begin = pd.Timestamp(f"{source.first_month}-01")
+    first = begin if opened is None else min(begin, opened)
     sessions, start = closed_sessions(source, windows, first, now), window_dates(windows).left[0]
     sessions = observed_sessions(source.calendar, source.frequency, sessions)
     capital, prices, rates = read_capital(source, root), read_prices(source, root), read_rates(source, root)
@@ -117,6 +125,72 @@ def return_rows(
         raise LedgerError(f"{source.prices}: {error}; add the line") from error
     except UnknownRateError as error:
         raise LedgerError(f"{source.fx or f'ledger {source.name}: fx'}: {error}; add the line") from error
+
+
+class Stored(Protocol):
+    """Rows of a table that are stored, from the ledger's first month on, to be read in parts."""
+
+    def count(self) -> int:
+        """How many there are."""
+
+    def of(self, strategies: Collection[str] | None = None) -> pd.DataFrame:
+        """Those of some strategies, or all."""
+
+    def each(self, columns: Sequence[str]) -> Iterator[pd.DataFrame]:
+        """Columns of one month after the other."""
+
+
+AT_ONCE = 1_000_000
+"""Rows that daily returns are computed from at a time, unless one strategy alone has more."""
+
+
+def stored_return_rows(
+    stored: Mapping[Table, Stored],
+    source: LedgerSource,
+    root: Path,
+    windows: Sequence[Window],
+    now: dt.datetime,
+    *,
+    at_once: int = AT_ONCE,
+) -> pd.DataFrame:
+    """Rows of daily returns, to the bit as :func:`return_rows` gives them, from a shard of strategies at a time.
+
+    No strategy's returns depend on another's, so memory is that of a shard and does not grow with the ledger.
+
+    Parameters
+    ----------
+    stored
+        Of the tables of :func:`month_tables`.
+    source, root, windows, now
+        As of :func:`return_rows`.
+    at_once
+        Rows of a shard; a strategy that has more is one by itself.
+    """
+    if sum(rows.count() for rows in stored.values()) <= at_once:
+        return return_rows({table: rows.of() for table, rows in stored.items()}, source, root, windows, now)
+    counts, opened = Counter[str](), pd.Timestamp.max
+    for table, rows in stored.items():
+        for month in rows.each(["strategy", *["open_session"] * (table is catalog.TRADE_LEDGER)]):
+            counts.update({str(name): int(count) for name, count in month["strategy"].value_counts().items()})
+            if table is catalog.TRADE_LEDGER and len(month):
+                opened = min(opened, month["open_session"].min())
+    shards = [
+        return_rows({table: rows.of(shard) for table, rows in stored.items()}, source, root, windows, now, opened)
+        for shard in _shards(counts, at_once)
+    ]
+    return in_order(pd.concat(shards, ignore_index=True), ["session", "strategy"])
+
+
+def _shards(counts: Mapping[str, int], at_once: int) -> Iterator[list[str]]:
+    """Strategies by name, as many at a time as have so many rows together."""
+    shard, rows = list[str](), 0
+    for name, count in sorted(counts.items()):
+        if shard and rows + count > at_once:
+            yield shard
+            shard, rows = [], 0
+        shard.append(name)
+        rows += count
+    yield shard
 
 
 def market_rows(source: LedgerSource, root: Path, windows: Sequence[Window], now: dt.datetime) -> pd.DataFrame:

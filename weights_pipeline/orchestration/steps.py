@@ -33,6 +33,7 @@ from weights_pipeline.orchestration.metadata import (
 )
 from weights_pipeline.orchestration.partitions import SINGLE_RUN, Input, Partitions
 from weights_pipeline.store.base import Store
+from weights_pipeline.store.parts import Parts
 from weights_pipeline.store.working import Working
 from weights_pipeline.tables import catalog
 from weights_pipeline.tables.contract import PartitionRecord, Prepared, Window
@@ -70,6 +71,8 @@ class Made:
         From the run and the inputs, by name, to its rows.
     ins
         Inputs.
+    in_parts
+        Whether the inputs are given as `Parts`, to be read by ``compute``, and not as their rows.
     after
         Assets that come before it without being an input.
     partitions
@@ -85,6 +88,7 @@ class Made:
     table: Table
     compute: Callable[..., Computed]
     ins: Mapping[str, Input] = field(default_factory=dict)
+    in_parts: bool = False
     after: Sequence[dg.AssetKey] = ()
     partitions: Partitions | None = None
     guards: Sequence[Guard] = ()
@@ -167,18 +171,20 @@ class Run:
         return self._once[make]
 
     def load(self, source: Input) -> pd.DataFrame:
-        """Rows of an input.
+        """Rows of an input; see :meth:`parts`."""
+        return self.store.read(source.schema, source.table) if source.partitions is None else self.parts(source).of()
+
+    def parts(self, source: Input) -> Parts:
+        """An input of a table with partitions, to be read in parts.
 
         Raises
         ------
         MissingPartitionError
             One of its partitions was never written, or was last written before the sessions needed of it were over.
         """
-        if source.partitions is None:
-            return self.store.read(source.schema, source.table)
         needed = source.needed(self.windows, self.now)
         _require(source, needed, self.windows[-1], self.store.partitions(source.schema, source.table.name), self.now)
-        return self.store.read(source.schema, source.table, [window.key for window in needed])
+        return Parts(self.store, source.schema, source.table, [window.key for window in needed])
 
 
 class _Done(NamedTuple):
@@ -297,7 +303,8 @@ def guards(checks: Sequence[Check], table: Table) -> list[Guard]:
 
 def _make(run: Run, schema: str, made: Made) -> _Done:
     """Compute one table, and run its guards on the store as it will be."""
-    computed = made.compute(run, **{name: run.load(each) for name, each in made.ins.items()})
+    given = run.parts if made.in_parts else run.load
+    computed = made.compute(run, **{name: given(each) for name, each in made.ins.items()})
     windows = run.windows if made.partitions else ()
     prepared = Prepared.of(
         schema, made.table, computed.rows, windows, run_id=run.context.run.run_id, recorded_at=run.now

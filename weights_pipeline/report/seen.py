@@ -6,7 +6,7 @@ Scope: the cut. Not here: what is made of the rows (``facts``).
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import cast
 
 import pandas as pd
@@ -32,12 +32,18 @@ class SeenStore(ReadOnce):
         self._day = None if day is None else pd.Timestamp(day)
 
     def read(
-        self, schema: str, table: Table, keys: Sequence[str] | None = None, *, columns: Sequence[str] | None = None
+        self,
+        schema: str,
+        table: Table,
+        keys: Sequence[str] | None = None,
+        *,
+        columns: Sequence[str] | None = None,
+        among: Mapping[str, Collection[str]] | None = None,
     ) -> pd.DataFrame:
         """Rows that there were on the day, ordered by the table's key."""
         if self._day is None:
-            return super().read(schema, table, keys, columns=columns)
-        rows = self._cut(schema, table, super().read(schema, table, keys))
+            return super().read(schema, table, keys, columns=columns, among=among)
+        rows = self._cut(schema, table, super().read(schema, table, keys, among=among))
         return rows if columns is None else rows[list(columns)]
 
     def partitions(self, schema: str, table_name: str) -> dict[str, PartitionRecord]:

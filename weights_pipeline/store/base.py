@@ -34,9 +34,11 @@ class Reader(Protocol):
         keys: Sequence[str] | None = None,
         *,
         columns: Sequence[str] | None = None,
+        among: Mapping[str, Collection[str]] | None = None,
     ) -> pd.DataFrame:
         """Rows of the given partitions (all of them when None), ordered by the table's key.
 
+        With ``among`` only those whose text in each column named is one of the texts.
         A table or partition that does not exist yields no rows: whether that is an error is the caller's question,
         answered from :meth:`partitions`. A nullable column that the definition has gained since the rows were written
         reads as null.

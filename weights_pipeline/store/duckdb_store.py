@@ -19,7 +19,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import duckdb
 
@@ -207,6 +207,7 @@ class DuckDBStore:
         keys: Sequence[str] | None = None,
         *,
         columns: Sequence[str] | None = None,
+        among: Mapping[str, Collection[str]] | None = None,
     ) -> pd.DataFrame:
         """Rows of the given partitions, in one query."""
         from weights_pipeline.tables.contract import arrow_schema, no_rows, selection
@@ -214,19 +215,19 @@ class DuckDBStore:
         selection(table, columns)
         if table.earlier is not None:
             every = arrow_schema(table).names
-            rows = table.earlier(self.read(schema, replace(table, earlier=None), keys, columns=every))
+            rows = table.earlier(self.read(schema, replace(table, earlier=None), keys, columns=every, among=among))
             return rows[table.column_names() if columns is None else list(columns)]
         if not self.path.exists():
             return no_rows(table, columns)
         with self.reading() as connection:
             # Asking the catalogue first would cost more than the rows.
             try:
-                return _rows(connection, schema, table, keys, columns)
+                return _rows(connection, schema, table, keys, columns, among=among)
             except duckdb.CatalogException:
                 return no_rows(table, columns)
             except duckdb.BinderException:
                 found = _columns(connection, schema, table.name)
-                return _rows(connection, schema, table, keys, columns, found)
+                return _rows(connection, schema, table, keys, columns, found, among=among)
 
     def read_known(self, schema: str, table: Table, contents: Mapping[str, str]) -> pd.DataFrame:
         """Rows from the table itself where they are still in it, otherwise from the archive beside it."""
@@ -352,6 +353,8 @@ def _rows(
     keys: Sequence[str] | None = None,
     columns: Sequence[str] | None = None,
     stored: Collection[str] | None = None,
+    *,
+    among: Mapping[str, Collection[str]] | None = None,
 ) -> pd.DataFrame:
     """Rows as :meth:`DuckDBStore.read` gives them; ``stored`` are the columns there are, all of them when None."""
     from weights_pipeline.tables.contract import to_frame
@@ -362,10 +365,10 @@ def _rows(
     kinds = {c.name: c.type.value for c in table.columns}
     selected = ", ".join(quoted(n) if n in known else f"NULL::{kinds[n]} AS {quoted(n)}" for n in names)
     query = f"SELECT {selected} FROM {quoted(schema)}.{quoted(table.name)}"  # noqa: S608 - quoted identifiers
-    parameters: list[Any] = []
-    if keys is not None:
-        query += f" WHERE {PARTITION_COLUMN} IN (SELECT unnest(?))"
-        parameters.append(list(keys))
+    wanted = ({} if keys is None else {PARTITION_COLUMN: keys}) | dict(among or {})
+    if wanted:
+        query += " WHERE " + " AND ".join(f"{quoted(name)} IN (SELECT unnest(?))" for name in wanted)
+    parameters = [list(texts) for texts in wanted.values()]
     query += " ORDER BY " + ", ".join(map(quoted, table.key))
     return to_frame(connection.sql(query, params=parameters).to_arrow_table())
 

@@ -5,7 +5,7 @@ Scope: keeping what was read for as long as the object lives. Not here: how rows
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 
@@ -42,14 +42,21 @@ class ReadOnce:
         return self._store.tables()
 
     def read(
-        self, schema: str, table: Table, keys: Sequence[str] | None = None, *, columns: Sequence[str] | None = None
+        self,
+        schema: str,
+        table: Table,
+        keys: Sequence[str] | None = None,
+        *,
+        columns: Sequence[str] | None = None,
+        among: Mapping[str, Collection[str]] | None = None,
     ) -> pd.DataFrame:
         """Rows of a table, ordered by its key."""
         if keys is not None and (schema, table.name) not in self._read:
-            return self._store.read(schema, table, keys, columns=columns)
+            return self._store.read(schema, table, keys, columns=columns, among=among)
         rows = self._whole(schema, table)
-        if keys is not None:
-            rows = rows[rows[PARTITION_COLUMN].isin(list(keys))].reset_index(drop=True)
+        wanted = ({} if keys is None else {PARTITION_COLUMN: keys}) | dict(among or {})
+        for name, texts in wanted.items():
+            rows = rows[rows[name].isin(list(texts))].reset_index(drop=True)
         if table.earlier is not None:
             rows = table.earlier(rows)
         return rows[table.column_names() if columns is None else list(columns)]

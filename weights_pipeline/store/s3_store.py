@@ -35,6 +35,7 @@ from urllib.parse import quote
 
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from weights_pipeline.aws import S3Objects
@@ -199,13 +200,15 @@ class S3Store:
         keys: Sequence[str] | None = None,
         *,
         columns: Sequence[str] | None = None,
+        among: Mapping[str, Collection[str]] | None = None,
     ) -> pd.DataFrame:
         """Rows of the given partitions, each compared with its hash in the manifest."""
         place = self._place(schema, table.name)
         manifest = self._manifest(place)
         if table.earlier is None:
-            return self._frame(place, manifest, table, manifest.contents(keys), columns)
-        rows = table.earlier(self._frame(place, manifest, table, manifest.contents(keys), arrow_schema(table).names))
+            return self._frame(place, manifest, table, manifest.contents(keys), columns, among)
+        every = arrow_schema(table).names
+        rows = table.earlier(self._frame(place, manifest, table, manifest.contents(keys), every, among))
         return rows[table.column_names() if columns is None else list(columns)]
 
     def read_known(self, schema: str, table: Table, contents: Mapping[str, str]) -> pd.DataFrame:
@@ -376,13 +379,16 @@ class S3Store:
         table: Table,
         contents: Mapping[str, str],
         columns: Sequence[str] | None = None,
+        among: Mapping[str, Collection[str]] | None = None,
     ) -> pd.DataFrame:
         """Rows of contents by partition key, as a reader by a definition gets them."""
         asked = selection(table, columns).names
         # A definition with another type asks for a migration when it writes; until then it reads what there is.
         types = {field.name: field.type for field in arrow_schema(table)} | manifest.types()
-        names = dict.fromkeys([*asked, *table.key])
+        names = dict.fromkeys([*asked, *table.key, *(among or {})])
         stored = self._rows(place, pa.schema([(name, types[name]) for name in names]), contents)
+        for name, texts in (among or {}).items():
+            stored = stored.filter(pc.is_in(stored.column(name), pa.array(list(texts), pa.string())))
         return to_frame(stored.sort_by([(name, "ascending") for name in table.key]).select(asked))
 
     def _rows(self, place: _Place, schema: pa.Schema, contents: Mapping[str, str]) -> pa.Table:

@@ -5,7 +5,7 @@ Scope: rows that are about to be written, among those that are stored. Not here:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import pandas as pd
 
@@ -32,16 +32,22 @@ class Working(ReadOnce):
         self._made[place] = ({record.key for record in prepared.records}, to_frame(prepared.rows))
 
     def read(
-        self, schema: str, table: Table, keys: Sequence[str] | None = None, *, columns: Sequence[str] | None = None
+        self,
+        schema: str,
+        table: Table,
+        keys: Sequence[str] | None = None,
+        *,
+        columns: Sequence[str] | None = None,
+        among: Mapping[str, Collection[str]] | None = None,
     ) -> pd.DataFrame:
         """Rows of the given partitions, ordered by the table's key."""
         made, rows = self._made.get((schema, table.name), (set(), None))
         if rows is None or keys is None or not set(keys) & made:
-            return super().read(schema, table, keys, columns=columns)
-        if set(keys) == made:
+            return super().read(schema, table, keys, columns=columns, among=among)
+        if set(keys) == made and not among:
             return _ordered(rows, table)[table.column_names() if columns is None else list(columns)]
         self._whole(schema, table)
-        return super().read(schema, table, keys, columns=columns)
+        return super().read(schema, table, keys, columns=columns, among=among)
 
     def _whole(self, schema: str, table: Table) -> pd.DataFrame:
         place = (schema, table.name)

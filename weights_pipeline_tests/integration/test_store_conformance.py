@@ -15,6 +15,7 @@ from weights_pipeline.store.duckdb_store import DuckDBStore
 from weights_pipeline.store.integrity import compared
 from weights_pipeline.store.once import ReadOnce
 from weights_pipeline.store.queries import sql
+from weights_pipeline.store.working import Working
 from weights_pipeline.tables import catalog
 from weights_pipeline.tables.contract import content_hashes, prepare, to_frame
 from weights_pipeline.tables.definition import Column, Table, Type
@@ -128,6 +129,19 @@ def test_columns_come_as_asked_and_rows_by_key(store):
     assert back["partition_key"].tolist() == ["2020-01-01", "2020-01-01", "2020-02-01"]
     with pytest.raises(ContractError, match=r"small: unknown columns \['vaule'\]"):
         store.read("book", small_table(), columns=["vaule"])
+
+
+def test_rows_come_by_what_they_say(store):
+    write(store, frame())
+    whole = store.read("book", small_table())
+    for keys in (None, ["2020-01-01"]):
+        rows = whole if keys is None else whole[whole["day"] < "2020-02-01"]
+        for names in (["a", "c"], ["b"], []):
+            expected = rows[rows["name"].isin(names)][["value"]].reset_index(drop=True)
+            for reader in (store, once := ReadOnce(store), Working(store), once):
+                found = reader.read("book", small_table(), keys, columns=["value"], among={"name": names})
+                pd.testing.assert_frame_equal(found, expected, check_exact=True)
+                once.read("book", small_table())
 
 
 def test_write_replaces_only_its_own_partitions(store):

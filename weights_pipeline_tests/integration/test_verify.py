@@ -24,7 +24,7 @@ class Tampered:
     def __init__(self, store, table=None, change=None, records=None):
         self.store, self.table, self.change, self.records = store, table, change, records
 
-    def read(self, schema, table, keys=None, *, columns=None):
+    def read(self, schema, table, keys=None, *, columns=None, among=None):
         frame = self.store.read(schema, table, keys)
         if table is self.table:
             frame = self.change(frame)

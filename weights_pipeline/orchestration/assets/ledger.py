@@ -22,13 +22,14 @@ from weights_pipeline.ledger.tables import (
     intake_rows,
     market_rows,
     month_tables,
-    return_rows,
+    stored_return_rows,
 )
 from weights_pipeline.orchestration.freshness import follows, ledger_freshness
 from weights_pipeline.orchestration.metadata import Told
 from weights_pipeline.orchestration.partitions import ledger_history, ledger_months
 from weights_pipeline.orchestration.steps import Computed, Guard, Made, Run, Shown, guards, table_step
 from weights_pipeline.store.base import Store
+from weights_pipeline.store.parts import Parts
 from weights_pipeline.tables import catalog
 from weights_pipeline.tables.definition import Table
 
@@ -69,10 +70,9 @@ def ledger_assets(source: LedgerSource, root: Path, store: Store, checks: Sequen
         read = run.once(intake)
         return Computed(read.rejected, Told(figures=lambda rows: _intake_figures(read.files)))
 
-    def strategy_returns(run: Run, **tables: pd.DataFrame) -> Computed:
-        rows = {table: tables[table.name] for table in reads}
-        table = return_rows(rows, source, root, run.windows, run.now)
-        return Computed(table, Told(figures=_return_figures))
+    def strategy_returns(run: Run, **stored: Parts) -> Computed:
+        rows = stored_return_rows({table: stored[table.name] for table in reads}, source, root, run.windows, run.now)
+        return Computed(rows, Told(figures=_return_figures))
 
     def ledger_findings(run: Run) -> Computed:
         found = run.once(intake)
@@ -98,6 +98,7 @@ def ledger_assets(source: LedgerSource, root: Path, store: Store, checks: Sequen
         table=catalog.STRATEGY_RETURNS,
         compute=strategy_returns,
         ins={table.name: ledger_history(source, table) for table in reads},
+        in_parts=True,
         partitions=months,
         automation=follows(),
     )

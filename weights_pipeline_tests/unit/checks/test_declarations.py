@@ -17,7 +17,7 @@ class Rows:
     def __init__(self, frame):
         self.frame = frame
 
-    def read(self, schema, table, keys=None, *, columns=None):
+    def read(self, schema, table, keys=None, *, columns=None, among=None):
         return self.frame
 
     def partitions(self, schema, table_name):
