@@ -30,10 +30,12 @@ from weights_pipeline.core.returns.lots import (
     RETURN_COLUMNS,
     mostly_negative,
 )
+from weights_pipeline.ledger.allocations import NO_RETURN, returns_of
 from weights_pipeline.ledger.errors import LedgerError
 from weights_pipeline.ledger.files import Part, read_part, require_columns
 from weights_pipeline.ledger.mapping import mapped, summands, unread
 from weights_pipeline.ledger.places import File, file_at, find_files
+from weights_pipeline.ledger.prices import read_prices
 from weights_pipeline.ledger.source import Kind, LedgerSource
 from weights_pipeline.ledger.sources import RowSource, read_rows
 from weights_pipeline.ledger.vocabulary import ByTable, Reading
@@ -50,6 +52,8 @@ COLUMNS: Mapping[Kind, Mapping[str, Column]] = {
     "returns": RETURN_COLUMNS,
 }
 _NOTHING = {kind: pd.DataFrame(columns=[*columns], dtype="str") for kind, columns in COLUMNS.items()}
+_EMPTIED = {"no_strategy": "missing_strategy", NO_RETURN: "missing_daily_return"}
+"""Reasons that leave a cell empty, and the reason that it would be by itself."""
 UNHURT = ("exact_duplicate", "cancelled", "position_unknown")
 """Reasons of rows that are not defective themselves."""
 MEANING = frozenset(
@@ -128,8 +132,9 @@ class Rows:
             for part, mine in zip(parts, self._slices(), strict=True)
             for fault in part.faults
         ]
-        unassigned = {(fault.row, "missing_strategy") for fault in said if fault.code == "no_strategy"}
-        self.faults = said + [fault for fault in self.faults if (fault.row, fault.code) not in unassigned]
+        # Why a cell is empty is said already.
+        told = {(fault.row, _EMPTIED[fault.code]) for fault in said if fault.code in _EMPTIED}
+        self.faults = said + [fault for fault in self.faults if (fault.row, fault.code) not in told]
         self.typed, self.days, self.near = (
             pd.concat(same, ignore_index=True) if len(same) > 1 else same[0].copy(deep=False)
             for same in ([getattr(piece, name) for piece in pieces] for name in ("typed", "days", "near"))
@@ -360,6 +365,14 @@ def gather(
     """
     taken: dict[str, list[tuple[Kind, Part]]] = {}
     parts = {kind: [*_parts_of(source, root, kind, taken)] for kind in kinds}
+    allocated = [part for part in parts.get("returns", ()) if part.reading.allocations]
+    if allocated and (closes := read_prices(source, root)) is not None:
+
+        def written(reading: Reading) -> Formats:
+            return formats(reading, source.timezone, exchange_timezone)
+
+        computed = dict(zip(map(id, allocated), returns_of(allocated, closes, written), strict=True))
+        parts["returns"] = [computed.get(id(part), part) for part in parts["returns"]]
     return {kind: Rows(kind, parts[kind], source.timezone, exchange_timezone) for kind in kinds}
 
 
@@ -387,6 +400,11 @@ def _parts_of(
             part = replace(part, name=f"{path}#{kind}{f'-{same + 1}' if same else ''}")
         _require_once(path, kind, part, before)
         before.append((kind, part))
+        if reading.allocations:
+            if kind != "returns":
+                raise LedgerError(f"{key}: allocations: are of returns; name the file there")
+            yield part
+            continue
         wide = long_parts(part, source.frequency) if kind == "returns" else [part]
         for each in wide:
             require_columns(each, COLUMNS[kind])

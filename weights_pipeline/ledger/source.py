@@ -274,8 +274,18 @@ class LedgerSource(Reading):
             raise ValueError(f"accounts: expected each strategy in one account; {', '.join(twice)} is in several")
         if self.openings and not self.fills:
             raise ValueError("openings: are what fills continue from; expected fills beside openings")
-        if self.prices and not self.fills:
-            raise ValueError("prices: only lots from fills are known while they are open; expected fills beside prices")
+        delivered: tuple[Entry, ...] = self.returns or ()
+        allocated = any(entry.reading(self).allocations for entry in delivered)
+        if allocated and not self.prices:
+            raise ValueError(
+                "returns: allocations are shares of symbols, whose returns follow from closes; name their file under "
+                "prices"
+            )
+        if self.prices and not (self.fills or allocated):
+            raise ValueError(
+                "prices: only lots from fills are known while they are open, and only allocations are of symbols; "
+                "expected one of the two beside prices"
+            )
         if self.last_month is not None and self.last_month < self.first_month:
             raise ValueError(f"last_month {self.last_month} is before first_month {self.first_month}")
         if self.unit == "monthly" and (self.lots or self.fills):

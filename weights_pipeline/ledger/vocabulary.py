@@ -204,6 +204,9 @@ class Reading(Model):
     records
         Path to the list of records in a JSON file, ``outer.inner``, empty where the file is the list; in an XML file
         to the elements that are records, from below its root.
+    allocations
+        Of returns: that the columns beside the date are symbols, and their cells the ``percent`` of the strategy in
+        each. Its returns follow from the ledger's closes; see ``ledger.allocations``.
     newest_first
         Whether the rows stand in reverse order.
     delimiter, encoding
@@ -228,6 +231,7 @@ class Reading(Model):
     stop_at: Literal["", "blank_line"] = ""
     section: Section | None = None
     records: str = ""
+    allocations: Literal["", "percent"] = ""
     newest_first: bool = False
     delimiter: Annotated[str, Field(min_length=1, max_length=1)] = ","
     encoding: Annotated[str, AfterValidator(_encoding)] = "utf-8"

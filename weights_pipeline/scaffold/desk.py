@@ -269,7 +269,8 @@ def _to_come(name: str, ledger: str) -> dict[str, Any]:
     form = next((each for each in ("json", "xml") if each in preset.what.lower()), "csv")
     entry: dict[str, Any] = {"files": [f"{ledger}/*.{form}"], "importer": name}
     says_whose = preset.strategy_from or {"strategy"} & {*preset.columns, *preset.constants}
-    return entry if says_whose or preset.kind == "returns" else entry | {"constants": {"strategy": "main"}}
+    of_its_own = says_whose or (preset.kind == "returns" and not preset.allocations)
+    return entry if of_its_own else entry | {"constants": {"strategy": "main"}}
 
 
 def _capital(name: str, *, example: bool) -> dict[str, Any]:

@@ -1,11 +1,14 @@
 """From a broker's own files and from databases to weights through Dagster: the same as from the ledger's own form."""
 
+import datetime as dt
 import sqlite3
 
 import dagster as dg
+import numpy as np
 import pandas as pd
 import yaml
 
+from weights_pipeline.ledger import calendar_sessions
 from weights_pipeline.tables import catalog
 from weights_pipeline_tests.support.desk import Desk
 from weights_pipeline_tests.support.mongo_server import MongoServer
@@ -111,9 +114,9 @@ def database(folder, frame):
     return [{"sql": {"url_env": "DESK_OMS", "query": "SELECT * FROM fills ORDER BY ts, fill_id"}}]
 
 
-def computed(folder, entries):
-    """Content hash of every partition that a run of two months makes."""
-    for name, content in (("ledgers/desk", LEDGER | {"fills": entries}), ("books/desk_book", BOOK)):
+def computed(folder, **entries):
+    """Content hash of every partition that a run of two months makes, and its weights and returns."""
+    for name, content in (("ledgers/desk", LEDGER | entries), ("books/desk_book", BOOK)):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / f"{name}.yaml").write_text(yaml.safe_dump(content, sort_keys=False))
     with dg.DagsterInstance.ephemeral() as instance:
@@ -131,7 +134,8 @@ def computed(folder, entries):
             for schema, table in tables
             for key, record in desk.store.partitions(schema, table.name).items()
         }
-    return hashes, weights.set_index(["as_of", "strategy"])["final"]
+        returns = desk.store.read("desk_ledger", catalog.STRATEGY_RETURNS)
+    return hashes, weights.set_index(["as_of", "strategy"])["final"], returns
 
 
 def test_a_brokers_files_and_databases_give_the_weights_of_the_ledgers_own_form(tmp_path, monkeypatch):
@@ -141,12 +145,39 @@ def test_a_brokers_files_and_databases_give_the_weights_of_the_ledgers_own_form(
         folder.mkdir()
     monkeypatch.setenv("DESK_OMS", f"sqlite:///{folders['foreign']}/desk.db")
     of = dict(iter(frame.groupby("strategy")))
-    hashes, weights = computed(folders["own"], own(folders["own"], frame))
+    hashes, weights, _ = computed(folders["own"], fills=own(folders["own"], frame))
     folder, server, half = folders["foreign"], MongoServer(), len(of["carry"]) // 2
     monkeypatch.setenv("DESK_DOCUMENTS", server.url)
     foreign = [*broker(folder, of["carry"][:half]), *broker_in_xml(folder, of["carry"][half:])]
     foreign += [*database(folder, of["fade"][:half]), *documents(server, of["fade"][half:])]
     assert len(hashes) == 8
     assert (weights != weights.index.get_level_values("strategy").map(BOOK["strategies"])).any()
-    assert computed(folder, foreign)[0] == hashes
+    assert computed(folder, fills=foreign)[0] == hashes
     server.close()
+
+
+def test_allocations_and_closes_give_returns_and_weights(tmp_path):
+    days = pd.DatetimeIndex(calendar_sessions("XNYS", dt.date(2024, 1, 2), dt.date(2024, 2, 29)))
+    steps = np.arange(len(days))
+    closes = pd.DataFrame({"QLD": 70 + steps % 5, "TLT": 100 - steps % 3, "GLD": 190 + steps % 7}, index=days)
+    shares = pd.DataFrame({"QLD": 20 + steps % 41, "TLT": 0, "GLD": 80 - steps % 41}, index=days)
+    spread = {"carry": shares, "fade": shares.rename(columns={"QLD": "TLT", "TLT": "QLD"})}
+    for name, own_shares in spread.items():
+        written = own_shares.map(lambda share: f"{share}.0%" if share else "-")
+        written.insert(0, "Day Traded", "Yes")
+        written.to_csv(tmp_path / f"{name}.csv", index_label="Date")
+    long = closes.rename_axis(index="date", columns="symbol").stack().rename("close").reset_index()
+    long.to_csv(tmp_path / "closes.csv", index=False)
+    entry = {
+        "files": ["*e.csv", "*y.csv"],
+        "importer": "composer_allocations",
+        "strategy_from": {"file": r"(\w+)\.csv"},
+    }
+    _, weights, returns = computed(tmp_path, returns=[entry], prices="closes.csv")
+    assert (weights != weights.index.get_level_values("strategy").map(BOOK["strategies"])).any()
+    found = returns.pivot(index="session", columns="strategy", values="daily_return")
+    assert len(found) == len(days)
+    for name, own_shares in spread.items():
+        change = closes.pct_change()[own_shares.columns]
+        expected = (own_shares.shift(1) / 100 * change).sum(axis=1)
+        np.testing.assert_allclose(found[name], expected, rtol=1e-12, atol=1e-16)

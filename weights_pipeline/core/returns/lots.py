@@ -25,6 +25,7 @@ Reason codes, all stable:
 ``zero_amount``             a fill of nothing
 ``closed_before_opened``    ``closed_at`` before ``opened_at``
 ``outside_history``         booked to a session outside the ledger's months, or before the calendar begins
+``no_return``               a row of allocations whose return cannot be computed; the details say why
 ``return_too_low``          a daily return ≤ −1
 ``duplicate_lot_id``        a ``lot_id`` that occurs with differing content
 ``duplicate_fill_id``       a ``fill_id`` that occurs with differing content within a strategy and symbol

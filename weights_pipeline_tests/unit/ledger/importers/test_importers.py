@@ -24,8 +24,21 @@ ADDED = {
     "backtrader_transactions": {"timezone": "UTC"},
     "mt5_deals": {"timezone": "Etc/GMT-2"},
     "mt5_swaps": {"timezone": "Etc/GMT-2"},
+    "composer_allocations": {"prices": "closes.csv"},
 }
 """What a ledger has to say of its own."""
+CLOSES = """date,symbol,close
+2024-01-02,QLD,70
+2024-01-03,QLD,68.6
+2024-01-04,QLD,70
+2024-01-05,QLD,70.7
+2024-01-08,QLD,72
+2024-01-02,TLT,100
+2024-01-03,TLT,101
+2024-01-04,TLT,100
+2024-01-05,TLT,99
+2024-01-08,TLT,99.99
+"""
 REJECTED = {
     "binance_spot_trades": {"unexpected_value": 1},
     "binance_futures_trades": {"unexpected_value": 1},
@@ -97,6 +110,7 @@ def test_sample(name, tmp_path):
     source = ledger(tmp_path, {"fills": ["none.csv"]} | {kind: [entry(tmp_path, name)]}, **ADDED.get(name, {}))
     if kind != "fills":
         (tmp_path / "none.csv").write_text("strategy,symbol,ts,amount,price\n")
+    (tmp_path / "closes.csv").write_text(CLOSES)
     rows, found = accepted(source, tmp_path, kind)
     assert_as_expected(found, name)
     reasons = pd.Series([fault.code for fault in rows.faults], dtype="str").value_counts().to_dict()
