@@ -66,10 +66,10 @@ class BookRows:
         """Rows of a table of the book."""
         return self.store.read(self.schema, table, columns=columns)
 
-    def by_policy(self, table: Table, find: Callable[[Stretch, Policy], Finding]) -> Finding:
-        """Finding on the stored partitions of a table, each judged by the policy that it was made under."""
-        found = list[Finding]()
-        for stretch in stretches(self.setup, self.store, table):
+    def by_policy(self, table: Table, find: Callable[[Stretch, Policy], Finding], *, newest: bool = False) -> Finding:
+        """Finding on stored partitions of a table, all or the newest, each judged by the policy it was made under."""
+        found, every = list[Finding](), stretches(self.setup, self.store, table)
+        for stretch in every[-1:] if newest else every:
             each = [find(stretch, policy) for policy in stretch.policies]
             found.append(next((finding for finding in each if finding.passed), each[-1]))
         return verify.together(found)
@@ -173,11 +173,12 @@ def enough_data(of: BookRows) -> Finding:
     advice="Look at the lots behind it: seldom skill, often a wrong scale.",
 )
 def extreme_values(of: BookRows, limit: float) -> Finding:
-    """What the method reads stays within ±{limit:g}."""
+    """What the method reads at the newest rebalance stays within ±{limit:g}."""
     metrics = of.read(catalog.METRICS)
     return of.by_policy(
         catalog.METRICS,
         lambda stretch, policy: verify.extreme_values(stretch.of(metrics, "as_of"), policy.method.reads, limit),
+        newest=True,
     )
 
 
@@ -217,11 +218,9 @@ def limits_of_targets(of: BookRows) -> Finding:
 @BOOK.check(
     catalog.TARGET_WEIGHTS,
     error=False,
-    title="weights at a limit",
-    advice="Look whether the metric is right; if it is, the limits of the book decide this weight.",
 )
 def at_bound(of: BookRows) -> Finding:
-    """No strategy of the newest rebalance sits at its cap or floor."""
+    """For information: which strategies the newest rebalance holds at their cap or floor."""
     return verify.at_bound(of.read(catalog.TARGET_WEIGHTS))
 
 

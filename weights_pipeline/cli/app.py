@@ -16,75 +16,55 @@ import shutil
 import sys
 import textwrap
 from collections.abc import Mapping, Sequence
+from importlib import import_module
 from pathlib import Path
-from types import ModuleType
 
 from weights_pipeline.cli import common
-from weights_pipeline.cli.commands import (
-    alerts,
-    allocations,
-    allocator,
-    books,
-    check,
-    decide,
-    demo,
-    doctor,
-    ensemble,
-    explain,
-    history,
-    init,
-    ledger,
-    new,
-    rebalance,
-    report,
-    restate,
-    run,
-    show,
-    simulate,
-    sql,
-    ui,
-)
 from weights_pipeline.tables.errors import StoreError
 
-GROUPS: Mapping[str, tuple[ModuleType, ...]] = {
-    "Weights": (show, explain, decide, history, report),
-    "Rebalances": (init, rebalance, run, restate, check, alerts),
-    "Ledgers and books": (ledger, books, allocations, ensemble),
-    "Research": (simulate, allocator, sql),
-    "This machine": (demo, new, ui, doctor),
+GROUPS: Mapping[str, Mapping[str, str]] = {
+    "Weights": {
+        "show": "weights show --book calmar_core",
+        "explain": "weights explain --book calmar_core --strategy rsi2",
+        "decide": "weights decide --book calmar_core --strategy rsi2 --equity 1000000 --action enter",
+        "history": "weights history --book calmar_core --limit 10",
+        "as-of": "weights as-of --effective 2020-03-31 --known 2026-12-01",
+        "diff": "weights diff 12 13 --book calmar_core",
+        "reproduce": "weights reproduce 12 --book calmar_core",
+        "report": "weights report --book calmar_core",
+    },
+    "Rebalances": {
+        "init": "weights init --book calmar_core",
+        "rebalance": "weights rebalance --book calmar_core --dry-run",
+        "run": "weights run --book calmar_core --from 2020-01 --to 2020-12",
+        "restate": "weights restate",
+        "check": "weights check --book calmar_core",
+        "alerts": "weights alerts test",
+    },
+    "Ledgers and books": {
+        "ledger": "weights ledger check trades.csv --importer ibkr_flex_trades",
+        "books": "weights books validate data/books/calmar_core.yaml",
+        "allocations": "weights allocations show --book max_hybrid",
+        "ensemble": "weights ensemble update --book ensemble_regime",
+    },
+    "Research": {
+        "simulate": "weights simulate --returns returns.csv --book data/books/calmar_core.yaml",
+        "allocator": "weights allocator audit --book calmar_core",
+        "sql": 'weights sql "SELECT count(*) FROM calmar_core.final_weights"',
+    },
+    "This machine": {
+        "demo": "weights demo",
+        "new": "weights new my_desk --from-ledger trades.csv",
+        "ui": "weights ui --port 3001",
+        "doctor": "weights doctor",
+    },
 }
-"""Every command, in the order in which help lists them; a new one is a file and an entry here."""
+"""Every command with one use of it, in the order in which help lists them; a new one is a file and an entry here."""
 
-COMMANDS = tuple(command for group in GROUPS.values() for command in group)
+EXAMPLES = {name: example for group in GROUPS.values() for name, example in group.items()}
 
-_EXAMPLES: Mapping[str, str] = {
-    "show": "weights show --book calmar_core",
-    "explain": "weights explain --book calmar_core --strategy rsi2",
-    "decide": "weights decide --book calmar_core --strategy rsi2 --equity 1000000 --action enter",
-    "history": "weights history --book calmar_core --limit 10",
-    "as-of": "weights as-of --effective 2020-03-31 --known 2026-12-01",
-    "diff": "weights diff 12 13 --book calmar_core",
-    "reproduce": "weights reproduce 12 --book calmar_core",
-    "report": "weights report --book calmar_core",
-    "init": "weights init --book calmar_core",
-    "rebalance": "weights rebalance --book calmar_core --dry-run",
-    "run": "weights run --book calmar_core --from 2020-01 --to 2020-12",
-    "restate": "weights restate",
-    "check": "weights check --book calmar_core",
-    "alerts": "weights alerts test",
-    "ledger": "weights ledger check trades.csv --importer ibkr_flex_trades",
-    "books": "weights books validate data/books/calmar_core.yaml",
-    "allocations": "weights allocations show --book max_hybrid",
-    "ensemble": "weights ensemble update --book ensemble_regime",
-    "simulate": "weights simulate --returns returns.csv --book data/books/calmar_core.yaml",
-    "allocator": "weights allocator audit --book calmar_core",
-    "sql": 'weights sql "SELECT count(*) FROM calmar_core.final_weights"',
-    "demo": "weights demo",
-    "new": "weights new my_desk --from-ledger trades.csv",
-    "ui": "weights ui --port 3001",
-    "doctor": "weights doctor",
-}
-"""One use of each command, which its help ends with."""
+_BESIDE = {"as-of": "history", "diff": "history", "reproduce": "history"}
+"""Commands that are declared in the file of another one."""
 
 _WIDEST = 100
 """Columns that help fills at most."""
@@ -92,9 +72,10 @@ _WIDEST = 100
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point of the console script; always ends in :class:`SystemExit`, see the package for the codes."""
-    options = _parser().parse_args(arguments)
     # A process of one command ends before what it leaves lying matters; looking for it is a tenth of a month's run.
     gc.set_threshold(100_000, 50, 1000)
+    words = sys.argv[1:] if arguments is None else arguments
+    options = _parser(*words[:1]).parse_args(words)
     try:
         code = options.command(options)
         sys.stdout.flush()
@@ -146,7 +127,8 @@ def _begin(options: argparse.Namespace) -> int:
     return 0
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(first: str = "") -> argparse.ArgumentParser:
+    """The command line; where its first word is a command, with no other, as loading them all takes time."""
     parser = argparse.ArgumentParser(
         prog="weights",
         usage="weights [-h] [--version] COMMAND ...",
@@ -156,16 +138,15 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action=_Version, nargs=0, help="show the version and end")
     parser.set_defaults(command=_begin)
     commands = parser.add_subparsers(metavar="COMMAND", help=argparse.SUPPRESS)
+    wanted = [first] if first in EXAMPLES else [*EXAMPLES]
+    for file in dict.fromkeys(_BESIDE.get(name, name) for name in wanted):
+        import_module(f"weights_pipeline.cli.commands.{file}").add(commands)
+    for name, added in commands.choices.items():
+        added.epilog = f"example: {EXAMPLES[name]}"
+    said = {each.dest: each.help or "" for each in commands._choices_actions}
     listed = list[str]()
     for title, group in GROUPS.items():
-        before = len(commands.choices)
-        for command in (each for each in group if each in COMMANDS):
-            command.add(commands)
-        own = [*commands.choices.items()][before:]
-        said = {each.dest: each.help or "" for each in commands._choices_actions}
-        listed += [f"\n{title}:", *(_line(name, said[name]) for name, _ in own)]
-        for name, added in own:
-            added.epilog = f"example: {_EXAMPLES[name]}"
+        listed += [f"\n{title}:", *(_line(name, said[name]) for name in group if name in said)]
     parser.epilog = "\n".join([*listed, "\n`weights COMMAND --help` ends with an example."]).strip()
     return parser
 

@@ -159,7 +159,7 @@ def give_schema(schema: Mapping[str, Any], options: argparse.Namespace) -> int:
 
     text = json.dumps(schema, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False)
     if options.output is None:
-        render.say(text)
+        sys.stdout.write(f"{text}\n")
         return 0
     try:
         write_text(options.output, text + "\n")

@@ -5,11 +5,14 @@ Scope: presentation. Not here: any computation.
 
 from __future__ import annotations
 
+import os
 import shlex
 import shutil
 import sys
+import textwrap
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,14 +22,26 @@ from weights_pipeline.core.realized.speed import adjustment_speed
 from weights_pipeline.text import visible
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from weights_pipeline.checks import Check
     from weights_pipeline.core.returns.findings import LedgerFinding
     from weights_pipeline.core.verify import Finding
     from weights_pipeline.orchestration.runs import RunReport
-    from weights_pipeline.store.queries import WeightSet
+    from weights_pipeline.store.queries import WeightRow, WeightSet
+
+FINE = 4
+"""Digits of percentages that are compared with one another."""
 
 _OFFENDERS_SHOWN = 5
 _WIDEST_RULE = 32
+_LEAST, _EASY = 7, 16
+"""How narrow a column of text gets where it must, and the last one where others have room."""
+
+_GREEN, _YELLOW, _RED = 32, 33, 31
+_STATES = {"ok": _GREEN, "WARN": _YELLOW, "warn": _YELLOW, "ERROR": _RED, "fail": _RED}
+_CHANGES = ("Change", "Δ")
+"""What headings of columns begin with whose numbers go up and down."""
 
 
 def weights(found: WeightSet) -> None:
@@ -36,15 +51,19 @@ def weights(found: WeightSet) -> None:
     rows = [
         [
             row.strategy,
-            *(f"{100 * getattr(row, part):.2f}%" for part in parts),
+            *(percent(getattr(row, part)) for part in parts),
+            percent(row.previous),
+            points(_change(row)),
             "–" if row.metric_value is None else f"{row.metric_value:.2f}",
             row.note,
         ]
-        for row in found.rows
+        for row in sorted(found.rows, key=lambda row: (-row.final, row.strategy))
     ]
-    totals = [f"{100 * sum(getattr(row, part) for row in found.rows):.2f}%" for part in parts]
-    say(f"{found.book}: weights in force from {found.effective_from}")
-    table([*rows, ["Total", *totals, "", ""]], ["Strategy", "Base", "Target", "Realized", "Final", metric, "Why"])
+    totals = [percent(sum(getattr(row, part) for row in found.rows)) for part in parts]
+    since = f"; before: from {found.previous_from}" if found.previous_from else ""
+    say(f"{found.book}: weights in force from {found.effective_from}, in percent; change in points{since}")
+    headings = ["Strategy", "Base", "Target", "Realized", "Final", "Before", "Change", metric, "Why"]
+    table([*rows, ["Total", *totals, "", "", "", ""]], headings)
     say(f"Last rebalance: on data to {found.as_of}, in force from {found.effective_from}.")
     say(f"Next rebalance: {found.next_rebalance}.")
     if found.weight_set:
@@ -69,27 +88,131 @@ def weights(found: WeightSet) -> None:
 
 def opened(book: str, effective_from: object, rows: Mapping[str, float]) -> None:
     """Print the weights that a book was opened with."""
-    say(f"{book}: opened at base weights, in force from {effective_from}")
-    lines = [[name, f"{weight:.2%}"] for name, weight in rows.items()]
-    table([*lines, ["Total", f"{sum(rows.values()):.2%}"]], ["Strategy", "Weight"])
+    say(f"{book}: opened at base weights, in force from {effective_from}, in percent")
+    largest_first = sorted(rows.items(), key=lambda item: (-item[1], item[0]))
+    lines = [[name, percent(weight)] for name, weight in largest_first]
+    table([*lines, ["Total", percent(sum(rows.values()))]], ["Strategy", "Weight"])
 
 
-def say(line: str = "") -> None:
-    """Print a line."""
-    sys.stdout.write(visible(line, LAYOUT) + "\n")
+def percent(weight: float | None, digits: int = 2) -> str:
+    """A weight in percent, for a table that says so; of none a dash."""
+    return "–" if weight is None or weight != weight else f"{100 * weight:.{digits}f}"
+
+
+def points(change: float | None, digits: int = 2) -> str:
+    """A change of a weight in percentage points, for a table that says so; see :func:`signed`."""
+    return signed(percent(change, digits))
+
+
+def signed(shown: str) -> str:
+    """A number with its sign; one that shows as zero has none."""
+    if not shown.strip("-0."):
+        return shown.lstrip("-")
+    return shown if shown[0] in "-–" else f"+{shown}"
+
+
+def counts(passed: int, warnings: int, failed: int, *, of: str = "") -> None:
+    """Say how many examinations came out how."""
+    say(f"{of}{passed} passed, {warnings} warning{'s' * (warnings != 1)}, {failed} failed.")
+
+
+def say(line: str = "", *, mark: str = "", hang: int = 0) -> None:
+    """Print a line, on a terminal wrapped between words.
+
+    Parameters
+    ----------
+    line
+        What to say.
+    mark
+        How it stands, said first: in colour, on a terminal that shows any.
+    hang
+        Columns that further lines stand to the right.
+    """
+    text = f"{mark}{visible(line, LAYOUT)}"
+    if sys.stdout.isatty():
+        text = "\n".join(_wrapped(part, hang) for part in text.split("\n"))
+    sys.stdout.write(f"{_coloured(mark, _STATES.get(mark.strip()))}{text[len(mark) :]}\n")
 
 
 def table(rows: list[list[str]], headings: list[str]) -> None:
-    """Print aligned columns, numbers to the right. No library: importing one costs more than all else here."""
+    """Print columns, numbers to the right: as wide as they are for a program that reads, otherwise as they fit.
+
+    On a terminal cells wrap, nothing is cut off. Where no table fits, rows stand one beneath the other. No library:
+    importing one costs more than all else here.
+    """
     # A name of two lines is still one cell.
     rows = [[visible(cell) for cell in row] for row in rows]
     columns = list(zip(headings, *rows, strict=True))
-    widths = [max(map(len, column)) for column in columns]
-    numeric = [all(cell[:1] in "-–0123456789" for cell in column[1:] if cell) for column in columns]
+    numeric = [all(cell[:1] in "+-–0123456789" for cell in column[1:] if cell) for column in columns]
+    widths, gap = [max(map(len, column)) for column in columns], 2
+    if sys.stdout.isatty():
+        if sum(widths) + gap * (len(widths) - 1) > _columns():
+            gap = 1
+        room = _columns() - gap * (len(widths) - 1)
+        if sum(_least(column, right=right) for column, right in zip(columns, numeric, strict=True)) > room:
+            for row in rows:
+                say()
+                table([list(pair) for pair in zip(headings, row, strict=True)], ["", ""])
+            return
+        widths = _fitted(columns, numeric, widths, room)
     rule = ["─" * min(width, _WIDEST_RULE) for width in widths]
-    for row in (headings, rule, *rows):
-        cells = zip(row, widths, numeric, strict=True)
-        say("  ".join(cell.rjust(width) if right else cell.ljust(width) for cell, width, right in cells).rstrip())
+    for row in (headings, rule, *rows) if any(headings) else rows:
+        parts = [_parts(cell, width) for cell, width in zip(row, widths, strict=True)]
+        for line in zip_longest(*parts, fillvalue=""):
+            cells = zip(line, row, headings, widths, numeric, strict=True)
+            said = (_cell(part, _colour(cell, heading), width, right) for part, cell, heading, width, right in cells)
+            sys.stdout.write((" " * gap).join(said).rstrip() + "\n")
+
+
+def _columns() -> int:
+    return shutil.get_terminal_size().columns
+
+
+def _wrapped(line: str, hang: int) -> str:
+    """A line as lines that fit, what it begins with standing out; a path or a name stays whole, to be copied."""
+    indent = " " * (hang or len(line) - len(line.lstrip(" ")))
+    return textwrap.fill(
+        line, _columns(), subsequent_indent=indent, break_long_words=False, break_on_hyphens=False, expand_tabs=False
+    )
+
+
+def _least(column: Sequence[str], *, right: bool) -> int:
+    """How narrow a column may get: numbers stay whole."""
+    if right:
+        return max((len(word) for cell in column for word in cell.split()), default=0)
+    return min(max(map(len, column)), _LEAST)
+
+
+def _fitted(columns: list[tuple[str, ...]], numeric: list[bool], widths: list[int], room: int) -> list[int]:
+    """Widths of columns that fit: the last one gives way first, then whichever is the widest of those that can."""
+    least = [_least(column, right=right) for column, right in zip(columns, numeric, strict=True)]
+    fitted = [*widths]
+    if not numeric[-1]:
+        fitted[-1] = min(fitted[-1], max(room - sum(fitted[:-1]), _EASY))
+    while sum(fitted) > room:
+        fitted[max(range(len(fitted)), key=lambda at: (fitted[at] > least[at], fitted[at]))] -= 1
+    return fitted
+
+
+def _parts(cell: str, width: int) -> list[str]:
+    return [cell] if len(cell) <= width else textwrap.wrap(cell, width, break_on_hyphens=False)
+
+
+def _cell(part: str, colour: int | None, width: int, right: bool) -> str:
+    space = " " * (width - len(part))
+    return f"{space}{_coloured(part, colour)}" if right else f"{_coloured(part, colour)}{space}"
+
+
+def _colour(cell: str, heading: str) -> int | None:
+    if cell[:1] in ("+", "-") and heading.startswith(_CHANGES):
+        return _GREEN if cell[0] == "+" else _RED
+    return None if heading else _STATES.get(cell)
+
+
+def _coloured(text: str, colour: int | None) -> str:
+    """Text in a colour where a terminal shows any, see https://no-color.org."""
+    plain = not sys.stdout.isatty() or os.environ.get("TERM") == "dumb" or os.environ.get("NO_COLOR")
+    return text if plain or colour is None or not text else f"\x1b[{colour}m{text}\x1b[0m"
 
 
 def speed_sentence(rate: float) -> str:
@@ -108,7 +231,12 @@ def weights_as_dict(found: WeightSet) -> dict[str, Any]:
     from dataclasses import asdict
 
     speed = None if found.rate == 1 else asdict(adjustment_speed(found.rate))
-    return {**asdict(found), "speed": speed}
+    rows = [{**asdict(row), "change": _change(row)} for row in found.rows]
+    return {**asdict(found), "rows": rows, "speed": speed}
+
+
+def _change(row: WeightRow) -> float | None:
+    return None if row.previous is None else row.final - row.previous
 
 
 def outcomes(found: Sequence[tuple[Check, Finding]]) -> None:
@@ -124,17 +252,48 @@ def outcomes(found: Sequence[tuple[Check, Finding]]) -> None:
     ]
     table(rows, ["", "Table", "Check", "Finding"])
     for check, finding in found:
-        if not finding.passed and len(finding.offending):
-            say(f"\n{check.schema}/{check.table.name}: {check.name}, {len(finding.offending)} rows:")
-            say(finding.offending.head(_OFFENDERS_SHOWN).to_string(index=False))
+        if finding.passed:
+            continue
+        rows_named = f", {len(finding.offending)} rows" if len(finding.offending) else ""
+        say(f"\n{check.schema}/{check.table.name}: {check.name}{rows_named}:")
+        if check.advice:
+            say(f"→ {check.advice}", hang=2)
+        if len(finding.offending):
+            _frame(finding.offending.head(_OFFENDERS_SHOWN))
+    say()
+    counts(*counted([(finding.passed, check.error) for check, finding in found]))
+
+
+def counted(outcomes: Sequence[tuple[bool, bool]]) -> tuple[int, int, int]:
+    """How many passed, how many not with a warning, and how many failed: of pairs (passed, its miss is an error)."""
+    passed = sum(each for each, _ in outcomes)
+    failed = sum(error and not each for each, error in outcomes)
+    return passed, len(outcomes) - passed - failed, failed
+
+
+def _frame(rows: pd.DataFrame) -> None:
+    """Print rows of a table as they are."""
+    columns = [
+        [cell(value, 6) for value in rows[name]] if rows[name].dtype.kind == "f" else [*rows[name].astype("str")]
+        for name in rows
+    ]
+    table([list(row) for row in zip(*columns, strict=True)], [str(name) for name in rows])
+
+
+def cell(value: Any, digits: int = 10) -> str:
+    """A value for a cell of a table; of none a dash."""
+    if value is None or value != value:
+        return "–"
+    return f"{value:.{digits}g}" if isinstance(value, float) else " ".join(str(value).split())
 
 
 def ledger_finding(found: LedgerFinding) -> None:
     """Print what was found in a ledger, where, and what resolves it."""
     place = f"{found.source_file} line {found.line}" if found.line else found.source_file
     of = " ".join(filter(None, (found.strategy, found.symbol)))
-    head = ": ".join(filter(None, (f"{found.severity} {found.code}", of, place)))
-    say(f"{head}: {found.message}." + f" Resolved by: {found.setting}." * bool(found.setting))
+    head = ": ".join(filter(None, (f" {found.code}", of, place)))
+    resolved = f" Resolved by: {found.setting}." * bool(found.setting)
+    say(f"{head}: {found.message}.{resolved}", mark=found.severity)
 
 
 def _mark(*, passed: bool, error: bool) -> str:
@@ -189,9 +348,10 @@ def run_report(report: RunReport) -> None:
         for error in report.errors:
             say(f"  {error}")
     failed = [c for c in report.checks if not c.passed]
-    say(f"Checks: {len(report.checks) - len(failed)} passed, {len(failed)} not.")
+    counts(*counted([(each.passed, each.error) for each in report.checks]), of="Checks: ")
     for outcome in failed:
-        say(f"  {_mark(passed=False, error=outcome.error)} {outcome.asset}: {outcome.name}: {outcome.summary}")
+        mark = f"  {_mark(passed=False, error=outcome.error)}"
+        say(f" {outcome.asset}: {outcome.name}: {outcome.summary}", mark=mark)
     say()
 
 

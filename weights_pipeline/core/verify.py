@@ -219,15 +219,18 @@ def turnover(realized: pd.DataFrame, limit: float) -> Finding:
 
 
 def at_bound(targets: pd.DataFrame) -> Finding:
-    """Strategies that the newest rebalance holds at their cap or floor, by name; a floor of 0 holds nothing."""
+    """Strategies that the newest rebalance holds at their cap or floor, by name; a floor of 0 holds nothing.
+
+    Information, and always passed: limits are there to decide weights.
+    """
     newest = targets[targets["as_of"] == targets["as_of"].max()]
     at = (newest["bound"] == "cap") | ((newest["bound"] == "floor") & (newest["lower"] > 0))
     held = newest.loc[at, ["as_of", "strategy", "bound", "metric_value", "target"]]
     names = ", ".join(f"{row.strategy} ({row.bound})" for row in held.itertuples())
     return Finding(
-        passed=held.empty,
+        passed=True,
         value=float(len(held)),
-        limit=0.0,
+        limit=float(len(newest)),
         summary=f"held at a limit: {names}" if names else "no strategy is at its cap or floor",
         offending=held,
     )
@@ -484,16 +487,25 @@ def enough_data(metrics: pd.DataFrame, reads: Collection[str], full: Mapping[str
 
 
 def extreme_values(metrics: pd.DataFrame, reads: Collection[str], limit: float) -> Finding:
-    """Values of the metrics that the method reads beyond ±limit: rarely skill, often a scale error in the ledger."""
-    rows = metrics[metrics["metric"].isin(list(reads))]
-    size = rows["value"].abs()
-    largest = float(size.max()) if size.notna().any() else 0.0
-    beyond = rows.loc[size > limit, ["as_of", "strategy", "metric", "lookback", "value"]]
+    """Values of the metrics that the method reads beyond ±limit: rarely skill, often a scale error in the ledger.
+
+    Only those of the newest rebalance are judged, which nobody has looked at yet; the largest come first.
+    """
+    newest = metrics["as_of"] == metrics["as_of"].max()
+    rows = metrics.loc[
+        newest & metrics["metric"].isin(list(reads)), ["as_of", "strategy", "metric", "lookback", "value"]
+    ]
+    rows = rows.dropna(subset="value").sort_values("value", key=lambda values: -values.abs(), kind="stable")
+    beyond = rows[rows["value"].abs() > limit]
+    largest = rows.iloc[0] if len(rows) else None
     return Finding(
         passed=beyond.empty,
-        value=largest,
+        value=0.0 if largest is None else float(largest["value"]),
         limit=limit,
-        summary=f"largest value of {', '.join(reads)} is {largest:.2f}; {len(beyond)} values beyond {limit:g}",
+        summary="nothing was measured"
+        if largest is None
+        else f"largest value of {', '.join(reads)} at the newest rebalance is {largest['value']:.2f} "
+        f"({largest['strategy']}); {len(beyond)} values beyond ±{limit:g}",
         offending=beyond,
     )
 

@@ -181,7 +181,9 @@ def home(patient: Patient) -> Answer:
         found = f"DAGSTER_HOME is not set; `weights` records in {settings.home}, Dagster's own commands elsewhere"
         return "warn", found, f"Before a `dagster` command of your own: {export}"
     if patient.home.resolve() != settings.home:
-        found = f"DAGSTER_HOME is {patient.home}, the store in {settings.home}: `make ui` shows the runs of the latter"
+        found = (
+            f"DAGSTER_HOME is {patient.home}, the store in {settings.home}: `weights ui` shows the runs of the latter"
+        )
         return "warn", found, f"Unless it is meant so: {export}"
     return "ok", f"{patient.home}, for Dagster and for what the pipeline writes", ""
 

@@ -97,7 +97,7 @@ def daemon(patient: Patient) -> Answer:
     """The daemon, without which no schedule ticks, is alive and without errors."""
     from weights_pipeline.orchestration.records import is_on
 
-    start = "Start it: deploy/start" if patient.settings.deployed else "Start it: make ui"
+    start = "Start it: deploy/start" if patient.settings.deployed else "Start it: weights ui"
     beats = patient.heartbeats
     if not beats or patient.records is None:
         found = "no daemon has ever run on this instance, so that nothing ticks and no queued run starts"

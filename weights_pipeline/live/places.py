@@ -10,14 +10,16 @@ from collections.abc import Callable, Hashable, Mapping
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
-from typing import Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from weights_pipeline.live.document import LiveWeights
-from weights_pipeline.live.dynamodb import Table
-from weights_pipeline.live.folder import Folder
-from weights_pipeline.live.s3 import Bucket
 from weights_pipeline.live.signing import SigningKey
 from weights_pipeline.settings import without_secrets
+
+if TYPE_CHECKING:
+    from weights_pipeline.live.dynamodb import Table
+    from weights_pipeline.live.folder import Folder
+    from weights_pipeline.live.s3 import Bucket
 
 Place = TypeVar("Place")
 
@@ -44,14 +46,33 @@ class Source(Protocol):
         """
 
 
-SINKS: Mapping[str, Callable[[str], Sink]] = MappingProxyType({"": Folder, "s3": Bucket, "dynamodb": Table})
+def _folder(target: str) -> Folder:
+    from weights_pipeline.live.folder import Folder
+
+    return Folder(target)
+
+
+def _bucket(target: str, *, patient: bool = True) -> Bucket:
+    from weights_pipeline.live.s3 import Bucket
+
+    return Bucket(target, patient=patient)
+
+
+def _table(target: str) -> Table:
+    from weights_pipeline.live.dynamodb import Table
+
+    return Table(target)
+
+
+# A kind is loaded where a place is of it: who reads a folder waits for no other.
+SINKS: Mapping[str, Callable[[str], Sink]] = MappingProxyType({"": _folder, "s3": _bucket, "dynamodb": _table})
 """Places to publish to, by scheme; none is a folder."""
 
-SOURCES: Mapping[str, Callable[[str], Source]] = MappingProxyType({"": Folder, "s3": Bucket})
+SOURCES: Mapping[str, Callable[[str], Source]] = MappingProxyType({"": _folder, "s3": _bucket})
 """Places to read from, by scheme; none is a folder."""
 
 
-_AT_ONCE: Mapping[str, Callable[[str], Source]] = MappingProxyType({**SOURCES, "s3": partial(Bucket, patient=False)})
+_AT_ONCE: Mapping[str, Callable[[str], Source]] = MappingProxyType({**SOURCES, "s3": partial(_bucket, patient=False)})
 
 
 def sink(target: str | Path) -> Sink:

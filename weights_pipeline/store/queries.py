@@ -32,7 +32,10 @@ class NothingInForceError(LookupError):
 
 @dataclass(frozen=True)
 class WeightRow:
-    """One strategy of a weight set, from base weight to the weight to trade; the scalar is that of its sleeve."""
+    """One strategy of a weight set, from base weight to the weight to trade; the scalar is that of its sleeve.
+
+    ``previous`` is the weight to trade that was in force before, null where the strategy had none.
+    """
 
     strategy: str
     base: float
@@ -42,6 +45,7 @@ class WeightRow:
     metric_value: float | None
     note: str
     scalar: float | None
+    previous: float | None = None
 
 
 @dataclass(frozen=True)
@@ -60,10 +64,10 @@ class WeightSet:
     """The weights of one book in force on a date.
 
     ``as_of`` is the last session of the rebalance they are of, ``effective_from`` the session since which they are in
-    force: of a book that is scaled every day, that of its newest scaling. ``unknown`` are positions of its strategies
-    that its ledger does not know to this day; ``reconciled`` is the newest date on which the ledger agrees with the
-    broker's statement, where there is any; ``newest`` is the newest session on which one of them earned or lost
-    anything, and null for a past day.
+    force: of a book that is scaled every day, that of its newest scaling. Until then those of ``previous_from`` were,
+    and none where that is null. ``unknown`` are positions of its strategies that its ledger does not know to this day;
+    ``reconciled`` is the newest date on which the ledger agrees with the broker's statement, where there is any;
+    ``newest`` is the newest session on which one of them earned or lost anything, and null for a past day.
     """
 
     book: str
@@ -77,14 +81,15 @@ class WeightSet:
     scalar_session: dt.date | None
     regime: str
     applied: bool
+    previous_from: dt.date | None = None
     unknown: tuple[UnknownPosition, ...] = ()
     reconciled: dt.date | None = None
     newest: dt.date | None = None
 
 
-def books_in_store(store: Store) -> list[str]:
-    """Books that have final weights, by name."""
-    return [schema for schema, name in store.tables() if name == "final_weights"]
+def books_in_store(store: Store, table_name: str = "final_weights") -> list[str]:
+    """Books that have final weights, or another table, by name."""
+    return [schema for schema, name in store.tables() if name == table_name]
 
 
 def weights_in_force(store: Store, book: str | None = None, on: dt.date | None = None) -> list[WeightSet]:
@@ -107,18 +112,18 @@ def weights_in_force(store: Store, book: str | None = None, on: dt.date | None =
         There are none.
     """
     with store.view():
-        books = books_in_store(store)
+        there = store.tables()
+        books = [schema for schema, name in there if name == "final_weights"]
         if not books or (book is not None and book not in books):
             name = book or "NAME"
             raise NothingInForceError(f"{name}: no weights in {store.location}. Run `weights run --book {name}` first.")
         books = [book] if book else books
-        there = store.tables()
         ledgers = [(schema, table) for schema, table in there if table == _FINDINGS]
         with store.reading([(name, table) for name in books for table in _WEIGHT_TABLES] + ledgers) as connection:
             found, missing = list[WeightSet](), list[NothingInForceError]()
             for name in books:
                 try:
-                    found.append(_in_force(connection, name, on))
+                    found.append(_in_force(connection, name, on, scaled_daily=(name, "daily_weights") in there))
                 except NothingInForceError as error:  # others may have been by then
                     missing.append(error)
             if not found:
@@ -186,7 +191,7 @@ def _listed(tables: Sequence[tuple[str, str]]) -> str:
     return ", ".join(".".join(pair) for pair in [*tables, _PARTITIONS])
 
 
-def _in_force(connection: duckdb.DuckDBPyConnection, book: str, on: dt.date | None) -> WeightSet:
+def _in_force(connection: duckdb.DuckDBPyConnection, book: str, on: dt.date | None, *, scaled_daily: bool) -> WeightSet:
     schema = quoted(book)
     first, newest = connection.execute(
         "SELECT min(effective_from), max(as_of) "  # noqa: S608 - quoted identifier
@@ -195,7 +200,7 @@ def _in_force(connection: duckdb.DuckDBPyConnection, book: str, on: dt.date | No
     ).fetchall()[0]
     if newest is None:
         raise NothingInForceError(f"{book}: no weights in force on {on}; the first are from {first} on")
-    table, since = _newest_scaling(connection, book, newest, on)
+    table, since = _newest_scaling(connection, book, newest, on, scaled_daily=scaled_daily)
     rows: list[tuple[Any, ...]] = connection.execute(
         f"""
         SELECT strategy, r.base, t.target, f.realized, f.final, t.metric_value, t.note, f.scalar,
@@ -209,7 +214,24 @@ def _in_force(connection: duckdb.DuckDBPyConnection, book: str, on: dt.date | No
         """,  # noqa: S608 - quoted identifiers
         [since, newest, newest, newest],
     ).fetchall()
-    return WeightSet(book, tuple(WeightRow(*row[:8]) for row in rows), *rows[0][8:])
+    earlier, previous = _before(connection, book, since, scaled_daily=scaled_daily)
+    told = tuple(WeightRow(*(*row[:8], previous.get(row[0]))) for row in rows)
+    return WeightSet(book, told, *(*rows[0][8:], earlier))
+
+
+def _before(
+    connection: duckdb.DuckDBPyConnection, book: str, since: dt.date, *, scaled_daily: bool
+) -> tuple[dt.date | None, dict[str, float]]:
+    """Session since which the weights that others replaced were in force, and those weights by strategy."""
+    schema, columns = quoted(book), "strategy, final, effective_from"
+    ever = f"SELECT {columns} FROM {schema}.final_weights"  # noqa: S608 - quoted identifier
+    if scaled_daily:  # A rebalance comes before a scaling of the same session.
+        ever += f" UNION ALL SELECT {columns} FROM {schema}.daily_weights ANTI JOIN {schema}.final_weights "  # noqa: S608
+        ever += "USING (effective_from)"
+    rows = connection.execute(
+        f"FROM ({ever}) WHERE effective_from < ? QUALIFY effective_from = max(effective_from) OVER ()", [since]
+    ).fetchall()
+    return (rows[0][2] if rows else None), {strategy: final for strategy, final, _ in rows}
 
 
 def _unknown(connection: duckdb.DuckDBPyConnection, schema: str, on: dt.date | None) -> list[UnknownPosition]:
@@ -257,7 +279,7 @@ def _with_ledger(
 
 
 def _newest_scaling(
-    connection: duckdb.DuckDBPyConnection, book: str, as_of: dt.date, on: dt.date | None
+    connection: duckdb.DuckDBPyConnection, book: str, as_of: dt.date, on: dt.date | None, *, scaled_daily: bool
 ) -> tuple[str, dt.date]:
     """Table that holds the weights of a rebalance as last scaled, and the session since which they are in force."""
     schema = quoted(book)
@@ -265,9 +287,6 @@ def _newest_scaling(
         f"SELECT effective_from FROM {schema}.final_weights WHERE as_of = ?",  # noqa: S608 - quoted identifier
         [as_of],
     ).fetchall()[0][0]
-    scaled_daily = connection.execute(
-        "SELECT 1 FROM duckdb_tables() WHERE schema_name = ? AND table_name = 'daily_weights'", [book]
-    ).fetchall()
     if scaled_daily:
         daily = connection.execute(
             f"SELECT max(effective_from) FROM {schema}.daily_weights "  # noqa: S608 - quoted identifier

@@ -12,8 +12,6 @@ import pytest
 from benchmarks.support.data import BOOK, DATA
 from weights_pipeline.books.load import load_book
 from weights_pipeline.books.reading import BookError
-from weights_pipeline.cli import app
-from weights_pipeline.cli.commands import decide, init, rebalance, show, sql
 from weights_pipeline.core.metrics.table import OVERRIDABLE
 from weights_pipeline.core.versions import unbroken
 from weights_pipeline.ledger import calendar_sessions
@@ -36,11 +34,6 @@ FIGURES = {
 }
 FIGURES = {name: {**figures, "months_of_data": 12} for name, figures in FIGURES.items()}
 REASON = "committee: figures of the prime broker, see minutes = 12/2013"
-
-
-@pytest.fixture(autouse=True)
-def commands(monkeypatch):
-    monkeypatch.setattr(app, "COMMANDS", (init, rebalance, show, decide, sql))
 
 
 def at(monkeypatch, desk):
@@ -242,7 +235,6 @@ def by_hand(finished, tmp_path_factory):
         own = Desk(finished.settings.data, home / "home", instance)
         own.settings.home.mkdir()
         shutil.copy(finished.store.path, own.store.path)
-        patch.setattr(app, "COMMANDS", (rebalance,))
         patch.setattr(runs, "materialise", partial(runs.materialise, instance=instance))
         weights = at(patch, own)
         own.before = contents(own.settings.home)

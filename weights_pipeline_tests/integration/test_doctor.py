@@ -40,6 +40,7 @@ from weights_pipeline.live.signing import KEYS, new_secret
 from weights_pipeline.store.duckdb_store import MANIFEST_DDL, create_table, defined_columns
 from weights_pipeline.store.manifest import sealed
 from weights_pipeline.tables import catalog
+from weights_pipeline_tests.support.commands import Result, Screen
 
 ROOT = Path(__file__).resolve().parents[2]
 NOW = dt.datetime(2026, 3, 9, 12, tzinfo=dt.UTC)
@@ -545,14 +546,13 @@ def test_webserver_of_another_instance_is_told(environment, home, monkeypatch):
 
 
 @pytest.mark.parametrize(("columns", "variables", "code"), [(80, {}, 0), (140, {"WEIGHTS_STAGE": "test"}, 1)])
-def test_command_ends_with_the_worst(environment, monkeypatch, capsys, columns, variables, code):
-    for name, value in (environment | variables | {"COLUMNS": str(columns)}).items():
+def test_command_ends_with_the_worst(environment, monkeypatch, columns, variables, code):
+    for name, value in (environment | variables | {"COLUMNS": str(columns), "TERM": "dumb"}).items():
         monkeypatch.setenv(name, value)
-    with pytest.raises(SystemExit) as ended:
-        main(["doctor"])
-    assert ended.value.code == code
-    lines = capsys.readouterr().out.splitlines()
-    assert all(len(line) < columns or max(map(len, line.split())) > columns - 30 for line in lines)
+    result = Result("doctor", to=Screen)
+    assert result.exit_code == code
+    lines = result.output.splitlines()
+    assert all(len(line) <= columns or max(map(len, line.split())) > columns - 30 for line in lines)
     assert sum(line.startswith(("ok ", "warn ", "fail ")) for line in lines) == len(EXAMINATIONS)
     assert lines[-1].endswith(" failed.")
 

@@ -293,7 +293,7 @@ def test_as_of_answers_on_both_axes(weights, finished):
     assert old["rows"][0]["metrics"].keys() == {"calmar_12m"}
     shown = weights("as-of", "--effective", "2013-03-15", "--known", "9999-12-31").output
     assert "Version 20: rebalance 2013-02-01 on data to 2013-02-28, in force from 2013-03-01, recorded" in shown
-    assert "100.00%" in shown
+    assert "  100.00  " in shown
 
 
 def test_diff_says_what_changed_and_where(weights):
@@ -305,7 +305,7 @@ def test_diff_says_what_changed_and_where(weights):
     assert rsi2["final_change"] == rsi2["final_new"] - rsi2["final_old"] > 0
     shown = weights("diff", "14", "20", "--book", BOOK).output
     assert "in the ledger: sample_ledger/trade_ledger/2013-01-01" in shown
-    assert f"{rsi2['final_change']:+.6f}" in shown
+    assert f"{100 * rsi2['final_change']:+.4f}" in shown
 
 
 def test_reproduce_shows_bits_and_fails_where_they_differ(weights, tampered, monkeypatch, tmp_path):

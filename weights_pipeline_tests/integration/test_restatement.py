@@ -8,8 +8,6 @@ import pytest
 
 from benchmarks.support.data import BOOK, LEDGER, edit_rows, edit_yaml, open_ended
 from weights_pipeline.checks import book_checks, ledger_checks
-from weights_pipeline.cli import app
-from weights_pipeline.cli.commands import restate as command
 from weights_pipeline.operations.restatement import restate
 from weights_pipeline.tables import catalog
 from weights_pipeline_tests.support.commands import Result
@@ -39,7 +37,6 @@ def restated(desk, now=LATE):
 
 
 def printed(desk, monkeypatch, *arguments):
-    monkeypatch.setattr(app, "COMMANDS", (command,))
     monkeypatch.setenv("WEIGHTS_DATA", str(desk.settings.data))
     monkeypatch.setenv("WEIGHTS_HOME", str(desk.settings.home))
     return Result("restate", *arguments)
@@ -135,7 +132,7 @@ def test_a_changed_lot_is_named_and_what_is_told_of_it_comes_true(own, monkeypat
     ):
         assert text in told.output
     line = next(line for line in told.output.splitlines() if line.startswith("rsi2 "))
-    assert line.split()[1:3] == [f"{old['rsi2']:.4%}", f"{new['rsi2']:.4%}"]
+    assert line.split()[1:3] == [f"{100 * old['rsi2']:.4f}", f"{100 * new['rsi2']:.4f}"]
     assert restated(own).since is None
 
 

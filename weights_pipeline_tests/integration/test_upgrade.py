@@ -40,8 +40,8 @@ def answered(*arguments):
 def test_every_command_that_reads_answers(upgraded):
     before = upgraded.store.path.read_bytes()
     shown = answered("show", "--book", BOOK)
-    assert all(f"{weight:.2%}" in shown for weight in WEIGHTS.values())
-    assert "24.22%" in answered("show", "--book", BOOK, "--as-of", "2021-02-15")
+    assert all(f" {100 * weight:.2f} " in shown for weight in WEIGHTS.values())
+    assert " 24.22 " in answered("show", "--book", BOOK, "--as-of", "2021-02-15")
     assert "     16  2021-04-01     2021-05-03  2021-05-01 11:00:00" in answered("history", "--book", BOOK)
     assert "computed again: 0 of 3 strategies differ" in answered("reproduce", "16", "--book", BOOK)
     assert "Changed: ledger" in answered("diff", "15", "16", "--book", BOOK)

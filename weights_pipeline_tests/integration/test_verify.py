@@ -111,7 +111,6 @@ BREAKS = [
     ("metrics", "enough_data", catalog.METRICS, unmeasured),
     ("metrics", "extreme_values", catalog.METRICS, lambda f: f.assign(value=f["value"] * 1e4)),
     ("target_weights", "hard_limits", catalog.TARGET_WEIGHTS, shifted("target", 5, 1e-6)),
-    ("target_weights", "at_bound", catalog.TARGET_WEIGHTS, at("bound", -1, "cap")),
     ("realized_weights", "hard_limits", catalog.REALIZED_WEIGHTS, shifted("realized", 5, 0.5)),
     ("realized_weights", "hard_limits", catalog.REALIZED_WEIGHTS, at("realized", 5, -0.01)),
     ("realized_weights", "recurrence", catalog.REALIZED_WEIGHTS, shifted("realized", 40, 1e-15)),
@@ -175,6 +174,7 @@ def test_every_check_of_the_list_is_broken_above():
     broken = {(table, name) for table, name, *_ in BREAKS}
     declared = {(c.table.name, c.name) for c in all_checks(Settings(data=DATA, home=DATA))}
     elsewhere = {
+        ("target_weights", "at_bound"),  # information, below
         ("realized_weights", "no_gap"),
         ("weight_history", "no_version_gap"),
         ("weight_history", "made_of_stored_ledger"),  # test_restatement
@@ -183,6 +183,36 @@ def test_every_check_of_the_list_is_broken_above():
         ("strategy_returns", "stored_as_written"),
     }
     assert declared - broken == elsewhere
+
+
+def test_limits_that_decide_a_weight_are_told_and_no_warning(finished):
+    change = at("bound", -1, "cap")
+    tampered = Tampered(finished.store, catalog.TARGET_WEIGHTS, change)
+    last = change(finished.store.read(BOOK, catalog.TARGET_WEIGHTS)).iloc[-1]
+    finding = find(finished, "target_weights", "at_bound").run(tampered)
+    assert finding.passed
+    assert f"{last['strategy']} (cap)" in finding.names
+    assert f"{last['strategy']} (cap)" in finding.summary
+    assert finding.value == len(finding.offending) <= finding.limit == 16
+
+
+def test_extreme_values_are_those_of_the_newest_rebalance_the_largest_first_and_signed(finished):
+    check = find(finished, "metrics", "extreme_values")
+    metrics = finished.store.read(BOOK, catalog.METRICS)
+    newest = (metrics["as_of"] == metrics["as_of"].max()) & (metrics["metric"] == "calmar")
+    of = metrics[newest & metrics["value"].notna()].index
+    before = Tampered(finished.store, catalog.METRICS, lambda f: f.assign(value=f["value"].where(newest, 1e3)))
+    assert check.run(before).passed
+    now = Tampered(
+        finished.store,
+        catalog.METRICS,
+        lambda f: f.assign(value=f["value"].mask(f.index == of[1], -80.0).mask(f.index == of[2], 30.0)),
+    )
+    finding = check.run(now)
+    assert (finding.passed, finding.value) == (False, -80.0)
+    assert finding.offending["value"].tolist() == [-80.0, 30.0]
+    assert finding.names == tuple(metrics.loc[of[1:3], "strategy"])
+    assert f"is -80.00 ({metrics.loc[of[1], 'strategy']}); 2 values beyond ±25" in finding.summary
 
 
 def test_checks_that_block_run_by_themselves_and_write_nothing(finished):

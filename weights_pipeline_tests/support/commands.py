@@ -8,11 +8,18 @@ import sys
 from weights_pipeline.cli import main
 
 
-class Result:
-    """What a command printed, and its exit code."""
+class Screen(io.StringIO):
+    """Output that says it is a terminal."""
 
-    def __init__(self, *arguments):
-        output, errors = io.StringIO(), io.StringIO()
+    def isatty(self):
+        return True
+
+
+class Result:
+    """What a command printed, to a program that reads or to a screen, and its exit code."""
+
+    def __init__(self, *arguments, to=io.StringIO):
+        output, errors = to(), io.StringIO()
         with contextlib.redirect_stdout(output), contextlib.redirect_stderr(errors):
             try:
                 main(arguments)

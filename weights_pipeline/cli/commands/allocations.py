@@ -330,10 +330,10 @@ def _print_compared(book: Book, old: _Side, new: _Side) -> None:
     changes, total = _changes(book, old, new)
     digits = _digits(number for each in changes for number in (each.old, each.new))
     rows = [
-        [each.strategy, *(f"{number:.{digits}f}" for number in (each.old, each.new, each.change))]
+        [each.strategy, f"{each.old:.{digits}f}", f"{each.new:.{digits}f}", render.signed(f"{each.change:.{digits}f}")]
         for each in (*changes, total)
     ]
-    render.say(f"{book.name}: from {old.name} to {new.name}, percent of capital")
+    render.say(f"{book.name}: from {old.name} to {new.name}, in percent of capital; change in points")
     render.table(rows, ["Strategy", "Old", "New", "Change"])
 
 

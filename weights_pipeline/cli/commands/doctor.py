@@ -8,19 +8,15 @@ from __future__ import annotations
 import argparse
 import datetime as dt
 import os
-import shutil
-import textwrap
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from weights_pipeline.cli import common
-from weights_pipeline.text import visible
 
 if TYPE_CHECKING:
     from weights_pipeline.doctor import Diagnosis
 
-_WIDEST = 120
-_LABEL = 20
+_STATE, _LABEL = 6, 14
 
 
 def add(commands: common.Commands) -> None:
@@ -44,7 +40,8 @@ def _doctor(options: argparse.Namespace) -> int:
     if options.json:
         common.print_json({"counts": counts, "examinations": [asdict(each) for each in found]})
     else:
-        render.say(f"\n{counts['ok']} ok, {counts['warn']} to look at, {counts['fail']} failed.")
+        render.say()
+        render.counts(counts["ok"], counts["warn"], counts["fail"])
     return common.FAILED if counts["fail"] else 0
 
 
@@ -52,18 +49,8 @@ def _print(diagnosis: Diagnosis) -> None:
     """Print one finding as it comes: state and name to the left, the rest beside it, what to do beneath."""
     from weights_pipeline.cli import render
 
-    width = min(shutil.get_terminal_size((_WIDEST, 24)).columns, _WIDEST) - 1
-    label = f"{diagnosis.state:<5} {diagnosis.name}".ljust(_LABEL)
-    lines = [(label, diagnosis.found)]
-    lines += [(f"{'':{_LABEL}}· ", detail) for detail in diagnosis.details]
-    lines += [(f"{'':{_LABEL}}→ ", diagnosis.todo)] * bool(diagnosis.todo)
-    for first, text in lines:
-        for line in textwrap.wrap(
-            visible(text, common.LAYOUT),
-            width,
-            initial_indent=first,
-            subsequent_indent=" " * len(first),
-            break_long_words=False,
-            break_on_hyphens=False,
-        ):
-            render.say(line)
+    name = f"{diagnosis.name:<{_LABEL}}"
+    render.say(f"{name}{diagnosis.found}", mark=f"{diagnosis.state:<{_STATE}}", hang=_STATE + _LABEL)
+    beneath = [("·", detail) for detail in diagnosis.details] + [("→", diagnosis.todo)] * bool(diagnosis.todo)
+    for sign, text in beneath:
+        render.say(f"{'':{_STATE + _LABEL}}{sign} {text}", hang=_STATE + _LABEL + 2)

@@ -15,8 +15,6 @@ from typing import TYPE_CHECKING, Any
 from weights_pipeline.cli import common
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from weights_pipeline.versions.history import KnownWeights, VersionLine
     from weights_pipeline.versions.recompute import Reproduction
 
@@ -138,11 +136,12 @@ def _diff(options: argparse.Namespace) -> int:
     rows = [
         [
             row["strategy"],
-            *(f"{row[f'final_{side}']:.4%}" for side in ("old", "new")),
-            *(_points(row, n) for n in names),
+            *(render.percent(row[f"final_{side}"], render.FINE) for side in ("old", "new")),
+            *(render.points(row[f"{name}_change"], render.FINE) for name in names),
         ]
         for row in found.weights.to_dict("records")
     ]
+    render.say("Final weights in percent, changes (Δ) of all in points:")
     render.table(rows, ["Strategy", "Final old", "Final new", *(f"Δ {name}" for name in names)])
     render.say(f"Changed: {', '.join(found.changed) or 'nothing'}.")
     for key, (was, now) in parameters.items():
@@ -215,9 +214,10 @@ def _show(weights: KnownWeights, effective: dt.date, known: dt.datetime) -> None
     from weights_pipeline.cli import render
 
     parts = ("base", "target", "realized", "final")
-    rows = [[row.strategy, *(f"{getattr(row, part):.2%}" for part in parts)] for row in weights.rows]
-    totals = [f"{sum(getattr(row, part) for row in weights.rows):.2%}" for part in parts]
-    render.say(f"{weights.book}: weights in force on {effective}, as known at {known:%Y-%m-%d %H:%M:%S %Z}")
+    largest_first = sorted(weights.rows, key=lambda row: (-row.final, row.strategy))
+    rows = [[row.strategy, *(render.percent(getattr(row, part)) for part in parts)] for row in largest_first]
+    totals = [render.percent(sum(getattr(row, part) for row in weights.rows)) for part in parts]
+    render.say(f"{weights.book}: weights in force on {effective}, as known at {known:%Y-%m-%d %H:%M:%S %Z}, in percent")
     render.table([*rows, ["Total", *totals]], ["Strategy", "Base", "Target", "Realized", "Final"])
     render.say(
         f"Version {weights.version}: rebalance {weights.rebalance} on data to {weights.as_of}, in force from "
@@ -229,11 +229,6 @@ def _show(weights: KnownWeights, effective: dt.date, known: dt.datetime) -> None
             f"Scaled every day: from {weights.scaled_from} on the weights in force on {effective} are those of "
             f"`weights show --book {weights.book} --as-of {effective}`."
         )
-
-
-def _points(row: Mapping[Any, Any], name: str) -> str:
-    change = row[f"{name}_change"]
-    return "–" if change != change else f"{change:+.6f}"
 
 
 def _bits(found: Reproduction) -> list[list[str]]:

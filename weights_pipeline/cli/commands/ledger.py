@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import datetime as dt
-import shutil
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -25,8 +24,6 @@ _SHOWN = 20
 """Findings of one kind that are printed."""
 _FEW = 3
 """Importers that are suggested, and open positions of a strategy that are printed."""
-_LEAST = 12
-"""Characters of a cell that are printed on however narrow a terminal."""
 
 
 def add(commands: common.Commands) -> None:
@@ -240,15 +237,8 @@ def _print_sample(found: Sample) -> None:
     for row in found.rows:
         rejected = f", rejected: {', '.join(dict.fromkeys(row.reasons))}" if row.reasons else ""
         render.say(f"\n{found.source_file} line {row.line}, read as {found.kind}{rejected}:")
-        # Three columns share what ours leaves of a line.
-        widest = (shutil.get_terminal_size().columns - max(len(cell.column) for cell in row.cells) - 6) // 3
-        cells = [[cell.column, *(_cut(text, max(widest, _LEAST)) for text in cell[1:])] for cell in row.cells]
-        render.table(cells, ["Ours", "Theirs", "Written", "Read as, UTC"])
+        render.table([list(cell) for cell in row.cells], ["Ours", "Theirs", "Written", "Read as, UTC"])
     render.say()
-
-
-def _cut(text: str, widest: int) -> str:
-    return text if len(text) <= widest else f"{text[: widest - 1]}…"
 
 
 def _summary_rows(found: Sequence[Summary]) -> tuple[list[list[str]], list[str]]:

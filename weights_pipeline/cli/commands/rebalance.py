@@ -109,19 +109,19 @@ def _print(book: Book, found: Plan, file: Path | None, absent: Sequence[str]) ->
     rows = [
         [
             row["strategy"],
-            *(f"{row[name]:.2%}" for name in weights),
-            f"{100 * (row['final'] - row['held']):.2f}",
+            *(render.percent(row[name]) for name in weights),
+            render.points(row["final"] - row["held"]),
             "–" if row["metric_value"] != row["metric_value"] else f"{row['metric_value']:.2f}",
             row["note"],
         ]
         for row in found.weights.to_dict("records")
     ]
-    totals = [f"{found.weights[name].sum():.2%}" for name in weights]
+    totals = [render.percent(found.weights[name].sum()) for name in weights]
     render.say(
         f"{book.name}, rebalance {found.partition} on data to {found.as_of:%Y-%m-%d}: weights that would be in force "
-        f"from {found.effective_from:%Y-%m-%d}"
+        f"from {found.effective_from:%Y-%m-%d}, in percent; change from those held in points"
     )
-    headings = ["Strategy", "Base", "Target", "Before", "Realized", "Held", "Final", "Points", metric, "Why"]
+    headings = ["Strategy", "Base", "Target", "Before", "Realized", "Held", "Final", "Change", metric, "Why"]
     render.table([*rows, ["Total", *totals, "", "", ""]], headings)
     if found.weight_set:
         render.say(f"Weight set: {found.weight_set}.")

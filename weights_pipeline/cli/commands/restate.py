@@ -118,12 +118,16 @@ def _print_effect(effect: Effect) -> None:
             f"{effect.changed[0]} to {effect.changed[-1]}; most that of {effect.largest.strategy} in "
             f"{effect.largest.rebalance}, from {effect.largest.old:.4%} to {effect.largest.new:.4%}."
         )
-        render.say(f"Final weights of {effect.newest[0].rebalance}:")
+        render.say(f"Final weights of {effect.newest[0].rebalance}, in percent; change in points:")
         rows = [
-            [move.strategy, f"{move.old:.4%}", f"{move.new:.4%}", f"{100 * (move.new - move.old):.4f}"]
+            [
+                move.strategy,
+                *(render.percent(weight, render.FINE) for weight in (move.old, move.new)),
+                render.points(move.new - move.old, render.FINE),
+            ]
             for move in effect.newest
         ]
-        render.table(rows, ["Strategy", "Old", "New", "Points"])
+        render.table(rows, ["Strategy", "Old", "New", "Change"])
     for remark in effect.remarks:
         render.say(f"Note: {remark}.")
     render.say(f"To make it so: {effect.command}")

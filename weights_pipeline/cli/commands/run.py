@@ -33,12 +33,16 @@ def add(commands: common.Commands) -> None:
 
 def _run(options: argparse.Namespace) -> int:
     """Materialise a book over a range of months (the whole history when none is given)."""
+    from weights_pipeline.cli import render
+
     if options.partition and (options.first or options.last):
         common.stop("--partition names one month, --from and --to a range: give one or the other", common.INVALID)
     first, last = options.partition or options.first, options.partition or options.last
     workspace = common.workspace()
     book = options.book or common.only_book(workspace)
     report = run_book(workspace, book, first, last, as_json=options.json, policy=options.policy)
+    if not options.json and not all(check.passed for check in report.checks):
+        render.say(f"The rows behind it: `weights check --book {book}`.")
     return 0 if report.success else common.FAILED
 
 

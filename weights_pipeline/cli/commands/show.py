@@ -43,13 +43,15 @@ def print_weights(workspace: Workspace, book: str | None, on: dt.date | None, *,
 
     store, found, nothing = workspace.store, list["WeightSet"](), ""
     try:
-        found = weights_in_force(store, book, on)
+        with store.view():
+            try:
+                found = weights_in_force(store, book, on)
+            except NothingInForceError as error:
+                nothing = str(error)
+            # Before its first rebalance a book may have been opened.
+            opened = _opened(store, book, on, {each.book for each in found})
     except FileNotFoundError as error:
         common.stop(str(error), common.NOTHING)
-    except NothingInForceError as error:
-        nothing = str(error)
-    # Before its first rebalance a book may have been opened.
-    opened = _opened(store, book, on, {each.book for each in found})
     if not found and not opened:
         common.stop(nothing, common.NOTHING)
     courses, published = _told(workspace, found, opened) if on is None else ({}, {})
@@ -99,11 +101,15 @@ def _told(
 
 def _opened(store: Store, book: str | None, on: dt.date | None, others: set[str]) -> list[KnownWeights]:
     """Weights that all but some books were opened with and that are in force on a day; on any when None."""
-    from weights_pipeline.versions.history import NoVersionError, books_with_history, weights_known
+    from weights_pipeline.store.queries import books_in_store
+
+    names = [each for each in books_in_store(store, "weight_history") if each not in others and book in (None, each)]
+    if not names:
+        return []
+    from weights_pipeline.versions.history import NoVersionError, weights_known
 
     found, ever = list["KnownWeights"](), dt.datetime.max.replace(tzinfo=dt.UTC)
-    with suppress(NoVersionError):
-        for name in sorted(set(books_with_history(store, book)) - others):
-            with suppress(NoVersionError):
-                found.append(weights_known(store, name, on or dt.date.max, ever))
+    for name in names:
+        with suppress(NoVersionError):
+            found.append(weights_known(store, name, on or dt.date.max, ever))
     return [each for each in found if each.reason == "initial"]

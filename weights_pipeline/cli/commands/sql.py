@@ -51,7 +51,7 @@ def _sql(options: argparse.Namespace) -> int:
         writer = csv.writer(sys.stdout, lineterminator="\n")
         writer.writerows([names, *rows])
     else:
-        render.table([[_cell(value) for value in row] for row in rows], names)
+        render.table([[render.cell(value) for value in row] for row in rows], names)
     if found.num_rows > limit:
         # Beside the answer, which may be read by a machine.
         sys.stderr.write(f"weights: {limit} of {found.num_rows} rows; --limit shows more\n")
@@ -61,12 +61,6 @@ def _sql(options: argparse.Namespace) -> int:
 def _number(value: Any) -> Any:
     """A value as JSON knows it, where it is an exact decimal number."""
     return float(value) if isinstance(value, Decimal) else value
-
-
-def _cell(value: Any) -> str:
-    if value is None:
-        return "–"
-    return f"{value:.10g}" if isinstance(value, float) else " ".join(str(value).split())
 
 
 def _in_a_line(message: str) -> str:

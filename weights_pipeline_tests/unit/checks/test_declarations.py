@@ -81,5 +81,5 @@ def test_every_check_says_what_it_demands_and_what_to_do():
         assert told.title
         assert told.advice.endswith(".")
     assert told_of("trade_ledger", "no_late_lots", error=False).advice.startswith("Run `weights restate`")
-    assert told_of("target_weights", "at_bound", error=False).title == "weights at a limit (target_weights)"
+    assert told_of("metrics", "enough_data", error=True).title == "no strategy is measured (metrics)"
     assert told_of("table", "of_nobody", error=True).title == "check of_nobody of table failed"

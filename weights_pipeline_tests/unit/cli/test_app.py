@@ -28,10 +28,10 @@ def test_help_lists_every_command_in_lines_that_fit(columns, monkeypatch):
 
 def test_the_help_of_every_command_ends_with_a_use_that_it_takes():
     there = choices()
-    assert {*there} == {*app._EXAMPLES}
+    assert {*there} == {*app.EXAMPLES}
     for name, parser in there.items():
-        assert parser.epilog == f"example: {app._EXAMPLES[name]}"
-        _, own, *words = shlex.split(app._EXAMPLES[name])
+        assert parser.epilog == f"example: {app.EXAMPLES[name]}"
+        _, own, *words = shlex.split(app.EXAMPLES[name])
         assert own == name
         parser.parse_args(words)
 

@@ -160,7 +160,7 @@ def test_diff_compares_the_newest_two_unless_told_otherwise(desk):
     lines = [line.split() for line in result.output.splitlines()]
     assert result.output.startswith(f"{BOOK}: from 2011-12-30 to 2014-12-31")
     assert ["breakout_55d", "21.25", "0.00", "-21.25"] in lines
-    assert ["Total", "200.00", "230.01", "30.01"] in lines
+    assert ["Total", "200.00", "230.01", "+30.01"] in lines
     told = json.loads(called("diff", "--json").output)
     assert told["changes"]["vol_target_megacap"] == {"old": 26.25, "new": 59.34, "change": 33.09}
     assert told["total"] == {"old": 200.0, "new": 230.01, "change": 30.01}

@@ -11,7 +11,6 @@ import pytest
 
 from weights_pipeline.books.load import load_book
 from weights_pipeline.cli import app
-from weights_pipeline.cli.commands import decide
 from weights_pipeline.live import LiveWeights, SigningKey, publish
 from weights_pipeline.live.signing import KEYS, new_secret
 
@@ -54,7 +53,6 @@ def desk(tmp_path, monkeypatch):
     shutil.copy(BOOKS / "calmar_core.yaml", tmp_path / "data" / "books")
     monkeypatch.setenv("WEIGHTS_DATA", str(tmp_path / "data"))
     monkeypatch.setenv("WEIGHTS_HOME", str(tmp_path / "home"))
-    monkeypatch.setattr(app, "COMMANDS", (decide,))
     return tmp_path
 
 
