@@ -259,7 +259,7 @@ def outcomes(found: Sequence[tuple[Check, Finding]]) -> None:
         if check.advice:
             say(f"→ {check.advice}", hang=2)
         if len(finding.offending):
-            _frame(finding.offending.head(_OFFENDERS_SHOWN))
+            rows_of(finding.offending.head(_OFFENDERS_SHOWN))
     say()
     counts(*counted([(finding.passed, check.error) for check, finding in found]))
 
@@ -271,10 +271,12 @@ def counted(outcomes: Sequence[tuple[bool, bool]]) -> tuple[int, int, int]:
     return passed, len(outcomes) - passed - failed, failed
 
 
-def _frame(rows: pd.DataFrame) -> None:
+def rows_of(rows: pd.DataFrame) -> None:
     """Print rows of a table as they are."""
     columns = [
-        [cell(value, 6) for value in rows[name]] if rows[name].dtype.kind == "f" else [*rows[name].astype("str")]
+        [cell(value, 6) for value in rows[name]]
+        if rows[name].dtype.kind == "f"
+        else [*rows[name].astype("str").mask(rows[name].isna(), "–")]
         for name in rows
     ]
     table([list(row) for row in zip(*columns, strict=True)], [str(name) for name in rows])

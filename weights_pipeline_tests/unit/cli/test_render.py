@@ -3,6 +3,7 @@
 import contextlib
 from collections import Counter
 
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -129,3 +130,17 @@ def test_colours_are_of_states_and_of_changes_up_and_down(on_screen, monkeypatch
     ]
     assert [f"\x1b[{code}m" in printed and text in printed for text, code in found] == [coloured] * 6
     assert printed.count("\x1b[") == (12 if coloured else 0)
+
+
+def test_rows_that_offend_are_shown_whatever_they_hold(capsys):
+    rows = pd.DataFrame(
+        {
+            "as_of": pd.to_datetime(["2024-03-04", None]),
+            "strategy": pd.Series(["a", None], dtype="str"),
+            "value": [0.123456789, float("nan")],
+            "line": pd.array([1, None], dtype="Int64"),
+        }
+    )
+    render.rows_of(rows)
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert lines == [["as_of", "strategy", "value", "line"], lines[1], ["2024-03-04", "a", "0.123457", "1"], ["–"] * 4]
