@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -17,6 +18,10 @@ from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 
 import weights_pipeline.live
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from docstrings import formulas
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "weights_pipeline"
@@ -124,3 +129,8 @@ def linked(page: Path) -> list[str]:
 def on_page_markdown(text: str, page: Page, config: MkDocsConfig, files: Files) -> str:
     """A block that names its file has the name as its title."""
     return FENCE.sub(r'\1\2 title="\3"', text)
+
+
+def on_page_content(html: str, page: Page, config: MkDocsConfig, files: Files) -> str:
+    """Formulas are set here, and not by a script in the browser."""
+    return formulas(html)

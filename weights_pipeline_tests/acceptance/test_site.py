@@ -119,6 +119,17 @@ def test_every_public_function_of_core_and_live_is_in_the_reference(site):
     assert [name for name in public if name not in anchors] == []
 
 
+def test_formulas_tables_and_links_of_docstrings_are_set(site):
+    pages, folder = site
+    assert sum(page.article["math"] for page in pages.values()) > 50
+    state = (folder / "reference" / "core.allocator.html").read_text()
+    assert re.search(r"<td><code>vol_accel</code></td>\s*<td>port_rvol_20d / port_rvol_60d", state)
+    for page in (folder / "reference").glob("*.html"):
+        assert not re.search(r":(func|class|mod|meth|attr|math):|class=\"arithmatex\"|\.\. math", page.read_text()), (
+            page
+        )
+
+
 def test_every_page_of_the_docs_is_in_the_navigation_of_the_site(site):
     pages, _ = site
     linked = {Path(link).name for link in pages["index.html"].links}

@@ -97,7 +97,7 @@ def daily_return_arrays(
         How capital is chosen.
     marked
         P&L to use in place of what was booked on exit, shape (strategies, sessions); from
-        :func:`mark_to_market`.
+        :func:`~weights_pipeline.core.returns.marking.mark_to_market`.
     cash
         P&L to add to either, shape (strategies, sessions): dividends, funding, interest.
     start
@@ -186,7 +186,7 @@ def daily_returns(
         is known of); ``currency`` as of ``lots``. Without it, lots from fills too are known only once they are closed.
     marked
         Daily P&L to use in place of what was booked on exit, sessions × strategies; from
-        :func:`mark_to_market`.
+        :func:`~weights_pipeline.core.returns.marking.mark_to_market`.
     cash
         Cash that is part of a session's P&L: ``session``, ``strategy``, ``amount``.
     rates

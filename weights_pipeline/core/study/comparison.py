@@ -50,7 +50,7 @@ class Comparison:
     Attributes
     ----------
     windows : DataFrame
-        See :func:`windows`.
+        See :func:`~weights_pipeline.core.study.comparison.windows`.
     weights : DataFrame
         One row per method, window and strategy, methods in the order given: ``method``, ``window``, ``as_of`` (last
         session whose data the weight reads), ``effective_from`` (first session at it), ``strategy``, ``weight`` (final:

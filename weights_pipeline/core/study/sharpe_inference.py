@@ -4,7 +4,8 @@ Scope: the probabilistic and the deflated Sharpe ratio. Not here: the ratio of a
 intervals without a formula (``bootstrap``).
 
 All ratios here are per session, not per year: mean / std (ddof = 1), risk-free rate 0. A null is NaN, by the rules of
-:mod:`.measures`: too few returns (``insufficient``), and returns that are all equal (``zero_volatility``).
+:mod:`~weights_pipeline.core.metrics.measures`: too few returns (``insufficient``), and returns that are all equal
+(``zero_volatility``).
 
 References
 ----------

@@ -3,7 +3,7 @@
 Scope: the arithmetic of budget and bounds. Not here: how multipliers arise (``methods``), and how weights move in time
 (``core.realized``).
 
-Sums are correctly rounded (:func:`math.fsum`), hence independent of the order of strategies: permuting the
+Sums are correctly rounded (``math.fsum``), hence independent of the order of strategies: permuting the
 input permutes the output, bit for bit.
 """
 
