@@ -195,6 +195,13 @@ def read_ledger(source: LedgerSource, root: Path, *, horizon: dt.date) -> Intake
         A file cannot be a ledger at all, no file has any row, a strategy has both daily returns and
         trades, or `horizon` is before the first month.
     """
+    read = _judged(source, root, horizon)
+    # What the lots were made of is gone, and there is room to order them.
+    return replace(read, lots=in_order(read.lots, ["session", "strategy", "lot_id"], spent=True))
+
+
+def _judged(source: LedgerSource, root: Path, horizon: dt.date) -> Intake:
+    """As :func:`read_ledger`, but for the order of the lots."""
     zone = exchange_timezone(source.calendar)
     kinds = gather(source, root, zone)
     lots, fills, cash, openings, returns = kinds.values()
@@ -287,7 +294,7 @@ def read_ledger(source: LedgerSource, root: Path, *, horizon: dt.date) -> Intake
     rejected = pd.concat([rows.rejected() for rows in read])
     files = pd.DataFrame([each for rows in read for each in rows.account()], columns=[*FILE_TYPES]).astype(FILE_TYPES)
     return Intake(
-        lots=in_order(booked, ["session", "strategy", "lot_id"]),
+        lots=booked,
         holdings=holdings,
         lost=lost,
         unknown=unknown,

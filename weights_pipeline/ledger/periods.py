@@ -203,7 +203,8 @@ def window_dates(windows: Sequence[Window]) -> pd.IntervalIndex:
 def only_windows(frame: pd.DataFrame, time_column: str, windows: Sequence[Window]) -> pd.DataFrame:
     """Rows of a frame that belong to windows without a gap between them."""
     first, after, days = pd.Timestamp(windows[0].first), pd.Timestamp(windows[-1].after), frame[time_column]
-    kept: pd.DataFrame = frame[(days >= first) & (days < after)].reset_index(drop=True)
+    inside = ((days >= first) & (days < after)).to_numpy()
+    kept: pd.DataFrame = (frame if inside.all() else frame[inside]).reset_index(drop=True)
     return kept
 
 

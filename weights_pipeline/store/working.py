@@ -12,7 +12,7 @@ import pandas as pd
 from weights_pipeline.core.returns.columns import in_order
 from weights_pipeline.store.base import Reader
 from weights_pipeline.store.once import ReadOnce
-from weights_pipeline.tables.contract import Prepared, to_frame
+from weights_pipeline.tables.contract import Prepared
 from weights_pipeline.tables.definition import PARTITION_COLUMN, Table
 
 
@@ -21,7 +21,7 @@ class Working(ReadOnce):
 
     def __init__(self, store: Reader) -> None:
         super().__init__(store)
-        self._made: dict[tuple[str, str], tuple[set[str], pd.DataFrame]] = {}
+        self._made: dict[tuple[str, str], tuple[set[str], Prepared]] = {}
 
     def keep(self, prepared: Prepared) -> None:
         """Take rows in the place of those of the same partitions."""
@@ -29,7 +29,7 @@ class Working(ReadOnce):
         records = self.partitions(*place)
         self._records[place] = dict(sorted({**records, **{r.key: r for r in prepared.records}}.items()))
         self._read.pop(place, None)
-        self._made[place] = ({record.key for record in prepared.records}, to_frame(prepared.rows))
+        self._made[place] = ({record.key for record in prepared.records}, prepared)
 
     def read(
         self,
@@ -41,11 +41,11 @@ class Working(ReadOnce):
         among: Mapping[str, Collection[str]] | None = None,
     ) -> pd.DataFrame:
         """Rows of the given partitions, ordered by the table's key."""
-        made, rows = self._made.get((schema, table.name), (set(), None))
-        if rows is None or keys is None or not set(keys) & made:
+        made, prepared = self._made.get((schema, table.name), (set(), None))
+        if prepared is None or keys is None or not set(keys) & made:
             return super().read(schema, table, keys, columns=columns, among=among)
         if set(keys) == made and not among:
-            return _ordered(rows, table)[table.column_names() if columns is None else list(columns)]
+            return _ordered(prepared.frame, table)[table.column_names() if columns is None else list(columns)]
         self._whole(schema, table)
         return super().read(schema, table, keys, columns=columns, among=among)
 
@@ -53,7 +53,8 @@ class Working(ReadOnce):
         place = (schema, table.name)
         if place in self._read or place not in self._made:
             return super()._whole(schema, table)
-        made, rows = self._made[place]
+        made, prepared = self._made[place]
+        rows = prepared.frame
         if table.time_column is not None:
             others = super()._whole(schema, table)
             others = others[~others[PARTITION_COLUMN].isin(made)]

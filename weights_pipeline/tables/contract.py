@@ -10,6 +10,7 @@ import datetime as dt
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import combinations
 
 import numpy as np
@@ -213,6 +214,11 @@ class Prepared:
     table: Table
     rows: pa.Table
     records: Sequence[PartitionRecord]
+
+    @cached_property
+    def frame(self) -> pd.DataFrame:
+        """The rows as a frame, made when it is first asked for."""
+        return to_frame(self.rows)
 
     @classmethod
     def of(

@@ -18,7 +18,7 @@ def texts(vocabulary: Sequence[str], codes: npt.NDArray[np.integer[Any]]) -> pd.
     return pd.array(list(vocabulary), dtype="str").take(codes)
 
 
-def in_order(rows: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
+def in_order(rows: pd.DataFrame, names: Sequence[str], *, spent: bool = False) -> pd.DataFrame:
     """Rows in the order of some columns, with a positional index; those that tie stay as they stand.
 
     The same as a stable ``sort_values``, in half the time, and in next to none where the rows stand in order already.
@@ -29,6 +29,8 @@ def in_order(rows: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
         Any rows.
     names
         Columns without nulls, the first of which weighs most. They are quick where all but the last have few values.
+    spent
+        Whether nobody needs `rows` any more: they lose each column as it is ordered, and never are all there twice.
     """
     if ascends(rows, names):
         return rows.reset_index(drop=True)
@@ -39,7 +41,9 @@ def in_order(rows: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
         # The smallest integers are sorted digit by digit, in time that is linear.
         codes = codes.astype(np.min_scalar_type(len(values)))
         order = order[np.argsort(codes[order], kind="stable")]
-    return rows.take(order).reset_index(drop=True)
+    if not spent:
+        return rows.take(order).reset_index(drop=True)
+    return pd.DataFrame({name: rows.pop(name).array.take(order) for name in [*rows]}, copy=False)
 
 
 def ascends(rows: pd.DataFrame, names: Sequence[str], *, each_once: bool = False) -> bool:

@@ -295,17 +295,19 @@ def _coded(
 
 
 def _by_cell(cell: npt.NDArray[np.intp], *others: Floats | npt.NDArray[np.intp]) -> npt.NDArray[np.intp]:
-    """Order of rows by cell, and of those that share one by the others: what ties on all is the same addend.
+    """Order of rows by cell, then by the others one after the other; what ties on all is the same addend.
 
-    The same as one sort by all of them, in a third of the time: few rows share a cell.
+    The same as one sort by all of them, in a third of the time: by each only what still ties is sorted.
     """
     order = np.argsort(cell, kind="stable")
-    ordered, shared = cell[order], np.zeros(len(cell), dtype=np.bool_)
-    same = ordered[1:] == ordered[:-1]
-    shared[1:] = same
-    shared[:-1] |= same
-    rows = order[shared]
-    order[shared] = rows[np.lexsort((*(other[rows] for other in reversed(others)), cell[rows]))]
+    begins, ends = np.ones((2, len(cell)), dtype=np.bool_)
+    begins[1:] = cell[order][1:] != cell[order][:-1]
+    for other in others:
+        ends[:-1] = begins[1:]
+        tied = ~(begins & ends)
+        rows = order[tied]
+        order[tied] = rows[np.lexsort((other[rows], np.cumsum(begins)[tied]))]
+        begins[1:] |= other[order][1:] != other[order][:-1]
     return order
 
 
