@@ -17,7 +17,6 @@ import sys
 import textwrap
 from collections.abc import Mapping, Sequence
 from importlib import import_module
-from pathlib import Path
 
 from weights_pipeline.cli import common
 from weights_pipeline.tables.errors import StoreError
@@ -57,6 +56,7 @@ GROUPS: Mapping[str, Mapping[str, str]] = {
         "new": "weights new my_desk --from-ledger trades.csv",
         "ui": "weights ui --port 3001",
         "doctor": "weights doctor",
+        "completion": "weights completion bash",
     },
 }
 """Every command with one use of it, in the order in which help lists them; a new one is a file and an entry here."""
@@ -74,6 +74,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point of the console script; always ends in :class:`SystemExit`, see the package for the codes."""
     # A process of one command ends before what it leaves lying matters; looking for it is a tenth of a month's run.
     gc.set_threshold(100_000, 50, 1000)
+    if "_ARGCOMPLETE" in os.environ:
+        from weights_pipeline.cli.commands.completion import answer
+
+        answer(_parser)
     words = sys.argv[1:] if arguments is None else arguments
     options = _parser(*words[:1]).parse_args(words)
     try:
@@ -112,8 +116,7 @@ def _begin(options: argparse.Namespace) -> int:
     """Say what to do next, where no command was given."""
     from weights_pipeline.cli import render
 
-    data = Path(os.environ.get("WEIGHTS_DATA") or "data")
-    books = sorted(file.stem for file in (data / "books").glob("*.yaml"))
+    books = common.named("books")
     if not books:
         render.say("There is no desk here: no books in data/books.\n")
         render.say("weights demo            the sample: from trades to weights, in a minute")

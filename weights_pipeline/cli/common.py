@@ -86,6 +86,13 @@ def calendar(options: argparse.Namespace) -> tuple[str, float]:
     return name, options.sessions_per_year or default_per_year(name)
 
 
+def named(kind: str) -> list[str]:
+    """Names of the books or ledgers in the data folder, by their files: none is read."""
+    from pathlib import Path
+
+    return sorted(file.stem for file in Path(os.environ.get("WEIGHTS_DATA") or "data", kind).glob("*.yaml"))
+
+
 def settings() -> Settings:
     """Settings of this machine; ends the command where they are not usable."""
     from weights_pipeline.settings import Settings, SettingsError
