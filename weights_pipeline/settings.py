@@ -20,6 +20,10 @@ _STORE = re.compile(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[A-Za-z0-9][A-Za-z0
 ENCRYPTION = re.compile(r"AES256|aws:kms(:[A-Za-z0-9:/_-]+)?")
 """Encryption that can be asked of S3."""
 
+LOCAL = "local"
+"""The engine of processes on this machine."""
+_ENGINE = re.compile(r"local|(tcp|tls)://[A-Za-z0-9.\[\]:-]+:[0-9]{1,5}")
+
 _UI = re.compile(r"https?://[A-Za-z0-9.\[\]:-]+(/[A-Za-z0-9._~/-]*)?")
 
 
@@ -91,6 +95,10 @@ class Settings:
     ui
         Address of the user interface, as those who are alerted reach it. Variable ``WEIGHTS_UI``, default
         ``http://127.0.0.1:3000``.
+    engine
+        Who works on what falls into shards: ``tcp://HOST:PORT`` or ``tls://HOST:PORT`` of a Dask scheduler, ``local``
+        for processes on this machine, or empty for the process itself. Variable ``WEIGHTS_ENGINE``. Certificates are
+        those of Dask's own settings, ``DASK_DISTRIBUTED__COMM__TLS__*``.
     """
 
     data: Path
@@ -102,6 +110,7 @@ class Settings:
     stage: str = "dev"
     live: tuple[str, ...] = ()
     ui: str = "http://127.0.0.1:3000"
+    engine: str = ""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "live", self.live or (str(self.home / "live"),))
@@ -181,6 +190,12 @@ class Settings:
                 f"WEIGHTS_UI: expected the address of the user interface, such as https://weights.example.com, without "
                 f"user, password or query, got {without_secrets(ui)!r}"
             )
+        engine = environment.get("WEIGHTS_ENGINE", "")
+        if engine and not _ENGINE.fullmatch(engine):
+            raise SettingsError(
+                f"WEIGHTS_ENGINE: expected local, or tcp://HOST:PORT or tls://HOST:PORT of a Dask scheduler, got "
+                f"{without_secrets(engine)!r}"
+            )
         if stage != "dev":
             _require_deployable(stage, environment)
         return cls(
@@ -193,6 +208,7 @@ class Settings:
             stage=stage,
             live=live,
             ui=ui.rstrip("/"),
+            engine=engine,
         )
 
 

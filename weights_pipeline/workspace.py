@@ -43,6 +43,8 @@ class BookSetup:
         Data folder, which the files that the ledger names are relative to.
     store
         Where its tables and those of the ledger are.
+    engine
+        Who works on shards; see :class:`~weights_pipeline.settings.Settings`.
     """
 
     book: Book
@@ -50,6 +52,7 @@ class BookSetup:
     starter: Mapping[str, StarterMetrics]
     root: Path
     store: Store
+    engine: str = ""
 
     @property
     def name(self) -> str:
@@ -144,7 +147,9 @@ class Workspace:
             except BookError as error:
                 self._dropped[name] = error
             else:
-                found[name] = BookSetup(book, sources[book.ledger], starter, self.root, self.store)
+                found[name] = BookSetup(
+                    book, sources[book.ledger], starter, self.root, self.store, self.settings.engine
+                )
         return found
 
     @cached_property

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import zip_longest
 from typing import NamedTuple
 
@@ -40,6 +41,7 @@ from weights_pipeline.core.returns.frequency import DAILY, Frequency
 from weights_pipeline.core.returns.history import ReturnHistory
 from weights_pipeline.core.returns.marking import mark_to_market
 from weights_pipeline.core.returns.sessions import sessions_after
+from weights_pipeline.core.shards import Over, Shard, shards_of
 from weights_pipeline.core.targets.methods.base import MISSING, Codes, CrossSection, target_weights, targets_frame
 from weights_pipeline.core.targets.normalise import GROSS_TOLERANCE, Floats
 from weights_pipeline.core.targets.samples import samples
@@ -124,7 +126,7 @@ def returns_table(
     return table.sort_values(["session", "strategy"], ignore_index=True)
 
 
-def metric_rows(history: ReturnHistory, as_of: pd.DatetimeIndex, policy: Policy) -> pd.DataFrame:
+def metric_rows(history: ReturnHistory, as_of: pd.DatetimeIndex, policy: Policy, over: Over = map) -> pd.DataFrame:
     """Metrics of a book's strategies at each rebalance, over the policy's lookback.
 
     A policy with one lookback per risk regime takes that of the as-of session, by :func:`base_regimes`.
@@ -137,13 +139,16 @@ def metric_rows(history: ReturnHistory, as_of: pd.DatetimeIndex, policy: Policy)
         Last sessions of the partitions.
     policy
         The book's policy.
+    over
+        Carries the work to shards of strategies; see :mod:`weights_pipeline.core.shards`.
 
     Returns
     -------
     DataFrame
         Rows of ``metrics``.
     """
-    tables = [grid.table() for grid in metric_grids(history, as_of, policy)]
+    work = partial(_metrics_of, history, _measured_on(history, as_of, policy), policy)
+    tables: list[pd.DataFrame] = list(over(work, map(Shard, shards_of(policy.strategies))))
     return pd.concat(tables).sort_values(["as_of", "strategy", "metric", "lookback"], ignore_index=True)
 
 
@@ -151,13 +156,33 @@ def metric_grids(
     history: ReturnHistory, as_of: pd.DatetimeIndex, policy: Policy, metrics: Sequence[str] | None = None
 ) -> list[MetricGrid]:
     """Metrics as in :func:`metric_rows`, as arrays: one grid per lookback, each with its own as-of sessions."""
-    wanted: dict[Lookback, pd.DatetimeIndex] = {policy.longest_lookback: as_of}
-    if policy.adaptive:
-        regimes = base_regimes(history, policy).reindex(as_of).fillna(REGIMES[0])
-        wanted = {
-            lookback: as_of[[policy.lookbacks[regime] == lookback for regime in regimes]]
-            for lookback in dict.fromkeys(policy.lookbacks.values())
-        }
+    return _grids(history, _measured_on(history, as_of, policy), policy, metrics, policy.strategies)
+
+
+def _measured_on(history: ReturnHistory, as_of: pd.DatetimeIndex, policy: Policy) -> dict[Lookback, pd.DatetimeIndex]:
+    """Sessions that each lookback is measured on."""
+    if not policy.adaptive:
+        return {policy.longest_lookback: as_of}
+    regimes = base_regimes(history, policy).reindex(as_of).fillna(REGIMES[0])
+    return {
+        lookback: as_of[[policy.lookbacks[regime] == lookback for regime in regimes]]
+        for lookback in dict.fromkeys(policy.lookbacks.values())
+    }
+
+
+def _metrics_of(
+    history: ReturnHistory, wanted: Mapping[Lookback, pd.DatetimeIndex], policy: Policy, shard: Shard
+) -> pd.DataFrame:
+    return pd.concat([grid.table() for grid in _grids(history, wanted, policy, None, shard.strategies)])
+
+
+def _grids(
+    history: ReturnHistory,
+    wanted: Mapping[Lookback, pd.DatetimeIndex],
+    policy: Policy,
+    metrics: Sequence[str] | None,
+    strategies: Sequence[str],
+) -> list[MetricGrid]:
     return [
         metrics_grid(
             history,
@@ -166,7 +191,7 @@ def metric_grids(
             policy.metrics,
             frequency=policy.frequency,
             metrics=metrics,
-            strategies=policy.strategies,
+            strategies=strategies,
             starter=policy.starter,
         )
         for lookback, dates in wanted.items()

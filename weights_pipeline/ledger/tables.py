@@ -10,18 +10,23 @@ from __future__ import annotations
 import datetime as dt
 import json
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import pandas as pd
 
 from weights_pipeline.core.chain import last_sessions, returns_table
+from weights_pipeline.core.returns.capital import CapitalPolicy
 from weights_pipeline.core.returns.columns import in_order
 from weights_pipeline.core.returns.currencies import UnknownRateError
 from weights_pipeline.core.returns.daily import RuinError
+from weights_pipeline.core.returns.frequency import Frequency
 from weights_pipeline.core.returns.marking import UnpricedError
+from weights_pipeline.core.shards import Over, Shard
 from weights_pipeline.core.targets.market_regime import market_regimes
 from weights_pipeline.ledger import (
     Intake,
@@ -108,19 +113,55 @@ def return_rows(
     opened
         Session in which the ledger's first lot was opened; that of the rows when left out.
     """
-    lots, open_lots = rows[catalog.TRADE_LEDGER], rows[catalog.OPEN_LOTS]
-    given, cash = rows.get(catalog.GIVEN_RETURNS, pd.DataFrame()), rows.get(catalog.CASH)
+    lots = rows[catalog.TRADE_LEDGER]
     if opened is None and len(lots):
         opened = lots["open_session"].min()
+    with _explained(source, root, lambda _: rows):
+        return _returns_of(_reading(source, root, windows, now, opened), Shard((), rows))
+
+
+class _Reading(NamedTuple):
+    """What daily returns are computed with, besides rows."""
+
+    sessions: pd.DatetimeIndex
+    start: pd.Timestamp
+    capital: CapitalPolicy
+    prices: pd.DataFrame | None
+    rates: pd.DataFrame | None
+    frequency: Frequency
+
+
+def _reading(
+    source: LedgerSource, root: Path, windows: Sequence[Window], now: dt.datetime, opened: pd.Timestamp | None
+) -> _Reading:
     begin = pd.Timestamp(f"{source.first_month}-01")
     first = begin if opened is None else min(begin, opened)
-    sessions, start = closed_sessions(source, windows, first, now), window_dates(windows).left[0]
-    sessions = observed_sessions(source.calendar, source.frequency, sessions)
+    sessions = observed_sessions(source.calendar, source.frequency, closed_sessions(source, windows, first, now))
     capital, prices, rates = read_capital(source, root), read_prices(source, root), read_rates(source, root)
+    return _Reading(sessions, window_dates(windows).left[0], capital, prices, rates, source.frequency)
+
+
+def _returns_of(by: _Reading, shard: Shard) -> pd.DataFrame:
+    """Daily returns of some strategies, from their rows by table."""
+    rows = shard.rows
+    given, cash = rows.get(catalog.GIVEN_RETURNS, pd.DataFrame()), rows.get(catalog.CASH)
+    lots, open_lots = rows[catalog.TRADE_LEDGER], rows[catalog.OPEN_LOTS]
+    return returns_table(
+        lots, open_lots, given, by.sessions, by.capital, by.start, by.prices, cash, by.frequency, by.rates
+    )
+
+
+@contextmanager
+def _explained(
+    source: LedgerSource, root: Path, rows_of: Callable[[str], Mapping[Table, pd.DataFrame]]
+) -> Iterator[None]:
+    """Say which file what is wrong with daily returns comes from; ``rows_of`` gives the rows of a strategy."""
     try:
-        return returns_table(lots, open_lots, given, sessions, capital, start, prices, cash, source.frequency, rates)
+        yield
     except RuinError as error:
-        raise LedgerError(blamed(error, lots, open_lots, source, root)) from error
+        rows = rows_of(error.strategy)
+        told = blamed(error, rows[catalog.TRADE_LEDGER], rows[catalog.OPEN_LOTS], source, root)
+        raise LedgerError(told) from error
     except UnpricedError as error:
         raise LedgerError(f"{source.prices}: {error}; add the line") from error
     except UnknownRateError as error:
@@ -152,6 +193,7 @@ def stored_return_rows(
     now: dt.datetime,
     *,
     at_once: int = AT_ONCE,
+    over: Over = map,
 ) -> pd.DataFrame:
     """Rows of daily returns, to the bit as :func:`return_rows` gives them, from a shard of strategies at a time.
 
@@ -165,6 +207,8 @@ def stored_return_rows(
         As of :func:`return_rows`.
     at_once
         Rows of a shard; a strategy that has more is one by itself.
+    over
+        Carries the work to shards of strategies; see :mod:`weights_pipeline.core.shards`.
     """
     if sum(rows.count() for rows in stored.values()) <= at_once:
         return return_rows({table: rows.of() for table, rows in stored.items()}, source, root, windows, now)
@@ -174,23 +218,26 @@ def stored_return_rows(
             counts.update({str(name): int(count) for name, count in month["strategy"].value_counts().items()})
             if table is catalog.TRADE_LEDGER and len(month):
                 opened = min(opened, month["open_session"].min())
-    shards = [
-        return_rows({table: rows.of(shard) for table, rows in stored.items()}, source, root, windows, now, opened)
-        for shard in _shards(counts, at_once)
-    ]
-    return in_order(pd.concat(shards, ignore_index=True), ["session", "strategy"])
+
+    def rows_of(*strategies: str) -> dict[Table, pd.DataFrame]:
+        return {table: rows.of(strategies) for table, rows in stored.items()}
+
+    shards = (Shard(names, rows_of(*names)) for names in _shards(counts, at_once))
+    work = partial(_returns_of, _reading(source, root, windows, now, opened))
+    with _explained(source, root, rows_of):
+        return in_order(pd.concat(list(over(work, shards)), ignore_index=True), ["session", "strategy"])
 
 
-def _shards(counts: Mapping[str, int], at_once: int) -> Iterator[list[str]]:
+def _shards(counts: Mapping[str, int], at_once: int) -> Iterator[tuple[str, ...]]:
     """Strategies by name, as many at a time as have so many rows together."""
     shard, rows = list[str](), 0
     for name, count in sorted(counts.items()):
         if shard and rows + count > at_once:
-            yield shard
+            yield tuple(shard)
             shard, rows = [], 0
         shard.append(name)
         rows += count
-    yield shard
+    yield tuple(shard)
 
 
 def market_rows(source: LedgerSource, root: Path, windows: Sequence[Window], now: dt.datetime) -> pd.DataFrame:

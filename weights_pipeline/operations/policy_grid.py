@@ -12,7 +12,8 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from itertools import groupby, tee
+from functools import partial
+from itertools import groupby, islice
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple, Self
@@ -24,6 +25,7 @@ from weights_pipeline.books.book import Book
 from weights_pipeline.core.allocator.overlay import performance
 from weights_pipeline.core.policy import Policy
 from weights_pipeline.core.returns.history import ReturnHistory
+from weights_pipeline.core.shards import Over
 from weights_pipeline.core.study.simulate import Simulation, grid
 from weights_pipeline.ledger.periods import Periods, rebalances
 from weights_pipeline.tables.contract import Window
@@ -31,6 +33,9 @@ from weights_pipeline.versions.inputs import code_version
 
 _CHAIN = ("metrics", "method", "limits", "adjustment", "overlay")
 """Keys of a book in the order in which the chain reads them."""
+
+BATCH = 128
+"""Policies that are simulated together, and whose figures are kept together."""
 
 
 class OtherGridError(ValueError):
@@ -96,28 +101,50 @@ class Trial(NamedTuple):
     due: Rebalances
 
 
-def simulations(
-    trials: Iterable[Trial], history: ReturnHistory, sessions: pd.DatetimeIndex, market_regimes: pd.Series | None
-) -> Iterator[tuple[Trial, Simulation]]:
-    """Simulate one after the other; neighbours that rebalance alike share what they have in common.
+class Batch(NamedTuple):
+    """Neighbours in a grid that rebalance alike: a shard of it."""
+
+    places: tuple[int, ...]
+    policies: tuple[Policy, ...]
+    as_of: pd.DatetimeIndex
+
+    def __str__(self) -> str:
+        return f"{len(self.places)} policies of the grid from number {self.places[0] + 1} on"
+
+
+def figures_over(
+    trials: Iterable[Trial],
+    history: ReturnHistory,
+    sessions: pd.DatetimeIndex,
+    market_regimes: pd.Series | None,
+    over: Over = map,
+) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yield place and figures of each trial, in their order; see :func:`figures_of`.
 
     Parameters
     ----------
     trials
-        Taken one by one.
+        Taken a batch at a time; neighbours that rebalance alike share what they have in common.
     history, sessions, market_regimes
         See :func:`~weights_pipeline.core.study.simulate.grid`.
+    over
+        Carries the work to batches; see :mod:`weights_pipeline.core.shards`.
     """
+    for made in over(partial(_figures, history, sessions, market_regimes), _batches(trials)):
+        yield from made
+
+
+def _batches(trials: Iterable[Trial]) -> Iterator[Batch]:
     for _, alike in groupby(trials, key=lambda trial: (repr(trial.book.cadence), trial.book.timezone)):
-        first, ahead = _peeked(alike)
-        each, policies = tee(ahead)
-        made = grid(history, first.due.as_of, sessions, (t.policy for t in policies), market_regimes=market_regimes)
-        yield from zip(each, made, strict=True)
+        while some := list(islice(alike, BATCH)):
+            yield Batch(tuple(t.place for t in some), tuple(t.policy for t in some), some[0].due.as_of)
 
 
-def _peeked(trials: Iterator[Trial]) -> tuple[Trial, Iterator[Trial]]:
-    look, rest = tee(trials)
-    return next(look), rest
+def _figures(
+    history: ReturnHistory, sessions: pd.DatetimeIndex, market_regimes: pd.Series | None, batch: Batch
+) -> list[tuple[int, dict[str, Any]]]:
+    made = grid(history, batch.as_of, sessions, batch.policies, market_regimes=market_regimes)
+    return [(place, figures_of(simulation)) for place, simulation in zip(batch.places, made, strict=True)]
 
 
 def figures_of(simulation: Simulation) -> dict[str, Any]:

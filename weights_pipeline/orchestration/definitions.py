@@ -128,7 +128,7 @@ def _of_ledger(workspace: Workspace, source: LedgerSource) -> _Part:
     )
     checks = ledger_checks(source, workspace.readers[source.name])
     return _Part(
-        assets=[*ledger_assets(source, workspace.root, workspace.store, checks)],
+        assets=[*ledger_assets(source, workspace.root, workspace.store, checks, workspace.settings.engine)],
         jobs=[job],
         checks=[_checks_after(checks, workspace)],
         schedules=[ledger_schedule(source, job)],

@@ -8,7 +8,7 @@ once to read, and once to write what was made. A person may still run any of the
 """
 
 import datetime as dt
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
@@ -19,7 +19,9 @@ import dagster as dg
 import pandas as pd
 
 from weights_pipeline.checks import Check, Declaration
+from weights_pipeline.core.shards import Over
 from weights_pipeline.core.verify import Finding
+from weights_pipeline.engine import open_engine
 from weights_pipeline.orchestration.asset_checks import as_result, check_spec
 from weights_pipeline.orchestration.data_versions import of_partitions, tags_of
 from weights_pipeline.orchestration.io_manager import KEY
@@ -169,6 +171,18 @@ class Run:
         if make not in self._once:
             self._once[make] = make(self)
         return self._once[make]
+
+    def over(self, engine: str) -> Over:
+        """Carries work to shards where an engine is, and logs how far it is."""
+
+        def work(function: Callable[[Any], Any], shards: Iterable[Any]) -> Iterator[Any]:
+            with open_engine(engine, code_version) as at:
+                for done, result in enumerate(at.map(function, shards), start=1):
+                    if engine:
+                        self.context.log.info(f"{done} shards done at {engine} {at.dashboard}")
+                    yield result
+
+        return work
 
     def load(self, source: Input) -> pd.DataFrame:
         """Rows of an input; see :meth:`parts`."""

@@ -31,6 +31,7 @@ ROOMS = (
     "shipped",
     "extras",
     "text",
+    "engine",
     "tables",
     "aws",
     "books",
@@ -58,6 +59,8 @@ ONLY_IN = {
     "duckdb": {"store", "ledger", "live", "doctor"},
     "boto3": {"aws"},
     "botocore": {"aws"},
+    "dask": {"engine"},
+    "distributed": {"engine"},
     "s3fs": {"store", "ledger", "live"},
 }
 """Rooms that alone may import a library; the doctor looks into what it examines."""

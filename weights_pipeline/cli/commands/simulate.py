@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import datetime as dt
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -65,20 +66,24 @@ def _simulate(options: argparse.Namespace) -> int:
     from weights_pipeline.books.reading import BookError
     from weights_pipeline.cli import render
     from weights_pipeline.core.returns.frequency import MONTHLY, Frequency
+    from weights_pipeline.core.study.simulate import simulate
+    from weights_pipeline.engine import open_engine
     from weights_pipeline.ledger import LedgerError
     from weights_pipeline.operations.policy_grid import (
         OtherGridError,
         Results,
         Trial,
-        figures_of,
+        figures_over,
         fingerprint,
         grid_table,
         hash_of,
     )
+    from weights_pipeline.versions.inputs import code_version
 
     if options.output and options.output.suffix.lower() not in _FORMATS:
         common.stop(f"--output {options.output}: expected a file named {' or '.join(_FORMATS)}", common.INVALID)
-    values, data = _grid(options.grid), common.settings().data
+    settings = common.settings()
+    values, data, engine = _grid(options.grid), settings.data, settings.engine
     try:
         first = _book(options, data, values.changes(0))
         calendar, per_year = common.calendar(options)
@@ -107,7 +112,9 @@ def _simulate(options: argparse.Namespace) -> int:
     except (BookError, LedgerError) as error:
         common.stop(str(error), common.INVALID)
     if not options.grid:
-        [(alone, simulation)] = _simulated(options, map(trial, order), history, sessions, regimes)
+        alone = trial(0)
+        with _told(options):
+            simulation = simulate(history, alone.due.as_of, sessions, alone.policy, market_regimes=regimes)
         _tell_run(options, read, alone, simulation)
         return 0
     kept = options.output and options.output.with_name(f"{options.output.name}.partial")
@@ -117,9 +124,10 @@ def _simulate(options: argparse.Namespace) -> int:
             render.progress(quiet=options.json or len(order) <= _SHOWN) as progress,
         ):
             left = [place for place in order if place not in results.figures]
-            for made, simulation in _simulated(options, map(trial, left), history, sessions, regimes):
-                results.add(made.place, figures_of(simulation))
-                progress(len(results.figures), len(order), "policies")
+            with _told(options), open_engine(engine, code_version) as at:
+                for place, figures in figures_over(map(trial, left), history, sessions, regimes, at.map):
+                    results.add(place, figures)
+                    progress(len(results.figures), len(order), "policies")
             if options.output:
                 _write(grid_table(values, results.figures), options.output)
                 results.done()
@@ -131,18 +139,16 @@ def _simulate(options: argparse.Namespace) -> int:
     return 0
 
 
-def _simulated(
-    options: argparse.Namespace,
-    trials: Iterator[Trial],
-    history: ReturnHistory,
-    sessions: pd.DatetimeIndex,
-    regimes: pd.Series | None,
-) -> Iterator[tuple[Trial, Simulation]]:
+@contextmanager
+def _told(options: argparse.Namespace) -> Iterator[None]:
+    """Say what a book or an engine failed by."""
     from weights_pipeline.core.allocator.overlay import StaleScalarError
-    from weights_pipeline.operations.policy_grid import simulations
+    from weights_pipeline.engine import EngineError
 
     try:
-        yield from simulations(trials, history, sessions, regimes)
+        yield
+    except EngineError as error:
+        common.stop(str(error), common.FAILED)
     except (ValueError, StaleScalarError) as error:
         common.stop(f"{options.book}: {error}", common.FAILED)
 

@@ -36,7 +36,9 @@ from weights_pipeline.tables.definition import Table
 OWNER = "team:allocation"
 
 
-def ledger_assets(source: LedgerSource, root: Path, store: Store, checks: Sequence[Check]) -> list[dg.AssetsDefinition]:
+def ledger_assets(
+    source: LedgerSource, root: Path, store: Store, checks: Sequence[Check], engine: str = ""
+) -> list[dg.AssetsDefinition]:
     """Steps of one ledger source, from files to daily returns; ``checks`` are those of its tables."""
     months, schema = ledger_months(source), source.schema_name
     booked = month_tables(source)
@@ -71,7 +73,8 @@ def ledger_assets(source: LedgerSource, root: Path, store: Store, checks: Sequen
         return Computed(read.rejected, Told(figures=lambda rows: _intake_figures(read.files)))
 
     def strategy_returns(run: Run, **stored: Parts) -> Computed:
-        rows = stored_return_rows({table: stored[table.name] for table in reads}, source, root, run.windows, run.now)
+        parts = {table: stored[table.name] for table in reads}
+        rows = stored_return_rows(parts, source, root, run.windows, run.now, over=run.over(engine))
         return Computed(rows, Told(figures=_return_figures))
 
     def ledger_findings(run: Run) -> Computed:

@@ -76,7 +76,7 @@ def _metrics(setup: BookSetup, checks: Sequence[Check]) -> Made:
         rows, tables = [], _earned(setup, run, tables)
         for part in parts_of(setup, run):
             as_of = last_sessions(sessions_of(source, part.windows), window_dates(part.windows))
-            rows.append(metric_rows(_seen(tables, part.windows, source), as_of, part.policy))
+            rows.append(metric_rows(_seen(tables, part.windows, source), as_of, part.policy, run.over(setup.engine)))
         table = pd.concat(rows, ignore_index=True)
         if manual := run.context.op_execution_context.op_config["manual"]:
             if len(run.windows) > 1:

@@ -1,0 +1,42 @@
+"""Shards: work that can be done strategy by strategy, in pieces that do not know of each other.
+
+Scope: how strategies fall into shards. Not here: where shards are worked on; whoever calls a function that takes an
+``over`` says it, and ``map`` is this process. No figure depends on how many shards there are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+SIZE = 64
+"""Strategies of a shard."""
+
+Over = Callable[[Callable[[Any], Any], Iterable[Any]], Iterable[Any]]
+"""Carries a function to shards and gives its results in their order, as ``map`` does."""
+
+
+class Shard(NamedTuple):
+    """Some of the strategies.
+
+    Attributes
+    ----------
+    strategies
+        Ascending.
+    rows
+        What is known of them, if anything has to go with them.
+    """
+
+    strategies: tuple[str, ...]
+    rows: Any = None
+
+    def __str__(self) -> str:
+        first, last, count = self.strategies[0], self.strategies[-1], len(self.strategies)
+        return f"strategy {first}" if count == 1 else f"the {count} strategies {first} to {last}"
+
+
+def shards_of(strategies: Iterable[str]) -> Iterator[tuple[str, ...]]:
+    """Strategies in ascending order, each once, so many at a time."""
+    names: Sequence[str] = sorted(set(strategies))
+    for first in range(0, len(names), SIZE):
+        yield tuple(names[first : first + SIZE])
