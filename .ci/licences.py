@@ -67,6 +67,7 @@ def main() -> int:
             "What a deployed stage needs besides all of these (extra `deploy`)",
             [line for line in extras["deploy"] if not line.startswith(project["name"])],
         ),
+        ("What an engine of several processes needs besides (extra `dask`)", extras["dask"]),
         ("What the method `skfolio` needs besides (extra `skfolio`)", extras["skfolio"]),
     ]
     direct = [Requirement(line) for _, lines in parts for line in lines]

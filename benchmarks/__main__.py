@@ -12,6 +12,7 @@ from benchmarks import (
     bench_allocator,
     bench_chain,
     bench_decide,
+    bench_engine,
     bench_intake,
     bench_ledger,
     bench_metrics,
@@ -30,6 +31,7 @@ SUITES = {
     "sources": bench_sources.run,
     "allocator": bench_allocator.run,
     "simulate": bench_simulate.run,
+    "engine": bench_engine.run,
     "decide": bench_decide.run,
     "optimise": bench_optimise.run,
 }

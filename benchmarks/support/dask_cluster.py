@@ -5,13 +5,13 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from benchmarks.support.processes import Together
-from weights_pipeline_tests.support.waiting import until
 
 _ROOT = str(Path(__file__).resolve().parents[2])
 
@@ -42,8 +42,11 @@ def cluster(folder: Path, workers: int) -> Iterator[Cluster]:
 
     with ExitStack() as ending:
         made, own = Cluster(), ("--no-dashboard", "--host", "127.0.0.1")
-        ending.callback(start("scheduler", "--port", "0", *own).kill)
-        until(lambda: file.exists() and file.read_text())
+        scheduler = start("scheduler", "--port", "0", *own)
+        ending.callback(scheduler.kill)
+        while not (file.exists() and file.read_text()):
+            assert scheduler.process.poll() is None, "the scheduler has ended"
+            time.sleep(0.02)
         made.address = json.loads(file.read_text())["address"]
         for _ in range(workers):
             options = ("--nthreads", "1", "--no-nanny", "--local-directory", str(folder))

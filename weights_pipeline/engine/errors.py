@@ -1,4 +1,7 @@
-"""What an engine can fail by."""
+"""What an engine can fail by.
+
+Scope: the errors, which name no library. Not here: when they are raised.
+"""
 
 
 class EngineError(RuntimeError):

@@ -141,6 +141,26 @@ def test_told_to_stop_it_stops_everything_the_stubborn_too(stand_ins, tmp_path):
     assert "KeyboardInterrupt" in (deployment.home / "log" / "code-server.log").read_text()
 
 
+def test_an_engine_of_so_many_workers_is_started_with_it_and_ends_with_it(stand_ins, tmp_path):
+    listens = (
+        f"exec {sys.executable} -c 'import socket, sys, time; "
+        'listening = sys.argv[1] == "scheduler" and '
+        'socket.create_server(("127.0.0.1", int(sys.argv[sys.argv.index("--port") + 1]))); '
+        'print(*sys.argv[1:], flush=True); time.sleep(60)\' "$@"'
+    )
+    port = str(free_port())
+    programs = stand_ins(dask=listens)
+    given = {"WEIGHTS_ENGINE_WORKERS": "2", "WEIGHTS_ENGINE_PORT": port, "WEIGHTS_STOP_SECONDS": "1"}
+    with Deployment(tmp_path / "home", WEIGHTS_BIN=programs, **given) as deployment:
+        until(deployment.ready)
+        logs = deployment.home / "log"
+        for number in (1, 2):
+            said = until((logs / f"engine-worker-{number}.log").read_text)
+            assert said.startswith(f"worker tcp://127.0.0.1:{port} --host 127.0.0.1 --nthreads 1")
+        assert deployment.stop() == 0
+    assert not deployment.remained
+
+
 def test_what_never_gets_healthy_is_given_up_with_what_it_said(stand_ins, tmp_path):
     unwell = 'case "$*" in *webserver*) exec sleep 60 ;; *health*) echo daemon SCHEDULER: no heartbeat; exit 1 ;; esac'
     programs = stand_ins(python=unwell)
@@ -159,6 +179,7 @@ def test_what_never_gets_healthy_is_given_up_with_what_it_said(stand_ins, tmp_pa
         ({"WEIGHTS_BIN": "/nowhere"}, "WEIGHTS_BIN: no 'weights' in /nowhere"),
         ({"WEIGHTS_PG_HOST": ""}, "WEIGHTS_PG_HOST"),
         ({"WEIGHTS_STORE": ""}, "WEIGHTS_STORE"),
+        ({"WEIGHTS_ENGINE_WORKERS": "two"}, "WEIGHTS_ENGINE_WORKERS: expected a number, got 'two'"),
     ],
 )
 def test_wrong_settings_are_named_before_anything_starts(environment, message, tmp_path):

@@ -18,6 +18,7 @@ ROOMS = (
     "core.targets",
     "core.realized",
     "core.allocator",
+    "core.shards",
     "core.policy",
     "core.ensembles",
     "core.chain",

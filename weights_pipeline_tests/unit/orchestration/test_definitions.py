@@ -106,6 +106,8 @@ def test_column_lineage_names_columns_that_exist():
     [
         ({"WEIGHTS_DATA": "/nowhere/at/all"}, "WEIGHTS_DATA: /nowhere/at/all is not a folder"),
         ({"WEIGHTS_LOCK_TIMEOUT": "soon"}, "WEIGHTS_LOCK_TIMEOUT: expected a positive number of seconds, got 'soon'"),
+        ({"WEIGHTS_ENGINE": "8786"}, "WEIGHTS_ENGINE: expected local, or tcp://HOST:PORT or tls://HOST:PORT"),
+        ({"WEIGHTS_ENGINE": "tcp://me:secret@host:1"}, r"WEIGHTS_ENGINE: .* got 'tcp://\*\*\*@host:1'"),
         ({"WEIGHTS_LOCK_TIMEOUT": "-1"}, "WEIGHTS_LOCK_TIMEOUT"),
         ({"WEIGHTS_LOCK_TIMEOUT": "inf"}, "WEIGHTS_LOCK_TIMEOUT"),
     ],
