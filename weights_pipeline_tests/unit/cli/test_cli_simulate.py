@@ -311,6 +311,7 @@ def test_a_grid_that_was_interrupted_goes_on_where_it_was(folder, monkeypatch):
     whole = (folder / "grid.parquet").read_bytes()
     (folder / "grid.parquet").unlink()
     computed = []
+    monkeypatch.setattr(policy_grid, "BATCH", 1)
 
     def interrupted(simulation):
         if len(computed) == 3:
