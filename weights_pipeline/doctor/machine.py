@@ -52,7 +52,10 @@ _PACKAGES = (
     "pyarrow",
 )
 
-_INSTALL = "pip install -c constraints.txt -e . (with [deploy] beyond one machine), in the project's environment"
+_INSTALL = (
+    "pip install weights-pipeline, or 'weights-pipeline[deploy]' beyond one machine, in the project's environment; a "
+    "checkout lists the versions that are tested in constraints.txt"
+)
 
 
 def python(patient: Patient) -> Answer:

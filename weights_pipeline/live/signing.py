@@ -135,8 +135,8 @@ def _ed25519() -> Any:
         from cryptography.hazmat.primitives.asymmetric import ed25519
     except ImportError as error:
         raise ValueError(
-            f"signing needs the extra [signing], which is not installed ({error}); "
-            f"pip install -c constraints.txt -e '.[signing]' installs it"
+            f"signing needs the package cryptography, which is not installed ({error}): "
+            f"pip install 'weights-pipeline[signing]'"
         ) from error
     return ed25519
 

@@ -325,8 +325,8 @@ def _in_words(path: Path, error: duckdb.Error) -> StoreError | None:
     said = " ".join(str(error).split())
     if any(sign in said for sign in _NO_SPACE):
         return StoreError(
-            f"{path} cannot be written: {said}. Nothing was written, what was stored before is whole. Free space on "
-            f"the disk, or raise the limit, then run again."
+            f"{path} cannot be written: {said}. Nothing was written; what was stored before is unchanged. Free space "
+            f"on the disk, or raise the limit, then run again."
         )
     if any(sign in said for sign in _DAMAGED):
         return DamagedError(

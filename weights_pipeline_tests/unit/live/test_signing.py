@@ -187,4 +187,4 @@ def test_cryptography_is_loaded_for_a_key_and_not_before():
     )
     said = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout.splitlines()
     assert said[:2] == ["False", "True"]
-    assert "needs the extra [signing], which is not installed" in said[2]
+    assert "needs the package cryptography, which is not installed" in said[2]

@@ -76,8 +76,8 @@ def library() -> Any:
         import skfolio.optimization
     except ImportError as error:
         raise ValueError(
-            f"kind: the method skfolio needs the extra [skfolio], which is not installed ({error}); "
-            f"pip install -c constraints.txt -e '.[skfolio]' installs it"
+            f"kind: the method skfolio needs the package skfolio, which is not installed ({error}): "
+            f"pip install 'weights-pipeline[skfolio]'"
         ) from error
     return skfolio.optimization
 

@@ -430,7 +430,7 @@ def test_a_method_from_plain_data_is_the_same_again_from_its_own():
 def test_where_skfolio_is_not_installed_the_error_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "skfolio", None)
     monkeypatch.setitem(sys.modules, "skfolio.optimization", None)
-    with pytest.raises(ValidationError, match=r"needs the extra \[skfolio\], which is not installed"):
+    with pytest.raises(ValidationError, match="needs the package skfolio, which is not installed"):
         TypeAdapter(Skfolio).validate_python({"kind": "skfolio", "optimiser": {"kind": "MeanRisk"}})
 
 
