@@ -1,8 +1,9 @@
 """From a ledger's files to daily returns, as the library does it: CPU seconds and peak memory of a process each.
 
 A synthetic ledger of closed lots (12 strategies, 300 symbols, 10 years, lots held up to 40 days) lies in one file, CSV
-or Parquet. Measured are reading and judging its rows, bringing them into stored form with their hashes, and the daily
-returns. The peak includes pages of files that are mapped, which the system may take back.
+or Parquet. Measured are reading and judging its rows, bringing them into stored form with their hashes, writing them to
+a DuckDB file, and the daily returns from there. Of the peak, what is mapped from files may be taken back by the system
+when others need memory; what is held is the rest.
 
 Run ``python -m benchmarks intake [--quick]``: 10 million lots, or 20,000.
 """
@@ -16,6 +17,7 @@ import tempfile
 from concurrent.futures import ProcessPoolExecutor
 from itertools import pairwise
 from pathlib import Path
+from threading import Event, Thread
 from typing import Any
 
 import duckdb
@@ -23,8 +25,9 @@ import duckdb
 from weights_pipeline.ledger import read_ledger
 from weights_pipeline.ledger.periods import ledger_months
 from weights_pipeline.ledger.source import load_ledger_source
-from weights_pipeline.ledger.tables import intake_rows, return_rows
-from weights_pipeline.tables import catalog
+from weights_pipeline.ledger.tables import intake_rows, stored_return_rows
+from weights_pipeline.store.duckdb_store import DuckDBStore
+from weights_pipeline.store.parts import Parts
 from weights_pipeline.tables.contract import Prepared
 
 # hash() of a row number and a salt gives every draw; the same version of DuckDB gives the same ledger.
@@ -66,22 +69,40 @@ def create(root: Path, kind: str, lots: int) -> None:
 
 
 def measure(root: Path) -> dict[str, float]:
-    """CPU seconds of each stage and the peak in MB."""
+    """CPU seconds of each stage, and the peaks in MB of all memory and of what is held."""
+    held, over = [0.0], Event()
+    watch = Thread(target=_watch, args=(held, over), daemon=True)
+    watch.start()
     source, now = load_ledger_source(root / "ledgers" / "desk.yaml"), dt.datetime(2022, 2, 1, tzinfo=dt.UTC)
     windows = ledger_months(source).begun(now)
     laps = [_cpu_seconds()]
-    intake = read_ledger(source, root, horizon=dt.date(2022, 1, 31))
-    rows = intake_rows(intake, source, windows, now)
-    del intake
+    rows = intake_rows(read_ledger(source, root, horizon=dt.date(2022, 1, 31)), source, windows, now)
     laps.append(_cpu_seconds())
-    table = catalog.TRADE_LEDGER
-    Prepared.of("desk", table, rows[table], windows, run_id="bench", recorded_at=now)
+    of = {"run_id": "bench", "recorded_at": now}
+    prepared = [Prepared.of("desk", table, rows.pop(table), windows, **of) for table in [*rows]]
     laps.append(_cpu_seconds())
-    return_rows(rows, source, root, windows, now)
+    store, tables = DuckDBStore(root / "weights.duckdb"), [each.table for each in prepared]
+    store.commit(prepared)
+    del prepared
     laps.append(_cpu_seconds())
-    read, stored, returns = (after - before for before, after in pairwise(laps))
+    with store.view():
+        parts = {table: Parts(store, "desk", table, [window.key for window in windows]) for table in tables}
+        stored_return_rows(parts, source, root, windows, now)
+    laps.append(_cpu_seconds())
+    over.set()
+    watch.join()
+    read, stored_form, write, returns = (after - before for before, after in pairwise(laps))
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    return {"read": read, "stored_form": stored, "returns": returns, "peak_mb": peak}
+    seconds = {"read": read, "stored_form": stored_form, "write": write, "returns": returns}
+    return seconds | {"cpu_seconds": sum(seconds.values()), "peak_mb": peak, "held_mb": held[0]}
+
+
+def _watch(largest: list[float], over: Event) -> None:
+    """Note the most memory that no file backs, until it is over."""
+    status = Path("/proc/self/status")
+    while not over.wait(0.02):
+        held = next(line for line in status.read_text().splitlines() if line.startswith("RssAnon"))
+        largest[0] = max(largest[0], int(held.split()[1]) / 1024)
 
 
 def _cpu_seconds() -> float:

@@ -174,7 +174,7 @@ class Stored(Protocol):
     def count(self) -> int:
         """How many there are."""
 
-    def of(self, strategies: Collection[str] | None = None) -> pd.DataFrame:
+    def of(self, strategies: Collection[str] | None = None, columns: Sequence[str] | None = None) -> pd.DataFrame:
         """Those of some strategies, or all."""
 
     def each(self, columns: Sequence[str]) -> Iterator[pd.DataFrame]:
@@ -183,6 +183,13 @@ class Stored(Protocol):
 
 AT_ONCE = 1_000_000
 """Rows that daily returns are computed from at a time, unless one strategy alone has more."""
+
+_READ = {
+    catalog.TRADE_LEDGER: [
+        name for name in catalog.TRADE_LEDGER.column_names() if name not in ("lot_id", "opened_at", "closed_at", "fees")
+    ]
+}
+"""Columns that daily returns are made of, where there are many others."""
 
 
 def stored_return_rows(
@@ -211,7 +218,8 @@ def stored_return_rows(
         Carries the work to shards of strategies; see :mod:`weights_pipeline.core.shards`.
     """
     if sum(rows.count() for rows in stored.values()) <= at_once:
-        return return_rows({table: rows.of() for table, rows in stored.items()}, source, root, windows, now)
+        whole = {table: rows.of(columns=_READ.get(table)) for table, rows in stored.items()}
+        return return_rows(whole, source, root, windows, now)
     counts, opened = Counter[str](), pd.Timestamp.max
     for table, rows in stored.items():
         for month in rows.each(["strategy", *["open_session"] * (table is catalog.TRADE_LEDGER)]):
@@ -220,7 +228,7 @@ def stored_return_rows(
                 opened = min(opened, month["open_session"].min())
 
     def rows_of(*strategies: str) -> dict[Table, pd.DataFrame]:
-        return {table: rows.of(strategies) for table, rows in stored.items()}
+        return {table: rows.of(strategies, _READ.get(table)) for table, rows in stored.items()}
 
     shards = (Shard(names, rows_of(*names)) for names in _shards(counts, at_once))
     work = partial(_returns_of, _reading(source, root, windows, now, opened))

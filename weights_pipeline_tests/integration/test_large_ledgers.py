@@ -23,9 +23,9 @@ class Told(Parts):
 
     asked: list[Sequence[str] | None] = field(default_factory=list)
 
-    def of(self, strategies: Collection[str] | None = None) -> pd.DataFrame:
+    def of(self, strategies: Collection[str] | None = None, columns: Sequence[str] | None = None) -> pd.DataFrame:
         self.asked.append(None if strategies is None else list(strategies))
-        return super().of(strategies)
+        return super().of(strategies, columns)
 
 
 @pytest.mark.parametrize("at_once", [1, 400, 10**9])
