@@ -29,12 +29,12 @@ class Cluster:
 
 
 @contextmanager
-def cluster(folder: Path, workers: int) -> Iterator[Cluster]:
-    """A scheduler and so many workers of one thread, which end with the context."""
+def cluster(folder: Path, workers: int, **variables: str) -> Iterator[Cluster]:
+    """A scheduler and so many workers of one thread, with variables of theirs, which end with the context."""
     file = folder / "scheduler.json"
     # What is sent by name is found by name: this package, and that of the tests.
     paths = os.pathsep.join([*filter(None, [os.environ.get("PYTHONPATH")]), _ROOT])
-    given = os.environ | {"PYTHONPATH": paths}
+    given = os.environ | {"PYTHONPATH": paths} | variables
 
     def start(part: str, *options: str) -> Together:
         command = [sys.executable, "-m", f"distributed.cli.dask_{part}", "--scheduler-file", str(file), *options]

@@ -132,7 +132,7 @@ class Secure(Moto):
 
     def __init__(self, folder):
         self.certificate, key = folder / "certificate.pem", folder / "key.pem"
-        _certify(self.certificate, key)
+        certify(self.certificate, key)
         super().__init__((str(self.certificate), str(key)))
         self.fault = lambda environ: (501, "NotImplemented") if "HTTP_X_AMZ_TRAILER" in environ else None
 
@@ -141,7 +141,7 @@ class Secure(Moto):
         return super().variables | {"AWS_CA_BUNDLE": str(self.certificate)}
 
 
-def _certify(certificate, key):
+def certify(certificate, key):
     """Write a certificate of 127.0.0.1 for a day, signed by itself, and its key."""
     own = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])

@@ -118,8 +118,13 @@ def _worked(work: Callable[[Any], Any], shard: Any, version_of: Callable[[], str
 def connected(address: str, version_of: Callable[[], str]) -> Iterator[Cluster]:
     """The cluster of a scheduler; see :func:`weights_pipeline.engine.open_engine`."""
     need("distributed", f"WEIGHTS_ENGINE {address}")
-    from distributed import Client
+    from distributed import Client, Security
 
+    if address.startswith("tls:") and Security().get_connection_args("client").get("ssl_context") is None:
+        raise EngineError(
+            f"WEIGHTS_ENGINE: {address} asks for certificates; set DASK_DISTRIBUTED__COMM__TLS__CA_FILE, "
+            "DASK_DISTRIBUTED__COMM__TLS__CLIENT__CERT and DASK_DISTRIBUTED__COMM__TLS__CLIENT__KEY (docs/engine.md)"
+        )
     try:
         client = Client(address, timeout=CONNECT_SECONDS, set_as_default=False)
     except (OSError, TimeoutError) as error:

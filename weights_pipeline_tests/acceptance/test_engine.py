@@ -1,6 +1,8 @@
 """Shards on a Dask cluster of processes on loopback: the bits of one process, or one clear error."""
 
 import os
+import subprocess
+import sys
 from functools import partial
 
 import numpy as np
@@ -9,7 +11,7 @@ import pytest
 
 from benchmarks.support.dask_cluster import cluster
 from benchmarks.support.data import BOOK, LEDGER
-from benchmarks.support.s3_servers import moto
+from benchmarks.support.s3_servers import certify, moto
 from weights_pipeline.core import shards
 from weights_pipeline.core.chain import metric_rows
 from weights_pipeline.core.policy import Policy
@@ -46,6 +48,12 @@ def engine(two_workers):
 def test_results_come_in_the_order_of_the_shards(engine):
     assert list(engine.map(partial(power, 3), range(40))) == [3**n for n in range(40)]
     assert list(engine.map(partial(power, 3), [])) == []
+
+
+def test_processes_of_this_machine_work_while_they_are_asked():
+    with open_engine("local", lambda: "") as own:
+        assert own.width == len(os.sched_getaffinity(0))
+        assert list(own.map(partial(power, 3), range(9))) == [3**n for n in range(9)]
 
 
 def test_shards_are_taken_as_they_are_worked_on(engine):
@@ -115,6 +123,43 @@ def test_a_scheduler_that_is_not_there_and_one_without_workers_are_named(tmp_pat
         open_engine(made.address, code_version),
     ):
         pass
+
+
+CONNECTING = """
+import sys
+from functools import partial
+from weights_pipeline.engine import EngineError, open_engine
+from weights_pipeline.engine import cluster
+from weights_pipeline_tests.support.on_workers import power
+
+cluster.CONNECT_SECONDS = float(sys.argv[2])
+try:
+    with open_engine(sys.argv[1], lambda: "") as engine:
+        print(list(engine.map(partial(power, 2), range(5))))
+except EngineError as error:
+    print(error)
+"""
+
+
+def test_a_scheduler_that_asks_for_certificates_is_reached_with_them_alone(tmp_path):
+    certificate, key = tmp_path / "certificate.pem", tmp_path / "key.pem"
+    certify(certificate, key)
+    tls = {"DASK_DISTRIBUTED__COMM__TLS__CA_FILE": str(certificate)}
+    for part in ("SCHEDULER", "WORKER", "CLIENT"):
+        tls[f"DASK_DISTRIBUTED__COMM__TLS__{part}__CERT"] = str(certificate)
+        tls[f"DASK_DISTRIBUTED__COMM__TLS__{part}__KEY"] = str(key)
+    only = {"DASK_DISTRIBUTED__COMM__REQUIRE_ENCRYPTION": "true", "DASK_DISTRIBUTED__COMM__DEFAULT_SCHEME": "tls"}
+
+    def told(address, seconds, **variables):
+        command = [sys.executable, "-c", CONNECTING, address, seconds]
+        found = subprocess.run(command, capture_output=True, text=True, check=True, env=os.environ | variables)
+        return found.stdout.splitlines()[-1]
+
+    with cluster(tmp_path, 1, **tls, **only) as made:
+        assert made.address.startswith("tls://")
+        assert told(made.address, "60", **tls) == "[1, 2, 4, 8, 16]"
+        assert "asks for certificates; set DASK_DISTRIBUTED__COMM__TLS__CA_FILE" in told(made.address, "60")
+        assert "no Dask scheduler answers" in told(made.address.replace("tls:", "tcp:"), "2")
 
 
 @pytest.mark.parametrize("size", [1, 4, 64])
