@@ -1,8 +1,8 @@
 """Reading a source whole: rows per CPU second and the peak memory of a process that does nothing else.
 
-SQLite, CSV and Parquet are real files. S3 is a stand-in that gives the CSV file, MongoDB and DynamoDB are stand-ins
-that make their pages as they are asked for, so that what is measured is the adapter and not a server. Rows wait in a
-temporary file and are mapped from it, not held.
+SQLite, CSV (plain and quoted), JSON, XML and Parquet are real files. S3 is a stand-in that gives the CSV or the JSON
+file, MongoDB and DynamoDB are stand-ins that make their pages as they are asked for, so that what is measured is the
+adapter and not a server. Rows wait in a temporary file and are mapped from it, not held.
 
 Run ``python -m benchmarks sources [--quick]``: 10 million rows of 8 columns, or 20,000.
 """
@@ -10,6 +10,7 @@ Run ``python -m benchmarks sources [--quick]``: 10 million rows of 8 columns, or
 from __future__ import annotations
 
 import csv
+import json
 import multiprocessing
 import resource
 import sqlite3
@@ -30,6 +31,7 @@ from weights_pipeline.ledger.sources import read_rows
 from weights_pipeline.ledger.sources.dynamodb import DynamoDb
 from weights_pipeline.ledger.sources.mongodb import MongoDb
 from weights_pipeline.ledger.sources.sql import Sql
+from weights_pipeline.ledger.vocabulary import PLAIN, Reading
 
 CREATE = """
 CREATE TABLE fills AS
@@ -102,8 +104,25 @@ def create(folder: Path, rows: int) -> None:
         with (folder / "desk.csv").open("w", newline="") as text:
             found = database.execute("SELECT * FROM fills ORDER BY rowid")
             writer = csv.writer(text)
-            writer.writerow([column for column, *_ in found.description])
+            names = [column for column, *_ in found.description]
+            writer.writerow(names)
             writer.writerows(found)
+        with (
+            (folder / "quoted.csv").open("w", newline="") as quoted,
+            (folder / "desk.json").open("w") as listed,
+            (folder / "desk.xml").open("w") as tagged,
+        ):
+            writer = csv.writer(quoted, quoting=csv.QUOTE_ALL)
+            writer.writerow(names)
+            listed.write('{"fills": [')
+            tagged.write("<desk><fills>\n")
+            for number, row in enumerate(database.execute("SELECT * FROM fills ORDER BY rowid")):
+                writer.writerow(row)
+                listed.write(",\n" * bool(number) + json.dumps(dict(zip(names, row, strict=True))))
+                cells = " ".join(f'{name}="{value}"' for name, value in zip(names, row, strict=True))
+                tagged.write(f"<fill {cells}/>\n")
+            listed.write("]}")
+            tagged.write("</fills></desk>")
     database.close()
     with (
         pyarrow.csv.open_csv(folder / "desk.csv") as pieces,
@@ -121,14 +140,17 @@ def measure(kind: str, folder: Path, rows: int) -> dict[str, float]:
         "mongodb": MongoDb(url_env="DESK", collection="fills"),
         "dynamodb": DynamoDb(table="fills"),
     }
-    paths = {"csv": "desk.csv", "parquet": "desk.parquet", "s3": "s3://desk/desk.csv"}
+    paths = {"csv": "desk.csv", "quoted": "quoted.csv", "parquet": "desk.parquet", "s3": "s3://desk/desk.csv"}
+    paths |= {"json": "desk.json", "xml": "desk.xml", "s3_json": "s3://desk/desk.json"}
+    records = {"json": "fills", "s3_json": "fills", "xml": "fills.fill"}
     with (
         mock.patch("weights_pipeline.ledger.sources.mongodb._client", return_value=client),
         mock.patch("weights_pipeline.aws.client", return_value=client),
     ):
         before = time.process_time()
         if kind in paths:
-            read = len(read_part(file_at(folder, paths[kind])).line)
+            reading = Reading(records=records[kind]) if kind in records else PLAIN
+            read = len(read_part(file_at(folder, paths[kind]), reading).line)
         else:
             read = len(read_rows(queries[kind], {"DESK": f"sqlite:///{folder / 'desk.db'}"}).to_pandas())
     assert read == rows
@@ -144,7 +166,8 @@ def run(quick: bool = False) -> list[dict[str, Any]]:
     found = []
     with tempfile.TemporaryDirectory() as folder:
         # In a process of its own as well: what is measured begins as large as what has forked it.
-        for kind in ("", "csv", "parquet", "s3", "sqlite", "mongodb", "dynamodb"):
+        files = ("csv", "quoted", "json", "xml", "parquet", "s3", "s3_json")
+        for kind in ("", *files, "sqlite", "mongodb", "dynamodb"):
             with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
                 if not kind:
                     pool.submit(create, Path(folder), rows).result()

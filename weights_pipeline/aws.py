@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, BinaryIO
 from urllib.parse import urlsplit
 
 from weights_pipeline.extras import missing
@@ -23,6 +23,7 @@ _AWS = (".amazonaws.com", ".amazonaws.com.cn")
 ATTEMPTS = 8
 CONNECTIONS = 16
 _LONGEST_PAUSE = 20.0
+_PIECE = 1 << 20
 
 _RIGHTS = (
     "The credentials need s3:GetObject and s3:PutObject on the prefix, and s3:ListBucket on the bucket, without which "
@@ -210,13 +211,12 @@ class S3Objects:
         """The boto3 client: the one place that does not know its type."""
         return client("s3", attempts=self.attempts, connect=self.connect, answer=self.answer)
 
-    def get(self, key: str, seen: str | None = None) -> tuple[bytes, str] | None:
+    def get(self, key: str, seen: str | None = None, into: BinaryIO | None = None) -> tuple[bytes, str] | None:
         """Content and version of an object; None where there is none.
 
-        Of the version ``seen`` nothing is transferred: its content is empty.
+        Of the version ``seen`` nothing is transferred: its content is empty. It is too where it goes into a file, in
+        place of what is there.
         """
-        from botocore.exceptions import BotoCoreError
-
         condition = {} if seen is None else {"IfNoneMatch": seen}
         attempts = self.attempts or 1
         for attempt in range(attempts):
@@ -229,13 +229,18 @@ class S3Objects:
                     return b"", seen
                 raise
             try:
-                return answer["Body"].read(), answer["ETag"]
-            except (BotoCoreError, OSError) as error:
+                if into is None:
+                    return b"".join(_pieces(answer["Body"], None)), answer["ETag"]
+                into.seek(0)
+                into.truncate()
+                into.writelines(_pieces(answer["Body"], _PIECE))
+                return b"", answer["ETag"]
+            except _BrokenOffError as error:
                 # The client tries again what fails before the content begins; that it breaks off is ours to mend.
                 broken = error
             time.sleep(random.uniform(0, min(2.0**attempt / 10, _LONGEST_PAUSE)))  # noqa: S311 - jitter
         raise ServiceError(
-            f"{self.url(key)} could not be read to its end, {attempts} times ({type(broken).__name__}). Check the "
+            f"{self.url(key)} could not be read to its end, {attempts} times ({broken}). Check the "
             f"network; if it persists, the object is damaged: write it again or restore its previous version."
         )
 
@@ -264,6 +269,21 @@ class S3Objects:
     def _call(self, operation: str, key: str, **options: Any) -> Any:
         with requests(f"{operation} {self.url(key)}", self.client):
             return getattr(self.client, operation)(Bucket=self.bucket, Key=key, **options)
+
+
+class _BrokenOffError(Exception):
+    """The content of an object has broken off."""
+
+
+def _pieces(body: Any, size: int | None) -> Iterator[bytes]:
+    """Content of an object, so many bytes at a time."""
+    from botocore.exceptions import BotoCoreError
+
+    try:
+        while piece := body.read(size):
+            yield piece
+    except (BotoCoreError, OSError) as error:
+        raise _BrokenOffError(type(error).__name__) from error
 
 
 def _in_words(error: Exception, by: Any) -> str:

@@ -11,8 +11,10 @@ import hashlib
 import io
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import chain, islice
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -28,6 +30,7 @@ from numpy.typing import NDArray
 
 from weights_pipeline.core.returns.cells import Column, Fault
 from weights_pipeline.ledger.errors import LedgerError
+from weights_pipeline.ledger.json_records import NotPlainError, lined, listed
 from weights_pipeline.ledger.places import File
 from weights_pipeline.ledger.sources.cells import TEXT, record_batch
 from weights_pipeline.ledger.sources.reading import PAGE, spooled
@@ -138,18 +141,66 @@ def read_part(file: File, reading: Reading = PLAIN) -> Part:
         The path leads out of the data folder, the file is missing, empty, or neither CSV, Parquet nor JSON, or what
         the source says of its lines does not fit it.
     """
-    path = file.path
-    reader = _READERS.get(PurePosixPath(path).suffix.lower())
-    if reader is None:
-        raise LedgerError(f"{path}: expected a file named {', '.join(_READERS)}")
-    if reading.records and reader not in (_read_json, _read_xml):
+    path, suffix = file.path, PurePosixPath(file.path).suffix.lower()
+    if suffix not in {**_READERS, **_OF_RECORDS}:
+        raise LedgerError(f"{path}: expected a file named {', '.join([*_READERS, *_OF_RECORDS])}")
+    if suffix in _OF_RECORDS:
+        _require_no_lines(path, suffix, reading)
+        coming = _Coming(file)
+        part = _OF_RECORDS[suffix](coming, reading)
+        return replace(part, version=file.version or coming.hash.hexdigest())
+    if reading.records:
         raise LedgerError(
             f"{path}: records: is a path within JSON or XML; leave it out, or name the file .json or .xml"
         )
+    data = _whole(file)
+    return replace(_READERS[suffix](path, data, reading), version=file.version or hashlib.sha256(data).hexdigest())
+
+
+_MARK = len(codecs.BOM_UTF8)
+_BLANK = re.compile(rb"(?:\xef\xbb\xbf)?\s*")
+
+
+def _whole(file: File) -> bytes:
     data = file.read()
-    if re.fullmatch(rb"(?:\xef\xbb\xbf)?\s*", data):
-        raise LedgerError(f"{path}: is empty; expected at least a header, or leave the file out")
-    return replace(reader(path, data, reading), version=file.version or hashlib.sha256(data).hexdigest())
+    if _BLANK.fullmatch(data):
+        raise _empty(file.path)
+    return data
+
+
+def _empty(path: str) -> LedgerError:
+    return LedgerError(f"{path}: is empty; expected at least a header, or leave the file out")
+
+
+class _Coming:
+    """Bytes of a file piece by piece, as often as they are asked for, and the hash of those that came last."""
+
+    def __init__(self, file: File) -> None:
+        self.file, self.path, self.hash = file, file.path, hashlib.sha256()
+
+    def __iter__(self) -> Iterator[bytes]:
+        self.hash, begun, blank = hashlib.sha256(), b"", True
+        for piece in self.file.pieces():
+            self.hash.update(piece)
+            if blank:
+                begun = begun[:_MARK] + piece
+                blank = len(begun) < _MARK or _BLANK.fullmatch(begun) is not None
+            yield piece
+        if blank and _BLANK.fullmatch(begun):
+            raise _empty(self.path)
+
+    def texts(self, encoding: str) -> Iterator[str]:
+        """The same as text; what :func:`_decoded` would refuse is a ValueError."""
+        decoder = codecs.getincrementaldecoder("utf-8-sig" if encoding == PLAIN.encoding else encoding)()
+        begun = False
+        for number, piece in enumerate(self):
+            text = decoder.decode(piece)
+            if (not number and piece.startswith(b"PAR1")) or "\0" in text:
+                raise NotPlainError
+            if text and not begun:
+                text, begun = text.removeprefix("\ufeff"), True
+            yield text
+        yield decoder.decode(b"", final=True)
 
 
 def _read_parquet(path: str, data: bytes, reading: Reading) -> Part:
@@ -202,8 +253,10 @@ def _as_text(column: pa.Array) -> pa.Array:
 def _read_csv(path: str, data: bytes, reading: Reading) -> Part:
     """Read CSV, every cell as text and every row with the physical line it starts on."""
     told = (reading.section, reading.skip_lines, reading.skip_to, reading.footer, reading.stop_at)
-    if reading.encoding == PLAIN.encoding and not any(told) and b'"' not in data and b"\0" not in data:
-        return _read_unquoted(path, data, 0, reading)
+    if reading.encoding == PLAIN.encoding and not any(told) and b"\0" not in data:
+        if b'"' not in data:
+            return _read_unquoted(path, data, 0, reading)
+        return _read_quoted(path, _lines(path, data), len(data), 0, reading)
     lines = io.StringIO(_decoded(path, data, reading.encoding), newline="").readlines()
     above, body, left_out = 0, lines, 0
     if reading.section is not None:
@@ -212,9 +265,25 @@ def _read_csv(path: str, data: bytes, reading: Reading) -> Part:
         above, body, left_out = _without(path, lines, reading)
     text = "".join(body)
     part = (
-        _read_quoted(path, body, above, reading) if '"' in text else _read_unquoted(path, text.encode(), above, reading)
+        _read_quoted(path, iter(body), len(text), above, reading)
+        if '"' in text
+        else _read_unquoted(path, text.encode(), above, reading)
     )
-    return replace(part, reading=reading, left_out=left_out)
+    return replace(part, left_out=left_out)
+
+
+def _lines(path: str, data: bytes) -> Iterator[str]:
+    """Lines of a text in UTF-8, each with its end; that it is one is found out before the first."""
+    decoder = codecs.getincrementaldecoder(PLAIN.encoding)()
+    try:
+        for start in range(0, len(data), _PIECE):
+            decoder.decode(data[start : start + _PIECE], final=start + _PIECE >= len(data))
+    except UnicodeDecodeError:
+        _decoded(path, data, PLAIN.encoding)
+    if data.startswith(b"PAR1"):
+        _decoded(path, data, PLAIN.encoding)
+    lines = iter(io.TextIOWrapper(io.BytesIO(data), encoding="utf-8-sig", newline=""))
+    return chain((line.removeprefix("\ufeff") for line in islice(lines, 1)), lines)
 
 
 def _without(path: str, lines: list[str], reading: Reading) -> tuple[int, list[str], int]:
@@ -272,7 +341,7 @@ def _cells(line: str, reading: Reading) -> list[str]:
 def _read_unquoted(path: str, data: bytes, above: int, reading: Reading) -> Part:
     """Read CSV without quotes, in which a line is a row: several times as fast as the general case.
 
-    What is longer than a piece waits in a temporary file, so that memory does not grow with the rows.
+    Memory does not grow with the rows.
     """
     begin = len(codecs.BOM_UTF8) if data.startswith(codecs.BOM_UTF8) else 0
     end = min((at for at in (data.find(b"\n", begin), data.find(b"\r", begin)) if at >= 0), default=len(data))
@@ -294,15 +363,20 @@ def _read_unquoted(path: str, data: bytes, above: int, reading: Reading) -> Part
             start, before = stop, before + lines
             yield from table.to_batches()
 
-    empty = pa.schema([(name, TEXT) for name in names]).empty_table()
-    if len(data) <= _PIECE:
-        cells = pa.Table.from_batches(rows(), empty.schema).to_pandas()
-    else:
-        with TemporaryDirectory(prefix="weights-rows-") as folder:
-            cells = pa.concat_tables(
-                [empty, spooled(rows(), Path(folder), "read")], promote_options="default"
-            ).to_pandas()
+    cells = _gathered(rows(), names, len(data))
     return Part(name=path, cells=cells, line=np.concatenate(line), header=names, malformed=malformed, reading=reading)
+
+
+def _gathered(rows: Iterator[pa.RecordBatch], names: Sequence[str], size: int) -> pd.DataFrame:
+    """Rows of a file of so many bytes; of one that is longer than a piece they wait in a temporary file."""
+    empty = pa.schema([(name, TEXT) for name in names]).empty_table()
+    if size <= _PIECE:
+        cells: pd.DataFrame = pa.Table.from_batches(rows, empty.schema).to_pandas()
+        return cells
+    with TemporaryDirectory(prefix="weights-rows-") as folder:
+        table = pa.concat_tables([empty, spooled(rows, Path(folder), "read")], promote_options="default")
+        cells = table.to_pandas()
+    return cells  # noqa: RET504 - pandas has no types for it
 
 
 def _rows_of(
@@ -351,25 +425,31 @@ def _utf8(path: str, data: bytes, start: int, stop: int) -> bytes:
     return piece
 
 
-def _read_quoted(path: str, lines: list[str], above: int, reading: Reading) -> Part:
-    """Read CSV whose cells may be quoted and then hold line breaks."""
+def _read_quoted(path: str, lines: Iterator[str], size: int, above: int, reading: Reading) -> Part:
+    """Read CSV whose cells may be quoted and then hold line breaks; of so many bytes, some more or less."""
     records = _csv_records(lines, reading.delimiter)
     _, fields, problem = next(records)
     if problem:
         raise LedgerError(f"{path}: line {above + 1}: the header is not CSV: {problem}")
     names = _header(path, fields, above)
-    rows: list[list[str]] = []
-    line: list[int] = []
-    malformed: list[tuple[int, str, list[str]]] = []
-    for number, fields, problem in records:
-        if problem or len(fields) not in (0, len(names)):
-            malformed.append((number + above, problem or _miscounted(names, len(fields)), fields))
-        elif fields:
-            rows.append(fields)
-            line.append(number + above)
-    columns = zip(*rows, strict=True) if rows else [()] * len(names)
-    cells = pa.table([pa.array(column, pa.string()) for column in columns], names=names).to_pandas()
-    return Part(name=path, cells=cells, line=np.array(line, dtype=np.intp), header=names, malformed=malformed)
+    line, malformed = [np.empty(0, np.intp)], list[tuple[int, str, list[str]]]()
+
+    def whole() -> Iterator[tuple[int, list[str]]]:
+        for number, fields, problem in records:
+            if problem or len(fields) not in (0, len(names)):
+                malformed.append((number + above, problem or _miscounted(names, len(fields)), fields))
+            elif fields:
+                yield number + above, fields
+
+    def rows() -> Iterator[pa.RecordBatch]:
+        found = whole()
+        while page := list(islice(found, PAGE)):
+            line.append(np.array([number for number, _ in page], dtype=np.intp))
+            columns = zip(*(fields for _, fields in page), strict=True)
+            yield pa.RecordBatch.from_arrays([pa.array(column, TEXT) for column in columns], names=names)
+
+    cells = _gathered(rows(), names, size)
+    return Part(name=path, cells=cells, line=np.concatenate(line), header=names, malformed=malformed, reading=reading)
 
 
 def _header(path: str, fields: list[str], above: int) -> list[str]:
@@ -384,104 +464,174 @@ def _miscounted(names: list[str], found: int) -> str:
     return f"expected {len(names)} fields, found {found}"
 
 
-def _csv_records(lines: list[str], delimiter: str) -> Iterator[tuple[int, list[str], str]]:
+def _csv_records(lines: Iterator[str], delimiter: str) -> Iterator[tuple[int, list[str], str]]:
     """Yield the records: the line each starts on, its fields, and what is wrong with its quotes.
 
     After broken quotes reading goes on with the very next line, so that a quote which is never closed
     costs its own line and not those after it. Two stray quotes close each other: where a line within a cell has as many
     fields as the header, the cell has swallowed rows.
     """
-    at, width = 0, 0
+    waiting, taken, start, width = deque[str](), list[str](), 0, 0
 
     def feed() -> Iterator[str]:
-        nonlocal at
-        while at < len(lines):
-            at += 1
-            yield lines[at - 1]
+        while (line := waiting.popleft() if waiting else next(lines, None)) is not None:
+            taken.append(line)
+            yield line
 
     reader = csv.reader(feed(), delimiter=delimiter, strict=True)
-    while (start := at) < len(lines):
+    while (following := waiting.popleft() if waiting else next(lines, None)) is not None:
+        waiting.appendleft(following)
+        taken.clear()
         try:
             fields = next(reader)
-            if width > 1 and any(line.count(delimiter) >= width - 1 for line in lines[start + 1 : at]):
+            if width > 1 and any(line.count(delimiter) >= width - 1 for line in taken[1:]):
                 raise csv.Error("a cell goes on over lines that are rows")
         except csv.Error as error:
-            at = start + 1
+            waiting.extendleft(reversed(taken[1:]))
             reader = csv.reader(feed(), delimiter=delimiter, strict=True)
-            yield at, [lines[start].rstrip("\r\n")], f"quotes: {error}"
+            yield start + 1, [taken[0].rstrip("\r\n")], f"quotes: {error}"
+            start += 1
         else:
             width = width or len(fields)
             yield start + 1, fields, ""
+            start += len(taken)
 
 
-def _read_json(path: str, data: bytes, reading: Reading) -> Part:
+def _read_json(coming: _Coming, reading: Reading) -> Part:
     """Read JSON: a list of records, an object of them, or, in a file named .jsonl, one a line.
 
-    Numbers stay as they are written. What is nested in a record is a column ``outer.inner``.
+    Numbers stay as they are written. What is nested in a record is a column ``outer.inner``. A list is read as it
+    comes; anything else as a whole, also to say what is wrong with it.
     """
-    _require_no_lines(path, "JSON", reading)
-    text = _decoded(path, data, reading.encoding)
-    lined = path.lower().endswith(".jsonl")
+    lines = coming.path.lower().endswith(".jsonl")
+    malformed = list[tuple[int, str, list[str]]]()
+
+    def records(elements: Iterable[Any]) -> Iterator[tuple[int, dict[str, Any]]]:
+        for number, each in enumerate(elements, 1):
+            if isinstance(each, dict):
+                yield number, each
+            else:
+                malformed.append((number, "is no record", [str(each)]))
+
     try:
-        content: Any = [_loaded(line) for line in text.splitlines() if line.strip()] if lined else _loaded(text)
+        if lines and reading.records:
+            raise NotPlainError
+        texts = coming.texts(reading.encoding)
+        found = lined(texts) if lines else listed(texts, [*filter(None, reading.records.split("."))])
+        cells, line = _of_records(records(found), reading)
+    except (ValueError, RecursionError) as error:
+        if isinstance(error, LedgerError):
+            raise
+        malformed.clear()
+        cells, line = _of_records(records(_json_whole(coming, reading, lines=lines)), reading)
+    return Part(
+        name=coming.path, cells=cells, line=line, header=[*map(str, cells)], malformed=malformed, reading=reading
+    )
+
+
+def _json_whole(coming: _Coming, reading: Reading, *, lines: bool) -> list[Any]:
+    """Records of a file that is read as a whole, or what is wrong with it."""
+    path, text = coming.path, _decoded(coming.path, b"".join(coming), reading.encoding)
+    try:
+        content: Any = [_loaded(line) for line in text.splitlines() if line.strip()] if lines else _loaded(text)
         for key in filter(None, reading.records.split(".")):
             content = content[int(key)] if isinstance(content, list) else content[key]
     except (KeyError, IndexError, TypeError):
         raise LedgerError(f"{path}: records: there is no {reading.records!r} in it; correct the path") from None
     except (ValueError, RecursionError) as error:
         raise LedgerError(f"{path}: is not JSON ({error}); fetch or export it again") from None
-    listed = list(content.values()) if isinstance(content, dict) else content
-    if not isinstance(listed, list) or (
-        isinstance(content, dict) and not all(isinstance(each, dict) for each in listed)
-    ):
+    found = list(content.values()) if isinstance(content, dict) else content
+    if not isinstance(found, list) or (isinstance(content, dict) and not all(isinstance(each, dict) for each in found)):
         inside = ", ".join(content) if isinstance(content, dict) else type(content).__name__
         raise LedgerError(f"{path}: expected a list of records; found {inside}: say with records where the list is")
-    rows = [(number, each) for number, each in enumerate(listed, 1) if isinstance(each, dict)]
-    cells = record_batch(each for _, each in rows).to_pandas() if rows else _no_cells(reading)
-    return Part(
-        name=path,
-        cells=cells,
-        line=np.array([number for number, _ in rows], dtype=np.intp),
-        header=[*map(str, cells)],
-        malformed=[(n, "is no record", [str(each)]) for n, each in enumerate(listed, 1) if not isinstance(each, dict)],
-        reading=reading,
-    )
+    return found
 
 
-def _read_xml(path: str, data: bytes, reading: Reading) -> Part:
+def _loaded(text: str) -> Any:
+    return json.loads(text, parse_float=str, parse_int=str, parse_constant=str)
+
+
+def _of_records(records: Iterator[tuple[int, dict[str, Any]]], reading: Reading) -> tuple[pd.DataFrame, Indices]:
+    """Cells and numbers of records; more of them than a page wait in a temporary file."""
+    line = [np.empty(0, np.intp)]
+
+    def pages() -> Iterator[pa.RecordBatch]:
+        nameless, known = 0, ""
+        while page := list(islice(records, PAGE)):
+            line.append(np.array([number for number, _ in page], dtype=np.intp))
+            batch = record_batch(each for _, each in page)
+            known = known or next(iter(batch.schema.names), "")
+            # Records without a cell are rows all the same.
+            nameless += len(page) - batch.num_rows
+            if known and nameless:
+                yield pa.RecordBatch.from_arrays([pa.nulls(nameless, TEXT)], names=[known])
+                nameless = 0
+            if batch.num_rows:
+                yield batch
+
+    made = pages()
+    first = next(made, None)
+    if len(line) == 1:
+        return _no_cells(reading), line[0]
+    if first is None:
+        return pd.DataFrame(), np.concatenate(line)
+    if len(line) == 2 and len(line[-1]) < PAGE:
+        return first.to_pandas(), line[-1]
+    with TemporaryDirectory(prefix="weights-rows-") as folder:
+        cells = spooled(chain([first], made), Path(folder), "read").to_pandas()
+    return cells, np.concatenate(line)
+
+
+def _read_xml(coming: _Coming, reading: Reading) -> Part:
     """Read XML: elements at a path below the root are rows, and their attributes are cells.
 
     So is the text of what is within them, in a column ``outer.inner``. A row stands on the line that it begins on;
     where several do on one line, each has its number among all.
     """
-    _require_no_lines(path, "XML", reading)
-    wanted = reading.records.split(".") if reading.records else []
-    if not wanted:
-        raise LedgerError(f"{path}: records: say which elements are rows, by their path below the root: outer.inner")
-    open_ones, rows, line, known = list[str](), list[dict[str, str]](), list[int](), False
+    if not reading.records:
+        deque(coming, 0)  # that there is none, or that it is empty, comes first
+        raise LedgerError(
+            f"{coming.path}: records: say which elements are rows, by their path below the root: outer.inner"
+        )
+    cells, line = _of_records(_elements(coming, reading), reading)
+    number = line if (np.diff(line) > 0).all() else np.arange(1, len(line) + 1)
+    return Part(name=coming.path, cells=cells, line=number, header=[*map(str, cells)], reading=reading)
+
+
+def _elements(coming: _Coming, reading: Reading) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yield the rows of an XML file, and the line that each begins on."""
+    path, wanted = coming.path, reading.records.split(".")
+    open_ones, rows, texts, known = list[str](), list[tuple[int, dict[str, Any]]](), list[str](), False
 
     def begin(name: str, attributes: dict[str, str]) -> None:
         nonlocal known
+        text()
         open_ones.append(name)
         known |= open_ones[1:] == wanted[:-1]
         within = open_ones[1 + len(wanted) :]
         if open_ones[1 : 1 + len(wanted)] != wanted:
             return
         if not within:
-            rows.append({})
-            line.append(parser.CurrentLineNumber)
+            rows.append((parser.CurrentLineNumber, {}))
         for key, value in attributes.items():
             add(".".join([*within, key]), value)
 
-    def text(content: str) -> None:
+    def end(name: str) -> None:
+        text()
+        open_ones.pop()
+
+    def text() -> None:
+        """Add the text between two tags, however many pieces it has come in."""
+        content = "".join(texts).strip()
+        texts.clear()
         within = open_ones[1 + len(wanted) :]
-        if within and open_ones[1 : 1 + len(wanted)] == wanted and content.strip():
-            add(".".join(within), content.strip())
+        if content and within and open_ones[1 : 1 + len(wanted)] == wanted:
+            add(".".join(within), content)
 
     def add(column: str, value: str) -> None:
-        if column in rows[-1]:
+        if column in rows[-1][1]:
             raise LedgerError(f"{path}: line {parser.CurrentLineNumber}: {column} stands twice in one record")
-        rows[-1][column] = value
+        rows[-1][1][column] = value
 
     def refuse(*_: Any) -> None:
         raise LedgerError(f"{path}: declares a document type, which is not read; export it without")
@@ -489,19 +639,23 @@ def _read_xml(path: str, data: bytes, reading: Reading) -> Part:
     parser = expat.ParserCreate(None if reading.encoding == PLAIN.encoding else reading.encoding)
     parser.buffer_text = True
     parser.StartDoctypeDeclHandler = refuse
-    parser.StartElementHandler, parser.EndElementHandler = begin, lambda _: open_ones.pop()
-    parser.CharacterDataHandler = text
-    try:
-        parser.Parse(data, True)
-    except expat.ExpatError as error:
-        raise LedgerError(f"{path}: is not XML ({error}); fetch or export it again") from None
+    parser.StartElementHandler, parser.EndElementHandler = begin, end
+    parser.CharacterDataHandler = texts.append
+    pieces = chain(coming, [None])
+    for piece in pieces:
+        try:
+            parser.Parse(piece or b"", piece is None)
+        except (expat.ExpatError, LedgerError) as error:
+            deque(pieces, 0)  # at its end it is said of a file whether it was written to meanwhile
+            if isinstance(error, LedgerError):
+                raise
+            raise LedgerError(f"{path}: is not XML ({error}); fetch or export it again") from None
+        # The last one may go on with the next piece.
+        done = rows[:-1] if piece is not None else rows[:]
+        del rows[: len(done)]
+        yield from done
     if not known:
         raise LedgerError(f"{path}: records: there is no {reading.records!r} below its root; correct the path")
-    cells = record_batch(rows).to_pandas() if rows else _no_cells(reading)
-    number = line if len({*line}) == len(line) else [*range(1, len(line) + 1)]
-    return Part(
-        name=path, cells=cells, line=np.array(number, dtype=np.intp), header=[*map(str, cells)], reading=reading
-    )
 
 
 def _no_cells(reading: Reading) -> pd.DataFrame:
@@ -510,15 +664,12 @@ def _no_cells(reading: Reading) -> pd.DataFrame:
     return pd.DataFrame(columns=[*dict.fromkeys([*named, *sorted(reading.looked_at)])], dtype="str")
 
 
-def _require_no_lines(path: str, what: str, reading: Reading) -> None:
+def _require_no_lines(path: str, suffix: str, reading: Reading) -> None:
+    what = "XML" if suffix == ".xml" else "JSON"
     if reading.skip_lines or reading.skip_to or reading.footer or reading.stop_at or reading.section:
         raise LedgerError(
             f"{path}: {what} has no lines to skip; leave skip_lines, skip_to, footer, stop_at and section out"
         )
-
-
-def _loaded(text: str) -> Any:
-    return json.loads(text, parse_float=str, parse_int=str, parse_constant=str)
 
 
 def _decoded(path: str, data: bytes, encoding: str) -> str:
@@ -543,4 +694,5 @@ def _require_unique(path: str, names: Sequence[str]) -> None:
         raise LedgerError(f"{path}: column {', '.join(map(repr, twice))} appears more than once; keep one")
 
 
-_READERS = {".csv": _read_csv, ".parquet": _read_parquet, ".json": _read_json, ".jsonl": _read_json, ".xml": _read_xml}
+_READERS = {".csv": _read_csv, ".parquet": _read_parquet}
+_OF_RECORDS = {".json": _read_json, ".jsonl": _read_json, ".xml": _read_xml}

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import takewhile
 from pathlib import Path, PurePosixPath
-from typing import Protocol
+from tempfile import TemporaryFile
+from typing import BinaryIO, Protocol
 
 import pyarrow as pa
 import pyarrow.compute
@@ -19,6 +21,9 @@ import pyarrow.fs
 
 from weights_pipeline import aws
 from weights_pipeline.ledger.errors import LedgerError
+
+_PIECE = 1 << 20
+"""Bytes of a file that are read at a time, where it is not read whole."""
 
 
 @dataclass(frozen=True)
@@ -33,11 +38,23 @@ class File:
         Gives its bytes, or raises a :class:`LedgerError`.
     version
         ETag that the listing found, and that what is read has; empty where a place has none.
+    stream
+        Gives the same piece by piece, where a place can.
     """
 
     path: str
     read: Callable[[], bytes]
     version: str = ""
+    stream: Callable[[], Iterator[bytes]] | None = None
+
+    def pieces(self) -> Iterator[bytes]:
+        """Its bytes, a piece at a time."""
+        if self.stream is not None:
+            yield from self.stream()
+            return
+        data = self.read()
+        for start in range(0, len(data), _PIECE):
+            yield data[start : start + _PIECE]
 
 
 class Place(Protocol):
@@ -75,9 +92,23 @@ class Folder:
 
     def at(self, path: str) -> File:
         """The file of a path, which need not be there."""
-        return File(path, lambda: self._read(path))
+        return File(path, lambda: self._read(path), stream=lambda: self._pieces(path))
 
     def _read(self, path: str) -> bytes:
+        with self._opened(path) as (file, size):
+            data: bytes = file.read()  # whose size is known, so that it is there once
+            size.append(len(data))
+        return data
+
+    def _pieces(self, path: str) -> Iterator[bytes]:
+        with self._opened(path) as (file, size):
+            while piece := file.read(_PIECE):
+                size.append(len(piece))
+                yield piece
+
+    @contextmanager
+    def _opened(self, path: str) -> Iterator[tuple[pa.NativeFile, list[int]]]:
+        """Open a file, to which sizes of all that was read are given back; refuse it where it changes meanwhile."""
         try:
             inside = (self.root / path).resolve().is_relative_to(self.root.resolve())
         except (OSError, RuntimeError) as error:
@@ -85,15 +116,14 @@ class Folder:
         if not inside:
             raise LedgerError(f"{path}: leads out of the data folder {self.root}; keep the file itself inside it")
         try:
-            before = self._files.get_file_info(path)
-            with self._files.open_input_file(path) as file:  # whose size is known, so that it is there once
-                data: bytes = file.read()
+            before, sizes = self._files.get_file_info(path), list[int]()
+            with self._files.open_input_file(path) as file:
+                yield file, sizes
             after = self._files.get_file_info(path)
         except OSError as error:
             raise LedgerError(f"{path}: cannot be read from {self.root}: {error}") from error
-        if _changed(before) != _changed(after) or len(data) != after.size:
+        if _changed(before) != _changed(after) or sum(sizes) != after.size:
             raise LedgerError(f"{path}: was written to while the ledger was being read; start again")
-        return data
 
     @property
     def _files(self) -> pyarrow.fs.FileSystem:
@@ -134,12 +164,25 @@ class Bucket:
         return self._file(self._bucket(bucket), key, None)
 
     def _file(self, objects: aws.S3Objects, key: str, version: str | None) -> File:
-        return File(objects.url(key), lambda: self._read(objects, key, version), (version or "").strip('"'))
+        return File(
+            objects.url(key),
+            lambda: self._read(objects, key, version),
+            (version or "").strip('"'),
+            lambda: self._pieces(objects, key, version),
+        )
+
+    def _pieces(self, objects: aws.S3Objects, key: str, version: str | None) -> Iterator[bytes]:
+        """Content by way of a temporary file: what breaks off is fetched again before anybody has read of it."""
+        with TemporaryFile(prefix="weights-object-") as file:
+            self._read(objects, key, version, file)
+            file.seek(0)
+            while piece := file.read(_PIECE):
+                yield piece
 
     @staticmethod
-    def _read(objects: aws.S3Objects, key: str, version: str | None) -> bytes:
+    def _read(objects: aws.S3Objects, key: str, version: str | None, into: BinaryIO | None = None) -> bytes:
         try:
-            found = objects.get(key)
+            found = objects.get(key, into=into)
         except aws.ServiceError as error:
             raise LedgerError(str(error)) from None
         if found is None:

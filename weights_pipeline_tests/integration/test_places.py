@@ -81,9 +81,17 @@ def test_an_object_that_is_replaced_while_the_ledger_is_read_is_refused(tmp_path
         find_files(tmp_path, ["s3://no-such-bucket/*.csv"], "fills")
 
 
-def test_a_bucket_of_which_every_third_request_fails_gives_all_rows_or_an_error(tmp_path, monkeypatch):
+def in_s3_as_json(folder, monkeypatch):
+    server = moto()
+    server.environment(monkeypatch)
+    server.objects.put("ledger.json/fills.json", FILLS.to_json(orient="records").encode(), {})
+    return {"files": [f"s3://{BUCKET}/ledger.json/*.json"]}
+
+
+@pytest.mark.parametrize("place", [in_s3, in_s3_as_json])
+def test_a_bucket_of_which_every_third_request_fails_gives_all_rows_or_an_error(place, tmp_path, monkeypatch):
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "4")
-    entry = in_s3(tmp_path, monkeypatch)
+    entry = place(tmp_path, monkeypatch)
     right, _ = lots(source([entry]), tmp_path)
     monkeypatch.setattr("weights_pipeline.aws.time.sleep", lambda _: None)
     monkeypatch.setattr("botocore.endpoint.time.sleep", lambda _: None)
