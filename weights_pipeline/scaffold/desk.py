@@ -157,7 +157,7 @@ def desk_files(
         f"data/ledgers/{name}.yaml": _template("ledger.yaml", words),
         f"data/books/{book}.yaml": book_file(book, name, strategies, "sharpe_tilt"),
         **_schemas(),
-        **{f"templates/{each.name}": each.read_text(encoding="utf-8") for each in _folder("inputs")},
+        **_inputs(),
     }
     made = {Path(path): text.encode() for path, text in texts.items()}
     if file is not None:
@@ -174,11 +174,16 @@ def sample_files() -> dict[Path, bytes]:
     """Files of a desk that has the sample: its books, its ledger, prices and returns."""
     data = shipped("data")
     kept = [path for path in sorted(data.rglob("*")) if path.is_file() and path.suffix not in (".py", ".pyc")]
-    texts = _around({"ledger": "sample", "book": "calmar_core"})
+    texts = _around({"ledger": "sample", "book": "calmar_core"}) | _inputs()
     return {
         **{Path(path): text.encode() for path, text in texts.items()},
         **{Path("data", path.relative_to(data)): path.read_bytes() for path in kept},
     }
+
+
+def _inputs() -> dict[str, str]:
+    """A file for each kind of input, to show its columns."""
+    return {f"templates/{each.name}": each.read_text(encoding="utf-8") for each in _folder("inputs")}
 
 
 def book_file(name: str, ledger: str, strategies: Sequence[str], method: str) -> str:
