@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from weights_pipeline.core.returns.cells import Column, Fault, Formats, Parsed, parse_cells
 from weights_pipeline.core.returns.findings import LedgerFinding
 from weights_pipeline.core.returns.frequency import DAILY, Frequency
-from weights_pipeline.core.returns.identity import duplicate_faults
+from weights_pipeline.core.returns.identity import duplicate_faults, repeats
 from weights_pipeline.core.returns.lots import (
     CASH_COLUMNS,
     FILL_COLUMNS,
@@ -150,7 +150,7 @@ class Rows:
 
         Of a row without a name, whatever else its file says may tell it apart from another.
         """
-        if not self.typed.duplicated([*identity] or None).any():
+        if not repeats(self.typed, identity):
             return
         columns = [*COLUMNS[self.kind]]
         unread = [""] * len(self.typed)

@@ -6,10 +6,37 @@ Scope: repeats and conflicts. Not here: what follows from a conflict (``stream``
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 
+import numpy as np
 import pandas as pd
 
 from weights_pipeline.core.returns.cells import Fault, Indices
+
+_BUCKETS = 64
+
+
+def repeats(rows: pd.DataFrame, names: Sequence[str]) -> bool:
+    """Whether any two rows are the same in some columns, or in all where none is named; two nulls are equal.
+
+    Rows whose last column ends alike are compared, a bucket at a time: what is unique would otherwise be held twice.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        Any rows.
+    names : sequence of str
+        The columns, the last of them of text.
+    """
+    if not names:
+        return bool(rows.duplicated().any())
+    bucket = pd.factorize(rows[names[-1]].str[-2:])[0] % _BUCKETS
+    order = np.argsort(bucket.astype(np.uint8), kind="stable")
+    ends = np.cumsum(np.bincount(bucket, minlength=_BUCKETS)).tolist()
+    apart = rows[list(names)]
+    return any(
+        bool(apart.take(order[start:end]).duplicated().any()) for start, end in pairwise([0, *ends]) if end - start > 1
+    )
 
 
 def duplicate_faults(
