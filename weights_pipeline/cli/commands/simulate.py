@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from weights_pipeline.core.returns.history import ReturnHistory
     from weights_pipeline.core.study.simulate import Simulation
     from weights_pipeline.ledger import ReturnsFile
-    from weights_pipeline.operations.policy_grid import PolicyGrid, Rebalances, Trial
+    from weights_pipeline.operations.policy_grid import PolicyGrid, Rebalances, Results, Trial
     from weights_pipeline.store.queries import WeightSet
 
 _FORMATS = (".csv", ".parquet")
@@ -69,21 +69,13 @@ def _simulate(options: argparse.Namespace) -> int:
     from weights_pipeline.core.study.simulate import simulate
     from weights_pipeline.engine import open_engine
     from weights_pipeline.ledger import LedgerError
-    from weights_pipeline.operations.policy_grid import (
-        OtherGridError,
-        Results,
-        Trial,
-        figures_over,
-        fingerprint,
-        grid_table,
-        hash_of,
-    )
+    from weights_pipeline.operations.policy_grid import Trial, figures_over, fingerprint, grid_table, hash_of
     from weights_pipeline.versions.inputs import code_version
 
     if options.output and options.output.suffix.lower() not in _FORMATS:
         common.stop(f"--output {options.output}: expected a file named {' or '.join(_FORMATS)}", common.INVALID)
     settings = common.settings()
-    values, data, engine = _grid(options.grid), settings.data, settings.engine
+    values, data = _grid(options.grid), settings.data
     try:
         first = _book(options, data, values.changes(0))
         calendar, per_year = common.calendar(options)
@@ -117,31 +109,36 @@ def _simulate(options: argparse.Namespace) -> int:
             simulation = simulate(history, alone.due.as_of, sessions, alone.policy, market_regimes=regimes)
         _tell_run(options, read, alone, simulation)
         return 0
-    kept = options.output and options.output.with_name(f"{options.output.name}.partial")
-    try:
-        with (
-            Results(kept, fingerprint(policies, history, sessions, regimes)) as results,
-            render.progress(quiet=options.json or len(order) <= _SHOWN) as progress,
-        ):
-            left = [place for place in order if place not in results.figures]
-            with _told(options), open_engine(engine, code_version) as at:
-                for place, figures in figures_over(map(trial, left), history, sessions, regimes, at.map):
-                    results.add(place, figures)
-                    progress(len(results.figures), len(order), "policies")
-            if options.output:
-                _write(grid_table(values, results.figures), options.output)
-                results.done()
-    except OtherGridError as error:
-        common.stop(f"--output {error}", common.INVALID)
-    except OSError as error:
-        common.stop(f"--output {options.output}: cannot be written: {error}", common.FAILED)
+    of = fingerprint(policies, history, sessions, regimes)
+    with _results(options, of) as results, render.progress(quiet=options.json or len(order) <= _SHOWN) as progress:
+        left = [place for place in order if place not in results.figures]
+        with _told(options), open_engine(settings.engine, code_version) as engine:
+            for place, figures in figures_over(map(trial, left), history, sessions, regimes, engine.map):
+                results.add(place, figures)
+                progress(len(results.figures), len(order), "policies")
+        if options.output:
+            _write(grid_table(values, results.figures), options.output)
+            results.done()
     _tell_grid(options, read, values, results.figures)
     return 0
 
 
+def _results(options: argparse.Namespace, of: str) -> Results:
+    """Figures of a grid as they come, with those of the same grid that were kept when it was interrupted."""
+    from weights_pipeline.operations.policy_grid import OtherGridError, Results
+
+    kept = options.output and options.output.with_name(f"{options.output.name}.partial")
+    try:
+        return Results(kept, of)
+    except OtherGridError as error:
+        common.stop(f"--output {error}", common.INVALID)
+    except OSError as error:
+        common.stop(f"--output {kept}: cannot be written: {error}", common.FAILED)
+
+
 @contextmanager
 def _told(options: argparse.Namespace) -> Iterator[None]:
-    """Say what a book or an engine failed by."""
+    """Say what a book, an engine or a disk failed by."""
     from weights_pipeline.core.allocator.overlay import StaleScalarError
     from weights_pipeline.engine import EngineError
 
@@ -149,6 +146,8 @@ def _told(options: argparse.Namespace) -> Iterator[None]:
         yield
     except EngineError as error:
         common.stop(str(error), common.FAILED)
+    except OSError as error:
+        common.stop(f"--output {options.output}: {error}" if options.output else str(error), common.FAILED)
     except (ValueError, StaleScalarError) as error:
         common.stop(f"{options.book}: {error}", common.FAILED)
 
