@@ -19,6 +19,7 @@ from benchmarks import (
     bench_optimise,
     bench_simulate,
     bench_sources,
+    bench_start,
 )
 from benchmarks.support import circumstances
 
@@ -32,6 +33,7 @@ SUITES = {
     "allocator": bench_allocator.run,
     "simulate": bench_simulate.run,
     "engine": bench_engine.run,
+    "start": bench_start.run,
     "decide": bench_decide.run,
     "optimise": bench_optimise.run,
 }

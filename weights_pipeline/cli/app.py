@@ -131,7 +131,7 @@ def _begin(options: argparse.Namespace) -> int:
 
 
 def _parser(first: str = "") -> argparse.ArgumentParser:
-    """The command line; where its first word is a command, with no other, as loading them all takes time."""
+    """The command line; where its first word says which command, with no other, as loading them all takes time."""
     parser = argparse.ArgumentParser(
         prog="weights",
         usage="weights [-h] [--version] COMMAND ...",
@@ -141,7 +141,7 @@ def _parser(first: str = "") -> argparse.ArgumentParser:
     parser.add_argument("--version", action=_Version, nargs=0, help="show the version and end")
     parser.set_defaults(command=_begin)
     commands = parser.add_subparsers(metavar="COMMAND", help=argparse.SUPPRESS)
-    wanted = [first] if first in EXAMPLES else [*EXAMPLES]
+    wanted = [first] if first in EXAMPLES else [] if first == "--version" else [*EXAMPLES]
     for file in dict.fromkeys(_BESIDE.get(name, name) for name in wanted):
         import_module(f"weights_pipeline.cli.commands.{file}").add(commands)
     for name, added in commands.choices.items():

@@ -318,6 +318,8 @@ def _weight_set(trial: Trial, simulation: Simulation, table: pd.DataFrame) -> We
     from weights_pipeline.store.queries import WeightRow, WeightSet
 
     newest = table[table["as_of"] == simulation.as_of[-1]]
+    earlier = table[table["as_of"] == simulation.as_of[-2]] if len(simulation.as_of) > 1 else newest.head(0)
+    previous = dict(zip(earlier["strategy"], earlier["final"], strict=True))
     records: list[dict[Any, Any]] = newest.to_dict("records")
     rows = [
         WeightRow(
@@ -329,6 +331,7 @@ def _weight_set(trial: Trial, simulation: Simulation, table: pd.DataFrame) -> We
             metric_value=None if pd.isna(row["metric_value"]) else row["metric_value"],
             note=row["note"],
             scalar=None if pd.isna(row["scalar"]) else row["scalar"],
+            previous=previous.get(row["strategy"]),
         )
         for row in records
     ]
@@ -345,6 +348,7 @@ def _weight_set(trial: Trial, simulation: Simulation, table: pd.DataFrame) -> We
         scalar_session=None if pd.isna(one["scalar_session"]) else one["scalar_session"].date(),
         regime=one["regime"],
         applied=bool(one["applied"]),
+        previous_from=earlier["effective_from"].iloc[0].date() if len(earlier) else None,
     )
 
 

@@ -71,6 +71,9 @@ def test_figures_are_those_of_the_written_weights(folder):
     shown = {row["strategy"]: row for row in content["weights"]["rows"]}
     for column in ("base", "target", "realized", "final"):
         assert {name: row[column] for name, row in shown.items()} == newest[column].to_dict()
+    before = weights[weights["as_of"] == sorted(weights["as_of"].unique())[-2]].set_index("strategy")
+    assert {name: row["previous"] for name, row in shown.items()} == before["final"].to_dict()
+    assert content["weights"]["previous_from"] == f"{before['effective_from'].iloc[0]:%Y-%m-%d}"
 
     returns = pd.read_csv(folder / "wide.csv", parse_dates=["date"], index_col="date").fillna(0.0)
     for column, name in (("realized", "unscaled"), ("final", "traded")):
