@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 
 from weights_pipeline.core.returns.capital import CapitalBase, CapitalEntry, CapitalPolicy
 from weights_pipeline.core.returns.cells import Column, Fault
@@ -196,7 +197,8 @@ def read_ledger(source: LedgerSource, root: Path, *, horizon: dt.date) -> Intake
         trades, or `horizon` is before the first month.
     """
     read = _judged(source, root, horizon)
-    # What the lots were made of is gone, and there is room to order them.
+    # What the lots were made of is gone, and there is room to order them once Arrow gives it back.
+    pa.default_memory_pool().release_unused()
     return replace(read, lots=in_order(read.lots, ["session", "strategy", "lot_id"], spent=True))
 
 
@@ -204,6 +206,7 @@ def _judged(source: LedgerSource, root: Path, horizon: dt.date) -> Intake:
     """As :func:`read_ledger`, but for the order of the lots."""
     zone = exchange_timezone(source.calendar)
     kinds = gather(source, root, zone)
+    pa.default_memory_pool().release_unused()
     lots, fills, cash, openings, returns = kinds.values()
     if not any(part.read for rows in kinds.values() for part in rows.parts):
         raise LedgerError(f"ledger {source.name}: none of its files has a row; expected at least one")

@@ -182,6 +182,8 @@ class Rows:
             reasons.setdefault(row, {})[code] = None
             details.setdefault(row, []).append(detail)
         faulty = sorted(reasons)
+        # Rows are taken out of cells that are put together for it: not where there are none to take.
+        written = self.cells.iloc[faulty].to_dict("records") if faulty else []
         records: list[tuple[Any, ...]] = [
             (
                 self.parts[self.file[row]].name,
@@ -190,7 +192,7 @@ class Rows:
                 "; ".join(details[row]),
                 {name: cell for name, cell in cells.items() if isinstance(cell, str)},
             )
-            for row, cells in zip(faulty, self.cells.iloc[faulty].to_dict("records"), strict=True)
+            for row, cells in zip(faulty, written, strict=True)
         ]
         for part in self.parts:
             records += [(part.name, line, "malformed_row", why, said) for line, why, said in part.malformed]
