@@ -6,6 +6,7 @@ Scope: presentation. Not here: any computation.
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import shutil
 import sys
@@ -116,6 +117,12 @@ def counts(passed: int, warnings: int, failed: int, *, of: str = "") -> None:
     say(f"{of}{passed} passed, {warnings} warning{'s' * (warnings != 1)}, {failed} failed.")
 
 
+class _Cell(textwrap.TextWrapper):
+    """Wraps names after their underscores and strokes, too."""
+
+    wordsep_simple_re = re.compile(r"([\t\n\x0b\x0c\r ]+)|(?<=[_/])")
+
+
 def say(line: str = "", *, mark: str = "", hang: int = 0) -> None:
     """Print a line, on a terminal wrapped between words.
 
@@ -195,7 +202,7 @@ def _fitted(columns: list[tuple[str, ...]], numeric: list[bool], widths: list[in
 
 
 def _parts(cell: str, width: int) -> list[str]:
-    return [cell] if len(cell) <= width else textwrap.wrap(cell, width, break_on_hyphens=False)
+    return [cell] if len(cell) <= width else _Cell(width, break_on_hyphens=False).wrap(cell)
 
 
 def _cell(part: str, colour: int | None, width: int, right: bool) -> str:

@@ -65,6 +65,22 @@ def test_the_last_column_wraps_first(on_screen):
     ]
 
 
+def test_a_name_that_wraps_does_so_after_an_underscore_where_it_has_one(on_screen):
+    headings = ["Strategy", *(f"figure {number}" for number in range(8)), "Why"]
+    rows = [
+        ["equal_weight_quarterly", *["1000.00"] * 8, "clipped at cap"],
+        ["abcdefghijklmnopq", *["1.00"] * 8, "measured"],
+    ]
+    lines = on_screen(95, render.table, rows, headings).splitlines()
+    assert [line.split()[0] for line in lines if line[0] != " "][2:] == [
+        "equal_",
+        "weight_",
+        "quarterly",
+        "abcdefghijk",
+        "lmnopq",
+    ]
+
+
 def test_what_fits_in_no_table_stands_row_by_row(on_screen):
     headings = [f"figure {number}" for number in range(12)]
     lines = on_screen(80, render.table, [["1234567.00"] * 12, ["2.00"] * 12], headings).splitlines()
