@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from weights_pipeline.core.returns.capital import CapitalBase, CapitalEntry, CapitalPolicy
 from weights_pipeline.core.returns.cells import Column, Fault
@@ -365,7 +366,7 @@ def _given_lots(lots: Rows, taken: pd.Series, first: pd.Timestamp, last: pd.Time
     typed = lots.typed
     lots.faults += lot_faults(typed, lots.days, first=first, last=last)
     lots.reject_duplicates(["lot_id"], "duplicate_lot_id")
-    clash = np.flatnonzero(typed["lot_id"].isin(taken)).tolist()
+    clash = np.flatnonzero(_among(typed["lot_id"], taken)).tolist()
     lots.faults += [Fault(i, "duplicate_lot_id", "lot_id: a lot matched from fills has it") for i in clash]
     given = lots.accepted().fillna({"fees": 0.0, "multiplier": 1.0}).assign(source="lots")
     # A date alone that closes a lot of that day is no instant before it.
@@ -374,6 +375,18 @@ def _given_lots(lots: Rows, taken: pd.Series, first: pd.Timestamp, last: pd.Time
     given["pnl"] = given["pnl"].fillna(lot_pnl(*figures))
     given["entry_value"] = entry_value(given["quantity"], given["open_price"], given["multiplier"])
     return given
+
+
+def _among(names: pd.Series, others: pd.Series) -> NDArray[np.bool_]:
+    """Whether each name is one of some others, shape (n,); null is none. Series.isin makes an object of each other."""
+    if names.empty or others.empty:
+        return np.zeros(len(names), dtype=bool)
+    codes, distinct = pd.factorize(pd.concat([others, names]))
+    taken = np.zeros(len(distinct) + 1, dtype=bool)
+    taken[codes[: len(others)]] = True
+    taken[-1] = False
+    found: NDArray[np.bool_] = taken[codes[len(others) :]]
+    return found
 
 
 def _booked_cash(accepted: pd.DataFrame, currencies: Currencies) -> pd.DataFrame:
