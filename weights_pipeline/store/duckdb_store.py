@@ -137,6 +137,8 @@ class DuckDBStore:
         if not self.path.exists():
             self._create()
         with self._connected(read_only=False) as connection:
+            # In a process that another has spawned DuckDB takes itself for a terminal, and draws a bar on what it says.
+            connection.execute("SET enable_progress_bar = false").fetchall()
             connection.begin()
             try:
                 yield connection
