@@ -112,6 +112,9 @@ EXITS = {
 
 ELSEWHERE = {
     "source .venv/bin/activate",
+    "dask scheduler --host 10.0.0.5",
+    "dask worker tcp://10.0.0.5:8786 --nthreads 1",
+    "export WEIGHTS_ENGINE=tcp://10.0.0.5:8786",
     "python3 -m venv .venv",
     "pip install --upgrade weights-pipeline",
     "pip install 'weights-pipeline[report]'",

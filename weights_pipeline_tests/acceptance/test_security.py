@@ -714,7 +714,9 @@ def test_the_look_for_unquoted_sql_finds_it(statement, found):
 def test_the_environment_is_read_at_the_edge_alone():
     reads = {name for name, node in nodes(ast.Attribute) if ast.unparse(node) in ("os.environ", "os.getenv")}
     # Resources look up whom to alert and the key that signs when they need them: settings hold no secrets.
-    edges = {f"orchestration/{name}.py" for name in ("component", "definitions", "resources", "sensors", "webserver")}
+    edges = {
+        f"orchestration/{name}.py" for name in ("component", "definitions", "resources", "s3", "sensors", "webserver")
+    }
     # So do addresses of databases that a ledger reads.
     edges |= {"ledger/sources/reading.py"}
     # So does whose signatures are accepted.
@@ -888,7 +890,7 @@ def declared() -> list[Requirement]:
     """What the package needs at run time, on one machine and beyond, and what a book may ask for besides."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     extras = project["optional-dependencies"]
-    of_extras = [line for name in ("report", "alerts", "aws", "deploy", "skfolio") for line in extras[name]]
+    of_extras = [line for name in ("report", "alerts", "aws", "deploy", "dask", "skfolio") for line in extras[name]]
     needed = [Requirement(line) for line in [*project["dependencies"], *of_extras]]
     return [each for each in needed if each.name != project["name"]]
 

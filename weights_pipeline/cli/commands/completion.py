@@ -29,7 +29,7 @@ def _completion(options: argparse.Namespace) -> int:
 
     from argcomplete.shell_integration import shellcode
 
-    script = shellcode(["weights"], shell=options.shell)
+    script = shellcode(["weights"], True, options.shell)
     if options.json:
         common.print_json({"shell": options.shell, "script": script})
     else:
