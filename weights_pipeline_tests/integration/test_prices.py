@@ -42,5 +42,5 @@ def test_prices_are_validated(own_data):
     with pytest.raises(LedgerError, match=r"sample/prices\.csv: line 3: KO on 2012-01-03 stands twice"):
         read_prices(load_ledger_source(file), own_data)
     edit_yaml(file, fills=None)
-    with pytest.raises(LedgerError, match="expected fills beside prices"):
+    with pytest.raises(LedgerError, match="expected one of the two beside prices"):
         load_ledger_source(file)
