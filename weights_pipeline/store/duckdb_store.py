@@ -62,10 +62,11 @@ _PROCESS_LOCK = threading.RLock()
 
 
 class _Reading(threading.local):
-    """Reading connections that a thread holds open, by path."""
+    """Reading connections that a thread holds open, and the tables that were seen over them, by path."""
 
     def __init__(self) -> None:
         self.connections: dict[Path, duckdb.DuckDBPyConnection] = {}
+        self.tables: dict[Path, list[tuple[str, str]]] = {}
 
 
 _READING = _Reading()
@@ -121,6 +122,7 @@ class DuckDBStore:
                 yield connection
             finally:
                 del held[self.path]
+                _READING.tables.pop(self.path, None)
 
     @contextmanager
     def view(self) -> Iterator[None]:
@@ -268,10 +270,13 @@ class DuckDBStore:
     def tables(self) -> list[tuple[str, str]]:
         """Every table of the file but the manifest."""
         with self.reading() as connection:
-            return connection.execute(
-                "SELECT schema_name, table_name FROM duckdb_tables() "
-                "WHERE database_name = current_database() AND schema_name <> 'store' ORDER BY ALL"
-            ).fetchall()
+            if self.path not in _READING.tables:
+                # A reading connection sees one state. DuckDB makes its whole catalog for this, which takes a while.
+                _READING.tables[self.path] = connection.execute(
+                    "SELECT schema_name, table_name FROM duckdb_tables() "
+                    "WHERE database_name = current_database() AND schema_name <> 'store' ORDER BY ALL"
+                ).fetchall()
+            return [*_READING.tables[self.path]]
 
     def _create(self) -> None:
         """Create an empty file as a whole: DuckDB opens none whose writer died before its headers were there."""
