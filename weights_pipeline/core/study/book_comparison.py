@@ -14,6 +14,7 @@ from functools import partial
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from weights_pipeline.core.allocator.overlay import performance
 from weights_pipeline.core.allocator.state import reference_portfolio
@@ -207,11 +208,29 @@ def compare(contenders: Sequence[Contender]) -> BookComparison | None:
     common = common.sort_values()
     gross, traded = {}, {}
     for each in contenders:
-        in_force = each.weights.sort_index().fillna(0.0).reindex(common, method="ffill").to_numpy(np.float64)
+        in_force = _in_force(each.weights, common)
         traded[each.name] = traded_weight(in_force)
         gross[each.name] = float(in_force.sum(axis=1).mean())
     after = pd.DataFrame({name: held[name].returns.reindex(common) - FEE * traded[name] for name in held})
     return _compared(contenders, after, traded, gross)
+
+
+def net_returns(weights: pd.DataFrame, returns: pd.DataFrame) -> pd.Series:
+    """Returns of one portfolio after fees on all its own sessions, as :func:`compare` reckons them.
+
+    Parameters
+    ----------
+    weights
+        Indexed by the session they are in force from; columns strategies.
+    returns
+        Sessions × strategies.
+    """
+    earned = reference_portfolio(weights.sort_index(), returns).returns
+    return earned - FEE * traded_weight(_in_force(weights, pd.DatetimeIndex(earned.index)))
+
+
+def _in_force(weights: pd.DataFrame, sessions: pd.DatetimeIndex) -> NDArray[np.float64]:
+    return weights.sort_index().fillna(0.0).reindex(sessions, method="ffill").to_numpy(np.float64)
 
 
 def _compared(
