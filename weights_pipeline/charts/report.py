@@ -28,6 +28,7 @@ WIDTH: Final = 3.9
 
 _SMALL, _TINY = 7.0, 6.0
 _POINTS = 160
+_DRAWN = 300
 _DASHES: Final = ("-", (0, (5, 1.5)), (0, (1, 1)), (0, (5, 1, 1, 1)), (0, (3, 1, 1, 1, 1, 1)), (0, (8, 2)))
 
 
@@ -69,7 +70,7 @@ def weights(rows: pd.DataFrame, applied: bool) -> Figure:
             ax.hlines(at, lower, upper, colors=style.GREY, linewidth=0.8, label="floor to cap", zorder=1)
             ax.plot([*lower, *upper], [*at, *at], "|", color=style.GREY, markersize=4, zorder=1)
         if applied:
-            ax.hlines(places, 0, rows["realized"], colors=style.SKY, linewidth=7, label="realized", zorder=2)
+            ax.hlines(places, 0, rows["realized"], colors=style.YELLOW, linewidth=7, label="realized", zorder=2)
         name = "realized × scalar" if applied else "realized"
         ax.hlines(places, 0, rows["final"], colors=style.BLUE, linewidth=4.5 if applied else 6, label=name, zorder=3)
         ax.plot(rows["base"], places, "|", color=style.BLACK, markersize=9, mew=1.6, label="base", zorder=4)
@@ -82,6 +83,7 @@ def weights(rows: pd.DataFrame, applied: bool) -> Figure:
         ax.set_xlim(0, end * 1.03)
         _plain(ax)
         ax.xaxis.set_major_formatter(lambda value, _: f"{value:.0%}" if end > 0.05 else f"{value:.1%}")
+        ax.set_xlabel("weight, % of capital", fontsize=_SMALL)
         _key(drawn)
     return drawn
 
@@ -193,6 +195,7 @@ def regime(scalars: pd.Series, regimes: pd.Series, windows: Mapping[str, tuple[p
         ax.set_xlim(x[0], x[-1])
         _years(ax, days)
         ax.set_yticks([tick for tick in (0.25, 0.5, 0.75, 1.0) if tick >= floor])
+        ax.set_ylabel("risk scalar, 1 = full size", fontsize=_SMALL)
         ax.tick_params(labelsize=_SMALL)
         shown = [name for name in style.REGIMES if name in set(levels)]
         patches = [
@@ -215,19 +218,108 @@ def growth(returns: pd.DataFrame) -> Figure:
             colour, dashes = style.SERIES[place % len(style.SERIES)], _DASHES[place % len(_DASHES)]
             ax.plot(x, ends[name], color=colour, linestyle=dashes, linewidth=1.3, label=_short(str(name), 34))
         ax.set_yscale("log")
-        low, high = float(ends.to_numpy().min()), float(ends.to_numpy().max())
-        ticks = [
-            tick
-            for tick in (0.25, 0.5, 0.75, 1, 1.25, 1.5, 2, 3, 4, 6, 8, 12, 16, 32, 64)
-            if low * 0.9 <= tick <= high * 1.1
-        ]
-        ax.set_yticks(ticks, [f"{tick:g}" for tick in ticks])
-        ax.set_yticks([], minor=True)
+        _multiples(ax, ends.to_numpy(np.float64))
+        ax.set_ylabel("capital, start = 1, log", fontsize=_SMALL)
         _years(ax, pd.DatetimeIndex(ends.index))
         ax.grid(axis="y")
         ax.set_axisbelow(True)
         ax.tick_params(labelsize=_SMALL)
         _key(drawn, columns=2)
+    return drawn
+
+
+def equity(returns: pd.Series, underwater: pd.Series) -> Figure:
+    """Growth of one unit of capital on a logarithmic axis, and below it how far it stood under its peak.
+
+    Of many sessions the last of each stretch is drawn above, and the deepest of each below.
+
+    Parameters
+    ----------
+    returns, underwater
+        By session; the second 0 or negative.
+    """
+    wealth = (1.0 + returns).cumprod().to_numpy(np.float64)
+    days = _numbers(pd.DatetimeIndex(returns.index))
+    begins = np.arange(0, len(wealth), -(-len(wealth) // _DRAWN))
+    ends = np.r_[begins[1:], len(wealth)] - 1
+    with style.look():
+        drawn = style.figure(WIDTH, 3.1)
+        above, below = drawn.subplots(2, sharex=True, height_ratios=(2, 1))
+        above.plot(days[ends], wealth[ends], color=style.BLUE, linewidth=1.2)
+        above.set_yscale("log")
+        _multiples(above, wealth)
+        above.set_ylabel("capital, start = 1, log", fontsize=_SMALL)
+        deepest = np.minimum.reduceat(underwater.to_numpy(np.float64), begins)
+        below.fill_between(days[ends], deepest, 0.0, color=style.VERMILION, linewidth=0)
+        below.set_ylabel("below peak, %", fontsize=_SMALL)
+        below.yaxis.set_major_formatter(lambda value, _: f"{100 * value:g}")
+        _years(below, pd.DatetimeIndex(returns.index))
+        for ax in (above, below):
+            ax.grid(axis="y")
+            ax.set_axisbelow(True)
+            ax.tick_params(labelsize=_SMALL)
+    return drawn
+
+
+def rolling(figures: Mapping[str, pd.DataFrame]) -> Figure:
+    """Sharpe ratio and volatility of the last so many months, by session, a line for each span.
+
+    Parameters
+    ----------
+    figures
+        By span, ``sharpe`` and ``volatility`` by session; the shorter span first, which is not empty.
+    """
+    with style.look():
+        drawn = style.figure(WIDTH, 3.1)
+        panels = drawn.subplots(2, sharex=True)
+        for place, (name, found) in enumerate(figures.items()):
+            shown = found.iloc[::-1].iloc[:: -(-max(len(found), 1) // _DRAWN)].iloc[::-1]
+            looks: dict[str, Any] = {
+                "color": style.SERIES[place],
+                "linestyle": _DASHES[place],
+                "linewidth": 1.1,
+                "label": f"last {name}",
+            }
+            for ax, column, scale in zip(panels, ("sharpe", "volatility"), (1.0, 100.0), strict=True):
+                ax.plot(_numbers(pd.DatetimeIndex(shown.index)), shown[column] * scale, **looks)
+        panels[0].axhline(0, color=style.BLACK, linewidth=0.7)
+        panels[0].set_ylabel("Sharpe ratio", fontsize=_SMALL)
+        panels[1].set_ylabel("volatility, % a year", fontsize=_SMALL)
+        panels[1].set_ylim(bottom=0)
+        _years(panels[1], pd.DatetimeIndex(next(iter(figures.values())).index))
+        for ax in panels:
+            ax.grid(axis="y")
+            ax.set_axisbelow(True)
+            ax.tick_params(labelsize=_SMALL)
+        _key(drawn)
+    return drawn
+
+
+def bars(rows: pd.DataFrame, unit: str) -> Figure:
+    """Two figures of each row side by side, in percent: bars, and diamonds on them.
+
+    Parameters
+    ----------
+    rows
+        Indexed by name, two columns of fractions, named as shown; drawn in the order given.
+    unit
+        What the axis counts.
+    """
+    (first, bar), (second, mark) = rows.items()
+    places = np.arange(len(rows))
+    with style.look():
+        drawn = style.figure(WIDTH, 0.75 + 0.2 * len(rows))
+        ax = drawn.subplots()
+        ax.axvline(0, color=style.BLACK, linewidth=0.9)
+        ax.hlines(places, 0, 100 * bar, colors=style.BLUE, linewidth=5, label=str(first))
+        looks: dict[str, Any] = {"markersize": 4.5, "markeredgecolor": style.BLACK, "markeredgewidth": 0.6}
+        ax.plot(100 * mark, places, "D", color=style.ORANGE, label=str(second), **looks)
+        for place, name in enumerate(rows.index):
+            _text(ax, -0.02, place, _short(str(name)), ha="right")
+        ax.set_ylim(len(rows) - 0.4, -0.6)
+        _plain(ax)
+        ax.set_xlabel(unit, fontsize=_SMALL)
+        _key(drawn)
     return drawn
 
 
@@ -266,6 +358,14 @@ def gaps(names: Sequence[str], differences: Mapping[str, Sequence[tuple[float, f
         )
         _key(drawn)
     return drawn
+
+
+def _multiples(ax: Axes, values: Floats) -> None:
+    """Ticks of a logarithmic axis at round multiples of the capital at the start."""
+    low, high = float(values.min()) * 0.9, float(values.max()) * 1.1
+    ticks = [tick for tick in (0.25, 0.5, 0.75, 1, 1.25, 1.5, 2, 3, 4, 6, 8, 12, 16, 32, 64) if low <= tick <= high]
+    ax.set_yticks(ticks, [f"{tick:g}" for tick in ticks])
+    ax.set_yticks([], minor=True)
 
 
 def _plain(ax: Axes) -> None:

@@ -141,6 +141,8 @@ class LedgerSource(Reading):
     ----------
     name, description
         What it is called, and what it is.
+    caveat
+        What a reader of figures made from it has to know first; a report begins with it.
     lots, fills, returns
         Files of closed lots, of fills and of daily returns (in place of a ledger); at least one of them.
         Daily returns are long (``session``, ``strategy``, ``daily_return``) or wide (``date`` or
@@ -197,6 +199,7 @@ class LedgerSource(Reading):
 
     name: Annotated[Name, Field(max_length=63 - len(_SUFFIX))]
     description: str = Field(min_length=1)
+    caveat: str = ""
     lots: Sources | None = None
     fills: Sources | None = None
     cash: Sources | None = None

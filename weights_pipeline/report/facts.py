@@ -22,11 +22,13 @@ from weights_pipeline.core.allocator.scalar import WHOLE_BOOK
 from weights_pipeline.core.returns.daily import wide
 from weights_pipeline.core.returns.frequency import Frequency
 from weights_pipeline.core.study.book_comparison import BookComparison, Contender, compare
+from weights_pipeline.core.study.holdings import HoldingsRisk
 from weights_pipeline.core.verify import RECONCILED, UNKNOWN_POSITION, Finding
 from weights_pipeline.core.versions import OPENING, changed_keys, diff, intact, newest_versions
 from weights_pipeline.core.waterfall import Step, waterfalls
 from weights_pipeline.live import Keys
 from weights_pipeline.live.standing import Course, Standing, standings
+from weights_pipeline.report.earnings import Attribution, Earned, at_risk, booking, earned
 from weights_pipeline.report.seen import SeenStore
 from weights_pipeline.store.queries import NothingInForceError
 from weights_pipeline.tables import catalog
@@ -164,6 +166,14 @@ class BookReport:
         Positions of the book's strategies that the ledger does not know to this day: rows of ``ledger_findings``.
     reconciled
         Newest date on which the ledger agrees with the broker's statement; None where there is none.
+    booking
+        How the ledger books profit, in words.
+    earned, attribution
+        What the book has earned and who earned it; None before the first session at its weights.
+    risk
+        Risk of the weights held now; None where the ledger has too few returns.
+    caveat
+        What its ledger says a reader has to know first; empty where it says nothing.
     published
         What each place has published of the book; none of a past day, or where nobody asked.
     course
@@ -194,8 +204,18 @@ class BookReport:
     left_out: tuple[str, ...]
     unknown: pd.DataFrame
     reconciled: pd.Timestamp | None
+    booking: str
+    earned: Earned | None
+    attribution: Attribution | None
+    risk: HoldingsRisk | None
+    caveat: str
     published: tuple[Standing, ...] = ()
     course: Course | None = None
+
+    @property
+    def expired(self) -> tuple[Standing, ...]:
+        """Places whose weights count no more."""
+        return tuple(place for place in self.published if place.state == "expired")
 
     @property
     def turnover(self) -> float:
@@ -397,6 +417,12 @@ def _book(setup: BookSetup, seen: SeenStore) -> BookReport:
     earlier = targets[targets["as_of"] == before] if before is not None else targets.iloc[:0]
     outcomes, left_out = _outcomes(book_checks(setup), seen)
     since = final[["as_of", "effective_from"]].drop_duplicates().set_index("as_of")["effective_from"]
+    returns = wide(seen.read(setup.source.schema_name, catalog.STRATEGY_RETURNS))
+    at_realized = _spread(final, "realized")
+    applied = bool(one["applied"])
+    scaled = traded if applied else _spread(final, "scaled").fillna(at_realized)
+    found = earned(setup, _spread(realized, "base"), at_realized, scaled, traded, returns)
+    held = dict(zip(in_force["strategy"], in_force["final"], strict=True))
     return BookReport(
         book=book,
         as_of=newest,
@@ -411,7 +437,7 @@ def _book(setup: BookSetup, seen: SeenStore) -> BookReport:
         rate=float(realized.loc[realized["as_of"] == newest, "rate"].iloc[0]),
         regime=one["regime"],
         scalar=float(scalars[0]) if len(scalars) == 1 else math.nan,
-        applied=bool(one["applied"]),
+        applied=applied,
         final=traded,
         targets=_spread(targets.assign(effective_from=targets["as_of"].map(since)), "target"),
         scalars=_by_session(seen.read(book.name, catalog.RISK_SCALAR), "scalar"),
@@ -422,6 +448,11 @@ def _book(setup: BookSetup, seen: SeenStore) -> BookReport:
         left_out=left_out,
         unknown=_unknown(setup, seen, newest),
         reconciled=_reconciled(setup, seen),
+        booking=booking(setup),
+        earned=found[0] if found else None,
+        attribution=found[1] if found else None,
+        risk=at_risk(setup, held, returns),
+        caveat=setup.source.caveat,
     )
 
 

@@ -13,16 +13,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import jinja2
+import numpy as np
 import pandas as pd
 from markupsafe import Markup, escape
 
 from weights_pipeline.charts import report as charts
-from weights_pipeline.core.allocator.overlay import STRESS_WINDOWS
+from weights_pipeline.core.allocator.overlay import STRESS_WINDOWS, performance
 from weights_pipeline.core.metrics.label import in_words
 from weights_pipeline.core.study.book_comparison import DRAWS, FEE, LEVEL, SEED, BookComparison
+from weights_pipeline.core.study.holdings import HoldingsRisk
+from weights_pipeline.core.study.tear_sheet import underwater
 from weights_pipeline.core.waterfall import Step
 from weights_pipeline.extras import need
 from weights_pipeline.report import words
+from weights_pipeline.report.earnings import Attribution, Earned, through_stress
 from weights_pipeline.report.facts import BookReport, Outcome, Report
 
 if TYPE_CHECKING:
@@ -31,20 +35,20 @@ if TYPE_CHECKING:
 OFFENDERS_SHOWN = 5
 """Offending rows of a check that are shown; how many there are is said."""
 
+STRATEGIES_SHOWN = 20
+"""Strategies of a matrix of correlations; of more, those with the largest share of risk."""
+
 _NULL = "\N{EN DASH}"
 _MINUS = "\N{MINUS SIGN}"
 _SIGNS = {"start": "", "hold": "", "times": "×", "over": "÷", "plus": "+", "clip": "within"}
-_WHOLE = ("cagr", "volatility", "sharpe", "sortino", "max_drawdown", "worst_month", "worst_day")
-_THROUGH = ("total_return", "max_drawdown", "worst_day")
-_NAMES = {
+_WHOLE = {
     "cagr": "Annual return",
     "volatility": "Volatility",
-    "sharpe": "Sharpe ratio",
-    "sortino": "Sortino ratio",
+    "sharpe": "Sharpe ratio, risk-free 0%",
+    "sortino": "Sortino ratio, risk-free 0%",
     "max_drawdown": "Largest drawdown",
     "worst_month": "Worst month",
     "worst_day": "Worst day",
-    "total_return": "Return",
 }
 _RATIOS = frozenset({"sharpe", "sortino"})
 
@@ -67,7 +71,7 @@ def render(report: Report) -> str:
 
 def percent(value: float, digits: int = 2, sign: bool = False) -> str:
     """A fraction in percent; a dash for a null."""
-    return _NULL if math.isnan(value) else f"{value:{'+' if sign else ''}.{digits}%}".replace("-", _MINUS)
+    return _NULL if math.isnan(value) else f"{number(100 * value, digits, sign)}%"
 
 
 def chance(value: float) -> str:
@@ -76,8 +80,11 @@ def chance(value: float) -> str:
 
 
 def number(value: float, digits: int = 2, sign: bool = False) -> str:
-    """A number; a dash for a null."""
-    return _NULL if math.isnan(value) else f"{value:{'+' if sign else ''}.{digits}f}".replace("-", _MINUS)
+    """A number; a dash for a null, and no sign where nothing is left of it."""
+    if math.isnan(value):
+        return _NULL
+    shown = f"{value:{'+' if sign else ''}.{digits}f}"
+    return (shown if shown.strip("+-0.") else shown.strip("+-")).replace("-", _MINUS)
 
 
 def general(value: float) -> str:
@@ -115,46 +122,70 @@ def _cell(value: object) -> str:
     return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
-def _audit(rows: pd.DataFrame) -> dict[str, Any]:
-    """Whole history and windows of stress, unscaled beside scaled, as texts."""
-    if rows.empty:
+def _overlay(each: BookReport) -> dict[str, Any]:
+    """Whole history and windows of stress after fees, unscaled beside scaled, as texts; how often it was scaled."""
+    if each.earned is None or each.earned.overlay is None:
         return {}
-    found = {
-        key: tuple(rest)
-        for *key_, value, reason in rows[["window", "portfolio", "metric", "value", "reason"]].to_numpy()
-        for key, rest in [(tuple(key_), (value, reason))]
-    }
 
-    def text(window: str, portfolio: str, metric: str) -> str:
-        value, reason = found.get((window, portfolio, metric), (math.nan, "not computed"))
+    def text(metric: str, value: float, reason: str = "") -> str:
         if math.isnan(value):
-            return f"{_NULL} {str(reason).replace('_', ' ')}".rstrip()
+            return f"{_NULL} {reason.replace('_', ' ')}".rstrip()
         return number(value) if metric in _RATIOS else percent(value)
 
-    whole = [(_NAMES[m], text("all", "unscaled", m), text("all", "scaled", m)) for m in _WHOLE]
-    windows = [
-        (
-            name,
-            [(text(name, "unscaled", m), text(name, "scaled", m)) for m in _THROUGH],
-            text(name, "scaled", "share_scaled"),
-        )
-        for name in STRESS_WINDOWS
-        if found.get((name, "scaled", "total_return"), ("", "not covered"))[1] == ""
-    ]
-    left_out = [name for name in STRESS_WINDOWS if name not in {window for window, *_ in windows}]
-    share = text("all", "scaled", "share_scaled")
-    changes, mean = (
-        found.get(("all", "scaled", m), (math.nan, ""))[0] for m in ("transitions_per_year", "mean_scalar")
-    )
+    sides = [performance(returns, each.book.name, each.earned.frequency) for returns in each.earned.overlay]
+    through = [through_stress(returns) for returns in each.earned.overlay]
+    stored = each.audit[each.audit["portfolio"] == "scaled"].set_index(["window", "metric"])["value"].to_dict()
     return {
-        "whole": whole,
-        "windows": windows,
-        "left_out": left_out,
-        "share": share,
-        "changes": number(changes, 1),
-        "mean": number(mean),
-        "through": [_NAMES[m] for m in _THROUGH],
+        "whole": [(name, *(text(metric, *side[metric]) for side in sides)) for metric, name in _WHOLE.items()],
+        "windows": [
+            (
+                window,
+                [(percent(was), percent(now)) for was, now in zip(unscaled, through[1][window], strict=True)],
+                percent(stored.get((window, "share_scaled"), math.nan)),
+            )
+            for window, unscaled in through[0].items()
+        ],
+        "left_out": [name for name in STRESS_WINDOWS if name not in through[0]],
+        "share": percent(stored.get(("all", "share_scaled"), math.nan)),
+        "changes": number(stored.get(("all", "transitions_per_year"), math.nan), 1),
+        "mean": number(stored.get(("all", "mean_scalar"), math.nan)),
+        "through": ["Return", "Largest drawdown", "Worst day"],
     }
+
+
+def _heat(monthly: pd.Series) -> list[tuple[int, list[float]]]:
+    """Returns of months, a row of twelve for each year; NaN where there is none."""
+    months = pd.PeriodIndex(monthly.index)
+    values = dict(zip(zip(months.year, months.month, strict=True), monthly.to_numpy(np.float64).tolist(), strict=True))
+    years = range(months[0].year, months[-1].year + 1)
+    return [(year, [values.get((year, month), math.nan) for month in range(1, 13)]) for year in years]
+
+
+def _shade(value: float, largest: float) -> str:
+    """Class of a cell between −largest and largest: ``n3`` to ``p3``, ``z`` around 0 and where there is none."""
+    if math.isnan(value) or not largest:
+        return "z"
+    step = min(3, round(3 * abs(value) / largest))
+    return f"{'n' if value < 0 else 'p'}{step}" if step else "z"
+
+
+def _correlations(risk: HoldingsRisk) -> pd.DataFrame:
+    """Correlations of the strategies with the largest shares of risk, as many as a page shows, in cluster order."""
+    kept = set(risk.by_strategy.index[:STRATEGIES_SHOWN])
+    shown = [name for name in risk.correlations.index if name in kept]
+    return risk.correlations.loc[shown, shown]
+
+
+def _year_ends(rows: pd.DataFrame) -> pd.DataFrame:
+    """The last row of each year, the newest at the top: what a chart shows, as a table."""
+    years = pd.DatetimeIndex(rows.index).year
+    return rows[np.r_[years[1:] != years[:-1], True]].iloc[::-1]
+
+
+def _rolled(earned: Earned) -> pd.DataFrame:
+    """Rolling figures at the end of each year, a column for each."""
+    six, twelve = (earned.rolling[span] for span in ("6 months", "12 months"))
+    return _year_ends(six.join(twelve, lsuffix="_6", rsuffix="_12"))
 
 
 def _figures(each: BookReport, prefix: str) -> dict[str, Markup]:
@@ -179,7 +210,39 @@ def _figures(each: BookReport, prefix: str) -> dict[str, Markup]:
             charts.regime(each.scalars, each.regimes, STRESS_WINDOWS),
             f"Risk scalar of {name} over time on its risk regimes",
         )
+    if (earned := each.earned) is not None and len(earned.returns) > 1:
+        drawn["equity"] = (
+            charts.equity(earned.returns, underwater(earned.returns)),
+            f"Growth of one unit of capital in {name} after fees, and how far below its peak",
+        )
+    if earned is not None and len(earned.rolling["6 months"]) > 1:
+        drawn["rolling"] = (
+            charts.rolling(earned.rolling),
+            f"Sharpe ratio and volatility of {name} over the last 6 and 12 months",
+        )
+    if each.attribution is not None:
+        drawn["sources"] = (
+            charts.bars(_sources(each.attribution), "contribution since inception, % of capital at the start"),
+            f"Contribution of each strategy to the return of {name}, and what tilting and overlay made of it",
+        )
+    if each.risk is not None:
+        shares = each.risk.by_strategy[["share", "weight"]]
+        drawn["bets"] = (
+            charts.bars(shares.set_axis(["share of risk", "weight"], axis=1), "% of risk, % of capital"),
+            f"Share of each strategy in the risk of {name}, beside its weight",
+        )
     return _inline(drawn, prefix)
+
+
+def _sources(found: Attribution) -> pd.DataFrame:
+    """What the chart of contributions shows, the largest first."""
+    whole = pd.DataFrame(
+        {
+            "contribution": found.whole.agg(math.fsum, axis=1),
+            "of it by tilt and overlay": found.whole["tilt"] + found.whole["overlay"],
+        }
+    )
+    return whole.sort_values("contribution", ascending=False, kind="stable")
 
 
 def _sides(found: BookComparison) -> dict[str, Markup]:
@@ -233,6 +296,7 @@ def _environment() -> jinja2.Environment:
         "metric": in_words,
         "points": words.points,
         "day": words.day,
+        "instant": words.instant,
         "rounded": words.rounded,
         "cause": words.cause,
         "why": words.why,
@@ -243,7 +307,15 @@ def _environment() -> jinja2.Environment:
         "verdict": words.verdict,
         "offenders": offenders,
         "step": step_text,
-        "audit": _audit,
+        "overlay": _overlay,
+        "heat": _heat,
+        "shade": _shade,
+        "correlations": _correlations,
+        "year_ends": _year_ends,
+        "rolled": _rolled,
+        "fsum": math.fsum,
+        "basis": words.basis,
+        "headline_figures": words.figures,
     }
     environment.filters.update(filters)
     environment.tests["null"] = lambda value: isinstance(value, float) and math.isnan(value)

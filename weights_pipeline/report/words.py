@@ -12,13 +12,21 @@ from collections.abc import Sequence
 import pandas as pd
 
 from weights_pipeline.core.metrics.label import in_words
+from weights_pipeline.core.study.book_comparison import FEE
 from weights_pipeline.core.targets.rules import Rule
+from weights_pipeline.report.earnings import BOOKED_ON_EXIT
 from weights_pipeline.report.facts import SMALLEST, BookReport, Move, Outcome, Report
 
 
 def day(date: pd.Timestamp) -> str:
-    """A day as a person writes it."""
-    return f"{date.day} {date:%B %Y}"
+    """A day as every page and message writes it."""
+    return f"{date:%Y-%m-%d}"
+
+
+def instant(text: str) -> str:
+    """An instant of ISO 8601 as a person writes it, with the zone's offset."""
+    when = pd.Timestamp(text)
+    return f"{day(when)}, {when:%H:%M} UTC{when:%z}" if when.tz else f"{day(when)}, {when:%H:%M}"
 
 
 def points(change: float) -> str:
@@ -93,6 +101,34 @@ def headline(book: BookReport) -> str:
     effect = "applied" if book.applied else "computed, not applied"
     scalar = "one risk scalar per sleeve" if math.isnan(book.scalar) else f"risk scalar {book.scalar:.2f}"
     return f"{since_when} Regime {book.regime or 'not known yet'}, {scalar}, {effect}."
+
+
+def basis(book: BookReport) -> str:
+    """What every figure of returns rests on: fees, and how profit is booked."""
+    said = f"after fees of {FEE * 1e4:g} basis points of the weight traded, {book.booking}"
+    if book.booking != BOOKED_ON_EXIT:
+        return said
+    return f"{said}, so that losses of open positions are not in it: volatility and drawdowns are understated"
+
+
+def figures(book: BookReport) -> str:
+    """What the book has earned, in a sentence with everything that a Sharpe ratio depends on."""
+    earned = book.earned
+    if earned is None:
+        return "The book has not earned anything yet: its weights have not been in force on any session."
+    found, first, last = earned.figures, earned.returns.index[0], earned.returns.index[-1]
+    span = f"From {day(first)} to {day(last)}"
+    if math.isnan(found["cagr"]):
+        return f"{span}: {signed(100 * earned.total)}% in all, too short for annual figures; {basis(book)}."
+    ratios = " and ".join(
+        f"{'undefined' if math.isnan(ratio) else signed(ratio)} over {rate:.1%}"
+        for ratio, rate in ((found["sharpe"], 0.0), (earned.sharpe_over_rate, earned.rate))
+    )
+    return (
+        f"{span} it earned {signed(100 * found['cagr'])}% a year at {found['volatility']:.2%} volatility; largest "
+        f"drawdown {found['max_drawdown']:.2%}. Sharpe ratio {ratios}, the risk-free rate of its "
+        f"metrics. All {basis(book)}."
+    )
 
 
 def since(book: BookReport) -> str:

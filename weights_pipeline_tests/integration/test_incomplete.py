@@ -90,5 +90,5 @@ def test_books_that_hold_the_strategy_stop_or_stay_neutral_and_others_go_on(work
     assert "Ledger: loser: position in X unknown since 2024-01-08, fills.csv line 8." in shown.output
     assert "Ledger reconciled to 2024-02-28." in shown.output
     ((report,),) = (report.books for report in gather(neutral, [["both"]]))
-    assert "loser: position in X unknown since 8 January 2024, fills.csv line 8." in headline(report)
-    assert "Ledger reconciled to 28 February 2024." in headline(report)
+    assert "loser: position in X unknown since 2024-01-08, fills.csv line 8." in headline(report)
+    assert "Ledger reconciled to 2024-02-28." in headline(report)

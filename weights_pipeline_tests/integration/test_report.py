@@ -3,6 +3,7 @@
 import dataclasses
 import datetime as dt
 import json
+import math
 import re
 import shutil
 from html.parser import HTMLParser
@@ -20,6 +21,7 @@ from weights_pipeline.core.allocator.overlay import performance
 from weights_pipeline.core.returns.frequency import DAILY, MONTHLY
 from weights_pipeline.core.study.book_comparison import FEE, Contender, compare
 from weights_pipeline.core.study.sharpe_inference import probabilistic_sharpe, sharpe_estimate
+from weights_pipeline.live.standing import Standing
 from weights_pipeline.orchestration.assets.report import report_asset
 from weights_pipeline.report import words
 from weights_pipeline.report.facts import Outcome, gather
@@ -95,9 +97,9 @@ def test_the_page_is_semantic_and_its_figures_speak(page):
     assert ("html", {"lang": "en"}) in parsed.tags
     tags = [tag for tag, _ in parsed.tags]
     assert tags.count("h1") == tags.count("title") == tags.count("main") == 1
-    assert tags.count("figure") == tags.count("figcaption") == tags.count("svg") == 5
+    assert tags.count("figure") == tags.count("figcaption") == tags.count("svg") == 9
     assert (
-        len([1 for tag, attrs in parsed.tags if tag == "svg" and attrs["aria-label"] and attrs["role"] == "img"]) == 5
+        len([1 for tag, attrs in parsed.tags if tag == "svg" and attrs["aria-label"] and attrs["role"] == "img"]) == 9
     )
     identities = parsed.attributes("id")
     assert len(identities) == len(set(identities))
@@ -106,7 +108,7 @@ def test_the_page_is_semantic_and_its_figures_speak(page):
 
 
 def test_the_figures_are_those_of_the_store(finished, page):
-    rows = {row[0]: row for row in Page(page).rows if len(row) == 9}
+    rows = {row[0]: row for row in reversed(Page(page).rows) if len(row) == 9}  # the table of changes comes first
     final, realized, targets = (
         finished.store.read(BOOK, table)
         for table in (catalog.FINAL_WEIGHTS, catalog.REALIZED_WEIGHTS, catalog.TARGET_WEIGHTS)
@@ -125,6 +127,43 @@ def test_the_figures_are_those_of_the_store(finished, page):
         assert float(shown[4].replace("−", "-")) == pytest.approx((weight - before[name]) * 100, abs=0.00501)
         assert shown[5] == f"{target.at[name, 'target']:.2%}"
         assert shown[7].split("→")[-1].strip() == f"{target.at[name, 'multiplier']:.2f}"
+
+
+def test_one_set_of_figures_goes_through_the_page_with_what_it_rests_on(report, page):
+    book = report.books[0]
+    own = next(each for each in report.comparison.standings if each.name == BOOK)
+    assert dict(book.earned.figures) == dict(own.figures)
+    assert book.earned.returns.tolist() == report.comparison.returns[BOOK].tolist()
+    assert performance(book.earned.overlay[1])["sharpe"][0] == book.earned.figures["sharpe"]
+    cells = book.attribution.whole.to_numpy().ravel().tolist()
+    assert math.fsum(cells) == pytest.approx(book.earned.total, abs=1e-14)
+    said = words.figures(book)
+    assert page.count(said.replace("&", "&amp;")) == 2
+    for part in (
+        f"{own.figures['sharpe']:.2f} over 0.0%",
+        "over 4.5%",
+        "fees of 10 basis points",
+        "P&L booked on exit",
+    ):
+        assert part in said
+
+
+def test_the_page_goes_from_changes_to_trust_and_begins_with_its_caveats(report, page):
+    titles = (
+        "What has changed, and why",
+        "What it has earned, and who earned it",
+        "What could go wrong",
+        "Can I trust it?",
+    )
+    places = [page.index(f"<h2>{title}</h2>") for title in titles]
+    assert places == sorted(places)
+    assert page.index("Sample data: trades are simulated") < places[0]
+    assert "these weights have expired" not in page
+    late = Standing(target="file", state="expired", says="Not used after 35 days.")
+    expired = dataclasses.replace(report.books[0], published=(late,))
+    banner = render(dataclasses.replace(report, books=(expired,)))
+    assert f"{BOOK}: these weights have expired.</strong> Not used after 35 days." in banner
+    assert len(page.encode()) <= 600_000
 
 
 def test_changes_are_told_apart_by_tilt_and_scalar(report):
