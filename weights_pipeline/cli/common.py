@@ -155,8 +155,13 @@ def setup_named(of: Workspace, name: str) -> BookSetup:
 
 
 def print_json(content: Any) -> None:
-    """Print JSON; a number that is none is null, and what JSON does not know is text."""
-    sys.stdout.write(json.dumps(without_nan(content), indent=2, default=str, allow_nan=False) + "\n")
+    """Print JSON, see :func:`json_text`."""
+    sys.stdout.write(json_text(content))
+
+
+def json_text(content: Any) -> str:
+    """JSON; a number that is none is null, and what JSON does not know is text."""
+    return json.dumps(without_nan(content), indent=2, default=str, allow_nan=False) + "\n"
 
 
 def give_schema(schema: Mapping[str, Any], options: argparse.Namespace) -> int:

@@ -21,7 +21,7 @@ from weights_pipeline.checks import Check, book_checks, ledger_checks
 from weights_pipeline.core.allocator.scalar import WHOLE_BOOK
 from weights_pipeline.core.returns.daily import wide
 from weights_pipeline.core.returns.frequency import Frequency
-from weights_pipeline.core.study.book_comparison import BookComparison, Contender, compare
+from weights_pipeline.core.study.book_comparison import FEE, BookComparison, Contender, compare
 from weights_pipeline.core.study.holdings import HoldingsRisk
 from weights_pipeline.core.verify import RECONCILED, UNKNOWN_POSITION, Finding
 from weights_pipeline.core.versions import OPENING, changed_keys, diff, intact, newest_versions
@@ -277,6 +277,21 @@ class Report:
         """All checks."""
         every = [*self.ledgers.values(), *(each.outcomes for each in self.books)]
         return tuple(outcome for outcomes in every for outcome in outcomes)
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """Everything that the page says in figures, for a machine; a null is NaN."""
+        said = self.figures
+        for each in self.books:
+            said["books"][each.book.name] |= {
+                "booking": each.booking,
+                "fee": FEE,
+                "caveat": each.caveat,
+                "earned": each.earned.document if each.earned else None,
+                "attribution": each.attribution.document if each.attribution else None,
+                "risk": each.risk.document if each.risk else None,
+            }
+        return said
 
     @property
     def figures(self) -> dict[str, Any]:

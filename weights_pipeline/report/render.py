@@ -28,6 +28,7 @@ from weights_pipeline.extras import need
 from weights_pipeline.report import words
 from weights_pipeline.report.earnings import Attribution, Earned, through_stress
 from weights_pipeline.report.facts import BookReport, Outcome, Report
+from weights_pipeline.text import markdown
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -67,6 +68,12 @@ def render(report: Report) -> str:
         seed=SEED,
         level=LEVEL,
     )
+
+
+def render_markdown(report: Report) -> str:
+    """The same without charts, as Markdown: what comes from outside is text in it and nothing else."""
+    environment = _environment().overlay(autoescape=False)
+    return environment.get_template("report.md.j2").render(report=report)
 
 
 def percent(value: float, digits: int = 2, sign: bool = False) -> str:
@@ -307,6 +314,7 @@ def _environment() -> jinja2.Environment:
         "verdict": words.verdict,
         "offenders": offenders,
         "step": step_text,
+        "markdown": markdown,
         "overlay": _overlay,
         "heat": _heat,
         "shade": _shade,

@@ -2,6 +2,7 @@
 
 import dataclasses
 import datetime as dt
+import itertools
 import json
 import math
 import re
@@ -296,6 +297,17 @@ def test_the_command_writes_the_page_to_the_byte_and_what_is_published(finished,
     assert sum(said["books"][BOOK]["weights"].values()) == pytest.approx(
         finished.store.read(BOOK, catalog.FINAL_WEIGHTS).groupby("as_of")["final"].sum().iloc[-1]
     )
+    written = {form: tmp_path / f"report.{form}" for form in ("md", "json")}
+    for form, other in written.items():
+        with pytest.raises(SystemExit, match="0"):
+            main(["report", "--format", form, "--out", str(other)])
+    found = json.loads(written["json"].read_text())["books"][BOOK]
+    cells = [value for row in found["attribution"]["since_inception"].values() for value in row.values()]
+    assert math.fsum(cells) == pytest.approx(found["earned"]["periods"]["Since inception"]["return"], abs=1e-14)
+    lines = written["md"].read_text().splitlines()
+    cells = [line.replace(r"\|", "").count("|") if line.startswith("|") else 0 for line in lines]
+    assert all(here == after for here, after in itertools.pairwise(cells) if here and after)
+    assert any(line.startswith("| **The book** |") for line in lines)
     for arguments, code in ((["--book", "nothing"], 2), (["--as-of", "2011-01-03"], 3)):
         with pytest.raises(SystemExit, match=str(code)):
             main(["report", *arguments])

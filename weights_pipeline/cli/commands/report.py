@@ -1,4 +1,4 @@
-"""``weights report``: a rebalance as one HTML file to read and to forward.
+"""``weights report``: a rebalance as one file to read and to forward.
 
 Scope: the command, and the clock: this is where "now" is read. Not here: what the page says (``report``).
 """
@@ -20,11 +20,12 @@ def add(commands: common.Commands) -> None:
     which.add_argument("--book", help="book; the first when left out")
     which.add_argument("--all", action="store_true", help="all books in one file")
     report.add_argument("--as-of", type=common.day, metavar="YYYY-MM-DD", help="the weights in force on this day")
+    report.add_argument("--format", choices=("html", "md", "json"), default="html", help="of the file; html has charts")
     report.add_argument("--out", type=Path, metavar="FILE", help="file to write; default in the folder reports at home")
 
 
 def _report(options: argparse.Namespace) -> int:
-    """Write a report of a rebalance: one HTML file that needs nothing else."""
+    """Write a report of a rebalance: one file that needs nothing else."""
     from weights_pipeline.cli import render
     from weights_pipeline.core.waterfall import ReplayError
     from weights_pipeline.extras import MissingExtraError
@@ -32,13 +33,16 @@ def _report(options: argparse.Namespace) -> int:
     from weights_pipeline.live import Keys
     from weights_pipeline.report.facts import gather
     from weights_pipeline.report.render import render as page
+    from weights_pipeline.report.render import render_markdown
     from weights_pipeline.report.words import summary
     from weights_pipeline.store.queries import NothingInForceError
 
     workspace = common.workspace()
     books = [common.setup_named(workspace, options.book).name] if options.book else [*common.setups(workspace)]
     chosen = books if options.all else books[:1]
-    file = options.out or workspace.settings.home / "reports" / ("all.html" if options.all else f"{chosen[0]}.html")
+    file = (
+        options.out or workspace.settings.home / "reports" / f"{'all' if options.all else chosen[0]}.{options.format}"
+    )
     try:
         keys = Keys.from_environment(os.environ)
     except ValueError as error:
@@ -50,7 +54,10 @@ def _report(options: argparse.Namespace) -> int:
     except ReplayError as error:
         common.stop(f"stored figures contradict each other: {error}", common.FAILED)
     try:
-        text = page(found)
+        if options.format == "json":
+            text = common.json_text(found.document)
+        else:
+            text = render_markdown(found) if options.format == "md" else page(found)
     except MissingExtraError as error:
         common.stop(str(error), common.INVALID)
     try:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -68,6 +69,27 @@ class HoldingsRisk:
     worst_months: pd.DataFrame
     all_at_once: float
     replayed: tuple[pd.Period, float]
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """Figures for a machine; a null is NaN."""
+        return {
+            "first": f"{self.first:%Y-%m-%d}",
+            "last": f"{self.last:%Y-%m-%d}",
+            "volatility": self.volatility,
+            "strategies": self.by_strategy.to_dict("index"),
+            "correlations": self.correlations.to_dict(),
+            "effective_bets": self.bets,
+            "effective_holdings": self.holdings,
+            "largest": self.largest,
+            "top_five": self.top_five,
+            "diversification": self.diversification,
+            "worst_months": {
+                name: row | {"month": str(row["month"])} for name, row in self.worst_months.to_dict("index").items()
+            },
+            "all_at_once": self.all_at_once,
+            "replayed": {"month": str(self.replayed[0]), "return": self.replayed[1]},
+        }
 
 
 def holdings_risk(
