@@ -44,7 +44,9 @@ def full(small_data, tmp_path_factory):
     edit_yaml(data / "books" / f"{BOOK}.yaml", overlay=OVERLAY, adjustment=ADJUSTMENT)
     with dg.DagsterInstance.ephemeral() as instance:
         desk = Desk(data, tmp_path_factory.mktemp("home"), instance)
-        desk.done("2012-01", LAST)
+        desk.job(LEDGER, "2012-01-01", f"{LAST}-01", checks=False)
+        for name in (BOOK, f"{BOOK}_daily"):
+            desk.job(name, "2012-01-01", f"{LAST}-01")
         yield desk
 
 

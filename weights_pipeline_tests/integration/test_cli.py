@@ -10,6 +10,7 @@ import pytest
 from benchmarks.support.data import DATA
 from weights_pipeline.tables import catalog
 from weights_pipeline_tests.support.commands import Result
+from weights_pipeline_tests.support.returns_desk import BOOK, random_returns, write_book, write_ledger
 
 
 @pytest.fixture
@@ -106,15 +107,17 @@ def test_wrong_data_folder_is_named(monkeypatch, tmp_path):
     assert "nowhere" in result.errors
 
 
-def test_run_in_a_process_of_its_own(own_data, tmp_path, monkeypatch):
+def test_run_in_a_process_of_its_own(tmp_path, monkeypatch):
+    write_ledger(tmp_path / "data", random_returns("calm", "other", first="2024-01-02", last="2024-03-28"))
+    write_book(tmp_path / "data", {"calm": 0.6, "other": 0.4})
     own = {
-        "WEIGHTS_DATA": str(own_data),
+        "WEIGHTS_DATA": str(tmp_path / "data"),
         "WEIGHTS_HOME": str(tmp_path / "home"),
         "DAGSTER_HOME": str(tmp_path / "home"),
     }
     script = [sys.executable, "-c", "from weights_pipeline.cli import main; main()"]
     done = subprocess.run(
-        [*script, "run", "--book", "calmar_core", "--partition", "2012-01"],
+        [*script, "run", "--book", BOOK, "--partition", "2024-01"],
         env=os.environ | own | {"COLUMNS": "150"},
         cwd=DATA.parent,
         capture_output=True,
@@ -122,12 +125,12 @@ def test_run_in_a_process_of_its_own(own_data, tmp_path, monkeypatch):
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "19 partitions" in done.stdout
-    assert "2012-01-01 to 2012-01-01" in done.stdout
+    assert "18 partitions of 18 assets" in done.stdout
+    assert "2024-01-01 to 2024-01-01" in done.stdout
     for name, value in own.items():
         monkeypatch.setenv(name, value)
-    failed = Result("run", "--book", "calmar_core", "--partition", "latest", "--json")
+    failed = Result("run", "--book", BOOK, "--partition", "latest", "--json")
     assert failed.exit_code == 1
     report = json.loads(failed.output)
-    assert (report["success"], report["first"], report["last"]) == (False, "2013-06-01", "2013-06-01")
-    assert any("2012-02-01" in error for error in report["errors"])
+    assert (report["success"], report["first"], report["last"]) == (False, "2024-03-01", "2024-03-01")
+    assert any("2024-02-01" in error for error in report["errors"])

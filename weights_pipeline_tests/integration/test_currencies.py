@@ -71,7 +71,7 @@ def answered(*arguments):
 
 def test_a_version_is_reproduced_at_the_rates_as_they_were_and_another_rate_is_restated(in_two_currencies):
     desk = in_two_currencies
-    desk.done("2024-01", "2024-02", book="steady")
+    desk.fill("2024-01", "2024-02", book="steady")
     lots = desk.store.read("desk_ledger", catalog.TRADE_LEDGER)
     assert {*lots["currency"].fillna("own")} == {"EUR", "own"}
     checked = answered("check", "--book", "steady")
@@ -88,7 +88,7 @@ def test_a_version_is_reproduced_at_the_rates_as_they_were_and_another_rate_is_r
     rates.to_csv(file, index=False)
     restated = answered("restate", "--book", "steady")
     assert "what has changed is its capital, its prices or its rates" in restated
-    desk.done("2024-02", book="steady")
+    desk.fill("2024-02", book="steady")
     after = desk.store.read("steady", catalog.FINAL_WEIGHTS)
     moved = (before["final"] != after["final"]).groupby(before["as_of"].dt.month).any()
     assert moved.to_dict() == {1: False, 2: True}

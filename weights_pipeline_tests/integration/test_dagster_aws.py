@@ -6,10 +6,11 @@ import yaml
 from dagster_aws.s3 import S3Resource
 from dagster_aws.s3.sensor import get_objects
 
-from benchmarks.support.data import BOOK, DATA, LEDGER
+from benchmarks.support.data import DATA
 from benchmarks.support.s3_servers import BUCKET, moto
 from weights_pipeline.orchestration.s3 import S3Clients
 from weights_pipeline_tests.support.desk import QUIET, Desk
+from weights_pipeline_tests.support.returns_desk import BOOK, LEDGER, random_returns, write_book, write_ledger
 
 STORE = "tests/step-logs"
 
@@ -42,9 +43,11 @@ def kept(server, prefix):
 
 
 def test_a_run_by_hand_leaves_what_its_steps_say_in_the_bucket_and_nothing_on_the_terminal(
-    server, deployed, small_data, tmp_path, capfd
+    server, deployed, tmp_path, capfd
 ):
-    report = Desk(small_data, tmp_path / "home", deployed).done("2012-01")
+    write_ledger(tmp_path / "data", random_returns("calm", "other", first="2024-01-02", last="2024-01-31"))
+    write_book(tmp_path / "data", {"calm": 0.6, "other": 0.4})
+    report = Desk(tmp_path / "data", tmp_path / "home", deployed).done(book=BOOK)
     shown = capfd.readouterr()
     assert shown.err == ""
     for run_id, job in zip(report.run_ids, (LEDGER, BOOK), strict=True):

@@ -121,7 +121,7 @@ def computed(folder, **entries):
         (folder / f"{name}.yaml").write_text(yaml.safe_dump(content, sort_keys=False))
     with dg.DagsterInstance.ephemeral() as instance:
         desk = Desk(folder, folder / "home", instance)
-        desk.done("2024-01", "2024-02", "desk_book")
+        desk.fill("2024-01", "2024-02", "desk_book")
         tables = [
             ("desk_ledger", catalog.TRADE_LEDGER),
             ("desk_ledger", catalog.STRATEGY_RETURNS),

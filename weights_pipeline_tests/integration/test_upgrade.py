@@ -87,7 +87,7 @@ def test_the_next_month_is_made_and_the_past_stays_to_the_bit(upgraded):
 
     tables = (catalog.WEIGHT_HISTORY, catalog.FINAL_WEIGHTS, catalog.REALIZED_WEIGHTS)
     before = [stored(table) for table in tables]
-    upgraded.done("2021-05", book=BOOK)
+    upgraded.fill("2021-05", book=BOOK)
     for table, rows in zip(tables, before, strict=True):
         pd.testing.assert_frame_equal(stored(table)[rows.columns], rows, check_exact=True)
     history = upgraded.store.read(BOOK, catalog.WEIGHT_HISTORY)

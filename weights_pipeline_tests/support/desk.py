@@ -11,6 +11,7 @@ import dagster as dg
 import pytest
 
 from benchmarks.support.data import BOOK, LEDGER
+from weights_pipeline.orchestration.assets.common import POLICY_TAG
 from weights_pipeline.orchestration.definitions import build_definitions
 from weights_pipeline.orchestration.runs import RunReport, materialise
 from weights_pipeline.settings import Settings
@@ -85,20 +86,23 @@ class Desk:
         return report
 
     def fill(self, first: str, last: str | None = None, book: str = BOOK) -> None:
-        """Materialise months of the ledger and of a book without the checks of the latter, which take half of a run."""
-        self.job(LEDGER, f"{first}-01", f"{last or first}-01")
-        self.job(book, f"{first}-01", f"{last or first}-01", checks=False)
+        """Materialise months of the ledger and of a book without the checks, which take half of a run."""
+        for name in (self.workspace.setup(book).source.schema_name, book):
+            self.job(name, f"{first}-01", f"{last or first}-01", checks=False)
 
-    def job(self, name: str, first: str | None = None, last: str | None = None, *, checks: bool = True) -> None:
+    def job(
+        self, name: str, first: str | None = None, last: str | None = None, *, checks: bool = True, policy: str = ""
+    ) -> None:
         """Run one job to its end: a ledger's or book's own over partitions, or one without partitions."""
-        assert self.try_job(name, first, last, checks=checks).success
+        assert self.try_job(name, first, last, checks=checks, policy=policy).success
 
     def try_job(
-        self, name: str, first: str | None = None, last: str | None = None, *, checks: bool = True
+        self, name: str, first: str | None = None, last: str | None = None, *, checks: bool = True, policy: str = ""
     ) -> dg.ExecuteInProcessResult:
         """Run one job, whatever comes of it."""
         edges = {"start": first, "end": last or first}
         tags = {f"dagster/asset_partition_range_{edge}": key for edge, key in edges.items() if key}
+        tags |= {POLICY_TAG: policy} if policy else {}
         job = build_definitions(self.workspace).resolve_job_def(name)
         if not checks:
             keys = set(job.asset_layer.executable_asset_keys)
