@@ -58,8 +58,9 @@ def _ui(options: argparse.Namespace) -> int:
     logs = settings.home / "log"
     logs.mkdir(exist_ok=True)
     served = ["dagster", "code-server", "start", "-h", "127.0.0.1", "-p", str(code), *module]
-    # Told to end by a service manager, or by a terminal that is closed, it ends what it has started as on Ctrl-C.
-    for number in (signal.SIGTERM, signal.SIGHUP):
+    # Told to end by a service manager, or by a terminal that is closed, it ends what it has started as on Ctrl-C. A
+    # shell's `&` lets that be ignored, also by what is started here, which then ignores being told to end as well.
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.default_int_handler)
     with ExitStack() as stack:
         beside = [stack.enter_context(_running(logs / "code-server.log", *served))]
@@ -112,9 +113,12 @@ class _Process:
         if self._process.poll() is None:
             self._process.terminate()
         try:
-            self._process.wait(30)
-        except subprocess.TimeoutExpired:
-            os.killpg(self._process.pid, signal.SIGKILL)
+            with suppress(subprocess.TimeoutExpired):
+                self._process.wait(30)
+        finally:
+            # Also where somebody presses Ctrl-C again, for whom this takes too long.
+            with suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
 
 
 @contextmanager
