@@ -167,6 +167,19 @@ def test_the_page_goes_from_changes_to_trust_and_begins_with_its_caveats(report,
     assert len(page.encode()) <= 600_000
 
 
+def test_several_books_begin_with_a_row_for_each_and_one_that_earned_nothing_says_so(report):
+    book = report.books[0]
+    new = book.book.model_copy(update={"name": "new"})
+    bare = dataclasses.replace(book, book=new, earned=None, attribution=None, risk=None)
+    text = render(dataclasses.replace(report, books=(book, bare)))
+    rows = [row for row in Page(text).rows if row and row[0] in (BOOK, "new")]
+    assert rows[0][5:7] == [f"{book.earned.figures['volatility']:.2%}", f"{book.earned.figures['sharpe']:.2f}"]
+    assert rows[1][3] == "nothing earned yet"
+    assert "The book has not earned anything yet" in text
+    identities = Page(text).attributes("id")
+    assert len(identities) == len(set(identities))
+
+
 def test_changes_are_told_apart_by_tilt_and_scalar(report):
     for move in report.books[0].moves:
         assert move.by_tilt + move.by_scalar == pytest.approx(move.change, abs=1e-15)
