@@ -175,7 +175,7 @@ def _utc(instant: dt.datetime) -> pd.Timestamp:
 
 def exchange_timezone(calendar: str) -> str:
     """IANA zone of a calendar, which says on which date something happened there."""
-    return calendar.rpartition(_CLOCK)[2] if file_of(calendar) else str(_any_year(calendar).tz)
+    return calendar.rpartition(_CLOCK)[2] if file_of(calendar) else str(_some_years(calendar).tz)
 
 
 def default_per_year(calendar: str) -> int:
@@ -192,7 +192,7 @@ def recorded_bounds(calendar: str) -> tuple[dt.date, dt.date]:
         sessions = _listed(calendar).index
         # A month begins with the first session that is listed of it.
         return sessions[0].date().replace(day=1), sessions[-1].date()
-    kind = type(_any_year(calendar))
+    kind = type(_some_years(calendar))
     low, high = kind.bound_min(), kind.bound_max()
     return low.date() if low else dt.date(1900, 1, 1), high.date() if high else dt.date(2199, 12, 31)
 
@@ -257,10 +257,13 @@ def shown(calendar: str) -> str:
 
 _KEPT: dict[str, tuple[int, int, pd.DataFrame]] = {}
 """By calendar: its first and last decade that were built so far, and the hours of these."""
+_USUAL = (201, 203)
+"""Decades that hardly anybody asks beyond."""
 
 
 def _recorded(name: str, first_decade: int, last_decade: int) -> pd.DataFrame:
     """Hours of a calendar of the library over decades at least, built once: a build costs the same however long."""
+    _some_years(name)
     first, last, hours = _KEPT.get(name, (first_decade, last_decade, None))
     if hours is None or first_decade < first or last_decade > last:
         # Whoever asks for a past decade asks for the one around the newest session next.
@@ -274,7 +277,10 @@ def _built(name: str, first_decade: int, last_decade: int) -> pd.DataFrame:
     """Hours of a calendar of the library over whole decades, as far as it is recorded."""
     low, high = recorded_bounds(name)
     start, end = max(dt.date(10 * first_decade, 1, 1), low), min(dt.date(10 * last_decade + 9, 12, 31), high)
-    calendar = _opened(name, start, end)
+    return _hours(_opened(name, start, end))
+
+
+def _hours(calendar: Any) -> pd.DataFrame:
     return pd.DataFrame(
         {
             name: pd.DatetimeIndex(instants).tz_convert("UTC").tz_localize(None).as_unit("us")
@@ -285,11 +291,18 @@ def _built(name: str, first_decade: int, last_decade: int) -> pd.DataFrame:
 
 
 @lru_cache(maxsize=64)
-def _any_year(name: str) -> Any:
-    """Open a calendar over one year that all of them cover; the default range would depend on the clock."""
+def _some_years(name: str) -> Any:
+    """Open a calendar over fixed years, whose hours are kept; the default range would depend on the clock."""
     if name not in exchange_calendars.get_calendar_names():
         raise LedgerError(f"calendar: {name!r} is not known to exchange_calendars; expected a name such as XNYS")
-    return _opened(name, dt.date(2024, 1, 1), dt.date(2024, 12, 31))
+    first, last = _USUAL
+    try:
+        calendar = _opened(name, dt.date(10 * first, 1, 1), dt.date(10 * last + 9, 12, 31))
+    except LedgerError:
+        # Not every calendar is recorded so far; this year is in all of them.
+        return _opened(name, dt.date(2024, 1, 1), dt.date(2024, 12, 31))
+    _KEPT.setdefault(name, (first, last, _hours(calendar)))
+    return calendar
 
 
 def _opened(name: str, start: dt.date, end: dt.date) -> Any:
