@@ -15,13 +15,14 @@ from importlib import resources
 from pathlib import Path
 from string import Template
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import yaml
 
 from weights_pipeline.books.load import book_schema
 from weights_pipeline.core.targets.methods import METHODS
 from weights_pipeline.files import replacing
-from weights_pipeline.ledger import LedgerError, read_ledger
+from weights_pipeline.ledger import LedgerError, exchange_timezone, read_ledger
 from weights_pipeline.ledger.alone import ALONE, Attempt, attempts, ledger_of_file, local_place
 from weights_pipeline.ledger.importers import importer
 from weights_pipeline.ledger.periods import horizon
@@ -29,6 +30,7 @@ from weights_pipeline.ledger.source import ledger_schema
 from weights_pipeline.ledger.understood import summaries
 from weights_pipeline.shipped import shipped
 
+_CALENDAR = "XNYS"
 _ALONE = ("lots", "fills", "returns")
 """Kinds of rows that a ledger can be made of alone."""
 _REQUIRED: Mapping[str, Any] = {
@@ -137,7 +139,9 @@ def desk_files(
         entries: list[Any] = [entry | dict(found.settings)]
         strategies = list(found.strategies)
     elif reads:
-        kind, entries, first, last = _kind_of(reads), [_to_come(reads, name)], f"{now:%Y-%m}", ""
+        # A ledger is read up to the day it is at the exchange, which a month may begin a day later.
+        today = now.astimezone(ZoneInfo(exchange_timezone(_CALENDAR)))
+        kind, entries, first, last = _kind_of(reads), [_to_come(reads, name)], f"{today:%Y-%m}", ""
         strategies = ["main"]
     else:
         kind, entries, first, last = "lots", [f"{name}/lots.csv"], "2024-01", "2024-03"
@@ -147,6 +151,7 @@ def desk_files(
         "ledger": name,
         "book": book,
         "kind": kind,
+        "calendar": _CALENDAR,
         "entries": _yaml({kind: entries}),
         "first": first,
         "last": f"last_month: {last}\n" if last else "",

@@ -159,6 +159,25 @@ def test_an_export_that_says_nothing_of_strategies_is_one_strategy(elsewhere, na
     ]
 
 
+@pytest.mark.parametrize(
+    ("now", "first"),
+    [
+        ("2026-12-01T00:30", "2026-11"),  # the evening before, at the exchange
+        ("2026-12-01T06:00", "2026-12"),
+        ("2026-08-01T12:00", "2026-08"),  # a Saturday
+        ("2027-01-01T12:00", "2027-01"),
+    ],
+)
+def test_a_desk_can_read_its_files_in_the_hour_that_it_is_made(tmp_path, now, first):
+    instant = dt.datetime.fromisoformat(now).replace(tzinfo=dt.UTC)
+    write_new(tmp_path, desk_files("ib", instant, reads="ibkr_flex_trades"))
+    (tmp_path / "data" / "ib" / "export.csv").write_bytes(SAMPLES["ibkr_flex_trades"].read_bytes())
+    source = load_ledger_source(tmp_path / "data" / "ledgers" / "ib.yaml")
+    assert source.first_month == first
+    intake = read_ledger(source, tmp_path / "data", horizon=horizon(source, instant))
+    assert intake.files["accepted"].sum() == intake.files["read"].sum() > 0
+
+
 def test_a_desk_that_waits_for_files_says_so(elsewhere, monkeypatch):
     assert Result("new", "ib", "--importer", "ibkr_flex_trades").exit_code == 0
     monkeypatch.chdir(elsewhere / "ib")
