@@ -68,7 +68,7 @@ class Cluster:
 
     def _handed(self, work: Any, shard: Any) -> Any:
         return self._client.submit(
-            _worked, work, shard, self._version_of, self._version, pure=False, retries=_TRIES - 1, key=None
+            _worked, work, shard, self._version_of, self._version, pure=False, retries=_TRIES - 1
         )
 
     def _result(self, function: Callable[[Any], Any], shard: Any, future: Any) -> Any:

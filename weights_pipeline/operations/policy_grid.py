@@ -218,14 +218,15 @@ class Results(AbstractContextManager["Results"]):
             return
         whole = 0
         if file.exists():
-            head, *lines = file.read_bytes().split(b"\n")[:-1] or [b"null"]
-            if json.loads(head) != {"grid": of}:
+            # What was cut off is no line: of a file that was only begun nothing is left.
+            *lines, _ = file.read_bytes().split(b"\n")
+            if lines and lines[0] != _line({"grid": of}):
                 raise OtherGridError(
                     f"{file}: holds results of another grid: book, values, returns or version have changed since it "
                     "was interrupted. Remove it to begin anew, or name another output."
                 )
-            self.figures = dict(map(json.loads, lines))
-            whole = len(head) + 1 + sum(len(line) + 1 for line in lines)
+            self.figures = dict(map(json.loads, lines[1:]))
+            whole = sum(len(line) + 1 for line in lines)
         file.parent.mkdir(parents=True, exist_ok=True)
         self._open = file.open("ab")
         self._open.truncate(whole)
@@ -251,8 +252,12 @@ class Results(AbstractContextManager["Results"]):
 
     def _write(self, document: Any) -> None:
         if self._open is not None:
-            self._open.write(json.dumps(document).encode() + b"\n")
+            self._open.write(_line(document) + b"\n")
             self._open.flush()
+
+
+def _line(document: Any) -> bytes:
+    return json.dumps(document).encode()
 
 
 def grid_table(values: PolicyGrid, figures: Mapping[int, Mapping[str, Any]]) -> pd.DataFrame:

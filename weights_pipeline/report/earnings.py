@@ -12,7 +12,7 @@ from typing import Any
 
 import pandas as pd
 
-from weights_pipeline.core.allocator.overlay import STRESS_WINDOWS, performance
+from weights_pipeline.core.allocator.overlay import monthly_returns, performance
 from weights_pipeline.core.returns.frequency import Frequency
 from weights_pipeline.core.study.attribution import DECISIONS, Contributions, by_sleeve, contributions, hit_rate
 from weights_pipeline.core.study.book_comparison import net_returns
@@ -21,13 +21,11 @@ from weights_pipeline.core.study.tear_sheet import (
     Drawdown,
     PeriodReturn,
     Tail,
-    monthly_returns,
     period_returns,
     rolling_figures,
     sharpe_over,
     tail_ratio,
     tail_risk,
-    underwater,
     worst_drawdowns,
     yearly_figures,
 )
@@ -220,17 +218,6 @@ def at_risk(setup: BookSetup, weights: Mapping[str, float], returns: pd.DataFram
     return holdings_risk(weights, returns, setup.source.frequency)
 
 
-def through_stress(returns: pd.Series) -> dict[str, tuple[float, float, float]]:
-    """Return, largest drawdown and worst session in each named window of stress that the returns span."""
-    found = {}
-    for name, (begin, end) in STRESS_WINDOWS.items():
-        part = returns[begin:end]
-        if len(part) and returns.index[0] <= begin and returns.index[-1] >= end:
-            total = float((1.0 + part).cumprod().iloc[-1]) - 1.0
-            found[name] = (total, -float(underwater(part).min()), float(part.min()))
-    return found
-
-
 def _attribution(
     found: Contributions, performed: Earned, rebalances: pd.DatetimeIndex, sleeve_of: Mapping[str, str]
 ) -> Attribution:
@@ -241,14 +228,13 @@ def _attribution(
     by_year = {
         year: found.linked(pd.Timestamp(year, 1, 1), pd.Timestamp(year, 12, 31)).agg(math.fsum) for year in years
     }
-    names = list(found.strategies)
     return Attribution(
         whole=whole,
         year=found.linked(max(first["One year"], found.sessions[0])),
         latest=found.linked(first["Since the last rebalance"]),
         sleeves=sleeves if len(sleeves) < len(whole) else sleeves.iloc[:0],
         by_year=pd.DataFrame.from_dict(by_year, orient="index"),
-        own=pd.Series((1.0 + found.own).cumprod(axis=0)[-1] - 1.0, index=names),
-        mean_weight=pd.Series(found.weights.mean(axis=0), index=names),
+        own=found.own_returns,
+        mean_weight=pd.Series(found.weights.mean(axis=0), index=list(found.strategies)),
         hits=hit_rate(found, rebalances),
     )

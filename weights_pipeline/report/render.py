@@ -18,7 +18,7 @@ import pandas as pd
 from markupsafe import Markup, escape
 
 from weights_pipeline.charts import report as charts
-from weights_pipeline.core.allocator.overlay import STRESS_WINDOWS, performance
+from weights_pipeline.core.allocator.overlay import STRESS_WINDOWS, performance, through_stress
 from weights_pipeline.core.metrics.label import in_words
 from weights_pipeline.core.study.book_comparison import DRAWS, FEE, LEVEL, SEED, BookComparison
 from weights_pipeline.core.study.holdings import HoldingsRisk
@@ -26,7 +26,7 @@ from weights_pipeline.core.study.tear_sheet import underwater
 from weights_pipeline.core.waterfall import Step
 from weights_pipeline.extras import need
 from weights_pipeline.report import words
-from weights_pipeline.report.earnings import Attribution, Earned, through_stress
+from weights_pipeline.report.earnings import Attribution, Earned
 from weights_pipeline.report.facts import BookReport, Outcome, Report
 from weights_pipeline.text import markdown
 
@@ -147,7 +147,10 @@ def _overlay(each: BookReport) -> dict[str, Any]:
         "windows": [
             (
                 window,
-                [(percent(was), percent(now)) for was, now in zip(unscaled, through[1][window], strict=True)],
+                [
+                    (percent(was), percent(now))
+                    for was, now in zip(unscaled.values(), through[1][window].values(), strict=True)
+                ],
                 percent(stored.get((window, "share_scaled"), math.nan)),
             )
             for window, unscaled in through[0].items()

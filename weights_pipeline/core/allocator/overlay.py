@@ -317,11 +317,12 @@ def audit(
         "transitions_per_year": changes,
     }
     rows += [("all", "scaled", name, value, INSUFFICIENT if np.isnan(value) else "") for name, value in figures.items()]
+    through = {"unscaled": through_stress(unscaled), "scaled": through_stress(scaled)}
     for window, (first, last) in STRESS_WINDOWS.items():
-        covered = len(unscaled) > 0 and unscaled.index[0] <= first and last <= unscaled.index[-1]
+        covered = window in through["unscaled"]
         reason = "" if covered else NOT_COVERED
-        for portfolio, returns in (("unscaled", unscaled), ("scaled", scaled)):
-            found = _through(returns.loc[first:last]) if covered else dict.fromkeys(_THROUGH, np.nan)
+        for portfolio, windows in through.items():
+            found = windows.get(window, dict.fromkeys(_THROUGH, np.nan))
             rows += [(window, portfolio, metric, value, reason) for metric, value in found.items()]
         share = _share_scaled(exposure.loc[first:last]) if covered else np.nan
         rows.append((window, "scaled", "share_scaled", share, reason))
@@ -401,9 +402,8 @@ def performance(
     )
     if len(r):
         through = _through(returns)
-        months = pd.DatetimeIndex(returns.index).to_period("M")
         figures["max_drawdown"] = (through["max_drawdown"], "")
-        figures["worst_month"] = (float((1.0 + returns).groupby(months).prod().min()) - 1.0, "")
+        figures["worst_month"] = (float(monthly_returns(returns).min()), "")
         figures["worst_day"] = (through["worst_day"], "")
     if len(r) >= frequency.enough:
         flat = r.max() == r.min()
@@ -416,6 +416,21 @@ def performance(
         figures["sharpe"] = (np.nan, "zero_volatility") if noise else (mean / deviation * year, "")
         figures["sortino"] = (mean / downside * year, "") if downside > 0.0 else (np.nan, "no_loss")
     return figures
+
+
+def monthly_returns(returns: pd.Series) -> pd.Series:
+    """Compounded return of each calendar month, whole or not, by its period; shape (months,)."""
+    months = pd.DatetimeIndex(returns.index).to_period("M")
+    return (1.0 + returns).groupby(months).prod() - 1.0
+
+
+def through_stress(returns: pd.Series) -> dict[str, dict[str, float]]:
+    """Figures of each of ``STRESS_WINDOWS`` that lies inside some returns, by window; see :func:`audit`."""
+    return {
+        window: _through(returns.loc[first:last])
+        for window, (first, last) in STRESS_WINDOWS.items()
+        if len(returns) and returns.index[0] <= first and last <= returns.index[-1]
+    }
 
 
 _THROUGH = ("total_return", "max_drawdown", "worst_day")

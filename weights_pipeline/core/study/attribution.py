@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from weights_pipeline.core.study.book_comparison import FEE
+from weights_pipeline.core.study.book_comparison import FEE, in_force
 
 Floats = NDArray[np.float64]
 
@@ -49,6 +49,11 @@ class Contributions:
     def totals(self) -> Floats:
         """Returns of the book after fees, shape (T,)."""
         return np.array([math.fsum(row) for row in self.parts.reshape(len(self.parts), -1).tolist()])
+
+    @property
+    def own_returns(self) -> pd.Series:
+        """Compounded return of each strategy, shape (S,)."""
+        return pd.Series(np.cumprod(1.0 + self.own, axis=0)[-1] - 1.0, index=list(self.strategies))
 
     def linked(self, since: pd.Timestamp | None = None, until: pd.Timestamp | None = None) -> pd.DataFrame:
         """Contributions to the compounded return of a stretch, both ends included; fractions of its first capital.
@@ -107,7 +112,8 @@ def contributions(
     """
     strategies = sorted({*base.columns, *realized.columns, *final.columns})
     sessions = pd.DatetimeIndex(returns.index[returns.index >= final.index[0]])
-    b, q, w = (_in_force(weights, sessions, strategies) for weights in (base, realized, final))
+    held = (weights.reindex(columns=strategies) for weights in (base, realized, final))
+    b, q, w = (np.nan_to_num(in_force(weights, sessions)) for weights in held)
     r = returns.reindex(index=sessions, columns=strategies).fillna(0.0).to_numpy(np.float64)
     costs = -FEE * np.abs(np.diff(w, axis=0, prepend=0.0))
     parts = np.stack([b * r, (q - b) * r, (w - q) * r, costs], axis=2)
@@ -129,11 +135,6 @@ def hit_rate(found: Contributions, rebalances: pd.DatetimeIndex) -> tuple[int, i
     held = rebalances.searchsorted(found.sessions, side="right")
     earned = [math.fsum(tilt[held == number]) for number in np.unique(held) if number > 0]
     return sum(each > 0.0 for each in earned), len(earned)
-
-
-def _in_force(weights: pd.DataFrame, sessions: pd.DatetimeIndex, strategies: list[str]) -> Floats:
-    ordered = weights.sort_index().reindex(columns=strategies).fillna(0.0)
-    return ordered.reindex(sessions, method="ffill").fillna(0.0).to_numpy(np.float64)
 
 
 def _smoothed(returns: Floats) -> Floats:

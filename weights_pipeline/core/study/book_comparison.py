@@ -208,9 +208,9 @@ def compare(contenders: Sequence[Contender]) -> BookComparison | None:
     common = common.sort_values()
     gross, traded = {}, {}
     for each in contenders:
-        in_force = _in_force(each.weights, common)
-        traded[each.name] = traded_weight(in_force)
-        gross[each.name] = float(in_force.sum(axis=1).mean())
+        held_then = in_force(each.weights, common)
+        traded[each.name] = traded_weight(held_then)
+        gross[each.name] = float(held_then.sum(axis=1).mean())
     after = pd.DataFrame({name: held[name].returns.reindex(common) - FEE * traded[name] for name in held})
     return _compared(contenders, after, traded, gross)
 
@@ -226,10 +226,11 @@ def net_returns(weights: pd.DataFrame, returns: pd.DataFrame) -> pd.Series:
         Sessions × strategies.
     """
     earned = reference_portfolio(weights.sort_index(), returns).returns
-    return earned - FEE * traded_weight(_in_force(weights, pd.DatetimeIndex(earned.index)))
+    return earned - FEE * traded_weight(in_force(weights, pd.DatetimeIndex(earned.index)))
 
 
-def _in_force(weights: pd.DataFrame, sessions: pd.DatetimeIndex) -> NDArray[np.float64]:
+def in_force(weights: pd.DataFrame, sessions: pd.DatetimeIndex) -> NDArray[np.float64]:
+    """Weights of each session, shape (sessions, strategies): the newest from then or before, NaN before the first."""
     return weights.sort_index().fillna(0.0).reindex(sessions, method="ffill").to_numpy(np.float64)
 
 

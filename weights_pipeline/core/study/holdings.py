@@ -15,8 +15,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from weights_pipeline.core.allocator.overlay import monthly_returns
 from weights_pipeline.core.returns.frequency import DAILY, Frequency
-from weights_pipeline.core.study.tear_sheet import monthly_returns
 
 Floats = NDArray[np.float64]
 

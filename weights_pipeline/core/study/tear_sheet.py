@@ -101,11 +101,6 @@ def period_returns(returns: pd.Series, rebalanced: pd.Timestamp) -> tuple[Period
     return tuple(found)
 
 
-def monthly_returns(returns: pd.Series) -> pd.Series:
-    """Compounded return of each calendar month, whole or not, by its period; shape (months,)."""
-    return returns.groupby(pd.DatetimeIndex(returns.index).to_period("M")).agg(_compounded)
-
-
 def yearly_figures(returns: pd.Series, frequency: Frequency = DAILY) -> pd.DataFrame:
     """Figures of each calendar year, whole or not.
 

@@ -338,6 +338,23 @@ def test_a_grid_that_was_interrupted_goes_on_where_it_was(folder, monkeypatch):
     assert not kept.exists()
 
 
+@pytest.mark.parametrize("left", [b"", b'{"gri'])
+def test_a_file_of_results_that_was_only_begun_is_begun_anew(folder, left):
+    (folder / "grid.csv.partial").write_bytes(left)
+    result = simulate(folder, "--grid", "adjustment.rate=0.1,1", "--output", folder / "grid.csv")
+    assert result.exit_code == 0, result.errors
+    assert len(pd.read_csv(folder / "grid.csv")) == 2
+    assert not (folder / "grid.csv.partial").exists()
+
+
+def test_a_file_that_is_somebody_elses_is_left_alone(folder):
+    (folder / "grid.csv.partial").write_text("my notes\n")
+    result = simulate(folder, "--grid", "adjustment.rate=0.1,1", "--output", folder / "grid.csv")
+    assert result.exit_code == 2
+    assert "holds results of another grid" in result.errors
+    assert (folder / "grid.csv.partial").read_text() == "my notes\n"
+
+
 @pytest.mark.parametrize("change", ["values", "book", "returns"])
 def test_results_of_another_grid_are_not_gone_on_with(folder, change, monkeypatch):
     output = ("--output", folder / "grid.csv")

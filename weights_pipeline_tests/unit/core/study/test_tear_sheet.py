@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from weights_pipeline.core.allocator.overlay import monthly_returns
 from weights_pipeline.core.returns.frequency import MONTHLY
 from weights_pipeline.core.study import tear_sheet as sheet
 
@@ -38,7 +39,7 @@ def test_tail_risk_and_rolling_figures_are_those_of_empyrical(noise):
 
 def test_periods_months_and_years_are_those_of_empyrical(noise):
     monthly = empyrical.aggregate_returns(noise, "monthly")
-    np.testing.assert_allclose(sheet.monthly_returns(noise), monthly, rtol=1e-9)
+    np.testing.assert_allclose(monthly_returns(noise), monthly, rtol=1e-9)
     yearly = sheet.yearly_figures(noise)
     np.testing.assert_allclose(yearly["return"], empyrical.aggregate_returns(noise, "yearly"), rtol=1e-9)
     assert yearly.loc[2021, "sharpe"] == pytest.approx(empyrical.sharpe_ratio(noise["2021"]), rel=1e-12)
