@@ -17,8 +17,10 @@ from dagster._core.definitions.unresolved_asset_job_definition import Unresolved
 from weights_pipeline.ledger.periods import ledger_months
 from weights_pipeline.operations.rebalance import NotReadyError, owed, require_ready, unread_months, unscaled
 from weights_pipeline.orchestration.freshness import GRACE
+from weights_pipeline.orchestration.partitions import range_tags
 from weights_pipeline.tables import catalog
 from weights_pipeline.tables.contract import Window
+from weights_pipeline.versions.policies import OF_TODAY
 from weights_pipeline.workspace import BookSetup
 
 
@@ -87,7 +89,9 @@ def _next_of(instance: dg.DagsterInstance, setup: BookSetup, now: dt.datetime) -
     if run := _tried(instance, name, {"dagster/partition": first.key}, read):
         yield f"{due}; run {run[:8]} of {first.key} has ended without it"
         return
-    yield dg.RunRequest(run_key=f"{first.key} {read.isoformat()}", job_name=name, partition_key=first.key)
+    yield dg.RunRequest(
+        run_key=f"{first.key} {read.isoformat()}", job_name=name, partition_key=first.key, tags=OF_TODAY
+    )
 
 
 def _next_scaling(instance: dg.DagsterInstance, setup: BookSetup, now: dt.datetime) -> Iterator[dg.RunRequest | str]:
@@ -103,12 +107,14 @@ def _next_scaling(instance: dg.DagsterInstance, setup: BookSetup, now: dt.dateti
     if going := _going(instance, job):
         yield f"{due}; run {going[:8]} goes on"
         return
-    edges, read = _edges(months[0].key, last.key), _read(setup, last)
+    edges, read = range_tags(months[0].key, last.key), _read(setup, last)
     if run := _tried(instance, job, edges, read):
         yield f"{due}; run {run[:8]} of {months[0].key} to {last.key} has ended without them"
         return
     yield due
-    yield dg.RunRequest(run_key=f"{months[0].key} to {last.key} {read.isoformat()}", job_name=job, tags=edges)
+    yield dg.RunRequest(
+        run_key=f"{months[0].key} to {last.key} {read.isoformat()}", job_name=job, tags=edges | OF_TODAY
+    )
 
 
 def _reading(
@@ -124,13 +130,8 @@ def _reading(
         return
     # Once a day, as its schedule does: a ledger that cannot be read is a person's to look at.
     yield f"{due}; {row[0]} to {row[-1]} of {ledger} are to be read first"
-    tags = _edges(row[0], row[-1])
+    tags = range_tags(row[0], row[-1])
     yield dg.RunRequest(run_key=f"{row[0]} to {row[-1]} on {now:%Y-%m-%d}", job_name=ledger, tags=tags)
-
-
-def _edges(first: str, last: str) -> dict[str, str]:
-    """Tags of a run over a range of partitions."""
-    return {"dagster/asset_partition_range_start": first, "dagster/asset_partition_range_end": last}
 
 
 def _read(setup: BookSetup, window: Window) -> dt.datetime:

@@ -39,6 +39,15 @@ warnings.filterwarnings("ignore", category=dg.BetaWarning)
 SINGLE_RUN = dg.BackfillPolicy.single_run()
 """Any range is one run: a recorded materialisation costs milliseconds, a run of its own half a minute."""
 
+RANGE_TAGS = ("dagster/asset_partition_range_start", "dagster/asset_partition_range_end")
+"""Tags by which Dagster knows the first and the last partition of a run over a range."""
+
+
+def range_tags(first: str, last: str) -> dict[str, str]:
+    """Tags of a run over a range of partitions."""
+    return dict(zip(RANGE_TAGS, (first, last), strict=True))
+
+
 Back = int | Literal["all"]
 
 _HORIZON = dt.date(2041, 1, 1)

@@ -25,11 +25,10 @@ from dagster._core.execution.api import execute_run
 from dagster._core.execution.execution_result import ExecutionResult
 from dagster._core.remote_origin import RegisteredCodeLocationOrigin, RemoteJobOrigin, RemoteRepositoryOrigin
 
-from weights_pipeline.orchestration.assets.common import POLICY_TAG
 from weights_pipeline.orchestration.assets.history import COMMENT_TAG
 from weights_pipeline.orchestration.definitions import build_definitions
 from weights_pipeline.orchestration.instance import LOCATION, recorded_on
-from weights_pipeline.orchestration.partitions import require_partitions
+from weights_pipeline.orchestration.partitions import range_tags, require_partitions
 from weights_pipeline.orchestration.run_slots import (
     alive,
     cancel_if_stopped,
@@ -38,17 +37,13 @@ from weights_pipeline.orchestration.run_slots import (
     stoppable,
     turn,
 )
-from weights_pipeline.versions.policies import Kept
+from weights_pipeline.versions.policies import POLICY_TAG, require_own
 from weights_pipeline.workspace import BookSetup, Workspace
 
 Progress = Callable[[int, int, str], None]
 _POLL_SECONDS = 0.2
 _WAITING_SECONDS = 2.0
 _STOPPED = "it was stopped, and is recorded as canceled; run it again"
-
-
-class PolicyError(ValueError):
-    """Partitions were made under another policy than the book has now. The message names the first one."""
 
 
 class RangeError(ValueError):
@@ -127,7 +122,7 @@ def materialise(
         There is no such book, or a book is not valid.
     RangeError
         The range is not one of months the book has.
-    PolicyError
+    weights_pipeline.versions.policies.PolicyError
         A partition was made under another policy, and nobody has said which one counts.
     SettingsError
         The instance is not one that the stage may record on.
@@ -145,7 +140,8 @@ def materialise(
     with recorded_on(settings, instance) as on, stoppable(), turn(settings.home, pools, waiting):
         free_dead_runs(on, settings.home)
         if not policy:
-            _require_own_policy(setup, next(each.keys for each in stretches if each.job.name == book))
+            with setup.store.view():
+                require_own(setup, setup.store, next(each.keys for each in stretches if each.job.name == book))
         for each in stretches:
             run_id = str(uuid.uuid4())
             with (
@@ -194,17 +190,13 @@ class _Stretch:
         self, instance: dg.DagsterInstance, run_id: str, config: Mapping[str, Any], tags: Mapping[str, str]
     ) -> ExecutionResult:
         """Run it over its partitions, in this process; what fails is in the result."""
-        edges = {
-            "dagster/asset_partition_range_start": self.keys[0],
-            "dagster/asset_partition_range_end": self.keys[-1],
-        }
         # `execute_in_process` gives a run no origin: the interface would list it under no job.
         repository = RemoteRepositoryOrigin(RegisteredCodeLocationOrigin(LOCATION), SINGLETON_REPOSITORY_NAME)
         run = instance.create_run_for_job(
             self.job,
             run_id=run_id,
             run_config=config,
-            tags={**self.job.run_tags, **edges, **tags},
+            tags={**self.job.run_tags, **range_tags(self.keys[0], self.keys[-1]), **tags},
             remote_job_origin=RemoteJobOrigin(repository, self.job.name),
         )
         with _off_the_terminal():
@@ -231,26 +223,6 @@ def _stretches(definitions: dg.Definitions, setup: BookSetup, first: str | None,
         daily = definitions.resolve_job_def(f"{setup.name}_daily")
         stretches.append(_Stretch(daily, _months(daily, begin, end)))
     return stretches
-
-
-def _require_own_policy(setup: BookSetup, keys: Sequence[str]) -> None:
-    with setup.store.view():
-        kept = Kept(setup, setup.store)
-        differing = {key: changes for key in keys if (changes := kept.changed(key))}
-    if not differing:
-        return
-    first, changes = next(iter(differing.items()))
-    named = ", ".join(
-        path.removeprefix("book.")
-        + ("" if isinstance(then, dict | list) or isinstance(now, dict | list) else f" {then} → {now}")
-        for path, (then, now) in changes.items()
-    )
-    raise PolicyError(
-        f"{len(differing)} of {len(keys)} {setup.book.cadence.period}s were made under another policy than book "
-        f"{setup.name} has now, the first of them {first} ({named}). Nothing was run. Say --policy stored to compute "
-        f"each again under the policy that it was made under, or --policy today to restate them under that of now. So "
-        f"that the past stays as it was decided, date the change: see `since` in docs/change_a_book.md."
-    )
 
 
 def _range(job: dg.JobDefinition, first: str | None, last: str | None) -> list[str]:

@@ -11,8 +11,9 @@ from dagster._core.definitions.unresolved_asset_job_definition import Unresolved
 from weights_pipeline.books.book import Book
 from weights_pipeline.ledger import LedgerSource
 from weights_pipeline.operations.rebalance import NotReadyError, daily_time, require_ready
-from weights_pipeline.orchestration.partitions import Partitions, daily_months, ledger_months
+from weights_pipeline.orchestration.partitions import Partitions, daily_months, ledger_months, range_tags
 from weights_pipeline.tables.errors import StoreLockedError
+from weights_pipeline.versions.policies import OF_TODAY
 from weights_pipeline.versions.publication import LIVE_TIME
 from weights_pipeline.workspace import BookSetup
 
@@ -45,7 +46,7 @@ def rebalance_schedule(setup: BookSetup, job: UnresolvedAssetJobDefinition) -> d
             require_ready(setup, ended, trial=True)
         except (NotReadyError, StoreLockedError) as error:
             return dg.SkipReason(f"{newest} waits: {error} The sensor due_rebalances starts it once it can be.")
-        return dg.RunRequest(run_key=newest, partition_key=newest)
+        return dg.RunRequest(run_key=newest, partition_key=newest, tags=OF_TODAY)
 
     return rebalance
 
@@ -73,6 +74,7 @@ def daily_schedule(book: Book, source: LedgerSource, job: UnresolvedAssetJobDefi
         daily_time(book),
         daily_months(book, source),
         job,
+        OF_TODAY,
     )
 
 
@@ -104,6 +106,7 @@ def _every_day(
     time: dt.time,
     months: Partitions,
     job: UnresolvedAssetJobDefinition,
+    tags: dict[str, str] | None = None,
 ) -> dg.ScheduleDefinition:
     """Run a job for the open month and the one before it, every day at a local time."""
 
@@ -116,20 +119,19 @@ def _every_day(
     )
     def refresh(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
         tick = context.scheduled_execution_time
-        return newest_months(months, tick, tick.isoformat())
+        return newest_months(months, tick, tick.isoformat(), tags)
 
     return refresh
 
 
-def newest_months(months: Partitions, now: dt.datetime, run_key: str) -> dg.RunRequest | dg.SkipReason:
+def newest_months(
+    months: Partitions, now: dt.datetime, run_key: str, tags: dict[str, str] | None = None
+) -> dg.RunRequest | dg.SkipReason:
     """Ask for a run over the open month and the one before it."""
     open_ones = months.existing(now)[-2:]
     if not open_ones or now >= open_ones[-1].end:
         return dg.SkipReason("The ledger is a finished history: every month of it has ended.")
     return dg.RunRequest(
         run_key=run_key,
-        tags={
-            "dagster/asset_partition_range_start": open_ones[0].key,
-            "dagster/asset_partition_range_end": open_ones[-1].key,
-        },
+        tags=range_tags(open_ones[0].key, open_ones[-1].key) | (tags or {}),
     )

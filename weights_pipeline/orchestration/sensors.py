@@ -33,7 +33,7 @@ from weights_pipeline.checks import told_of
 from weights_pipeline.ledger import LedgerSource
 from weights_pipeline.ledger.changes import state
 from weights_pipeline.live import Keys
-from weights_pipeline.orchestration.partitions import ledger_months
+from weights_pipeline.orchestration.partitions import RANGE_TAGS, ledger_months
 from weights_pipeline.orchestration.resources import Notifier
 from weights_pipeline.orchestration.run_slots import free_dead_runs
 from weights_pipeline.orchestration.schedules import newest_months
@@ -412,7 +412,7 @@ def _events(instance: dg.DagsterInstance, run_id: str) -> Iterator[Any]:
 
 def _partition(run: dg.DagsterRun) -> str:
     """Partition of a run, or the first and last one of its range."""
-    edges = [run.tags.get(f"dagster/asset_partition_range_{edge}", "") for edge in ("start", "end")]
+    edges = [run.tags.get(tag, "") for tag in RANGE_TAGS]
     return run.tags.get("dagster/partition") or " to ".join(dict.fromkeys(filter(None, edges)))
 
 

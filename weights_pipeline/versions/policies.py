@@ -7,7 +7,7 @@ Scope: from what versions keep of their parameters to stretches of partitions. N
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -22,6 +22,21 @@ from weights_pipeline.tables import catalog
 from weights_pipeline.tables.definition import Table
 from weights_pipeline.versions.inputs import parameters_of, policy_of
 from weights_pipeline.workspace import BookSetup
+
+POLICY_TAG = "weights/policy"
+"""Tag of a run that says whose policy counts: ``stored``, that of the newest version of each partition, or ``today``,
+that of the book now."""
+
+
+COUNTS = ("stored", "today")
+"""Its values."""
+
+OF_TODAY = {POLICY_TAG: "today"}
+"""Tag of a rebalance that is due: it is made by the policy of its day."""
+
+
+class PolicyError(ValueError):
+    """Partitions were made under another policy than the book has now. The message names the first one."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,6 +87,33 @@ def stretches(setup: BookSetup, store: Reader, table: Table) -> list[Stretch]:
             found[-1] = replace(last, after=begins)
             found.append(replace(last, keys=(key,), policies=policies, first=begins))
     return found
+
+
+def require_own(setup: BookSetup, store: Reader, keys: Sequence[str]) -> None:
+    """Refuse to make partitions again that were made under another policy than the book has now.
+
+    Raises
+    ------
+    PolicyError
+        At least one was, by its newest version.
+    """
+    kept = Kept(setup, store)
+    differing = {key: changes for key in keys if (changes := kept.changed(key))}
+    if not differing:
+        return
+    first, changes = next(iter(differing.items()))
+    named = ", ".join(
+        path.removeprefix("book.")
+        + ("" if isinstance(then, dict | list) or isinstance(now, dict | list) else f" {then} → {now}")
+        for path, (then, now) in changes.items()
+    )
+    raise PolicyError(
+        f"{len(differing)} of {len(keys)} {setup.book.cadence.period}s were made under another policy than book "
+        f"{setup.name} has now, the first of them {first} ({named}). Nothing was run. Say --policy stored to compute "
+        f"each again under the policy that it was made under, or --policy today to restate them under that of now; "
+        f"in the interface, give the run the tag {POLICY_TAG} with one of these words. So that the past stays as it "
+        f"was decided, date the change: see `since` in docs/change_a_book.md."
+    )
 
 
 class _Newest(NamedTuple):

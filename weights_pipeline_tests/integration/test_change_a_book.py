@@ -1,6 +1,7 @@
 """A book changes and its past does not: each partition is judged by the policy that it was made under."""
 
 import datetime as dt
+import re
 import shutil
 
 import dagster as dg
@@ -12,12 +13,12 @@ from weights_pipeline.books.reading import BookError
 from weights_pipeline.checks import book_checks
 from weights_pipeline.ledger import LedgerError
 from weights_pipeline.operations.rebalance import open_history
-from weights_pipeline.orchestration.runs import PolicyError
 from weights_pipeline.report.facts import gather
 from weights_pipeline.store.once import ReadOnce
 from weights_pipeline.store.queries import weights_in_force
 from weights_pipeline.tables import catalog
 from weights_pipeline.versions.history import list_versions, weights_known
+from weights_pipeline.versions.policies import PolicyError
 from weights_pipeline.versions.publication import live_weights
 from weights_pipeline.versions.recompute import reproduce
 from weights_pipeline_tests.support.desk import Desk
@@ -243,6 +244,10 @@ def test_a_run_over_partitions_of_another_policy_asks_which_one_counts(own):
         PolicyError, match=r"2 of 2 months .* the first of them 2024-04-01 \(adjustment.rate 0.5 → 0.2, overlay\)"
     ):
         own.run("2024-04", "2024-05", BOOK, policy="")
+    for said, answer in {"": "2 of 2 months .* weights/policy", "yesterday": "one of stored, today"}.items():
+        started_elsewhere = own.try_job(BOOK, "2024-04-01", "2024-05-01", checks=False, policy=said)
+        assert re.search(answer, own.errors(started_elsewhere)[0])
+        assert may() == before
     rebalance(own, 4, 6, policy="stored")
     assert may() == before
     lines = list_versions(own.store, BOOK)

@@ -9,6 +9,7 @@ from benchmarks.support.data import edit_yaml
 from weights_pipeline.alerts.deadlines import missed_scalings
 from weights_pipeline.orchestration import due
 from weights_pipeline.orchestration.definitions import build_definitions
+from weights_pipeline.versions.policies import OF_TODAY
 from weights_pipeline_tests.support.desk import clock_at
 from weights_pipeline_tests.support.returns_desk import BOOK, LEDGER, random_returns, write_book, write_ledger
 
@@ -66,7 +67,7 @@ def test_after_downtime_the_ledger_is_read_and_then_rebalances_run_in_order(open
     missed = [f"{day:%Y-%m-%d}" for day in RETURNS.loc["2024-04-10":].index]
     [said, (job, tags)] = next_of(opened, due._next_scaling)
     assert said == f"{BOOK}: daily weights are due of {', '.join(missed)}"
-    assert (job, tags) == (f"{BOOK}_daily", edges)
+    assert (job, tags) == (f"{BOOK}_daily", edges | OF_TODAY)
     [alert] = unscaled_at(opened, "2024-06-03T12:30+00:00")
     assert (alert.event, alert.partition) == (("unscaled", "2024-05-31"), "2024-05-01")
     assert f"Missing: {', '.join(missed)}." in alert.detail
@@ -109,6 +110,7 @@ def test_ticks_wait_for_the_ledger_and_nothing_is_started_twice(opened, tmp_path
     with dg.build_sensor_context(opened.instance, repository_def=made.get_repository_def()) as context:
         [asked] = sensor.evaluate_tick(context).run_requests
     assert (asked.job_name, asked.partition_key) == (BOOK, "2024-04-01")
+    assert asked.tags.items() >= OF_TODAY.items()
 
     tags = {"dagster/partition": "2024-04-01"}
     job = made.resolve_job_def(BOOK)

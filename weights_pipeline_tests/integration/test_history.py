@@ -24,6 +24,7 @@ from weights_pipeline.core.returns.capital import AverageLotValue, AveragePositi
 from weights_pipeline.core.versions import Stamp, additions, unbroken
 from weights_pipeline.ledger import calendar_sessions, read_capital, sessions_past
 from weights_pipeline.orchestration.definitions import build_definitions
+from weights_pipeline.orchestration.partitions import range_tags
 from weights_pipeline.settings import Settings
 from weights_pipeline.store.duckdb_store import DuckDBStore
 from weights_pipeline.tables import catalog
@@ -31,6 +32,7 @@ from weights_pipeline.tables.definition import Column, Type
 from weights_pipeline.tables.errors import DamagedError, MixedInputsError
 from weights_pipeline.versions.history import NoVersionError, add_versions, list_versions, weights_known
 from weights_pipeline.versions.inputs import inputs_of, parameters_of, policy_of
+from weights_pipeline.versions.policies import OF_TODAY
 from weights_pipeline.versions.recompute import LedgerView, reproduce
 from weights_pipeline.workspace import Workspace
 from weights_pipeline_tests.support.by_library import assert_stored, tables_of
@@ -56,10 +58,9 @@ def record_only(desk, first, last, **tags):
 
 
 def materialised(desk, selection, first, last, **tags):
-    range_of = {"dagster/asset_partition_range_start": first, "dagster/asset_partition_range_end": last}
     job = build_definitions(desk.workspace).resolve_implicit_global_asset_job_def()
     keys = [*selection.resolve(job.asset_layer.asset_graph)]
-    return job.execute_in_process(instance=desk.instance, asset_selection=keys, tags=range_of | tags)
+    return job.execute_in_process(instance=desk.instance, asset_selection=keys, tags=range_tags(first, last) | tags)
 
 
 @pytest.fixture(scope="module")
@@ -132,10 +133,10 @@ def test_the_same_inputs_add_nothing_and_other_parameters_add_a_version(finished
     edit_yaml(own_data / "books" / f"{BOOK}.yaml", method=method)
     said = f"the final weights of 2013-06-01 do not follow .* weights run --book {BOOK} --from 2013-06"
     with pytest.raises(MixedInputsError, match=said):
-        record_only(other, "2013-06-01", "2013-06-01")
+        record_only(other, "2013-06-01", "2013-06-01", **OF_TODAY)
     assert other.store.partitions(BOOK, "weight_history")[""] == before
     whole = dg.AssetSelection.key_prefixes(BOOK)
-    materialised(other, whole, "2013-06-01", "2013-06-01", **{"weights/comment": "alpha is too bold"})
+    materialised(other, whole, "2013-06-01", "2013-06-01", **OF_TODAY, **{"weights/comment": "alpha is too bold"})
     versions = versions_of(other)
     assert versions.loc[19, ["rebalance", "reason", "comment"]].tolist() == [
         "2013-06-01",

@@ -11,12 +11,13 @@ import dagster as dg
 import pytest
 
 from benchmarks.support.data import BOOK, LEDGER
-from weights_pipeline.orchestration.assets.common import POLICY_TAG
 from weights_pipeline.orchestration.definitions import build_definitions
+from weights_pipeline.orchestration.partitions import range_tags
 from weights_pipeline.orchestration.runs import RunReport, materialise
 from weights_pipeline.settings import Settings
 from weights_pipeline.store.duckdb_store import DuckDBStore
 from weights_pipeline.tables import catalog
+from weights_pipeline.versions.policies import POLICY_TAG
 from weights_pipeline.workspace import BookSetup, Workspace
 
 BOOK_TABLES = [
@@ -100,8 +101,7 @@ class Desk:
         self, name: str, first: str | None = None, last: str | None = None, *, checks: bool = True, policy: str = ""
     ) -> dg.ExecuteInProcessResult:
         """Run one job, whatever comes of it."""
-        edges = {"start": first, "end": last or first}
-        tags = {f"dagster/asset_partition_range_{edge}": key for edge, key in edges.items() if key}
+        tags = range_tags(first, last or first) if first else {}
         tags |= {POLICY_TAG: policy} if policy else {}
         job = build_definitions(self.workspace).resolve_job_def(name)
         if not checks:

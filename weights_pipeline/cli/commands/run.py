@@ -64,8 +64,9 @@ def run_book(
         # Imported under the progress display: Dagster takes a moment to load.
         from weights_pipeline.books.reading import BookError
         from weights_pipeline.ledger import LedgerError
-        from weights_pipeline.orchestration.runs import PolicyError, RangeError, materialise
+        from weights_pipeline.orchestration.runs import RangeError, materialise
         from weights_pipeline.settings import SettingsError
+        from weights_pipeline.versions.policies import PolicyError
 
         os.environ.setdefault("DAGSTER_HOME", str(workspace.settings.home))
         try:

@@ -19,7 +19,7 @@ from weights_pipeline.orchestration.partitions import Input, Partitions, book_pa
 from weights_pipeline.orchestration.steps import Computed, Made, Run, Shown, guards
 from weights_pipeline.tables.contract import Window
 from weights_pipeline.tables.definition import Table
-from weights_pipeline.versions.policies import Kept
+from weights_pipeline.versions.policies import COUNTS, POLICY_TAG, Kept, PolicyError, require_own
 from weights_pipeline.workspace import BookSetup
 
 
@@ -59,17 +59,24 @@ class Part(NamedTuple):
     windows: Sequence[Window]
 
 
-POLICY_TAG = "weights/policy"
-"""Tag of a run that says whose policy counts: ``stored`` is that of the newest version of each partition."""
-
-
 def by_stored(run: Run) -> bool:
     """Whether a run makes partitions by the policy that they were made under before."""
     return run.context.run.tags.get(POLICY_TAG) == "stored"
 
 
 def parts_of(setup: BookSetup, run: Run) -> list[Part]:
-    """What a run computes, part by part."""
+    """What a run computes, part by part.
+
+    Raises
+    ------
+    PolicyError
+        A partition was made under another policy than the book's, and no tag of the run says which one counts.
+    """
+    keys, counts = [window.key for window in run.windows], run.context.run.tags.get(POLICY_TAG)
+    if counts is None:
+        require_own(setup, run.store, keys)
+    elif counts not in COUNTS:
+        raise PolicyError(f"the tag {POLICY_TAG} is one of {', '.join(COUNTS)}, got {counts!r}")
     kept, found = Kept(setup, run.store) if by_stored(run) else None, list[Part]()
     for window in run.windows:
         policy = kept.policy(window.key) if kept else setup.on(window.key).policy
