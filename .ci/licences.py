@@ -32,7 +32,8 @@ NOTES = {
 BUNDLED = (
     "Wheels of numpy and scipy hold the run-time libraries of the GNU compilers (GPL-3.0 with the exception that lets\n"
     "programs of any licence use them) and OpenBLAS (BSD-3-Clause); those of psycopg2-binary hold libpq, OpenSSL and\n"
-    "what these need, each under its own licence."
+    "what these need, each under its own licence. Those of plutoprint hold cairo and libssh (LGPL-2.1), HarfBuzz,\n"
+    "FreeType and ICU, and curl with OpenSSL, which a report never calls: it fetches nothing."
 )
 _SHORT = {
     "Apache Software License": "Apache-2.0",
@@ -66,6 +67,10 @@ def main() -> int:
         (
             "What a deployed stage needs besides all of these (extra `deploy`)",
             [line for line in extras["deploy"] if not line.startswith(project["name"])],
+        ),
+        (
+            "What the report as a PDF needs besides (extra `pdf`)",
+            [line for line in extras["pdf"] if not line.startswith(project["name"])],
         ),
         ("What an engine of several processes needs besides (extra `dask`)", extras["dask"]),
         ("What the method `skfolio` needs besides (extra `skfolio`)", extras["skfolio"]),

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from importlib.util import find_spec
 
-_EXTRAS = {"apprise": "alerts", "boto3": "aws", "distributed": "dask", "matplotlib": "report"}
+_EXTRAS = {"apprise": "alerts", "boto3": "aws", "distributed": "dask", "matplotlib": "report", "plutoprint": "pdf"}
 """Extra of this package that brings each."""
 
 

@@ -43,8 +43,13 @@ def replacing(file: Path, *, durable: bool = True) -> Iterator[Path]:
 
 def write_text(file: Path, text: str) -> None:
     """Write a text file in UTF-8; see :func:`replacing`."""
+    write_bytes(file, text.encode())
+
+
+def write_bytes(file: Path, content: bytes) -> None:
+    """Write a file; see :func:`replacing`."""
     with replacing(file) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_bytes(content)
 
 
 def write_artefacts(

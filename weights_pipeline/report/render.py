@@ -54,13 +54,20 @@ _WHOLE = {
 _RATIOS = frozenset({"sharpe", "sortino"})
 
 
-def render(report: Report) -> str:
-    """The page of a report; raises :class:`MissingExtraError` where nothing can draw its figures."""
+def render(report: Report, *, printed: bool = False) -> str:
+    """The page of a report, for a browser or with what a PDF of it needs beside.
+
+    Raises
+    ------
+    MissingExtraError
+        Nothing is installed that can draw its figures.
+    """
     need("matplotlib", "the report")
     figures = {each.book.name: _figures(each, f"b{place}") for place, each in enumerate(report.books)}
     page = _environment().get_template("report.html.j2")
     return page.render(
         report=report,
+        printed=printed,
         figures=figures,
         sides=_sides(report.comparison) if report.comparison else {},
         fee=FEE,

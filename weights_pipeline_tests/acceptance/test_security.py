@@ -890,7 +890,9 @@ def declared() -> list[Requirement]:
     """What the package needs at run time, on one machine and beyond, and what a book may ask for besides."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     extras = project["optional-dependencies"]
-    of_extras = [line for name in ("report", "alerts", "aws", "deploy", "dask", "skfolio") for line in extras[name]]
+    of_extras = [
+        line for name in ("report", "alerts", "aws", "deploy", "dask", "skfolio", "pdf") for line in extras[name]
+    ]
     needed = [Requirement(line) for line in [*project["dependencies"], *of_extras]]
     return [each for each in needed if each.name != project["name"]]
 

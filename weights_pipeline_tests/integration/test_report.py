@@ -7,6 +7,7 @@ import json
 import math
 import re
 import shutil
+import zlib
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -26,6 +27,7 @@ from weights_pipeline.live.standing import Standing
 from weights_pipeline.orchestration.assets.report import report_asset
 from weights_pipeline.report import words
 from weights_pipeline.report.facts import Outcome, gather
+from weights_pipeline.report.pdf import render_pdf
 from weights_pipeline.report.render import render
 from weights_pipeline.store.duckdb_store import DuckDBStore
 from weights_pipeline.store.queries import NothingInForceError
@@ -321,12 +323,30 @@ def test_the_command_writes_the_page_to_the_byte_and_what_is_published(finished,
     cells = [line.replace(r"\|", "").count("|") if line.startswith("|") else 0 for line in lines]
     assert all(here == after for here, after in itertools.pairwise(cells) if here and after)
     assert any(line.startswith("| **The book** |") for line in lines)
+    with pytest.raises(SystemExit, match="0"):
+        main(["report", "--format", "pdf", "--out", str(tmp_path / "report.pdf")])
+    assert (tmp_path / "report.pdf").read_bytes() == render_pdf(reports(finished.settings, [[BOOK]], now=NOW)[0])
     for arguments, code in ((["--book", "nothing"], 2), (["--as-of", "2011-01-03"], 3)):
         with pytest.raises(SystemExit, match=str(code)):
             main(["report", *arguments])
     monkeypatch.setenv("WEIGHTS_HOME", str(tmp_path / "empty"))
     with pytest.raises(SystemExit, match="3"):
         main(["report", "--all"])
+
+
+def test_a_pdf_is_the_page_on_paper_with_its_own_fonts_and_the_instant_of_its_weights(report):
+    printed = render_pdf(report)
+    streams = re.findall(rb"stream\r?\n(.*?)\r?\nendstream", printed, re.DOTALL)
+    unpacked = printed + b"".join(zlib.decompressobj().decompress(each) for each in streams if each[:1] == b"x")
+    assert printed.startswith(b"%PDF-")
+    assert {name.rpartition(b"+")[2] for name in re.findall(rb"/BaseFont\s*/(\S+)", unpacked)} == {
+        b"DejaVuSans",
+        b"DejaVuSans-Bold",
+        b"DejaVuSansMono",
+    }
+    assert 6 <= len(re.findall(rb"/Type\s*/Page\b", unpacked)) <= 12
+    known = report.books[0].version.recorded_at
+    assert re.findall(rb"/CreationDate\s*\(D?:?(\d{14})", unpacked) == [f"{known:%Y%m%d%H%M%S}".encode()]
 
 
 def test_the_command_loads_no_orchestrator():

@@ -20,7 +20,8 @@ def add(commands: common.Commands) -> None:
     which.add_argument("--book", help="book; the first when left out")
     which.add_argument("--all", action="store_true", help="all books in one file")
     report.add_argument("--as-of", type=common.day, metavar="YYYY-MM-DD", help="the weights in force on this day")
-    report.add_argument("--format", choices=("html", "md", "json"), default="html", help="of the file; html has charts")
+    forms = ("html", "pdf", "md", "json")
+    report.add_argument("--format", choices=forms, default="html", help="of the file; html and pdf have charts")
     report.add_argument("--out", type=Path, metavar="FILE", help="file to write; default in the folder reports at home")
 
 
@@ -29,9 +30,10 @@ def _report(options: argparse.Namespace) -> int:
     from weights_pipeline.cli import render
     from weights_pipeline.core.waterfall import ReplayError
     from weights_pipeline.extras import MissingExtraError
-    from weights_pipeline.files import write_text
+    from weights_pipeline.files import write_bytes
     from weights_pipeline.live import Keys
     from weights_pipeline.report.facts import gather
+    from weights_pipeline.report.pdf import render_pdf
     from weights_pipeline.report.render import render as page
     from weights_pipeline.report.render import render_markdown
     from weights_pipeline.report.words import summary
@@ -55,17 +57,19 @@ def _report(options: argparse.Namespace) -> int:
         common.stop(f"stored figures contradict each other: {error}", common.FAILED)
     try:
         if options.format == "json":
-            text = common.json_text(found.document)
+            content = common.json_text(found.document).encode()
+        elif options.format == "pdf":
+            content = render_pdf(found)
         else:
-            text = render_markdown(found) if options.format == "md" else page(found)
+            content = (render_markdown(found) if options.format == "md" else page(found)).encode()
     except MissingExtraError as error:
         common.stop(str(error), common.INVALID)
     try:
-        write_text(file, text)
+        write_bytes(file, content)
     except OSError as error:
         common.stop(f"cannot write {file}: {error}", common.FAILED)
     if options.json:
-        common.print_json({"path": str(file), "bytes": len(text.encode()), "summary": summary(found), **found.figures})
+        common.print_json({"path": str(file), "bytes": len(content), "summary": summary(found), **found.figures})
         return 0
     render.say(summary(found))
     if found.comparison:
