@@ -23,7 +23,6 @@ from weights_pipeline.core.policy import Policy
 from weights_pipeline.core.returns.history import ReturnHistory
 from weights_pipeline.core.study.simulate import grid
 from weights_pipeline.engine import open_engine
-from weights_pipeline.versions.inputs import code_version
 
 
 def figures(
@@ -74,7 +73,7 @@ def run(quick: bool = False) -> list[dict[str, object]]:
             with (
                 tempfile.TemporaryDirectory() as folder,
                 cluster(Path(folder), workers) as own,
-                open_engine(own.address, code_version) as engine,
+                open_engine(own.address) as engine,
             ):
                 given = losing(own, shards) if lost else shards
                 list(engine.map(work, shards[:workers]))  # imports are paid once for each worker

@@ -12,6 +12,7 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Protocol, TypeVar
 
 from weights_pipeline.engine.errors import EngineError, OtherVersionError
+from weights_pipeline.engine.running import running_code
 from weights_pipeline.settings import LOCAL
 
 __all__ = ["Engine", "EngineError", "OtherVersionError", "open_engine"]
@@ -63,7 +64,7 @@ class _InProcess:
         return map(function, shards)
 
 
-def open_engine(address: str, version_of: Callable[[], str]) -> AbstractContextManager[Engine]:
+def open_engine(address: str, version_of: Callable[[], str] = running_code) -> AbstractContextManager[Engine]:
     """The engine of an address, connected to on entering and let go on leaving.
 
     Parameters

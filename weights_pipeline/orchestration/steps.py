@@ -176,7 +176,7 @@ class Run:
         """Carries work to shards where an engine is, and logs how far it is."""
 
         def work(function: Callable[[Any], Any], shards: Iterable[Any]) -> Iterator[Any]:
-            with open_engine(engine, code_version) as at:
+            with open_engine(engine) as at:
                 for done, result in enumerate(at.map(function, shards), start=1):
                     if engine:
                         self.context.log.info(f"{done} shards done at {engine} {at.dashboard}")

@@ -23,7 +23,6 @@ from weights_pipeline.orchestration import runs
 from weights_pipeline.settings import Settings
 from weights_pipeline.store import open_store
 from weights_pipeline.tables import catalog
-from weights_pipeline.versions.inputs import code_version
 from weights_pipeline.workspace import Workspace
 from weights_pipeline_tests.support.commands import Result
 from weights_pipeline_tests.support.on_workers import dies, dies_once, power, refused
@@ -41,7 +40,7 @@ def two_workers(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def engine(two_workers):
-    with open_engine(two_workers, code_version) as made:
+    with open_engine(two_workers) as made:
         yield made
 
 
@@ -70,7 +69,7 @@ def test_what_a_function_says_of_its_shard_is_said_here_with_the_name_of_the_sha
 
 
 def test_a_worker_that_dies_loses_nothing(tmp_path):
-    with cluster(tmp_path, 2) as made, open_engine(made.address, code_version) as own:
+    with cluster(tmp_path, 2) as made, open_engine(made.address) as own:
         assert list(own.map(partial(dies_once, str(tmp_path)), range(12))) == [2 * n for n in range(12)]
     assert (tmp_path / "died").exists()
 
@@ -79,7 +78,7 @@ def test_a_shard_that_takes_every_worker_along_is_named(tmp_path, monkeypatch):
     monkeypatch.setenv("DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES", "0")
     with (
         cluster(tmp_path, 2) as made,
-        open_engine(made.address, code_version) as own,
+        open_engine(made.address) as own,
         pytest.raises(EngineError, match=r"strategy alpha: every worker of tcp://.* that took it has died"),
     ):
         list(own.map(dies, [shards.Shard(("alpha",))]))
@@ -114,13 +113,13 @@ def test_a_scheduler_that_is_not_there_and_one_without_workers_are_named(tmp_pat
         pytest.raises(
             EngineError, match=r"WEIGHTS_ENGINE: no Dask scheduler answers at tcp://127\.0\.0\.1:9; start it"
         ),
-        open_engine("tcp://127.0.0.1:9", code_version),
+        open_engine("tcp://127.0.0.1:9"),
     ):
         pass
     with (
         cluster(tmp_path, 0) as made,
         pytest.raises(EngineError, match="has no worker; start one with `dask worker tcp://"),
-        open_engine(made.address, code_version),
+        open_engine(made.address),
     ):
         pass
 

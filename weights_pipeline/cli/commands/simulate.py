@@ -70,7 +70,6 @@ def _simulate(options: argparse.Namespace) -> int:
     from weights_pipeline.engine import open_engine
     from weights_pipeline.ledger import LedgerError
     from weights_pipeline.operations.policy_grid import Trial, figures_over, fingerprint, grid_table, hash_of
-    from weights_pipeline.versions.inputs import code_version
 
     if options.output and options.output.suffix.lower() not in _FORMATS:
         common.stop(f"--output {options.output}: expected a file named {' or '.join(_FORMATS)}", common.INVALID)
@@ -112,7 +111,7 @@ def _simulate(options: argparse.Namespace) -> int:
     of = fingerprint(policies, history, sessions, regimes)
     with _results(options, of) as results, render.progress(quiet=options.json or len(order) <= _SHOWN) as progress:
         left = [place for place in order if place not in results.figures]
-        with _told(options), open_engine(settings.engine, code_version) as engine:
+        with _told(options), open_engine(settings.engine) as engine:
             for place, figures in figures_over(map(trial, left), history, sessions, regimes, engine.map):
                 results.add(place, figures)
                 progress(len(results.figures), len(order), "policies")
