@@ -95,6 +95,9 @@ class Settings:
     ui
         Address of the user interface, as those who are alerted reach it. Variable ``WEIGHTS_UI``, default
         ``http://127.0.0.1:3000``.
+    mail_reports
+        Whether those who are alerted get the report of each rebalance too. Variable ``WEIGHTS_MAIL_REPORTS``: ``yes``,
+        or empty.
     engine
         Who works on what falls into shards: ``tcp://HOST:PORT`` or ``tls://HOST:PORT`` of a Dask scheduler, ``local``
         for processes on this machine, or empty for the process itself. Variable ``WEIGHTS_ENGINE``. Certificates are
@@ -111,6 +114,7 @@ class Settings:
     live: tuple[str, ...] = ()
     ui: str = "http://127.0.0.1:3000"
     engine: str = ""
+    mail_reports: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "live", self.live or (str(self.home / "live"),))
@@ -196,6 +200,8 @@ class Settings:
                 f"WEIGHTS_ENGINE: expected local, or tcp://HOST:PORT or tls://HOST:PORT of a Dask scheduler, got "
                 f"{without_secrets(engine)!r}"
             )
+        if (mailed := environment.get("WEIGHTS_MAIL_REPORTS", "")) not in ("", "yes"):
+            raise SettingsError(f"WEIGHTS_MAIL_REPORTS: expected yes, or nothing, got {mailed!r}")
         if stage != "dev":
             _require_deployable(stage, environment)
         return cls(
@@ -209,6 +215,7 @@ class Settings:
             live=live,
             ui=ui.rstrip("/"),
             engine=engine,
+            mail_reports=bool(mailed),
         )
 
 

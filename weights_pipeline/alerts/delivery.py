@@ -33,6 +33,8 @@ PATIENCE: Final = 40.0
 _LOG: Final = logging.getLogger(__name__)
 _TALKATIVE: Final = ("apprise", "requests", "urllib3", "urllib3.connectionpool", "urllib3.util.retry")
 _KINDS: Final = {Severity.ERROR: "failure", Severity.WARN: "warning", Severity.NOTICE: "info"}
+_MAIL: Final = frozenset({"mailto", "mailtos", "mailgun", "ses", "smtp2go", "sparkpost"})
+"""Schemes of receivers that get attachments: a webhook would have them in the middle of its JSON."""
 _SENDING: Final = threading.local()
 
 
@@ -95,11 +97,15 @@ class Remote:
             plugin.overflow_mode = apprise.OverflowMode.SPLIT
         if isinstance(headers := getattr(plugin, "headers", None), dict):
             headers[HEADER] = message.key
+        files = message.attachments if self.name in _MAIL else ()
+        if gone := [file for file in files if not Path(file).is_file()]:
+            return f"lacks its attachment {', '.join(gone)}"
         arrived = apprise.Apprise(plugin, asset=asset).notify(
             title=message.title,
             body=message.text,
             notify_type=apprise.NotifyType(_KINDS[message.severity]),
             body_format=apprise.NotifyFormat.MARKDOWN,
+            attach=list(files) or None,
         )
         code = getattr(_SENDING, "code", "")
         return "" if arrived else f"answered {code}" if code else "could not be reached"

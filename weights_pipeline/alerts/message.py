@@ -50,7 +50,7 @@ class Alert:
     title
         What happened, in a few words.
     value, limit
-        What was found, and what it was held against.
+        What was found, and what it was held against; empty where nothing was.
     detail
         More words, where there are any.
     names
@@ -61,6 +61,8 @@ class Alert:
         Partition or range of them, and run; empty where there is none.
     link
         Where the user interface shows it.
+    attachment
+        File that goes with it to whoever reads mail, if any. It is the outbox's, and removed once everybody has it.
     """
 
     severity: Severity
@@ -75,6 +77,7 @@ class Alert:
     names: tuple[str, ...] = ()
     partition: str = ""
     run_id: str = ""
+    attachment: str = ""
 
     @property
     def key(self) -> str:
@@ -95,7 +98,7 @@ class Alert:
         """In Markdown that reads as plain text too; nothing in it but the link can be followed or acts."""
         where = f" · {plain(self.partition)}" if self.partition else ""
         facts = {
-            "Value": f"{plain(self.value)} (limit: {plain(self.limit)})",
+            "Value": self.value and f"{plain(self.value)} (limit: {plain(self.limit)})",
             "Offending": listed(self.names),
             "To do": plain(self.advice),
             "Run": plain(self.run_id),
@@ -125,6 +128,8 @@ class Message:
         Keys of the alerts.
     at
         When it was put together.
+    attachments
+        Files that go with it.
     """
 
     key: str
@@ -133,6 +138,7 @@ class Message:
     text: str
     alerts: tuple[str, ...]
     at: dt.datetime
+    attachments: tuple[str, ...] = ()
 
 
 def message(alerts: Sequence[Alert], at: dt.datetime) -> Message:
@@ -158,6 +164,7 @@ def message(alerts: Sequence[Alert], at: dt.datetime) -> Message:
         text="\n\n".join([*blocks, f"Idempotency key: {key}"]),
         alerts=tuple(a.key for a in ordered),
         at=at,
+        attachments=tuple(a.attachment for a in ordered if a.attachment),
     )
 
 

@@ -200,6 +200,8 @@ class Outbox:
             for each in contents.unsettled:
                 if all(contents.attempts.get((each.key, receiver), Attempts()).over for receiver in receivers):
                     self._append(now, settled={"message": each.key})
+                    for file in each.attachments:
+                        Path(file).unlink(missing_ok=True)
             if contents.oldest is not None and contents.oldest < now - KEPT - dt.timedelta(days=1):
                 self._forget(now - KEPT)
 
@@ -283,6 +285,7 @@ def _add(contents: Contents, at: dt.datetime, line: Mapping[str, Any]) -> None:
     elif "message" in line:
         content = line["message"]
         parsed = {"severity": Severity(content["severity"]), "alerts": tuple(content["alerts"]), "at": at}
+        parsed["attachments"] = tuple(content.get("attachments", ()))
         contents.messages[content["key"]] = Message(**content | parsed)
     elif "mark" in line:
         mark = line["mark"]

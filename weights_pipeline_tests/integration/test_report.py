@@ -2,11 +2,14 @@
 
 import dataclasses
 import datetime as dt
+import email
+import email.policy
 import itertools
 import json
 import math
 import re
 import shutil
+import socket
 import zlib
 from html.parser import HTMLParser
 from pathlib import Path
@@ -15,8 +18,11 @@ import dagster as dg
 import numpy as np
 import pandas as pd
 import pytest
+from aiosmtpd.controller import Controller
 
 from benchmarks.support.data import BOOK, LEDGER
+from weights_pipeline.alerts import Outbox
+from weights_pipeline.alerts.delivery import Remote, deliver
 from weights_pipeline.checks import book_checks, ledger_checks
 from weights_pipeline.cli import main
 from weights_pipeline.core.allocator.overlay import performance
@@ -27,6 +33,7 @@ from weights_pipeline.live.standing import Standing
 from weights_pipeline.orchestration.assets.report import report_asset
 from weights_pipeline.report import words
 from weights_pipeline.report.facts import Outcome, gather
+from weights_pipeline.report.mail import FRESH, mail
 from weights_pipeline.report.pdf import render_pdf
 from weights_pipeline.report.render import render
 from weights_pipeline.store.duckdb_store import DuckDBStore
@@ -367,6 +374,55 @@ def test_the_asset_writes_every_book_and_all_of_them(finished, tmp_path):
     assert written == render(reports(workspace.settings, [[BOOK]], now=NOW)[0])
     assert "services go by base weights" in written
     assert {key.path[-1] for key in asset.asset_deps[asset.key]} == {"final_weights", "weight_history", "live_weights"}
+
+
+def test_a_report_is_mailed_once_a_rebalance_again_until_it_arrives_and_never_late(finished, tmp_path, page, report):
+    mails, answers = [], ["451 come back later", "250 OK"]
+
+    class Inbox:
+        async def handle_DATA(self, server, session, envelope):
+            mails.append(email.message_from_bytes(envelope.content, policy=email.policy.default))
+            return answers.pop(0)
+
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    outbox, first = Outbox(tmp_path / "alerts"), report.books[0].effective_from.tz_localize("UTC").to_pydatetime()
+    told = {BOOK: (report, page)}
+    controller = Controller(Inbox(), hostname="127.0.0.1", port=port)
+    controller.start()
+    try:
+        box = [Remote(f"mailto://127.0.0.1:{port}/?from=a@example.com&to=b@example.com&mode=insecure")]
+        assert mail(outbox, told, "http://ui", first + FRESH) == []
+        assert mail(outbox, told, "http://ui", first) == [BOOK]
+        assert deliver(outbox, box, first) == [("mailto", "could not be reached")]
+        (kept,) = (tmp_path / "alerts" / "pages").iterdir()
+        assert kept.read_text() == page
+        assert mail(outbox, told, "http://ui", first + dt.timedelta(days=1)) == []
+        for days in (1, 2):
+            assert deliver(outbox, box, first + dt.timedelta(days=days)) == []
+    finally:
+        controller.stop()
+    assert len(mails) == 2
+    assert not kept.exists()
+    arrived = mails[1]
+    assert f"NOTICE: {BOOK}: weights in force from" in arrived["Subject"]
+    said = arrived.get_body(("plain",)).get_content()
+    assert words.points(report.books[0].movers[0].change) in said
+    (attached,) = arrived.iter_attachments()
+    assert attached.get_filename() == kept.name
+    assert attached.get_content_type() == "text/html"
+    assert attached.get_payload(decode=True).decode() == page
+
+
+def test_the_asset_mails_where_it_is_asked_to(finished, tmp_path, monkeypatch):
+    monkeypatch.setattr("weights_pipeline.report.mail.FRESH", dt.timedelta(days=100_000))
+    shutil.copy(finished.store.path, tmp_path)
+    settings = dataclasses.replace(finished.settings, home=tmp_path, mail_reports=True)
+    asset = report_asset(Workspace(settings))
+    with dg.DagsterInstance.ephemeral() as instance:
+        assert dg.materialize([asset], instance=instance).success
+    ((alert, _),) = Outbox(settings.alerts).contents().alerts.values()
+    assert Path(alert.attachment).read_bytes() == (tmp_path / "reports" / f"{BOOK}.html").read_bytes()
 
 
 # --- The comparison -----------------------------------------------------------------------------------------------

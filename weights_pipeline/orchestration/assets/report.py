@@ -8,6 +8,7 @@ import os
 
 import dagster as dg
 
+from weights_pipeline.alerts import Outbox
 from weights_pipeline.files import write_text
 from weights_pipeline.live import Keys
 from weights_pipeline.orchestration.data_versions import of_content
@@ -44,6 +45,7 @@ def report_asset(workspace: Workspace) -> dg.AssetsDefinition:
     )
     def weights_report(context: dg.AssetExecutionContext) -> None:
         # Templates are compiled by whoever writes a page, not by every step.
+        from weights_pipeline.report.mail import mail
         from weights_pipeline.report.render import render
 
         stored = books_in_store(store)
@@ -55,6 +57,10 @@ def report_asset(workspace: Workspace) -> dg.AssetsDefinition:
         pages = {f"{name}.html": render(report) for name, report in zip([*there, "index"], found, strict=True)}
         for name, page in pages.items():
             write_text(folder / name, page)
+        if workspace.settings.mail_reports:
+            told = {name: (report, pages[f"{name}.html"]) for name, report in zip(there, found, strict=False)}
+            mailed = mail(Outbox(workspace.settings.alerts), told, workspace.settings.ui, now)
+            context.log.info(f"reports to be mailed: {', '.join(mailed) or 'none is new'}")
         sizes = {str(folder / name): len(page.encode()) for name, page in pages.items()}
         context.set_data_version(context.asset_key, of_content(pages))
         newest = found[-1]

@@ -108,6 +108,7 @@ def test_column_lineage_names_columns_that_exist():
         ({"WEIGHTS_LOCK_TIMEOUT": "soon"}, "WEIGHTS_LOCK_TIMEOUT: expected a positive number of seconds, got 'soon'"),
         ({"WEIGHTS_ENGINE": "8786"}, "WEIGHTS_ENGINE: expected local, or tcp://HOST:PORT or tls://HOST:PORT"),
         ({"WEIGHTS_ENGINE": "tcp://me:secret@host:1"}, r"WEIGHTS_ENGINE: .* got 'tcp://\*\*\*@host:1'"),
+        ({"WEIGHTS_MAIL_REPORTS": "on"}, "WEIGHTS_MAIL_REPORTS: expected yes, or nothing, got 'on'"),
         ({"WEIGHTS_LOCK_TIMEOUT": "-1"}, "WEIGHTS_LOCK_TIMEOUT"),
         ({"WEIGHTS_LOCK_TIMEOUT": "inf"}, "WEIGHTS_LOCK_TIMEOUT"),
     ],
