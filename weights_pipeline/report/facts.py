@@ -28,6 +28,7 @@ from weights_pipeline.core.versions import OPENING, changed_keys, diff, intact, 
 from weights_pipeline.core.waterfall import Step, waterfalls
 from weights_pipeline.live import Keys
 from weights_pipeline.live.standing import Course, Standing, standings
+from weights_pipeline.operations.book_returns import by_session, traded
 from weights_pipeline.report.earnings import Attribution, Earned, at_risk, booking, earned
 from weights_pipeline.report.seen import SeenStore
 from weights_pipeline.store.queries import NothingInForceError
@@ -425,7 +426,7 @@ def _book(setup: BookSetup, seen: SeenStore) -> BookReport:
     newest = dates[-1]
     before = dates[-2] if len(dates) > 1 else None
     steps = waterfalls(*(rows[rows["as_of"] == newest] for rows in (targets, realized, final)))
-    traded, in_force = _traded(book, seen, final)
+    held_by_session, in_force = _traded(book, seen, final)
     current = targets[targets["as_of"] == newest]
     one, scalars = in_force.iloc[0], in_force["scalar"].unique()
     first = current.iloc[0]
@@ -433,10 +434,10 @@ def _book(setup: BookSetup, seen: SeenStore) -> BookReport:
     outcomes, left_out = _outcomes(book_checks(setup), seen)
     since = final[["as_of", "effective_from"]].drop_duplicates().set_index("as_of")["effective_from"]
     returns = wide(seen.read(setup.source.schema_name, catalog.STRATEGY_RETURNS))
-    at_realized = _spread(final, "realized")
+    at_realized = by_session(final, "realized")
     applied = bool(one["applied"])
-    scaled = traded if applied else _spread(final, "scaled").fillna(at_realized)
-    found = earned(setup, _spread(realized, "base"), at_realized, scaled, traded, returns)
+    scaled = held_by_session if applied else by_session(final, "scaled").fillna(at_realized)
+    found = earned(setup, by_session(realized, "base"), at_realized, scaled, held_by_session, returns)
     held = dict(zip(in_force["strategy"], in_force["final"], strict=True))
     return BookReport(
         book=book,
@@ -453,8 +454,8 @@ def _book(setup: BookSetup, seen: SeenStore) -> BookReport:
         regime=one["regime"],
         scalar=float(scalars[0]) if len(scalars) == 1 else math.nan,
         applied=applied,
-        final=traded,
-        targets=_spread(targets.assign(effective_from=targets["as_of"].map(since)), "target"),
+        final=held_by_session,
+        targets=by_session(targets.assign(effective_from=targets["as_of"].map(since)), "target"),
         scalars=_by_session(seen.read(book.name, catalog.RISK_SCALAR), "scalar"),
         regimes=_by_session(seen.read(book.name, catalog.RISK_REGIME), "regime"),
         audit=_on(seen.read(book.name, catalog.ALLOCATOR_AUDIT), newest),
@@ -487,17 +488,9 @@ def _reconciled(setup: BookSetup, seen: SeenStore) -> pd.Timestamp | None:
 
 def _traded(book: Book, seen: SeenStore, final: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Final weights by the session they are in force from, and the rows of the newest: those of a daily scaling too."""
-    rows = final
-    if book.overlay is not None and book.overlay.apply == "daily":
-        daily = seen.read(book.name, catalog.DAILY_WEIGHTS)
-        daily = daily[~daily["effective_from"].isin(final["effective_from"])]
-        rows = pd.concat([final[daily.columns], daily], ignore_index=True) if len(daily) else final
+    rows = traded(book, seen, final)
     newest = rows[rows["effective_from"] == rows["effective_from"].max()]
-    return _spread(rows, "final"), newest.sort_values("strategy", ignore_index=True)
-
-
-def _spread(rows: pd.DataFrame, column: str) -> pd.DataFrame:
-    return rows.pivot(index="effective_from", columns="strategy", values=column).sort_index()
+    return by_session(rows, "final"), newest.sort_values("strategy", ignore_index=True)
 
 
 def _by_session(rows: pd.DataFrame, column: str) -> pd.Series:

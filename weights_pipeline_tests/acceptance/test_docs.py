@@ -79,6 +79,9 @@ SMALL = {
     "weights rebalance --book B --reason TEXT": REBALANCE,
     "weights rebalance --book calmar_core --reason TEXT": REBALANCE,
     "weights rebalance --book B --dry-run": "weights rebalance --book calmar_core --dry-run",
+    "weights books returns calmar_core sharpe_weekly --output data/desk_books/returns.csv": (
+        "weights books returns calmar_core --output data/desk_books/returns.csv"
+    ),
     "weights books validate FILE": "weights books validate data/books/calmar_core.yaml",
     "weights simulate --book FILE --returns FILE": (
         "weights simulate --book data/books/calmar_core.yaml --returns r.csv"
@@ -572,13 +575,18 @@ def test_every_block_is_of_a_language_that_is_tried():
 
 
 @pytest.mark.parametrize("page", [page for page in PAGES if page not in OWN_FOLDER])
-def test_settings_in_yaml_are_those_of_a_book_or_of_the_component(page, tmp_path):
+def test_settings_in_yaml_are_those_of_a_book_a_ledger_or_the_component(page, tmp_path):
     for number, block in enumerate(blocks(page)):
         if block.language == "yaml":
             content = yaml.safe_load(block.content)
             if "type" in content:
                 assert content["type"] == "weights_pipeline.Desk"
                 assert {*content["attributes"]} <= {*component.Desk.model_fields}
+                continue
+            if "first_month" in content:
+                ledger = tmp_path / f"{content['name']}.yaml"
+                ledger.write_text(block.content)
+                load_ledger_source(ledger)
                 continue
             own = tmp_path / f"{number}.yaml"
             own.write_text(block.content)

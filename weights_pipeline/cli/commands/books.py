@@ -29,6 +29,9 @@ def add(commands: common.Commands) -> None:
     beneath = books.add_subparsers(metavar="COMMAND", title="commands")
     validate = common.command(beneath, "validate", _validate, within=True)
     validate.add_argument("file", type=Path, metavar="FILE", help="YAML file of a book")
+    returns = common.command(beneath, "returns", _returns, within=True)
+    returns.add_argument("book", nargs="+", metavar="BOOK", help="books, each a strategy of the file")
+    returns.add_argument("--output", type=Path, metavar="FILE", required=True, help="CSV file to write")
     schema = common.command(beneath, "schema", _schema, within=True)
     schema.add_argument("--output", type=Path, metavar="FILE", help="write it to a file")
 
@@ -80,6 +83,34 @@ def _validate(options: argparse.Namespace) -> int:
     render.say(f"{options.file} is a valid book.")
     for part, sentence in said.items():
         render.say(f"{part.capitalize():<10}  {sentence}")
+    return 0
+
+
+def _returns(options: argparse.Namespace) -> int:
+    """Write what books have earned, after fees, as daily returns that a ledger may name: a book may hold books."""
+    from weights_pipeline.cli import render
+    from weights_pipeline.files import write_text
+    from weights_pipeline.operations.book_returns import NothingEarnedError, book_returns
+
+    workspace = common.workspace()
+    setups = [common.setup_named(workspace, name) for name in dict.fromkeys(options.book)]
+    try:
+        with setups[0].store.view():
+            rows = book_returns(setups, setups[0].store)
+    except (FileNotFoundError, NothingEarnedError) as error:
+        common.stop(str(error), common.INVALID)
+    try:
+        # Every digit: what is read back is the same number.
+        write_text(options.output, rows.to_csv(index=False, date_format="%Y-%m-%d"))
+    except OSError as error:
+        common.stop(f"{options.output}: cannot be written: {error}", common.FAILED)
+    first, last = (f"{day:%Y-%m-%d}" for day in (rows["session"].min(), rows["session"].max()))
+    names = [setup.name for setup in setups]
+    told = {"file": options.output, "books": names, "rows": len(rows), "first": first, "last": last}
+    if options.json:
+        common.print_json(told)
+    else:
+        render.say(f"Wrote {options.output}: {len(rows)} daily returns of {', '.join(names)}, {first} to {last}.")
     return 0
 
 

@@ -1,0 +1,78 @@
+"""What books have earned, as daily returns: a ledger whose strategies are books.
+
+Scope: the weights that a book had in force, from its tables, and the returns of several books as rows of a file that a
+ledger names. Not here: the arithmetic (``core.study.book_comparison``), and the weights of a book on such a ledger,
+which is one like any other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import pandas as pd
+
+from weights_pipeline.books.book import Book
+from weights_pipeline.core.returns.daily import wide
+from weights_pipeline.core.study.book_comparison import net_returns
+from weights_pipeline.store.base import Reader
+from weights_pipeline.tables import catalog
+from weights_pipeline.workspace import BookSetup
+
+
+class NothingEarnedError(LookupError):
+    """The weights of a book have not been in force on any session that the store has returns of."""
+
+
+def book_returns(setups: Iterable[BookSetup], store: Reader) -> pd.DataFrame:
+    """Daily returns of books after fees, on all sessions on which their weights were in force.
+
+    A session's return is of the weights in force on it, which follow from sessions before it alone, so that a book
+    that chooses among books by these returns sees nothing that was not there.
+
+    Parameters
+    ----------
+    setups
+        The books.
+    store
+        Where their tables are, and those of their ledgers.
+
+    Returns
+    -------
+    DataFrame
+        ``session``, ``strategy`` (the book) and ``daily_return``, no nulls, by session and book.
+
+    Raises
+    ------
+    NothingEarnedError
+        A book has earned nothing yet.
+    """
+    rows = []
+    for setup in setups:
+        final = store.read(setup.name, catalog.FINAL_WEIGHTS)
+        returns = store.read(setup.source.schema_name, catalog.STRATEGY_RETURNS)
+        earned = (
+            net_returns(by_session(traded(setup.book, store, final), "final"), wide(returns))
+            if len(final) and len(returns)
+            else pd.Series(dtype="float64")
+        )
+        if earned.empty:
+            raise NothingEarnedError(
+                f"book {setup.name}: its weights have not been in force on any session of ledger {setup.source.name} "
+                f"that is stored. Make its history: weights run --book {setup.name}"
+            )
+        rows.append(pd.DataFrame({"session": earned.index, "strategy": setup.name, "daily_return": earned.to_numpy()}))
+    return pd.concat(rows).sort_values(["session", "strategy"], ignore_index=True)
+
+
+def traded(book: Book, store: Reader, final: pd.DataFrame) -> pd.DataFrame:
+    """Rows of ``final_weights`` and, of a book that is scaled every day, of the days between its rebalances too."""
+    if book.overlay is None or book.overlay.apply != "daily":
+        return final
+    daily = store.read(book.name, catalog.DAILY_WEIGHTS)
+    daily = daily[~daily["effective_from"].isin(final["effective_from"])]
+    return pd.concat([final[daily.columns], daily], ignore_index=True) if len(daily) else final
+
+
+def by_session(rows: pd.DataFrame, column: str) -> pd.DataFrame:
+    """A column of weights by the session they are in force from, ascending; columns strategies."""
+    return rows.pivot(index="effective_from", columns="strategy", values=column).sort_index()
