@@ -24,8 +24,11 @@ import pandas as pd
 from weights_pipeline.books.book import Book
 from weights_pipeline.core.allocator.overlay import performance
 from weights_pipeline.core.policy import Policy
+from weights_pipeline.core.returns.frequency import Frequency
 from weights_pipeline.core.returns.history import ReturnHistory
 from weights_pipeline.core.shards import Over
+from weights_pipeline.core.study.overfitting import BLOCKS, Overfitting, block_sums, overfitting
+from weights_pipeline.core.study.sharpe_inference import expected_maximum_sharpe
 from weights_pipeline.core.study.simulate import Simulation, grid
 from weights_pipeline.ledger.periods import Periods, rebalances
 from weights_pipeline.tables.contract import Window
@@ -117,9 +120,12 @@ def figures_over(
     history: ReturnHistory,
     sessions: pd.DatetimeIndex,
     market_regimes: pd.Series | None,
+    since: pd.Timestamp,
     over: Over = map,
 ) -> Iterator[tuple[int, dict[str, Any]]]:
     """Yield place and figures of each trial, in their order; see :func:`figures_of`.
+
+    Beside them stand ``blocks``, what :func:`choice_of` needs of the returns of a trial.
 
     Parameters
     ----------
@@ -127,10 +133,13 @@ def figures_over(
         Taken a batch at a time; neighbours that rebalance alike share what they have in common.
     history, sessions, market_regimes
         See :func:`~weights_pipeline.core.study.simulate.grid`.
+    since
+        Session after which trials are held against each other: the latest on which one rebalances first.
     over
         Carries the work to batches; see :mod:`weights_pipeline.core.shards`.
     """
-    for made in over(partial(_figures, history, sessions, market_regimes), _batches(trials)):
+    compared = sessions[sessions > since]
+    for made in over(partial(_figures, history, sessions, market_regimes, compared), _batches(trials)):
         yield from made
 
 
@@ -141,10 +150,18 @@ def _batches(trials: Iterable[Trial]) -> Iterator[Batch]:
 
 
 def _figures(
-    history: ReturnHistory, sessions: pd.DatetimeIndex, market_regimes: pd.Series | None, batch: Batch
+    history: ReturnHistory,
+    sessions: pd.DatetimeIndex,
+    market_regimes: pd.Series | None,
+    compared: pd.DatetimeIndex,
+    batch: Batch,
 ) -> list[tuple[int, dict[str, Any]]]:
     made = grid(history, batch.as_of, sessions, batch.policies, market_regimes=market_regimes)
-    return [(place, figures_of(simulation)) for place, simulation in zip(batch.places, made, strict=True)]
+    return [
+        # Before any strategy is live there is nothing but cash.
+        (place, figures_of(each) | {"blocks": block_sums(each.traded.reindex(compared).fillna(0.0)).tolist()})
+        for place, each in zip(batch.places, made, strict=True)
+    ]
 
 
 def figures_of(simulation: Simulation) -> dict[str, Any]:
@@ -164,6 +181,58 @@ def figures_of(simulation: Simulation) -> dict[str, Any]:
             for returns in (simulation.unscaled, simulation.traded)
         },
     }
+
+
+class Choice(NamedTuple):
+    """What choosing the best policy of a grid is worth.
+
+    Attributes
+    ----------
+    policies
+        Those with a Sharpe ratio.
+    lucky
+        Sharpe ratio, annual, to be expected of the best of so many without skill that lie so far apart; null of one.
+    overfitting
+        None where it cannot be measured.
+    """
+
+    policies: int
+    lucky: float
+    overfitting: Overfitting | None
+
+    @property
+    def sentence(self) -> str:
+        """Both in words."""
+        if self.policies < 2:
+            return ""
+        said = (
+            f"The best of {self.policies:,} policies without skill, as far apart as these, would show a Sharpe ratio "
+            f"of {self.lucky:.2f}."
+        )
+        if self.overfitting is None:
+            return f"{said} Too few returns for a probability of backtest overfitting."
+        return f"{said} {self.overfitting.sentence}"
+
+
+def choice_of(figures: Mapping[int, Mapping[str, Any]], compared: int, frequency: Frequency) -> Choice:
+    """How much of the best Sharpe ratio of a grid is the choice.
+
+    Parameters
+    ----------
+    figures
+        By place, as :func:`figures_over` yields them.
+    compared
+        Sessions that the blocks are of.
+    frequency
+        How often returns are observed.
+    """
+    sharpe = [figures[place]["performance"]["traded"]["sharpe"] for place in by_sharpe(figures)]
+    sums = [figures[place]["blocks"] for place in sorted(figures)]
+    return Choice(
+        len(sharpe),
+        expected_maximum_sharpe(float(np.var(sharpe, ddof=1)), len(sharpe)) if len(sharpe) > 1 else math.nan,
+        overfitting(sums, compared // BLOCKS) if compared >= frequency.enough else None,
+    )
 
 
 def hash_of(policies: Iterable[Policy]) -> str:

@@ -283,6 +283,8 @@ class Report:
     def document(self) -> dict[str, Any]:
         """Everything that the page says in figures, for a machine; a null is NaN."""
         said = self.figures
+        chosen = self.comparison.overfitting if self.comparison else None
+        said["overfitting"] = asdict(chosen) if chosen else None
         for each in self.books:
             said["books"][each.book.name] |= {
                 "booking": each.booking,

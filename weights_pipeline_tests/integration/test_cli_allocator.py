@@ -270,6 +270,8 @@ def test_tune_json_has_every_choice_and_window(weights, returns_file):
     assert [row["portfolio"] for row in content["totals"]] == ["walk_forward", "base", "unscaled"]
     assert content["score"] == "calmar"
     assert content["verdict"]
+    assert 0.0 <= content["overfitting"]["probability"] <= 1.0
+    assert content["overfitting"]["trials"] == len(content["choices"])
 
 
 @pytest.mark.parametrize(

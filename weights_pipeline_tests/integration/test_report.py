@@ -28,6 +28,7 @@ from weights_pipeline.cli import main
 from weights_pipeline.core.allocator.overlay import performance
 from weights_pipeline.core.returns.frequency import DAILY, MONTHLY
 from weights_pipeline.core.study.book_comparison import FEE, Contender, compare
+from weights_pipeline.core.study.overfitting import of_returns
 from weights_pipeline.core.study.sharpe_inference import probabilistic_sharpe, sharpe_estimate
 from weights_pipeline.live.standing import Standing
 from weights_pipeline.orchestration.assets.report import report_asset
@@ -35,10 +36,11 @@ from weights_pipeline.report import words
 from weights_pipeline.report.facts import Outcome, gather
 from weights_pipeline.report.mail import FRESH, mail
 from weights_pipeline.report.pdf import render_pdf
-from weights_pipeline.report.render import render
+from weights_pipeline.report.render import render, render_markdown
 from weights_pipeline.store.duckdb_store import DuckDBStore
 from weights_pipeline.store.queries import NothingInForceError
 from weights_pipeline.tables import catalog
+from weights_pipeline.text import markdown
 from weights_pipeline.workspace import Workspace
 from weights_pipeline_tests.support.commands import loaded_by
 
@@ -156,6 +158,14 @@ def test_one_set_of_figures_goes_through_the_page_with_what_it_rests_on(report, 
         "P&L booked on exit",
     ):
         assert part in said
+
+
+def test_the_choice_among_weightings_is_doubted_in_every_form(report, page):
+    found = report.comparison.overfitting
+    assert found.trials == len(report.comparison.standings) == 3
+    assert found.sentence in page
+    assert markdown(found.sentence) in render_markdown(report)
+    assert report.document["overfitting"]["probability"] == found.probability
 
 
 def test_the_page_goes_from_changes_to_trust_and_begins_with_its_caveats(report, page):
@@ -507,6 +517,7 @@ def test_figures_are_those_of_the_core_and_deflation_doubts_more():
     assert book.figures["sharpe"] == performance(found.returns["book"])["sharpe"][0]
     assert book.probabilistic == probabilistic_sharpe(sharpe_estimate(found.returns["book"]))
     assert book.deflated < book.probabilistic
+    assert found.overfitting == of_returns(found.returns.to_numpy())
     assert book.sharpe.lower < book.sharpe.value < book.sharpe.upper
     swapped = compare(
         [contender("equal", [0.5, 0.5], returns), contender("book", [1.0, 0.0], returns, equal="equal", base="equal")]

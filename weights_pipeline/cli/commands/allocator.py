@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import datetime as dt
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
     from weights_pipeline.books.book import Book
     from weights_pipeline.core.allocator.tune import TuneResult
+    from weights_pipeline.core.study.overfitting import Overfitting
     from weights_pipeline.operations.allocator_runs import AllocatorRun
 
 # Named again, as help must not wait for the import of what defines them.
@@ -195,6 +197,7 @@ def _tune(options: argparse.Namespace) -> int:
     """Try thresholds out, each chosen on sessions before those it is judged on; changes no book."""
     from weights_pipeline.cli import render
     from weights_pipeline.core.allocator.tune import DEFAULT_GRID, choices, walk_forward
+    from weights_pipeline.core.study.overfitting import of_returns
 
     run = _run(options)
     try:
@@ -214,10 +217,12 @@ def _tune(options: argparse.Namespace) -> int:
         )
     except ValueError as error:
         common.stop(f"{run.name}: {error}", common.FAILED)
+    overfitting = of_returns(result.held.to_numpy())
     if options.json:
         frames = ("choices", "trials", "windows", "totals")
-        content = {name: _records(getattr(result, name).reset_index()) for name in frames}
+        content: dict[str, Any] = {name: _records(getattr(result, name).reset_index()) for name in frames}
         parameters = {"score": options.score, "train": options.train, "test": options.test, "lag": run.overlay.lag}
+        content["overfitting"] = asdict(overfitting) if overfitting else None
         common.print_json({"name": run.name, **parameters, **content, "verdict": result.verdict, "note": _UNTOUCHED})
         return 0
     render.say(f"{run.name}: {len(made)} choices, {len(result.windows)} windows of {options.test} sessions, each")
@@ -225,7 +230,7 @@ def _tune(options: argparse.Namespace) -> int:
         f"chosen by {options.score} on the {options.train} sessions before it. All at the scalar of the whole book,"
     )
     render.say("anew for every session, before costs.\n")
-    _print_tune(result)
+    _print_tune(result, overfitting)
     return 0
 
 
@@ -328,7 +333,7 @@ def _print_audit(audited: pd.DataFrame) -> None:
         render.say(f"Not covered by the history: {', '.join(missing)}.")
 
 
-def _print_tune(result: TuneResult) -> None:
+def _print_tune(result: TuneResult, overfitting: Overfitting | None) -> None:
     from weights_pipeline.cli import render
 
     totals = [
@@ -370,6 +375,8 @@ def _print_tune(result: TuneResult) -> None:
         render.say(f"{len(result.choices) - len(shown)} more choices are in --json.")
     render.say()
     render.say(result.verdict)
+    if overfitting:
+        render.say(overfitting.sentence)
     render.say(_FLATTERED)
     render.say(_UNTOUCHED)
 

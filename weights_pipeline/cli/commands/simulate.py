@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import datetime as dt
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from weights_pipeline.core.returns.history import ReturnHistory
     from weights_pipeline.core.study.simulate import Simulation
     from weights_pipeline.ledger import ReturnsFile
-    from weights_pipeline.operations.policy_grid import PolicyGrid, Rebalances, Results, Trial
+    from weights_pipeline.operations.policy_grid import Choice, PolicyGrid, Rebalances, Results, Trial
     from weights_pipeline.store.queries import WeightSet
 
 _FORMATS = (".csv", ".parquet")
@@ -69,7 +70,14 @@ def _simulate(options: argparse.Namespace) -> int:
     from weights_pipeline.core.study.simulate import simulate
     from weights_pipeline.engine import open_engine
     from weights_pipeline.ledger import LedgerError
-    from weights_pipeline.operations.policy_grid import Trial, figures_over, fingerprint, grid_table, hash_of
+    from weights_pipeline.operations.policy_grid import (
+        Trial,
+        choice_of,
+        figures_over,
+        fingerprint,
+        grid_table,
+        hash_of,
+    )
 
     if options.output and options.output.suffix.lower() not in _FORMATS:
         common.stop(f"--output {options.output}: expected a file named {' or '.join(_FORMATS)}", common.INVALID)
@@ -109,16 +117,18 @@ def _simulate(options: argparse.Namespace) -> int:
         _tell_run(options, read, alone, simulation)
         return 0
     of = fingerprint(policies, history, sessions, regimes)
+    since = max(each.as_of[0] for each in due.values())
     with _results(options, of) as results, render.progress(quiet=options.json or len(order) <= _SHOWN) as progress:
         left = [place for place in order if place not in results.figures]
         with _told(options), open_engine(settings.engine) as engine:
-            for place, figures in figures_over(map(trial, left), history, sessions, regimes, engine.map):
+            for place, figures in figures_over(map(trial, left), history, sessions, regimes, since, engine.map):
                 results.add(place, figures)
                 progress(len(results.figures), len(order), "policies")
         if options.output:
             _write(grid_table(values, results.figures), options.output)
             results.done()
-    _tell_grid(options, read, values, results.figures)
+    choice = choice_of(results.figures, int((sessions > since).sum()), frequency)
+    _tell_grid(options, read, values, results.figures, choice)
     return 0
 
 
@@ -176,19 +186,35 @@ def _tell_run(options: argparse.Namespace, read: ReturnsFile, alone: Trial, simu
 
 
 def _tell_grid(
-    options: argparse.Namespace, read: ReturnsFile, values: PolicyGrid, figures: dict[int, dict[str, Any]]
+    options: argparse.Namespace,
+    read: ReturnsFile,
+    values: PolicyGrid,
+    figures: dict[int, dict[str, Any]],
+    choice: Choice,
 ) -> None:
+    from weights_pipeline.cli import render
     from weights_pipeline.operations.policy_grid import best_of
 
     if options.json:
         best = best_of(figures)
         rows = [
-            {"changes": values.changes(place), **figures[place], "best_sharpe": place == best}
+            {
+                "changes": values.changes(place),
+                "turnover": figures[place]["turnover"],
+                "performance": figures[place]["performance"],
+                "best_sharpe": place == best,
+            }
             for place in sorted(figures)
         ]
-        common.print_json({"grid": rows, "note": _FLATTERED, **_said_of(read)})
+        chosen = {
+            "policies": choice.policies,
+            "best_sharpe_by_luck": choice.lucky,
+            "overfitting": asdict(choice.overfitting) if choice.overfitting else None,
+        }
+        common.print_json({"grid": rows, "note": _FLATTERED, "choice": chosen, **_said_of(read)})
     else:
         _print_grid(values, figures, options.output)
+        render.say(choice.sentence)
         _print_said(read)
 
 

@@ -100,6 +100,8 @@ class TuneResult:
         ``max_drawdown``, ``worst_month``, ``score`` and ``share_scaled``.
     returns : DataFrame, shape (sessions of all windows, 3)
         Daily returns behind ``totals``.
+    held : DataFrame, shape (sessions of all windows, choices)
+        Daily returns of each choice, held throughout.
     """
 
     score: str
@@ -108,6 +110,7 @@ class TuneResult:
     windows: pd.DataFrame
     totals: pd.DataFrame
     returns: pd.DataFrame
+    held: pd.DataFrame
 
     @property
     def better_than_base(self) -> tuple[str, ...]:
@@ -313,6 +316,7 @@ def walk_forward(
         windows=frame,
         totals=pd.DataFrame(totals, index=pd.Index(list(chained), name="portfolio")),
         returns=pd.DataFrame(chained),
+        held=pd.DataFrame(scaled).iloc[train:],
     )
 
 

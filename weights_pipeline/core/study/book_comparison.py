@@ -28,6 +28,7 @@ from weights_pipeline.core.study.bootstrap import (
     stationary_draws,
 )
 from weights_pipeline.core.study.comparison import traded_weight
+from weights_pipeline.core.study.overfitting import Overfitting, of_returns
 from weights_pipeline.core.study.sharpe_inference import deflated_sharpe, probabilistic_sharpe, sharpe_estimate
 
 FEE = 0.001
@@ -133,6 +134,8 @@ class BookComparison:
         Mean length of the blocks of the bootstrap, sessions.
     frequency
         How often returns are observed.
+    overfitting
+        Of the choice among all of them; None of one, or where returns are too few.
     """
 
     first: pd.Timestamp
@@ -142,6 +145,7 @@ class BookComparison:
     returns: pd.DataFrame
     block: float
     frequency: Frequency
+    overfitting: Overfitting | None
 
     @property
     def books(self) -> tuple[Standing, ...]:
@@ -277,6 +281,7 @@ def _compared(
         returns=after,
         block=block,
         frequency=frequency,
+        overfitting=of_returns(values) if enough else None,
         standings=tuple(
             Standing(
                 name=each.name,

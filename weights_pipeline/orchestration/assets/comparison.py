@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import dagster as dg
+import numpy as np
 import pandas as pd
 
 from weights_pipeline.books.comparisons import Comparison
@@ -15,6 +16,7 @@ from weights_pipeline.core.policy import Policy
 from weights_pipeline.core.returns.history import ReturnHistory
 from weights_pipeline.core.study.comparison import Comparison as Compared
 from weights_pipeline.core.study.comparison import compare
+from weights_pipeline.core.study.overfitting import of_returns
 from weights_pipeline.ledger import sessions_past
 from weights_pipeline.orchestration.freshness import follows
 from weights_pipeline.orchestration.metadata import Told
@@ -50,7 +52,10 @@ def comparison_assets(comparison: Comparison, policies: Mapping[str, Policy], se
         )
 
     def figures(run: Run) -> Computed:
-        return Computed(run.once(walk_forward).table, Told(figures=_figures))
+        made = run.once(walk_forward)
+        chosen = of_returns(made.returns.to_numpy(np.float64))
+        doubt = {} if chosen is None else {"overfitting": chosen.sentence}
+        return Computed(made.table, Told(figures=_figures, shown=lambda _: doubt))
 
     def windows(run: Run) -> Computed:
         return Computed(run.once(walk_forward).windows)

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from benchmarks.support.data import WEEKLY_BOOKS, edit_yaml
 from weights_pipeline.core.allocator.overlay import performance
+from weights_pipeline.core.study.sharpe_inference import expected_maximum_sharpe
 from weights_pipeline.ledger import LedgerError, calendar_sessions, read_returns_file
 from weights_pipeline.operations import policy_grid
 from weights_pipeline.operations.policy_grid import figures_of
@@ -302,10 +303,16 @@ def test_a_grid_is_so_many_simulations_and_marks_the_best_with_a_warning(folder)
     written = pd.read_csv(folder / "grid.csv", float_precision="round_trip")
     assert written["sharpe"].tolist() == sharpe
     assert written["adjustment.rate"].tolist() == [0.1, 1, 0.1, 1]
+    choice = content["choice"]
+    assert choice["policies"] == 4
+    assert choice["best_sharpe_by_luck"] == expected_maximum_sharpe(np.var(sharpe, ddof=1), 4)
+    assert choice["overfitting"]["ways"] == 12_870
 
     text = simulate(folder, *given).output
     assert len([line for line in text.splitlines() if "← best Sharpe" in line]) == 1
     assert "flattered by the choice" in text
+    assert f"would show a Sharpe ratio of {choice['best_sharpe_by_luck']:.2f}." in " ".join(text.split())
+    assert f"Probability of backtest overfitting {choice['overfitting']['probability']:.0%}: " in text
 
 
 def test_a_grid_that_was_interrupted_goes_on_where_it_was(folder, monkeypatch):
