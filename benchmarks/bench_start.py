@@ -61,7 +61,7 @@ def seconds(command: list[str], environment: dict[str, str]) -> float:
 def run(quick: bool = False) -> list[dict[str, object]]:
     """Rows of results: medians of processes that take turns, and their ratio to the import."""
     python = [sys.executable, "-c"]
-    weights = [*python, "import sys; from weights_pipeline.cli import main; main(sys.argv[1:])"]
+    weights = [*python, "from weights_pipeline.cli import main; main()"]
     commands = {
         BASELINE: [*python, BASELINE],
         "weights show": [*weights, "show"],

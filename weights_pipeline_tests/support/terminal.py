@@ -8,7 +8,7 @@ import subprocess
 import sys
 import termios
 
-SCRIPT = [sys.executable, "-c", "import sys; from weights_pipeline.cli import main; main(sys.argv[1:])"]
+SCRIPT = [sys.executable, "-c", "from weights_pipeline.cli import main; main()"]
 
 
 def seen(*arguments, columns, **environment):

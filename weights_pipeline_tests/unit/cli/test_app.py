@@ -2,6 +2,8 @@
 
 import re
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -50,3 +52,29 @@ def test_what_comes_after_the_demo_finds_its_data(capsys):
         ("WEIGHTS_DATA='/a folder/data'", "ui"),
         ("WEIGHTS_DATA='/a folder/data'", "report"),
     ]
+
+
+@pytest.mark.parametrize("code", [0, 3])
+def test_a_process_of_one_command_does_what_is_to_be_done_at_its_end_and_frees_nothing(code):
+    script = f"""
+import atexit, sys
+from weights_pipeline.cli import app
+class Lying:
+    def __del__(self): print("freed")
+lying = Lying()
+def command(words):
+    atexit.register(print, "done at the end", *words)
+    sys.stdout.write("said ")
+    sys.exit({code})
+app._answer = command
+app.main()
+"""
+    ended = subprocess.run([sys.executable, "-c", script, "run"], capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (code, "said done at the end run\n", "")
+
+
+def test_a_process_that_fails_says_where():
+    script = "from weights_pipeline.cli import app; app._answer = lambda words: 1 / 0; app.main()"
+    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert ended.returncode == 1
+    assert "ZeroDivisionError" in ended.stderr
