@@ -55,9 +55,10 @@ def allocator_assets(setup: BookSetup, artefacts: Path, checks: Sequence[Check])
     Files beside the tables go to a folder of ``artefacts``.
     """
     walked = _walked(setup)
-    made = [_final(setup, walked, checks)]
+    made, chart = [_final(setup, walked, checks)], _chart(walked)
     if setup.policy.overlay is not None:
-        made = [*_overlay(setup, walked, checks), *_told_of(setup, artefacts, walked, checks), *made]
+        told = _told_of(setup, artefacts, walked, chart, checks)
+        made = [*_overlay(setup, walked, chart, checks), *told, *made]
     return [table_step(f"{setup.name}__final_weights", setup.store, book_shown(setup), made)]
 
 
@@ -135,22 +136,19 @@ def _joined(made: Sequence[pd.DataFrame], table: Table) -> pd.DataFrame:
     return pd.concat(made, ignore_index=True) if made else no_rows(table)
 
 
-def _overlay(setup: BookSetup, walked: _Walk, checks: Sequence[Check]) -> list[Made]:
+def _overlay(setup: BookSetup, walked: _Walk, chart: Callable[[Run], "Figure"], checks: Sequence[Check]) -> list[Made]:
     """State, regime and scalar."""
 
     def allocator_state(run: Run, **_: pd.DataFrame) -> Computed:
-        def chart(rows: pd.DataFrame) -> "Figure":
-            return regime_charts.state(run.once(walked)[-1].path.state, rows["session"].iloc[-1])
-
-        told = Told(figures=_state_figures, chart=chart)
+        told = Told(figures=_state_figures, chart=lambda rows: run.once(chart))
         return Computed(_cut(run.once(walked), "state", catalog.ALLOCATOR_STATE), told)
 
     def risk_regime(run: Run, **_: pd.DataFrame) -> Computed:
-        told = Told(figures=_regime_figures, chart=lambda rows: _chart(run.once(walked)))
+        told = Told(figures=_regime_figures, chart=lambda rows: run.once(chart))
         return Computed(_cut(run.once(walked), "regimes", catalog.RISK_REGIME), told)
 
     def risk_scalar(run: Run, **_: pd.DataFrame) -> Computed:
-        told = Told(figures=_scalar_figures, chart=lambda rows: _chart(run.once(walked)))
+        told = Told(figures=_scalar_figures, chart=lambda rows: run.once(chart))
         return Computed(_cut(run.once(walked), "scalars", catalog.RISK_SCALAR), told)
 
     state, regime = (own_input(setup, table) for table in (catalog.ALLOCATOR_STATE, catalog.RISK_REGIME))
@@ -161,7 +159,9 @@ def _overlay(setup: BookSetup, walked: _Walk, checks: Sequence[Check]) -> list[M
     ]
 
 
-def _told_of(setup: BookSetup, artefacts: Path, walked: _Walk, checks: Sequence[Check]) -> list[Made]:
+def _told_of(
+    setup: BookSetup, artefacts: Path, walked: _Walk, chart: Callable[[Run], "Figure"], checks: Sequence[Check]
+) -> list[Made]:
     """What there is to say of the allocator up to each rebalance: documents, and whether it helped."""
     source = setup.source
 
@@ -183,7 +183,7 @@ def _told_of(setup: BookSetup, artefacts: Path, walked: _Walk, checks: Sequence[
 
     def allocator_summary(run: Run, **_: pd.DataFrame) -> Computed:
         rows = [row for each in run.once(walked) for row in summed_up(each)]
-        told = Told(shown=_summary_shown, chart=lambda rows: _chart(run.once(walked)))
+        told = Told(shown=_summary_shown, chart=lambda rows: run.once(chart))
         made = [pd.DataFrame(rows, columns=["as_of", "document", "content"])] if rows else []
         return Computed(_joined(made, catalog.ALLOCATOR_SUMMARY), told)
 
@@ -203,10 +203,14 @@ def _told_of(setup: BookSetup, artefacts: Path, walked: _Walk, checks: Sequence[
     ]
 
 
-def _chart(walked: Sequence[_Walked]) -> "Figure":
-    """Regime and scalar up to the newest partition: one chart, which several tables show."""
-    path = walked[-1].path
-    return regime_charts.risk(path.regimes, path.regimes["session"].max(), state=path.state, scalars=path.scalars)
+def _chart(walked: _Walk) -> Callable[[Run], "Figure"]:
+    """One chart up to the newest partition, which every table of the allocator shows."""
+
+    def chart(run: Run) -> "Figure":
+        path = run.once(walked)[-1].path
+        return regime_charts.allocator(path.state, path.regimes, path.scalars, path.regimes["session"].max())
+
+    return chart
 
 
 def _final(setup: BookSetup, walked: _Walk, checks: Sequence[Check]) -> Made:

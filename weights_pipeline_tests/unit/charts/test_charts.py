@@ -218,42 +218,48 @@ def test_weight_sets_stand_side_by_side_and_inactive_ones_are_named():
     assert {"targets; not active: bear", "all\n60 sessions", "bear\n0 sessions"} <= set(texts(drawn))
 
 
+def allocator(path, as_of):
+    return regime.allocator(path["state"], path["regimes"], path["scalars"], as_of)
+
+
 def test_ribbon_has_one_piece_for_each_run_of_a_regime(path):
-    as_of = path["regimes"]["session"].iloc[-1]
-    drawn = regime.risk(path["regimes"], as_of, path["state"], path["scalars"])
+    drawn = allocator(path, path["regimes"]["session"].iloc[-1])
     for ax in drawn.axes:
         pieces = ax.collections[0].get_paths()
         edges = [(box.x0, box.x1) for box in (piece.get_extents() for piece in pieces)]
         # The last 252 of 300 sessions: 152, 40, 50 and 10.
         assert edges == [(-0.5, 151.5), (151.5, 191.5), (191.5, 241.5), (241.5, 251.5)]
-    depth, scalar = (ax.lines[0].get_ydata() for ax in drawn.axes)
-    np.testing.assert_array_equal(depth, path["state"]["dd_level"].tail(252))
-    np.testing.assert_array_equal(scalar, path["scalars"]["scalar"].tail(252))
-    assert any(text.startswith("CRISIS for 3 sessions, drawdown") for text in texts(drawn))
-    assert len(regime.risk(path["regimes"], as_of, scalars=path["scalars"]).axes) == 1
+    shown = [line.get_ydata() for ax in drawn.axes for line in ax.lines]
+    names = ("dd_level", "port_rvol_20d", "port_rvol_60d")
+    for line, stored in zip(shown, [*(path["state"][name] for name in names), path["scalars"]["scalar"]], strict=True):
+        np.testing.assert_array_equal(line, stored.tail(252))
+    (said,) = (text for text in texts(drawn) if text.startswith("CRISIS for 3 sessions, drawdown"))
+    assert ", correlation 0.10, scalar " in said
 
 
 def test_sleeves_are_lines_of_their_own(path):
     sleeve = path["scalars"].assign(sleeve="trend", scalar=0.4)
-    drawn = regime.risk(path["regimes"], AS_OF, scalars=pd.concat([path["scalars"], sleeve]))
-    assert [line.get_linewidth() for line in drawn.axes[0].lines] == [1.6, 0.7]
+    drawn = allocator(path | {"scalars": pd.concat([path["scalars"], sleeve])}, AS_OF)
+    assert [line.get_linewidth() for line in drawn.axes[-1].lines] == [1.6, 0.7]
     assert "sleeve" in texts(drawn)
-    assert set(drawn.axes[0].lines[1].get_ydata()) == {0.4}
+    assert set(drawn.axes[-1].lines[1].get_ydata()) == {0.4}
+
+
+def test_where_fewer_than_two_strategies_moved_no_correlation_is_said(path):
+    drawn = allocator(path | {"state": path["state"].assign(corr_20d=np.nan)}, AS_OF)
+    assert not [text for text in texts(drawn) if "correlation" in text]
 
 
 def test_nothing_after_the_date_is_drawn(path):
     as_of = path["regimes"]["session"].iloc[220]
     cut = {name: table[table["session"] <= as_of] for name, table in path.items()}
-    whole = regime.risk(path["regimes"], as_of, path["state"], path["scalars"])
-    assert style.png(whole) == style.png(regime.risk(cut["regimes"], as_of, cut["state"], cut["scalars"]))
-    assert style.png(regime.state(path["state"], as_of)) == style.png(regime.state(cut["state"], as_of))
+    assert style.png(allocator(path, as_of)) == style.png(allocator(cut, as_of))
 
 
 def test_before_the_first_state_the_chart_says_so(path):
-    before = path["state"]["session"].iloc[0] - pd.Timedelta(days=1)
-    for drawn in (regime.state(path["state"], before), regime.risk(path["regimes"], before, path["state"])):
-        assert "the first is that of session 60" in texts(drawn)
-        style.png(drawn)
+    drawn = allocator(path, path["state"]["session"].iloc[0] - pd.Timedelta(days=1))
+    assert "the first is that of session 60" in texts(drawn)
+    style.png(drawn)
 
 
 def test_the_same_table_in_any_order_gives_the_same_bytes():
