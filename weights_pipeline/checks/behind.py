@@ -6,8 +6,9 @@ ledger gives (``operations.restatement``).
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pandas as pd
 
@@ -64,10 +65,10 @@ def behind(setup: BookSetup, store: Reader, verified: Verified) -> Behind | None
     sessions = sessions_past(setup.source.calendar, begin.date(), last.date())
     now = contents_of(setup, store, f"{last:%Y-%m}", sessions)
     month_of = newest["as_of"].dt.strftime("%Y-%m")
-    told = {
-        month: digest(canonical([now.heads.get(month), rows[_IDENTITY].to_numpy().tolist()]))
-        for month, rows in newest.groupby(month_of)
-    }
+    versions = defaultdict[str, list[Any]](list)
+    for month, *identity in zip(month_of, *(newest[name].tolist() for name in _IDENTITY), strict=True):
+        versions[month].append(identity)
+    told = {month: digest(canonical([now.heads.get(month), rows])) for month, rows in versions.items()}
     known = [month for month, content in told.items() if verified.before(_CHECK, f"{setup.name}/{month}") == content]
     looked_at = newest[~month_of.isin(known)]
     # A month that is not stored any more has no hash to compare.

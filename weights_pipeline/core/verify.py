@@ -9,6 +9,8 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Final
 
 import numpy as np
 import pandas as pd
@@ -33,6 +35,9 @@ UNKNOWN_POSITION = "position_unknown"
 
 RECONCILED, NOT_RECONCILED = "reconciled", "not_reconciled"
 """Codes of the newest statement that a ledger agrees with, and of what a statement says otherwise."""
+
+_RECURRING: Final = ("base", "target", "lower", "upper", "previous", "realized", "rate", "slack")
+"""What a step of realized weights is made of."""
 
 _LISTED = 5
 _NAMING = ("strategy", "partition_key", "source_file", "lot_id", "method", "table", "as_of", "session")
@@ -186,22 +191,27 @@ def recurrence(realized: pd.DataFrame, opening: pd.Series | None = None) -> Find
     previous = opening
     broken: list[pd.DataFrame] = []
     worst = 0.0
-    for as_of, rows in realized.sort_values(["as_of", "strategy"]).groupby("as_of"):
-        names = rows["strategy"].tolist()
-        base, target, lower, upper = (rows[name].to_numpy(float) for name in ("base", "target", "lower", "upper"))
-        rate, slack, gross = float(rows["rate"].iloc[0]), float(rows["slack"].iloc[0]), math.fsum(base)
+    rows = realized.sort_values(["as_of", "strategy"], ignore_index=True)
+    # Plain arrays, cut by date: a hundred frames would cost more than all the arithmetic.
+    strategies = rows["strategy"].tolist()
+    numbers = {name: rows[name].to_numpy(float) for name in _RECURRING}
+    edges = np.flatnonzero(rows["as_of"].ne(rows["as_of"].shift())).tolist()
+    for first, after in pairwise([*edges, len(rows)]):
+        names = strategies[first:after]
+        base, target, lower, upper, held, weight, rates, slacks = (each[first:after] for each in numbers.values())
+        rate, slack, gross = float(rates[0]), float(slacks[0]), math.fsum(base)
         try:
             begin, _ = carried(previous, names, base)
             begin, expected = step(begin, target, lower, upper, rate=rate, gross=gross, slack=slack)
         except ValueError as error:
-            broken.append(pd.DataFrame({"as_of": [as_of], "problem": [str(error)]}))
+            broken.append(pd.DataFrame({"as_of": [rows["as_of"].iloc[first]], "problem": [str(error)]}))
         else:
-            gap = np.maximum(np.abs(rows["previous"] - begin), np.abs(rows["realized"] - expected)).to_numpy()
+            gap = np.maximum(np.abs(held - begin), np.abs(weight - expected))
             worst = max(worst, float(gap.max()))
             if (gap > 0).any():
                 columns = ["strategy", "as_of", "previous", "target", "realized"]
-                broken.append(rows[columns].assign(expected=expected)[gap > 0])
-        previous = pd.Series(rows["realized"].to_numpy(), index=names)
+                broken.append(rows.iloc[first:after][columns].assign(expected=expected)[gap > 0])
+        previous = pd.Series(weight, index=names)
     return Finding(
         passed=not broken,
         value=worst,
