@@ -64,7 +64,10 @@ def compared(store: Reader, schema: str, table: Table, seal: str = "") -> Compar
         stored = stored.sort_by([(name, "ascending") for name in (PARTITION_COLUMN, *table.key)])
         keys = sorted({*records, *rows[PARTITION_COLUMN].unique()})
     through = seal.partition(":")[0]
-    left = [key for key in keys if key > through] if seal and seal == _seal(stored, records, through, table) else keys
+    known = bool(seal) and seal == _seal(stored, records, through, table)
+    left = [key for key in keys if key > through] if known else keys
+    if known and not left:
+        return Compared([], seal)
     altered = [
         key
         for key, part in (partition_slices(stored, table, left) if left else {}).items()
