@@ -29,7 +29,7 @@ WIDTH: Final = 3.9
 _SMALL, _TINY = 7.0, 6.0
 _POINTS = 160
 _DRAWN = 300
-_DASHES: Final = ("-", (0, (5, 1.5)), (0, (1, 1)), (0, (5, 1, 1, 1)), (0, (3, 1, 1, 1, 1, 1)), (0, (8, 2)))
+DASHES: Final = ("-", (0, (5, 1.5)), (0, (1, 1)), (0, (5, 1, 1, 1)), (0, (3, 1, 1, 1, 1, 1)), (0, (8, 2)))
 
 
 def inline(drawn: Figure, prefix: str, label: str) -> str:
@@ -215,7 +215,7 @@ def growth(returns: pd.DataFrame) -> Figure:
         drawn = style.figure(WIDTH, 2.7)
         ax = drawn.subplots()
         for place, name in enumerate(ends):
-            colour, dashes = style.SERIES[place % len(style.SERIES)], _DASHES[place % len(_DASHES)]
+            colour, dashes = style.SERIES[place % len(style.SERIES)], DASHES[place % len(DASHES)]
             ax.plot(x, ends[name], color=colour, linestyle=dashes, linewidth=1.3, label=_short(str(name), 34))
         ax.set_yscale("log")
         _multiples(ax, ends.to_numpy(np.float64))
@@ -229,7 +229,7 @@ def growth(returns: pd.DataFrame) -> Figure:
 
 
 def equity(returns: pd.Series, underwater: pd.Series) -> Figure:
-    """Growth of one unit of capital on a logarithmic axis, and below it how far it stood under its peak.
+    """Growth of one unit of capital on a linear and on a logarithmic axis, and how far it stood under its peak.
 
     Of many sessions the last of each stretch is drawn above, and the deepest of each below.
 
@@ -243,51 +243,54 @@ def equity(returns: pd.Series, underwater: pd.Series) -> Figure:
     begins = np.arange(0, len(wealth), -(-len(wealth) // _DRAWN))
     ends = np.r_[begins[1:], len(wealth)] - 1
     with style.look():
-        drawn = style.figure(WIDTH, 3.1)
-        above, below = drawn.subplots(2, sharex=True, height_ratios=(2, 1))
-        above.plot(days[ends], wealth[ends], color=style.BLUE, linewidth=1.2)
+        drawn = style.figure(WIDTH, 3.9)
+        linear, above, below = drawn.subplots(3, sharex=True, height_ratios=(2, 2, 1.3))
+        for ax in (linear, above):
+            ax.plot(days[ends], wealth[ends], color=style.BLUE, linewidth=1.2)
+        linear.set_ylabel("capital, start = 1", fontsize=_SMALL)
         above.set_yscale("log")
         _multiples(above, wealth)
-        above.set_ylabel("capital, start = 1, log", fontsize=_SMALL)
+        above.set_ylabel("the same, log", fontsize=_SMALL)
         deepest = np.minimum.reduceat(underwater.to_numpy(np.float64), begins)
         below.fill_between(days[ends], deepest, 0.0, color=style.VERMILION, linewidth=0)
         below.set_ylabel("below peak, %", fontsize=_SMALL)
         below.yaxis.set_major_formatter(lambda value, _: f"{100 * value:g}")
         _years(below, pd.DatetimeIndex(returns.index))
-        for ax in (above, below):
+        for ax in (linear, above, below):
             ax.grid(axis="y")
             ax.set_axisbelow(True)
             ax.tick_params(labelsize=_SMALL)
     return drawn
 
 
-def rolling(figures: Mapping[str, pd.DataFrame]) -> Figure:
-    """Sharpe ratio and volatility of the last so many months, by session, a line for each span.
+def rolling(figures: Mapping[str, pd.DataFrame], panels: Mapping[str, tuple[str, float]]) -> Figure:
+    """Figures of the last so many months by session: a panel for each figure, in it a line for each span.
 
     Parameters
     ----------
     figures
-        By span, ``sharpe`` and ``volatility`` by session; the shorter span first, which is not empty.
+        By span, the figures by session; the shorter span first, which is not empty.
+    panels
+        By figure, what its axis counts and by what it is multiplied for that.
     """
     with style.look():
         drawn = style.figure(WIDTH, 3.1)
-        panels = drawn.subplots(2, sharex=True)
+        axes = drawn.subplots(len(panels), sharex=True)
         for place, (name, found) in enumerate(figures.items()):
             shown = found.iloc[::-1].iloc[:: -(-max(len(found), 1) // _DRAWN)].iloc[::-1]
             looks: dict[str, Any] = {
                 "color": style.SERIES[place],
-                "linestyle": _DASHES[place],
+                "linestyle": DASHES[place],
                 "linewidth": 1.1,
                 "label": f"last {name}",
             }
-            for ax, column, scale in zip(panels, ("sharpe", "volatility"), (1.0, 100.0), strict=True):
+            for ax, (column, (_, scale)) in zip(axes, panels.items(), strict=True):
                 ax.plot(_numbers(pd.DatetimeIndex(shown.index)), shown[column] * scale, **looks)
-        panels[0].axhline(0, color=style.BLACK, linewidth=0.7)
-        panels[0].set_ylabel("Sharpe ratio", fontsize=_SMALL)
-        panels[1].set_ylabel("volatility, % a year", fontsize=_SMALL)
-        panels[1].set_ylim(bottom=0)
-        _years(panels[1], pd.DatetimeIndex(next(iter(figures.values())).index))
-        for ax in panels:
+        for ax, (unit, _) in zip(axes, panels.values(), strict=True):
+            ax.axhline(0, color=style.BLACK, linewidth=0.7)
+            ax.set_ylabel(unit, fontsize=_SMALL)
+        _years(axes[-1], pd.DatetimeIndex(next(iter(figures.values())).index))
+        for ax in axes:
             ax.grid(axis="y")
             ax.set_axisbelow(True)
             ax.tick_params(labelsize=_SMALL)

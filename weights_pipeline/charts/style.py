@@ -31,7 +31,7 @@ VERMILION: Final = "#d55e00"
 PURPLE: Final = "#cc79a7"
 SERIES: Final = (BLUE, ORANGE, GREEN, VERMILION, PURPLE, SKY, BLACK, YELLOW)
 
-REGIMES: Final = {"NORMAL": "#f2f2f2", "ELEVATED": "#f7e3a1", "STRESS": "#f0b27a", "CRISIS": "#c0392b"}
+REGIMES: Final = {"NORMAL": "#f2f2f2", "ELEVATED": "#f3d67c", "STRESS": "#f0b27a", "CRISIS": "#c0392b"}
 """Risk regimes, each darker than the calmer one, so that they are ordered in grey too."""
 
 SCALE: Final = ("#ffffff", SKY, BLUE, "#00284a")

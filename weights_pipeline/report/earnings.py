@@ -15,6 +15,7 @@ import pandas as pd
 from weights_pipeline.core.allocator.overlay import monthly_returns, performance
 from weights_pipeline.core.returns.frequency import Frequency
 from weights_pipeline.core.study.attribution import DECISIONS, Contributions, by_sleeve, contributions, hit_rate
+from weights_pipeline.core.study.benchmark import AgainstBenchmark, against_benchmark
 from weights_pipeline.core.study.book_comparison import net_returns
 from weights_pipeline.core.study.holdings import HoldingsRisk, holdings_risk
 from weights_pipeline.core.study.tear_sheet import (
@@ -58,6 +59,10 @@ class Earned:
         Sharpe ratio and volatility by what they are of: the last 6 and 12 months.
     overlay
         Returns unscaled and scaled, after fees; None for a book without overlay.
+    booked
+        Figures of the whole with all profit booked on exit; None where ``figures`` are that already.
+    benchmark
+        Beta and correlation to the ledger's benchmark; None where it names none, or none is stored.
     """
 
     returns: pd.Series
@@ -73,6 +78,8 @@ class Earned:
     tail_ratio: float
     rolling: Mapping[str, pd.DataFrame]
     overlay: tuple[pd.Series, pd.Series] | None
+    booked: Mapping[str, float] | None
+    benchmark: AgainstBenchmark | None
 
     @property
     def total(self) -> float:
@@ -104,6 +111,10 @@ class Earned:
             ],
             "tails": [{"level": each.level, "var": each.var, "cvar": each.cvar} for each in self.tails],
             "tail_ratio": self.tail_ratio,
+            "booked_on_exit": dict(self.booked) if self.booked else None,
+            "benchmark": {name: getattr(self.benchmark, name) for name in ("observations", "beta", "correlation")}
+            if self.benchmark
+            else None,
         }
 
 
@@ -169,6 +180,8 @@ def earned(
     scaled: pd.DataFrame,
     final: pd.DataFrame,
     returns: pd.DataFrame,
+    booked: pd.DataFrame | None = None,
+    prices: pd.Series | None = None,
 ) -> tuple[Earned, Attribution] | None:
     """Performance and attribution of a book; None where its weights have not been in force on any session.
 
@@ -180,6 +193,10 @@ def earned(
         Weights by the session they are in force from; columns strategies.
     returns
         Of the ledger, sessions × strategies.
+    booked
+        The same with all profit booked on exit, where open lots are marked to market in ``returns``.
+    prices
+        Closes of the ledger's benchmark by session, where it has one.
     """
     net = net_returns(final, returns)
     if net.empty:
@@ -191,10 +208,15 @@ def earned(
     overlay = None
     if book.overlay is not None:
         overlay = (net_returns(realized, returns), net_returns(scaled, returns))
+    spans = {f"{months} months": round(frequency.per_year * months / 12) for months in (6, 12)}
+
+    def figures(earned: pd.Series) -> dict[str, float]:
+        return {name: value for name, (value, _) in performance(earned, book.name, frequency).items()}
+
     performed = Earned(
         returns=net,
         frequency=frequency,
-        figures={name: value for name, (value, _) in performance(net, book.name, frequency).items()},
+        figures=figures(net),
         rate=book.metrics.risk_free,
         sharpe_over_rate=sharpe_over(net, rate, frequency),
         periods=period_returns(net, latest),
@@ -203,11 +225,10 @@ def earned(
         drawdowns=worst_drawdowns(net),
         tails=tuple(tail_risk(net, level, frequency) for level in LEVELS),
         tail_ratio=tail_ratio(net, frequency),
-        rolling={
-            f"{months} months": rolling_figures(net, round(frequency.per_year * months / 12), frequency)
-            for months in (6, 12)
-        },
+        rolling={name: rolling_figures(net, span, frequency) for name, span in spans.items()},
         overlay=overlay,
+        booked=figures(net_returns(final, booked)) if booked is not None else None,
+        benchmark=against_benchmark(net, prices, spans, frequency) if prices is not None else None,
     )
     found = contributions(base, realized, final, returns)
     return performed, _attribution(found, performed, rebalances, book.overlay.sleeves if book.overlay else {})

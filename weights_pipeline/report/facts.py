@@ -21,6 +21,7 @@ from weights_pipeline.checks import Check, book_checks, ledger_checks
 from weights_pipeline.core.allocator.scalar import WHOLE_BOOK
 from weights_pipeline.core.returns.daily import wide
 from weights_pipeline.core.returns.frequency import Frequency
+from weights_pipeline.core.returns.marking import booked_on_exit
 from weights_pipeline.core.study.book_comparison import FEE, BookComparison, Contender, compare
 from weights_pipeline.core.study.holdings import HoldingsRisk
 from weights_pipeline.core.verify import RECONCILED, UNKNOWN_POSITION, Finding
@@ -169,6 +170,8 @@ class BookReport:
         Newest date on which the ledger agrees with the broker's statement; None where there is none.
     booking
         How the ledger books profit, in words.
+    benchmark
+        Where the closes of its benchmark come from, in words; empty where it has none.
     earned, attribution
         What the book has earned and who earned it; None before the first session at its weights.
     risk
@@ -206,6 +209,7 @@ class BookReport:
     unknown: pd.DataFrame
     reconciled: pd.Timestamp | None
     booking: str
+    benchmark: str
     earned: Earned | None
     attribution: Attribution | None
     risk: HoldingsRisk | None
@@ -439,7 +443,8 @@ def _book(setup: BookSetup, seen: SeenStore) -> BookReport:
     at_realized = by_session(final, "realized")
     applied = bool(one["applied"])
     scaled = held_by_session if applied else by_session(final, "scaled").fillna(at_realized)
-    found = earned(setup, by_session(realized, "base"), at_realized, scaled, held_by_session, returns)
+    base, (booked, prices) = by_session(realized, "base"), _beside(setup, seen)
+    found = earned(setup, base, at_realized, scaled, held_by_session, returns, booked, prices)
     held = dict(zip(in_force["strategy"], in_force["final"], strict=True))
     return BookReport(
         book=book,
@@ -467,11 +472,27 @@ def _book(setup: BookSetup, seen: SeenStore) -> BookReport:
         unknown=_unknown(setup, seen, newest),
         reconciled=_reconciled(setup, seen),
         booking=booking(setup),
+        benchmark=f"{named.column} of {named.file}" if (named := setup.source.benchmark) else "",
         earned=found[0] if found else None,
         attribution=found[1] if found else None,
         risk=at_risk(setup, held, returns),
         caveat=setup.source.caveat,
     )
+
+
+def _beside(setup: BookSetup, seen: SeenStore) -> tuple[pd.DataFrame | None, pd.Series | None]:
+    """Returns with all profit booked on exit where open lots are marked; closes of the benchmark where there is one."""
+    source, booked, prices = setup.source, None, None
+    if source.prices and source.fills:
+        rows, lots, cash = (
+            seen.read(source.schema_name, table)
+            for table in (catalog.STRATEGY_RETURNS, catalog.TRADE_LEDGER, catalog.CASH)
+        )
+        booked = booked_on_exit(rows, lots, cash[["session", "strategy", "amount"]])
+    if source.benchmark is not None:
+        closes = seen.read(source.schema_name, catalog.MARKET_REGIME)
+        prices = closes.set_index("session")["price"] if len(closes) else None
+    return booked, prices
 
 
 def _unknown(setup: BookSetup, seen: SeenStore, as_of: pd.Timestamp) -> pd.DataFrame:

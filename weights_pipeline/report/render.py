@@ -26,7 +26,7 @@ from weights_pipeline.core.study.tear_sheet import underwater
 from weights_pipeline.core.waterfall import Step
 from weights_pipeline.extras import need
 from weights_pipeline.report import words
-from weights_pipeline.report.earnings import Attribution, Earned
+from weights_pipeline.report.earnings import Attribution
 from weights_pipeline.report.facts import BookReport, Outcome, Report
 from weights_pipeline.text import markdown
 
@@ -199,9 +199,9 @@ def _year_ends(rows: pd.DataFrame) -> pd.DataFrame:
     return rows[np.r_[years[1:] != years[:-1], True]].iloc[::-1]
 
 
-def _rolled(earned: Earned) -> pd.DataFrame:
+def _rolled(rolling: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     """Rolling figures at the end of each year, a column for each."""
-    six, twelve = (earned.rolling[span] for span in ("6 months", "12 months"))
+    six, twelve = (rolling[span] for span in ("6 months", "12 months"))
     return _year_ends(six.join(twelve, lsuffix="_6", rsuffix="_12"))
 
 
@@ -234,8 +234,15 @@ def _figures(each: BookReport, prefix: str) -> dict[str, Markup]:
         )
     if earned is not None and len(earned.rolling["6 months"]) > 1:
         drawn["rolling"] = (
-            charts.rolling(earned.rolling),
+            charts.rolling(
+                earned.rolling, {"sharpe": ("Sharpe ratio", 1.0), "volatility": ("volatility, % a year", 100.0)}
+            ),
             f"Sharpe ratio and volatility of {name} over the last 6 and 12 months",
+        )
+    if earned is not None and earned.benchmark is not None and len(earned.benchmark.rolling["6 months"]) > 1:
+        drawn["market"] = (
+            charts.rolling(earned.benchmark.rolling, {"beta": ("beta", 1.0), "correlation": ("correlation", 1.0)}),
+            f"Beta and correlation of {name} to the benchmark over the last 6 and 12 months",
         )
     if each.attribution is not None:
         drawn["sources"] = (

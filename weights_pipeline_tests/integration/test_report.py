@@ -26,7 +26,9 @@ from weights_pipeline.alerts.delivery import Remote, deliver
 from weights_pipeline.checks import book_checks, ledger_checks
 from weights_pipeline.cli import main
 from weights_pipeline.core.allocator.overlay import performance
+from weights_pipeline.core.returns.daily import wide
 from weights_pipeline.core.returns.frequency import DAILY, MONTHLY
+from weights_pipeline.core.returns.marking import booked_on_exit
 from weights_pipeline.core.study.book_comparison import FEE, Contender, compare
 from weights_pipeline.core.study.overfitting import of_returns
 from weights_pipeline.core.study.sharpe_inference import probabilistic_sharpe, sharpe_estimate
@@ -109,9 +111,9 @@ def test_the_page_is_semantic_and_its_figures_speak(page):
     assert ("html", {"lang": "en"}) in parsed.tags
     tags = [tag for tag, _ in parsed.tags]
     assert tags.count("h1") == tags.count("title") == tags.count("main") == 1
-    assert tags.count("figure") == tags.count("figcaption") == tags.count("svg") == 9
+    assert tags.count("figure") == tags.count("figcaption") == tags.count("svg") == 10
     assert (
-        len([1 for tag, attrs in parsed.tags if tag == "svg" and attrs["aria-label"] and attrs["role"] == "img"]) == 9
+        len([1 for tag, attrs in parsed.tags if tag == "svg" and attrs["aria-label"] and attrs["role"] == "img"]) == 10
     )
     identities = parsed.attributes("id")
     assert len(identities) == len(set(identities))
@@ -160,6 +162,35 @@ def test_one_set_of_figures_goes_through_the_page_with_what_it_rests_on(report, 
         assert part in said
 
 
+def test_the_book_is_held_against_the_benchmark_of_its_ledger(finished, report, page):
+    found = report.books[0].earned.benchmark
+    closes = finished.store.read(LEDGER, catalog.MARKET_REGIME).set_index("session")["price"]
+    own = report.books[0].earned.returns
+    market = (closes / closes.shift(1) - 1).reindex(own.index)
+    assert found.observations == len(own) - 1
+    assert found.correlation == pytest.approx(np.corrcoef(own.iloc[1:], market.iloc[1:])[0, 1], rel=1e-9)
+    assert f"beta is {words.signed(found.beta)} and correlation {words.signed(found.correlation)} to the ledger" in page
+    assert report.document["books"][BOOK]["earned"]["benchmark"]["beta"] == found.beta
+
+
+def test_profit_booked_on_exit_is_what_a_ledger_without_prices_has(finished, report):
+    rows, lots, cash = (
+        finished.store.read(LEDGER, table) for table in (catalog.STRATEGY_RETURNS, catalog.TRADE_LEDGER, catalog.CASH)
+    )
+    booked = booked_on_exit(rows, lots, cash[["session", "strategy", "amount"]])
+    pd.testing.assert_frame_equal(booked, wide(rows), check_names=False, check_freq=False, rtol=1e-9, atol=1e-15)
+    assert report.books[0].earned.booked is None
+
+
+def test_marked_figures_stand_beside_booked_ones(report):
+    earned = report.books[0].earned
+    beside = dataclasses.replace(earned, booked=dict(earned.figures) | {"sharpe": 9.87})
+    text = render(dataclasses.replace(report, books=(dataclasses.replace(report.books[0], earned=beside),)))
+    rows = {row[0]: row for row in Page(text).rows if row and row[0] in ("Marked to market", "Booked on exit")}
+    assert rows["Marked to market"][3] == words.signed(earned.figures["sharpe"])
+    assert rows["Booked on exit"][3] == "9.87"
+
+
 def test_the_choice_among_weightings_is_doubted_in_every_form(report, page):
     found = report.comparison.overfitting
     assert found.trials == len(report.comparison.standings) == 3
@@ -191,7 +222,8 @@ def test_several_books_begin_with_a_row_for_each_and_one_that_earned_nothing_say
     new = book.book.model_copy(update={"name": "new"})
     bare = dataclasses.replace(book, book=new, earned=None, attribution=None, risk=None)
     text = render(dataclasses.replace(report, books=(book, bare)))
-    rows = [row for row in Page(text).rows if row and row[0] in (BOOK, "new")]
+    rows = [row for row in Page(text).rows if row and row[0].endswith(f" {book.booking}")]
+    assert [row[0].split()[0] for row in rows] == [BOOK, "new"]
     assert rows[0][5:7] == [f"{book.earned.figures['volatility']:.2%}", f"{book.earned.figures['sharpe']:.2f}"]
     assert rows[1][3] == "nothing earned yet"
     assert "The book has not earned anything yet" in text
@@ -567,4 +599,4 @@ def test_the_page_fits_a_screen_a_phone_and_paper(page, tmp_path):
         browser.close()
     assert asked == [file.as_uri()] * 2
     assert said == []
-    assert 3 <= len(re.findall(rb"/Type\s*/Page\b", printed)) <= 10
+    assert 3 <= len(re.findall(rb"/Type\s*/Page\b", printed)) <= 11

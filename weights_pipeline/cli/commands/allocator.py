@@ -143,6 +143,7 @@ def _audit(options: argparse.Namespace) -> int:
         return 0
     effect = "is applied" if enabled else "is not applied; this is what it would have done"
     render.say(f"{book.name}: scaled against unscaled weights, {first} to {last}. The overlay {effect}.")
+    render.say("All before fees, Sharpe ratios over a risk-free rate of 0%; `weights report` has the same after fees.")
     _print_audit(audited)
     for miss in misses.to_dict("records"):
         render.say(f"Gate missed: {miss['gate']} is {miss['value']:.4g}, the limit {miss['limit']:.4g}.")

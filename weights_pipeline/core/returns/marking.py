@@ -166,3 +166,29 @@ def _begins(parts: pd.DataFrame, symbols: pd.Index, close_before: Floats) -> Flo
 def _last_row(frame: pd.DataFrame) -> Floats:
     """Last row of a frame, shape (1, columns); NaN when it has none."""
     return frame.to_numpy(np.float64)[-1:] if len(frame) else np.full((1, frame.shape[1]), np.nan)
+
+
+def booked_on_exit(returns: pd.DataFrame, lots: pd.DataFrame, cash: pd.DataFrame) -> pd.DataFrame:
+    """Daily returns as they would be without prices: profit of lots on their exit, and cash, over the same capital.
+
+    Parameters
+    ----------
+    returns
+        Rows of :func:`~weights_pipeline.core.returns.daily.daily_returns`: which sessions and strategies, and
+        ``capital``; where that is not known there is no profit either.
+    lots
+        Closed lots: ``strategy``, ``session`` (of the exit), ``pnl``.
+    cash
+        ``session``, ``strategy``, ``amount``.
+
+    Returns
+    -------
+    DataFrame
+        Sessions × strategies; NaN before a strategy's first activity.
+    """
+    booked = pd.concat([lots[["session", "strategy", "pnl"]], cash.rename(columns={"amount": "pnl"})])
+    profit = booked.groupby(["session", "strategy"])["pnl"].sum()
+    rows = returns.set_index(["session", "strategy"])
+    earned = (profit.reindex(rows.index).fillna(0.0) / rows["capital"]).fillna(0.0)
+    spread: pd.DataFrame = earned.unstack("strategy").sort_index()
+    return spread

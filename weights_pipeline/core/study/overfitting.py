@@ -62,7 +62,7 @@ class Overfitting:
     def sentence(self) -> str:
         """The probability, and what it is one of."""
         return (
-            f"Probability of backtest overfitting {self.probability:.0%}: so often the best of {self.trials:,} on one "
+            f"Probability of backtest overfitting {self.probability:.1%}: so often the best of {self.trials:,} on one "
             f"half of the returns was no better than the median on the other half (CSCV, {self.blocks} blocks, "
             f"{self.ways:,} ways)."
         )

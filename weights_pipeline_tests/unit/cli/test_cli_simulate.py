@@ -312,7 +312,7 @@ def test_a_grid_is_so_many_simulations_and_marks_the_best_with_a_warning(folder)
     assert len([line for line in text.splitlines() if "← best Sharpe" in line]) == 1
     assert "flattered by the choice" in text
     assert f"would show a Sharpe ratio of {choice['best_sharpe_by_luck']:.2f}." in " ".join(text.split())
-    assert f"Probability of backtest overfitting {choice['overfitting']['probability']:.0%}: " in text
+    assert f"Probability of backtest overfitting {choice['overfitting']['probability']:.1%}: " in text
 
 
 def test_a_grid_that_was_interrupted_goes_on_where_it_was(folder, monkeypatch):
