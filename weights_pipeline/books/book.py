@@ -14,7 +14,7 @@ from operator import or_
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 from zoneinfo import ZoneInfo
 
-from pydantic import AfterValidator, Field, FiniteFloat, PrivateAttr, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, FiniteFloat, PrivateAttr, model_validator
 
 from weights_pipeline.books.cadence import Cadence
 from weights_pipeline.books.reading import Model
@@ -22,6 +22,7 @@ from weights_pipeline.core.allocator.scalar import AllocatorParameters
 from weights_pipeline.core.metrics.measures import MetricParameters
 from weights_pipeline.core.metrics.starter import StarterMetrics
 from weights_pipeline.core.policy import Policy
+from weights_pipeline.core.realized.band import Band
 from weights_pipeline.core.returns.frequency import DAILY, Frequency
 from weights_pipeline.core.targets.methods import METHODS
 from weights_pipeline.core.targets.methods.base import Limits
@@ -52,12 +53,24 @@ Turnover = Annotated[float, Field(gt=0)]
 Threshold = Annotated[FiniteFloat, Field(ge=0)]
 
 
+def _as_band(value: Any) -> Any:
+    """A number alone is the absolute half width."""
+    return {"absolute": value} if isinstance(value, float | int) and not isinstance(value, bool) else value
+
+
 class Adjustment(Model):
     """How fast realized weights follow their targets: ``w += rate · (target − w)`` each rebalance."""
 
     rate: Rate | dict[str, Rate] = Field(description="Share of the gap closed; one number, or one per risk regime.")
     turnover_cap: Turnover | dict[str, Turnover] | None = Field(
         default=None, description="Largest one-way turnover of a rebalance, which a longer step is shortened to."
+    )
+    # Left out of what versions keep while there is none: the same weights are no new version.
+    band: Annotated[Band, BeforeValidator(_as_band, json_schema_input_type=float | Band)] | None = Field(
+        default=None,
+        exclude_if=lambda band: band is None,
+        description="No-trade band: how far a weight may be from its target before it is traded; absolute where it is "
+        "one number.",
     )
 
 
@@ -171,6 +184,7 @@ class Book(Model):
             limits=self.limits,
             rate=self.adjustment.rate,
             turnover_cap=self.adjustment.turnover_cap,
+            band=self.adjustment.band,
             metrics=self.metrics,
             overlay=self.overlay,
             ensemble=self.ensemble is not None,

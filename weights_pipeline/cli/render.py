@@ -222,8 +222,12 @@ def _coloured(text: str, colour: int | None) -> str:
     return text if plain or colour is None or not text else f"\x1b[{colour}m{text}\x1b[0m"
 
 
-def speed_sentence(rate: float) -> str:
+def speed_sentence(rate: float | None) -> str:
     """The honest speed of adjustment, in a sentence."""
+    if rate is None:
+        return "each strategy was traded by its own gap; those inside the no-trade band were left alone."
+    if rate == 0:
+        return "nothing was traded: every weight is inside the no-trade band."
     if rate == 1:
         return "each rebalance goes all the way to its target (λ = 1)."
     speed = adjustment_speed(rate)
@@ -237,7 +241,7 @@ def weights_as_dict(found: WeightSet) -> dict[str, Any]:
     """JSON form of a weight set."""
     from dataclasses import asdict
 
-    speed = None if found.rate == 1 else asdict(adjustment_speed(found.rate))
+    speed = asdict(adjustment_speed(found.rate)) if found.rate and found.rate < 1 else None
     rows = [{**asdict(row), "change": _change(row)} for row in found.rows]
     return {**asdict(found), "rows": rows, "speed": speed}
 

@@ -340,8 +340,9 @@ def realized_table(
     Returns
     -------
     DataFrame
-        Rows of ``realized_weights``; ``rate`` is the one used, shortened by the turnover cap where that holds, and
-        ``regime`` the risk regime that chose them, empty where the policy has one rate and cap for all.
+        Rows of ``realized_weights``; ``rate`` is the one used, shortened by the turnover cap where that holds and 0
+        where a no-trade band leaves the strategy alone, and ``regime`` the risk regime that chose them, empty where the
+        policy has one rate and cap for all.
 
     Raises
     ------
@@ -369,6 +370,7 @@ def realized_table(
             turnover_cap=turnover_cap,
             gross=policy.gross,
             slack=policy.slack,
+            band=policy.band,
         )
         weights = pd.Series(realized[rows], index=pd.Index(names))
         if walk:

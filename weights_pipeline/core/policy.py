@@ -18,6 +18,7 @@ from weights_pipeline.core.allocator.scalar import AllocatorParameters
 from weights_pipeline.core.metrics.lookback import Lookback
 from weights_pipeline.core.metrics.measures import METRICS, MetricParameters
 from weights_pipeline.core.metrics.starter import StarterMetrics
+from weights_pipeline.core.realized.band import Band
 from weights_pipeline.core.returns.frequency import DAILY, Frequency
 from weights_pipeline.core.targets.methods.base import Limits, Method, require_budget
 from weights_pipeline.core.targets.normalise import GROSS_TOLERANCE, Floats
@@ -42,6 +43,8 @@ class Policy:
     turnover_cap
         Largest one-way turnover ½·Σ|w − w_old| of one rebalance: a step that would go further is shortened. One
         number, or one for each risk regime; None where there is no cap.
+    band
+        How far weights may be from their targets before they are traded; None where they always are.
     metrics
         Risk-free rate and null thresholds.
     overlay
@@ -65,6 +68,7 @@ class Policy:
     limits: Limits = field(default_factory=Limits)
     rate: float | Mapping[str, float] = 1.0
     turnover_cap: float | Mapping[str, float] | None = None
+    band: Band | None = None
     metrics: MetricParameters = field(default_factory=MetricParameters)
     overlay: AllocatorParameters | None = None
     ensemble: bool = False

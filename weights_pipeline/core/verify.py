@@ -198,8 +198,8 @@ def recurrence(realized: pd.DataFrame, opening: pd.Series | None = None) -> Find
     edges = np.flatnonzero(rows["as_of"].ne(rows["as_of"].shift())).tolist()
     for first, after in pairwise([*edges, len(rows)]):
         names = strategies[first:after]
-        base, target, lower, upper, held, weight, rates, slacks = (each[first:after] for each in numbers.values())
-        rate, slack, gross = float(rates[0]), float(slacks[0]), math.fsum(base)
+        base, target, lower, upper, held, weight, rate, slacks = (each[first:after] for each in numbers.values())
+        slack, gross = float(slacks[0]), math.fsum(base)
         try:
             begin, _ = carried(previous, names, base)
             begin, expected = step(begin, target, lower, upper, rate=rate, gross=gross, slack=slack)

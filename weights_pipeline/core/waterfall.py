@@ -178,6 +178,9 @@ def _to_realized(row: Mapping[str, Any], target: float) -> list[Step]:
     previous, rate, realized = (float(row[name]) for name in ("previous", "rate", "realized"))
     if rate == 1:
         return [Step("realized weight", "times", (1.0,), realized, "all the way to target (rate 1)")]
+    if rate == 0:
+        left = f"inside its no-trade band: not traded, a gap to target of {target - previous:+.6g} is left"
+        return [Step("realized weight", "start", (previous,), realized, left)]
     start = "its base weight: new in the book" if row["entered"] else "weight before this rebalance"
     move = rate * (target - previous)
     return [

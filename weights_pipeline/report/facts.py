@@ -19,6 +19,7 @@ from pandas.api.typing import NaTType
 from weights_pipeline.books.book import Book
 from weights_pipeline.checks import Check, book_checks, ledger_checks
 from weights_pipeline.core.allocator.scalar import WHOLE_BOOK
+from weights_pipeline.core.realized.speed import common_rate
 from weights_pipeline.core.returns.daily import wide
 from weights_pipeline.core.returns.frequency import Frequency
 from weights_pipeline.core.returns.marking import booked_on_exit
@@ -149,7 +150,7 @@ class BookReport:
     metric, formula, weight_set, weight_set_before
         Label of the metric shown, how a multiplier follows from it, and of an ensemble the sets that were read.
     rate
-        Share of the gap to target that a rebalance closes.
+        Share of the gap to target that the rebalance closed; None where a no-trade band gave each strategy its own.
     regime, scalar, applied
         Risk regime and scalar behind the weights (NaN: there is none, or one per sleeve), and whether it was applied.
     final, targets
@@ -194,7 +195,7 @@ class BookReport:
     formula: str
     weight_set: str
     weight_set_before: str
-    rate: float
+    rate: float | None
     regime: str
     scalar: float
     applied: bool
@@ -457,7 +458,7 @@ def _book(setup: BookSetup, seen: SeenStore) -> BookReport:
         formula=first["formula"],
         weight_set=first["weight_set"],
         weight_set_before=earlier["weight_set"].iloc[0] if len(earlier) else "",
-        rate=float(realized.loc[realized["as_of"] == newest, "rate"].iloc[0]),
+        rate=common_rate(realized.loc[realized["as_of"] == newest, "rate"].tolist()),
         regime=one["regime"],
         scalar=float(scalars[0]) if len(scalars) == 1 else math.nan,
         applied=applied,

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import duckdb
 
+from weights_pipeline.core.realized.speed import common_rate
 from weights_pipeline.store.base import Store
 from weights_pipeline.store.duckdb_store import quoted
 from weights_pipeline.tables.definition import PARTITION_COLUMN
@@ -68,6 +69,7 @@ class WeightSet:
     and none where that is null. ``unknown`` are positions of its strategies that its ledger does not know to this day;
     ``reconciled`` is the newest date on which the ledger agrees with the broker's statement, where there is any;
     ``newest`` is the newest session on which one of them earned or lost anything, and null for a past day.
+    ``rate`` is the share of the gap that the rebalance closed, null where a no-trade band gave each strategy its own.
     """
 
     book: str
@@ -77,7 +79,7 @@ class WeightSet:
     as_of: dt.date
     effective_from: dt.date
     next_rebalance: str
-    rate: float
+    rate: float | None
     scalar_session: dt.date | None
     regime: str
     applied: bool
@@ -216,7 +218,8 @@ def _in_force(connection: duckdb.DuckDBPyConnection, book: str, on: dt.date | No
     ).fetchall()
     earlier, previous = _before(connection, book, since, scaled_daily=scaled_daily)
     told = tuple(WeightRow(*(*row[:8], previous.get(row[0]))) for row in rows)
-    return WeightSet(book, told, *(*rows[0][8:], earlier))
+    rate = common_rate(row[13] for row in rows)
+    return WeightSet(book, told, *(*rows[0][8:13], rate, *rows[0][14:], earlier))
 
 
 def _before(

@@ -326,7 +326,9 @@ REALIZED_WEIGHTS = Table(
         _BASE,
         Column("previous", FLOAT, "Weight before the step: that of the preceding partition, or base."),
         Column("target", FLOAT, "Target weight."),
-        Column("rate", FLOAT, "Share of the gap closed in one rebalance (λ), after any turnover cap."),
+        Column(
+            "rate", FLOAT, "Share of the gap closed in one rebalance (λ), after any turnover cap and no-trade band."
+        ),
         Column("regime", TEXT, "Risk regime whose rate and turnover cap were used; empty where there is one for all."),
         Column("realized", FLOAT, "Weight after the step."),
         Column("entered", BOOLEAN, "Whether the strategy is new and starts from its base weight."),

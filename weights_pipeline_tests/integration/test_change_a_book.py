@@ -34,6 +34,7 @@ OVERLAY = {"enabled": True, "profile": "low", "lag": 1}
 CHANGES = {
     "rate": {"adjustment": {"rate": 0.1}},
     "turnover cap": {"adjustment": {"rate": 0.5, "turnover_cap": 0.01}},
+    "no-trade band": {"adjustment": {"rate": 0.5, "band": 0.01}},
     "caps": {"limits": {"floor": 0.9, "cap": 1.1}},
     "base weights": {"strategies": {"ant": 0.4, "bee": 0.4, "cow": 0.2}},
     "a strategy leaves": {"strategies": LEFT},

@@ -17,6 +17,7 @@ from weights_pipeline.core.metrics.label import metric_label
 if TYPE_CHECKING:
     from weights_pipeline.books.book import Book
     from weights_pipeline.core.policy import Policy
+    from weights_pipeline.core.realized.band import Band
     from weights_pipeline.core.targets.methods.base import Limits
 
 
@@ -165,6 +166,7 @@ def _in_words(book: Book, policy: Policy) -> dict[str, str]:
         "speed": speed_sentence(policy.rate)
         if isinstance(policy.rate, float | int)
         else f"the share of the gap to target closed in a rebalance is {_per_regime(policy.rate)}.",
+        **({"band": _band(policy.band)} if policy.band else {}),
         "overlay": _overlay(book),
         "ensemble": "one weight set per market regime (bull, bear, range, neutral) and one on all sessions; that of "
         "the current regime is read, else the newest other."
@@ -175,6 +177,22 @@ def _in_words(book: Book, policy: Policy) -> dict[str, str]:
         **({"starts": f"with {book.starts}, from what was published by then."} if book.starts else {}),
         **({"changed": f"in {', '.join(book.changed)}; this is the book since then."} if book.changed else {}),
     }
+
+
+def _band(band: Band) -> str:
+    widths = [
+        *([f"{band.absolute:.2%} of capital"] if band.absolute is not None else []),
+        *([f"{band.relative:.0%} of its target"] if band.relative is not None else []),
+    ]
+    width = " or ".join(widths) + (", whichever is narrower" if len(widths) > 1 else "")
+    if band.of == "turnover":
+        return f"the book is traded only when all gaps to target would turn over more than {width}."
+    if band.of == "book":
+        return f"the book is traded only when one weight is further from its target than {width}."
+    return (
+        f"a strategy is traded only when its weight is further from its target than {width}, and then to its "
+        f"{band.to or 'edge'}; others only to complete what buys and sells add up to."
+    )
 
 
 def _measured(book: Book, policy: Policy) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 import datetime as dt
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -67,7 +67,7 @@ def _simulate(options: argparse.Namespace) -> int:
     from weights_pipeline.books.reading import BookError
     from weights_pipeline.cli import render
     from weights_pipeline.core.returns.frequency import MONTHLY, Frequency
-    from weights_pipeline.core.study.simulate import simulate
+    from weights_pipeline.core.study.simulate import grid
     from weights_pipeline.engine import open_engine
     from weights_pipeline.ledger import LedgerError
     from weights_pipeline.operations.policy_grid import (
@@ -112,9 +112,11 @@ def _simulate(options: argparse.Namespace) -> int:
         common.stop(str(error), common.INVALID)
     if not options.grid:
         alone = trial(0)
+        of_every_gap = [] if alone.policy.band is None else [replace(alone.policy, band=None)]
         with _told(options):
-            simulation = simulate(history, alone.due.as_of, sessions, alone.policy, market_regimes=regimes)
-        _tell_run(options, read, alone, simulation)
+            made = grid(history, alone.due.as_of, sessions, [alone.policy, *of_every_gap], market_regimes=regimes)
+            simulation, *without_band = made
+        _tell_run(options, read, alone, simulation, without_band)
         return 0
     of = fingerprint(policies, history, sessions, regimes)
     since = max(each.as_of[0] for each in due.values())
@@ -161,11 +163,19 @@ def _told(options: argparse.Namespace) -> Iterator[None]:
         common.stop(f"{options.book}: {error}", common.FAILED)
 
 
-def _tell_run(options: argparse.Namespace, read: ReturnsFile, alone: Trial, simulation: Simulation) -> None:
+def _tell_run(
+    options: argparse.Namespace,
+    read: ReturnsFile,
+    alone: Trial,
+    simulation: Simulation,
+    without_band: Sequence[Simulation],
+) -> None:
     from weights_pipeline.cli import render
     from weights_pipeline.operations.policy_grid import figures_of
 
     history, table, figures = read.history, _table(alone, simulation), figures_of(simulation)
+    for each in without_band:
+        figures["turnover"]["without_band"] = figures_of(each)["turnover"]["mean"]
     if options.output:
         _write(table, options.output)
     newest = _weight_set(alone, simulation, table)
@@ -340,6 +350,7 @@ def _weight_set(trial: Trial, simulation: Simulation, table: pd.DataFrame) -> We
     """Weights of the newest rebalance, as the store would answer."""
     import pandas as pd
 
+    from weights_pipeline.core.realized.speed import common_rate
     from weights_pipeline.store.queries import WeightRow, WeightSet
 
     newest = table[table["as_of"] == simulation.as_of[-1]]
@@ -369,7 +380,7 @@ def _weight_set(trial: Trial, simulation: Simulation, table: pd.DataFrame) -> We
         as_of=one["as_of"].date(),
         effective_from=one["effective_from"].date(),
         next_rebalance=one["next_rebalance"],
-        rate=float(one["rate"]),
+        rate=common_rate(newest["rate"].tolist()),
         scalar_session=None if pd.isna(one["scalar_session"]) else one["scalar_session"].date(),
         regime=one["regime"],
         applied=bool(one["applied"]),
@@ -403,6 +414,11 @@ def _print_run(simulation: Simulation, newest: WeightSet, unknown: Sequence[str]
         f"One-way turnover of a rebalance: {turnover['mean']:.2%} on average, {turnover['largest']:.2%} at most, on "
         f"data to {turnover['largest_as_of']}."
     )
+    if (without := turnover.get("without_band")) is not None:
+        render.say(
+            f"Without its no-trade band it would be {without:.2%} on average: the band saves "
+            f"{without - turnover['mean']:.2%} of capital in trades a rebalance."
+        )
     days = simulation.traded.index
     render.say(f"\nEarned from {days[0]:%Y-%m-%d} to {days[-1]:%Y-%m-%d}, before costs:" if len(days) else "\nEarned:")
     rows = [

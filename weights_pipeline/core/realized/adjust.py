@@ -1,7 +1,7 @@
 """Partial adjustment: how realized weights follow their targets.
 
 Scope: the step from one rebalance to the next. Not here: targets (``core.targets``), how fast the steps get there
-(``speed``), and where the previous weights are kept.
+(``speed``), which weights are left alone (``band``), and where the previous weights are kept.
 """
 
 from __future__ import annotations
@@ -13,12 +13,20 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from weights_pipeline.core.realized.band import Band
 from weights_pipeline.core.realized.speed import require_rate
 from weights_pipeline.core.targets.normalise import GROSS_TOLERANCE, Floats, fit_within
 
 
 def step(
-    start: Floats, target: Floats, lower: Floats, upper: Floats, *, rate: float, gross: float, slack: float = 0.0
+    start: Floats,
+    target: Floats,
+    lower: Floats,
+    upper: Floats,
+    *,
+    rate: float | Floats,
+    gross: float,
+    slack: float = 0.0,
 ) -> tuple[Floats, Floats]:
     r"""One step towards the targets: :math:`w_i \leftarrow w_i + \lambda (w_i^* - w_i)`.
 
@@ -38,7 +46,8 @@ def step(
     lower, upper
         Limits, as weights, shape (n,).
     rate
-        Share :math:`\lambda` of the gap closed in one rebalance, in (0, 1].
+        Share :math:`\lambda` of the gap closed in one rebalance, in (0, 1]; or that of each strategy, shape (n,), in
+        [0, 1], with which the weights have to add up.
     gross, slack
         What the weights add up to at most, and how far below it they may stay.
 
@@ -52,7 +61,11 @@ def step(
     ValueError
         The rate is outside (0, 1], a weight is null or negative, or a target breaks a limit or gross.
     """
-    require_rate(rate)
+    if isinstance(rate, np.ndarray):
+        if not ((rate >= 0) & (rate <= 1)).all():
+            raise ValueError(f"rate: expected shares of the gap in [0, 1], got {rate.tolist()}")
+    else:
+        require_rate(rate)
     if not _feasible(target, lower, upper, gross, slack):
         raise ValueError(
             f"target: weights break a limit or do not add up to gross {gross:.12g}: {target.tolist()}, "
@@ -62,7 +75,7 @@ def step(
         start, _ = fit_within(start, lower, upper, gross=gross, slack=slack)
     # Below 1 the rate shortens the gap by more than rounding lengthens it, so that no step passes its
     # target and with it a limit. At 1 the target itself is exact, the sum need not be.
-    return start, target if rate == 1 else start + rate * (target - start)
+    return start, np.where(rate == 1, target, start + rate * (target - start))
 
 
 def capped_step(
@@ -75,11 +88,16 @@ def capped_step(
     turnover_cap: float | None,
     gross: float,
     slack: float = 0.0,
-) -> tuple[Floats, Floats, float]:
+    band: Band | None = None,
+) -> tuple[Floats, Floats, float | Floats]:
     r"""One step as in :func:`step`, shortened to a one-way turnover of :math:`\tau`.
 
     The rate is :math:`\min(\lambda, \tau / \tfrac12 \sum_i |w_i^* - w_i|)`, with the weights that the step starts from.
     As all weights move by the same share of their gap, a shortened step keeps limits and gross like any other.
+
+    With a no-trade band the gap of a strategy is :math:`s_i |w_i^* - w_i|`, with the share :math:`s_i` of
+    :meth:`~weights_pipeline.core.realized.band.Band.shares`, and its rate that share of the one of all. Weights that
+    break a limit are put back first, whatever the band.
 
     Parameters
     ----------
@@ -87,12 +105,14 @@ def capped_step(
         See :func:`step`.
     turnover_cap
         Largest turnover :math:`\tau`, positive; None where there is no cap.
+    band
+        What is left alone; None where everything is traded.
 
     Returns
     -------
     start, realized : ndarray, shape (n,)
         As :func:`step` gives them at the rate used.
-    rate : float
+    rate : float, or ndarray of shape (n,) with a band
         The rate used.
 
     Raises
@@ -101,11 +121,14 @@ def capped_step(
         See :func:`step`.
     """
     begin, realized = step(start, target, lower, upper, rate=rate, gross=gross, slack=slack)
-    gap = math.fsum(np.abs(target - begin)) / 2
-    if turnover_cap is None or rate * gap <= turnover_cap:
+    share: float | Floats = 1.0 if band is None else band.shares(begin, target, gross=gross, slack=slack)
+    gap = math.fsum(np.abs(share * (target - begin))) / 2
+    if turnover_cap is not None and rate * gap > turnover_cap:
+        rate = turnover_cap / gap
+    elif band is None:
         return begin, realized, rate
-    rate = turnover_cap / gap
-    return *step(start, target, lower, upper, rate=rate, gross=gross, slack=slack), rate
+    share = rate * share
+    return *step(start, target, lower, upper, rate=share, gross=gross, slack=slack), share
 
 
 def carried(

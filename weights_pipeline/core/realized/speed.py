@@ -7,6 +7,7 @@ moves. Not here: the step itself (``adjust``).
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 
@@ -72,6 +73,12 @@ def adjustment_speed(rate: float) -> AdjustmentSpeed:
         gap_after_10=gap,
         rebalances_to_90=max(1, round(math.log(0.1) / decay)),
     )
+
+
+def common_rate(rates: Iterable[float]) -> float | None:
+    """Share of the gap that a rebalance closed; None where a no-trade band gave each strategy its own."""
+    first, *others = rates
+    return first if all(rate == first for rate in others) else None
 
 
 def require_rate(rate: float) -> None:

@@ -61,8 +61,8 @@ class Simulation:
         Multipliers of base weights, and the target weights that follow.
     previous, realized : ndarray, shape (A, S)
         Weights a step starts from and ends with; unscaled.
-    rate : ndarray, shape (A,)
-        Share of the gap closed: that of the policy, shortened where its turnover cap holds.
+    rate : ndarray, shape (A, S)
+        Share of the gap closed: that of the policy, shortened where its turnover cap or its no-trade band holds.
     paced_by : tuple of str, length A
         Risk regime that chose rate and turnover cap; empty where the policy has one of each for all.
     scalar : ndarray, shape (A,)
@@ -130,7 +130,7 @@ class Simulation:
         )
         realized = targets[["as_of", "strategy", "base", "target", "lower", "upper", "slack"]].assign(
             previous=self.previous.ravel(),
-            rate=self.rate[date],
+            rate=self.rate.ravel(),
             regime=texts(self.paced_by, date),
             realized=self.realized.ravel(),
             entered=False,
@@ -320,7 +320,7 @@ class _Shared:
         tilted_by = (policy.limits, policy.base, policy.gross, chosen_by)
         tilts = self.once("tilts", tilted_by, lambda: self.tilts(policy))
         paced_by = policy.overlay.thresholds if policy.paced_by_regime and policy.overlay else None
-        moved_by = (policy.rate, policy.turnover_cap, paced_by, tilted_by)
+        moved_by = (policy.rate, policy.turnover_cap, policy.band, paced_by, tilted_by)
         path = self.once("path", moved_by, lambda: self.path(policy, tilts))
         final, traded, regimes, scalars = path.realized, path.earned, None, None
         scalar = np.full(len(self.as_of), np.nan)
@@ -444,7 +444,7 @@ class _Shared:
     def path(self, policy: Policy, tilts: _Tilts) -> _Path:
         """Realized weights, each step from where the one before ended."""
         previous, realized = np.empty_like(tilts.target), np.empty_like(tilts.target)
-        rates, regimes = np.empty(len(tilts.targets)), []
+        rates, regimes = np.empty_like(tilts.target), []
         walk, correlations = None, (np.empty(0), np.empty(0))
         if policy.paced_by_regime and policy.overlay:
             walk = RegimeWalk(self.days, self.components(policy.strategies), policy.overlay.thresholds)
@@ -465,6 +465,7 @@ class _Shared:
                 turnover_cap=turnover_cap,
                 gross=policy.gross,
                 slack=policy.slack,
+                band=policy.band,
             )
             realized[day] = weights
         paced_by = tuple(regimes) or ("",) * len(self.as_of)

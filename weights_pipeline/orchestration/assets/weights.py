@@ -262,7 +262,9 @@ def _realized_figures(rows: pd.DataFrame, policy: Policy) -> Mapping[str, Any]:
     }
     if policy.paced_by_regime:
         figures["regime"] = rows["regime"].iloc[0]
-    if policy.paced_by_regime or policy.turnover_cap is not None:
+    if policy.band is not None:
+        figures["not_traded"] = int((rows["rate"] == 0).sum())
+    elif policy.paced_by_regime or policy.turnover_cap is not None:
         # Otherwise the same number at every rebalance.
         figures["rate"] = float(rows["rate"].iloc[0])
     return figures

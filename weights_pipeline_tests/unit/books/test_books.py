@@ -57,6 +57,9 @@ def test_sample_book_is_the_policy_it_is_documented_to_be():
         ({"adjustment": {"rate": {"NORMAL": 0.1}}}, "rate: expected one number, or one for each of NORMAL"),
         ({"adjustment": {"rate": {"CALM": 0.1}}}, "rate: expected one number, or one for each of .*'CALM'"),
         ({"adjustment": {"rate": 0.1, "turnover_cap": -1}}, "adjustment.turnover_cap.*greater than 0"),
+        ({"adjustment": {"rate": 0.1, "band": -0.01}}, "adjustment.band: absolute: expected a width of at least 0"),
+        ({"adjustment": {"rate": 0.1, "band": {"to": "edge"}}}, "adjustment.band: expected a width, absolute: 0.01"),
+        ({"adjustment": {"rate": 0.1, "band": {"absolute": 0.1, "width": 1}}}, "adjustment.band.width"),
         (
             {"adjustment": {"rate": dict.fromkeys(["NORMAL", "ELEVATED", "STRESS", "CRISIS"], 0.1)}, "overlay": None},
             "rate: one number per risk regime needs an overlay",

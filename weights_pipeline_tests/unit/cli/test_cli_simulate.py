@@ -89,6 +89,21 @@ def test_figures_are_those_of_the_written_weights(folder):
     assert content["turnover"]["largest_as_of"] == str(moved.idxmax().date())
 
 
+def test_a_no_trade_band_is_held_against_the_same_book_without_it(folder):
+    freely = json.loads(simulate(folder, "--json").output)
+    edit_yaml(folder / "trial.yaml", adjustment={"rate": 0.5, "band": {"absolute": 0.03}})
+    content = json.loads(simulate(folder, "--json").output)
+    assert content["turnover"].pop("without_band") == freely["turnover"]["mean"] > content["turnover"]["mean"]
+    assert content["turnover"].keys() == freely["turnover"].keys()
+    assert (content["weights"]["rate"], content["weights"]["speed"]) == (None, None)
+    said = simulate(folder).output
+    saved = freely["turnover"]["mean"] - content["turnover"]["mean"]
+    assert f"on average: the band saves {saved:.2%} of capital in trades a rebalance." in said
+    assert "each strategy was traded by its own gap; those inside the no-trade band were left alone." in said
+    edit_yaml(folder / "trial.yaml", adjustment={"rate": 0.5, "band": 0.9})
+    assert "nothing was traded: every weight is inside the no-trade band." in simulate(folder).output
+
+
 def test_text_shows_weights_and_figures(folder):
     result = simulate(folder)
     assert result.exit_code == 0, result.errors
