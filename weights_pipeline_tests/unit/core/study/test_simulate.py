@@ -256,7 +256,7 @@ def test_cases_reach_every_branch():
     assert len(set(paced.paced_by)) >= 3
     for simulation in (paced, daily):
         rates, caps = zip(*(simulation.policy.pace(regime) for regime in simulation.paced_by), strict=True)
-        held = (simulation.rate.T < rates).all(axis=0)
+        held = np.less(simulation.rate, np.array(rates)[:, None]).all(axis=1)
         assert 0 < held.sum() < len(held)
         np.testing.assert_allclose(simulation.turnover[held], np.array(caps)[held], rtol=1e-12)
         assert len(np.unique(simulation.strategy_scalar[-1])) == 3
