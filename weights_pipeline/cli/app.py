@@ -81,7 +81,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         Words of the command line; when left out, those of this process, which ends with the command.
     """
     # A process of one command ends before what it leaves lying matters; looking for it is a tenth of a month's run.
-    gc.set_threshold(100_000, 50, 1000)
+    gc.set_threshold(1_000_000, 50, 1000)
     if "_ARGCOMPLETE" in os.environ:
         from weights_pipeline.cli.commands.completion import answer
 
