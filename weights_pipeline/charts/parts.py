@@ -51,8 +51,8 @@ def heading(drawn: Figure, title: str, text: str = "") -> None:
     height = drawn.get_figheight()
     drawn.text(0.012, 1 - 0.05 / height, title, va="top", fontsize=9, fontweight="bold")
     drawn.text(0.012, 1 - 0.21 / height, text, va="top", fontsize=_SMALL, color=style.GREY)
-    layout: Any = drawn.get_layout_engine()
-    layout.set(rect=(0, _KEY / height, 1, 1 - (_HEADING + _KEY) / height))
+    # What stands around the panels is measured once, where the layout of other figures measures it twice.
+    drawn.set_layout_engine("tight", pad=0.4, rect=(0, _KEY / height, 1, 1 - _HEADING / height))
 
 
 def key(drawn: Figure, handles: Sequence[Any]) -> None:
@@ -82,7 +82,7 @@ def column(ax: Axes, texts: Sequence[str], x: float = 1.02, align: str = "left",
     for row, text in enumerate(texts):
         if text:
             written = ax.text(x, row, text, transform=place, ha=align, va="center", fontsize=_SMALL, color=colour)
-            # The layout measures every text that takes part in it, twice.
+            # The layout measures every text that takes part in it.
             written.set_in_layout(row in longest)
 
 
