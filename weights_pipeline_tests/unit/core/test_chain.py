@@ -15,6 +15,7 @@ from weights_pipeline.core.returns.capital import AveragePositionValue
 from weights_pipeline.core.returns.frequency import DAILY
 from weights_pipeline.core.returns.history import ReturnHistory
 from weights_pipeline.tables import catalog
+from weights_pipeline_tests.support.examples import examples
 from weights_pipeline_tests.support.measured import metrics_table
 
 POLICY = load_books(DATA / "books")[BOOK].policy()
@@ -57,7 +58,7 @@ def until(tables, date):
     return kept
 
 
-@settings(max_examples=8, deadline=None)
+@examples(8)
 @given(
     seed=st.integers(0, 10_000),
     month=st.integers(0, len(AS_OF) - 2),

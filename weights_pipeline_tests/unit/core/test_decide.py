@@ -5,10 +5,11 @@ import math
 from dataclasses import FrozenInstanceError, replace
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from weights_pipeline.core.decide import ACTIONS, CLOSING, OPENING, Mandate, decide
+from weights_pipeline_tests.support.examples import examples
 
 NOW = dt.datetime(2024, 3, 8, 15, 30, tzinfo=dt.UTC)
 STALE_AFTER = dt.datetime(2024, 4, 6, tzinfo=dt.UTC)
@@ -137,7 +138,7 @@ mandates = st.sampled_from([live({"trend": 0.5}), live({"trend": 0.0}), live({})
 
 
 @given(mandates, anything, anything, st.sampled_from(CLOSING), anything, anything)
-@settings(max_examples=150)
+@examples(150)
 def test_exits_and_reductions_are_approved_whatever_the_rest_says(mandate, strategy, equity, action, now, in_use):
     decision = decide(mandate, strategy, equity, action, now=now, in_use=in_use)
     assert decision.approved
@@ -151,7 +152,7 @@ used = st.dictionaries(st.sampled_from(["a", "b", "c", "d", "gone"]), st.floats(
 
 
 @given(books, names, st.floats(1e-3, 1e12), st.sampled_from(OPENING), used)
-@settings(max_examples=150)
+@examples(150)
 def test_never_beyond_the_allocation_nor_beyond_the_leverage_limit(mandate, strategy, equity, action, in_use):
     decision = decide(mandate, strategy, equity, action, now=NOW, in_use=in_use)
     allowed, total = mandate.allocations.get(strategy, 0.0), math.fsum(in_use.values())
@@ -165,7 +166,7 @@ def test_never_beyond_the_allocation_nor_beyond_the_leverage_limit(mandate, stra
 
 
 @given(books, names, st.floats(1, 1e9), st.integers(-20, 20), used)
-@settings(max_examples=150)
+@examples(150)
 def test_capital_scales_with_equity(mandate, strategy, equity, power, in_use):
     one = decide(mandate, strategy, equity, "enter", now=NOW, in_use=in_use)
     other = decide(mandate, strategy, equity * 2.0**power, "enter", now=NOW, in_use=in_use)
@@ -174,7 +175,7 @@ def test_capital_scales_with_equity(mandate, strategy, equity, power, in_use):
 
 
 @given(books, names, used, st.randoms())
-@settings(max_examples=100)
+@examples(100)
 def test_the_order_of_strategies_changes_nothing(mandate, strategy, in_use, random):
     shuffled = [list(mapping.items()) for mapping in (in_use, mandate.allocations)]
     for pairs in shuffled:

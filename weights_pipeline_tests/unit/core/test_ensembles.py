@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from weights_pipeline.core import chain
@@ -29,6 +29,7 @@ from weights_pipeline.core.targets.methods.equal import Equal
 from weights_pipeline.core.targets.methods.minmax_tilt import SharpeTilt
 from weights_pipeline.core.targets.methods.power_tilt import CalmarTilt
 from weights_pipeline.core.targets.methods.softmax_sharpe import SoftmaxSharpe
+from weights_pipeline_tests.support.examples import examples
 
 NAMES = ("alpha", "beta", "gamma")
 BASE = dict(zip(NAMES, (0.5, 0.3, 0.2), strict=True))
@@ -113,7 +114,7 @@ def test_a_set_is_that_of_a_history_of_the_regimes_sessions_alone(regime):
     assert found["is_active"].all()
 
 
-@settings(max_examples=6, deadline=None)
+@examples(6)
 @given(seed=st.integers(0, 10_000), regime=st.sampled_from(MARKET_REGIMES))
 def test_sessions_of_other_regimes_and_outside_the_lookback_change_no_bit(seed, regime):
     values, regimes = random_values(seed), regimes_of(seed)

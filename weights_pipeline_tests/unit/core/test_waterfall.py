@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from weights_pipeline.core import chain
@@ -19,6 +19,7 @@ from weights_pipeline.core.targets.methods.minmax_tilt import MinmaxTilt, Sharpe
 from weights_pipeline.core.targets.methods.power_tilt import CalmarTilt
 from weights_pipeline.core.targets.methods.softmax_sharpe import SoftmaxSharpe
 from weights_pipeline.core.waterfall import ReplayError, Step, waterfall, waterfalls
+from weights_pipeline_tests.support.examples import examples
 from weights_pipeline_tests.support.method_cases import (
     EVERY,
     NAN,
@@ -110,7 +111,7 @@ overlays = [(None, None), (SCALED, SCALARS), (SCALED, SCALARS.iloc[:0]), (UNSCAL
 
 
 @each(*EVERY)
-@settings(max_examples=6, deadline=None)
+@examples(6)
 @given(
     seed=st.integers(0, 2**32 - 1),
     gross=st.sampled_from([1.0, 0.7]),

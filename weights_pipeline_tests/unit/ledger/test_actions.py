@@ -9,12 +9,13 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 from weights_pipeline.core.chain import last_sessions, returns_table
 from weights_pipeline.core.returns.capital import AveragePositionValue
 from weights_pipeline.ledger import Intake, LedgerError, LedgerSource, calendar_sessions, read_ledger
+from weights_pipeline_tests.support.examples import examples
 
 HORIZON = dt.date(2024, 6, 28)
 FILLS = "strategy,symbol,ts,amount,price,fees,fill_id"
@@ -205,7 +206,7 @@ def test_an_action_that_cannot_be_read_stops_with_its_line(tmp_path: Path, line:
         read(tmp_path, BOUGHT, actions=(line,))
 
 
-@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(10, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     amounts=st.lists(st.integers(-40, 40).filter(bool), min_size=1, max_size=8),
     cut=st.integers(0, 8),

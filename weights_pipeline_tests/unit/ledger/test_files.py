@@ -8,13 +8,14 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from weights_pipeline.ledger import LedgerError, files, places
 from weights_pipeline.ledger.files import read_part
 from weights_pipeline.ledger.places import File, file_at
 from weights_pipeline.ledger.vocabulary import PLAIN, Reading
+from weights_pipeline_tests.support.examples import examples
 
 CELLS = st.text(st.sampled_from("ab ,é1"), max_size=4)
 LINES = st.lists(st.one_of(CELLS, CELLS.map(lambda cell: f"{cell},x")), max_size=30)
@@ -42,7 +43,7 @@ def in_pieces(text, name, reading=PLAIN, *, piece=5, page=2):
         return said(text, name, reading)
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(lines=LINES, end=st.sampled_from(["\n", "\r\n", "\r"]), last=st.booleans(), mark=st.sampled_from(["", "\ufeff"]))
 def test_csv_in_pieces_has_the_rows_and_lines_of_the_whole(lines, end, last, mark):
     text = mark + end.join(["one,two", *lines]) + end * last
@@ -97,7 +98,7 @@ RECORDS = st.lists(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(records=RECORDS, indent=st.sampled_from([None, 1]), piece=st.integers(1, 30), page=st.integers(1, 4))
 def test_json_in_pieces_is_the_json_of_the_whole(records, indent, piece, page):
     inside = {"before": [1, {"a": 2}], "page": [[], {"fills": records, "total": 1.50}], "after": "]}"}
@@ -145,7 +146,7 @@ def test_of_a_list_that_stands_twice_the_last_counts_and_an_object_of_records_is
 TEXTS = st.text(st.sampled_from("ab é&;1"), max_size=4)
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(
     rows=st.lists(st.tuples(st.dictionaries(st.sampled_from("xy"), TEXTS), TEXTS), max_size=6),
     end=st.sampled_from(["\n", ""]),
@@ -185,7 +186,7 @@ def test_what_is_wrong_with_xml_is_said(text, says):
 QUOTED = st.lists(st.sampled_from(['"a,b",1', '"a""b",2', '"two\nlines",3', "plain,4", "", '"stray,5', "6", '"x"y,7']))
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(lines=QUOTED, end=st.sampled_from(["\n", "\r\n"]), page=st.integers(1, 4))
 def test_quoted_csv_in_pieces_is_that_of_the_whole(lines, end, page):
     text = end.join(['"one",two', *lines])

@@ -34,6 +34,7 @@ from weights_pipeline.ledger import (
     read_ledger,
     session_closes,
 )
+from weights_pipeline_tests.support.examples import examples
 
 HORIZON = dt.date(2024, 6, 28)
 LOT_HEADER = "lot_id,strategy,symbol,side,quantity,opened_at,closed_at,open_price,close_price,pnl,fees"
@@ -515,7 +516,7 @@ def test_line_ends_a_byte_order_mark_and_a_missing_last_newline_change_nothing(
 cells = st.text(st.sampled_from('ab1.,"\n\r ;é'), max_size=5)
 
 
-@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(10, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(notes=st.lists(cells, min_size=1, max_size=6), terminator=st.sampled_from(["\n", "\r\n"]))
 def test_whatever_a_csv_writer_quotes_is_read_back_on_its_line(
     tmp_path: Path, notes: list[str], terminator: str

@@ -7,7 +7,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from weights_pipeline.core.returns.cells import Formats, parse_cells
@@ -18,6 +18,7 @@ from weights_pipeline.ledger.files import read_part
 from weights_pipeline.ledger.places import file_at
 from weights_pipeline.ledger.rows import gather
 from weights_pipeline.ledger.vocabulary import Reading
+from weights_pipeline_tests.support.examples import examples
 from weights_pipeline_tests.support.trades import FILLS, HORIZON, PLAIN, hashes, lots, source
 
 
@@ -303,7 +304,7 @@ def test_one_line_may_be_a_fill_and_cash_where_it_states_different_numbers(tmp_p
 UNITS = {"seconds": 0, "milliseconds": 3, "microseconds": 6, "nanoseconds": 9}
 
 
-@settings(max_examples=40, deadline=None)
+@examples(40)
 @given(
     st.sampled_from(sorted(UNITS)),
     st.datetimes(dt.datetime(1970, 1, 2), dt.datetime(2199, 12, 31)),

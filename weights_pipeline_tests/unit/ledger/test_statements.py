@@ -8,10 +8,11 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 from weights_pipeline.ledger import Intake, LedgerError, LedgerSource, calendar_sessions, read_ledger
+from weights_pipeline_tests.support.examples import examples
 
 HORIZON = dt.date(2024, 6, 28)
 BOUGHT = "m,X,2024-03-01T10:00:00-05:00,10,5,0,1"
@@ -229,7 +230,7 @@ STATED = st.lists(st.tuples(st.integers(1, 26), st.sampled_from("XY"), st.sample
 
 
 @given(trades=TRADES, said=STATED, cut=st.integers(5, 26))
-@settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(6, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_no_lot_nor_stretch_depends_on_what_comes_after_its_session(
     tmp_path: Path, trades: list[tuple[str, str, int, int, bool]], said: list[tuple[int, str, str, int]], cut: int
 ) -> None:

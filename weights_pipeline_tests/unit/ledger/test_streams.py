@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from weights_pipeline.core.chain import last_sessions, returns_table
 from weights_pipeline.core.returns.capital import AveragePositionValue
 from weights_pipeline.ledger import Intake, LedgerError, LedgerSource, calendar_sessions, read_ledger
+from weights_pipeline_tests.support.examples import examples
 
 HORIZON = dt.date(2024, 6, 28)
 FILLS = "strategy,symbol,ts,amount,price,fees,fill_id"
@@ -624,7 +625,7 @@ def joined(rows: list[list[str]]) -> list[str]:
     return [",".join(row) for row in rows]
 
 
-@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(8, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(rows=ledgers(), data=st.data())
 def test_a_damaged_stream_never_books_what_the_full_one_does_not(
     tmp_path: Path, rows: list[list[str]], data: st.DataObject

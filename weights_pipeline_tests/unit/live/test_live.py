@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from weights_pipeline.live import (
@@ -30,6 +30,7 @@ from weights_pipeline.live.folder import Folder
 from weights_pipeline.live.places import SINKS, SOURCES
 from weights_pipeline.live.s3 import Bucket
 from weights_pipeline_tests.support.documents import BASE, NOW, document, reader
+from weights_pipeline_tests.support.examples import examples
 from weights_pipeline_tests.support.waiting import until
 
 ODD_NAMES = [
@@ -100,7 +101,7 @@ texts = st.text(alphabet="ab \n\"'\\/\0ä€𝄞\ud800", min_size=1, max_size=8)
     st.datetimes(dt.datetime(1970, 1, 1), dt.datetime(2100, 1, 1)),
     texts,
 )
-@settings(max_examples=60)
+@examples(60)
 def test_documents_read_back_to_the_last_bit(rows, scalar, version, recorded_at, text):
     base, target, realized, final = ({name: row[i] for name, row in rows.items()} for i in range(4))
     given = document(

@@ -10,7 +10,7 @@ from dagster._core.definitions.partitions.context import partition_loading_conte
 from dagster._core.definitions.partitions.snap import PartitionsSnap
 from dagster._core.execution.asset_backfill import AssetBackfillData
 from dagster._serdes import deserialize_value, serialize_value
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmarks.support.data import BOOK, DATA
@@ -30,6 +30,7 @@ from weights_pipeline.orchestration.partitions import (
 from weights_pipeline.settings import Settings
 from weights_pipeline.tables import catalog
 from weights_pipeline.workspace import Workspace
+from weights_pipeline_tests.support.examples import examples
 
 SOURCE = load_ledger_source(DATA / "ledgers" / "sample.yaml")
 OPEN = SOURCE.model_copy(update={"last_month": None})
@@ -108,7 +109,7 @@ KEYS = MONTHS.get_partition_keys()
 WALKED = dg.TimeWindowPartitionMapping(start_offset=-11, allow_nonexistent_upstream_partitions=True)
 
 
-@settings(max_examples=50)
+@examples(50)
 @given(st.lists(st.sampled_from(KEYS), max_size=5))
 def test_history_is_mapped_as_by_walking(keys):
     subset, own = MONTHS.empty_subset().with_partition_keys(keys), ledger_history(YEAR, catalog.OPEN_LOTS).mapping

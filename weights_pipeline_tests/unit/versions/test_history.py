@@ -6,10 +6,11 @@ from contextlib import contextmanager
 import duckdb
 import pandas as pd
 import pytest
-from hypothesis import Phase, given, settings
+from hypothesis import Phase, given
 from hypothesis import strategies as st
 
 from weights_pipeline.versions.history import NoVersionError, weights_known
+from weights_pipeline_tests.support.examples import examples
 from weights_pipeline_tests.support.versions_by_hand import (
     FOUR,
     START,
@@ -94,7 +95,7 @@ def test_of_rebalances_that_are_no_partitions_any_more_those_count_that_came_bef
 
 
 # Nothing is gained from a smaller example that takes minutes to find.
-@settings(max_examples=8, deadline=None, phases=[Phase.explicit, Phase.reuse, Phase.generate])
+@examples(8, phases=[Phase.explicit, Phase.reuse, Phase.generate])
 @given(runs, st.integers(0, 12), st.integers(0, 6), st.randoms(use_true_random=False))
 def test_what_was_believed_never_changes(drawn, known, effective, shuffle):
     """Append-only: later runs leave the answer about the past alone, and so does the order of rows."""

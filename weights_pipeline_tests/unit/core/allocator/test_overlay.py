@@ -18,6 +18,7 @@ from weights_pipeline.core.allocator.overlay import (
     scalars_in_force,
     sleeve_scalars,
 )
+from weights_pipeline_tests.support.examples import examples
 
 SESSIONS = pd.bdate_range("2024-01-01", periods=20)
 SCALAR = pd.Series([0.5, 0.75, 0.25, 1.0], index=SESSIONS[10:14])
@@ -105,7 +106,7 @@ def whole(audited: pd.DataFrame) -> pd.DataFrame:
 
 
 class TestManyDates:
-    @settings(max_examples=25, deadline=None)
+    @examples(25)
     @given(lag=st.integers(1, 4), gaps=st.sets(st.integers(11, 13), max_size=2), enabled=st.booleans())
     def test_each_date_is_the_one_alone(self, lag: int, gaps: set[int], enabled: bool) -> None:
         scalar = SCALAR.mask(SCALAR.index.isin(SESSIONS[list(gaps)]))

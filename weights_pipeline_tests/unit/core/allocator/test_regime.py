@@ -6,7 +6,7 @@ from itertools import combinations, permutations
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from weights_pipeline.core.allocator.regime import (
@@ -20,6 +20,7 @@ from weights_pipeline.core.allocator.regime import (
     regime_summary,
 )
 from weights_pipeline.core.allocator.scalar import PROFILES
+from weights_pipeline_tests.support.examples import examples
 
 CALM = (1.0, 0.0, 0.0, 0.0)
 VOL, CORR, DEEP, WORSE = (1.30, 0, 0, 0), (0, 0.10, 0, 0), (0, 0, -0.10, 0), (0, 0, 0, -0.06)
@@ -105,14 +106,14 @@ class TestTargets:
         assert path([together(VOL, CORR, WORSE)], **strict) == ["CRISIS"]
         assert path([together(CORR, DEEP, WORSE)], **strict) == ["STRESS"]
 
-    @settings(max_examples=60, deadline=None)
+    @examples(60)
     @given(first=stress, second=stress)
     def test_more_stress_never_means_a_calmer_target(self, first: tuple[int, ...], second: tuple[int, ...]) -> None:
         worse = tuple(np.maximum(first, second))
         (level,), (worse_level,) = (regime_levels(classify(from_grid([row]))["regime"]) for row in (first, worse))
         assert worse_level >= level
 
-    @settings(max_examples=60, deadline=None)
+    @examples(60)
     @given(
         row=st.tuples(st.floats(0, 3), st.floats(-1, 1), st.floats(-0.5, 0), st.floats(-0.3, 0.3)),
         feature=st.integers(0, 3),
@@ -210,7 +211,7 @@ class TestPath:
         with pytest.raises(ValueError, match="expected no null, got one in dd_level on 2024-01-02"):
             classify(frame([CALM, (1.0, 0.0, np.nan, 0.0)]))
 
-    @settings(max_examples=60, deadline=None)
+    @examples(60)
     @given(rows=st.lists(stress, min_size=2, max_size=40), stepwise=st.booleans(), min_stay=st.integers(1, 7))
     def test_no_regime_is_left_for_a_calmer_one_before_its_stay(
         self, rows: list[tuple[int, ...]], stepwise: bool, min_stay: int
@@ -222,7 +223,7 @@ class TestPath:
         assert (step >= -1).all() or not stepwise
         assert (result["changed"].to_numpy()[1:] == (step != 0)).all()
 
-    @settings(max_examples=60, deadline=None)
+    @examples(60)
     @given(rows=st.lists(stress, min_size=2, max_size=40), data=st.data(), stepwise=st.booleans())
     def test_continuing_a_path_equals_the_whole(
         self, rows: list[tuple[int, ...]], data: st.DataObject, stepwise: bool

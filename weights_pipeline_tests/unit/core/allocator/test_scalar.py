@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
@@ -20,6 +20,7 @@ from weights_pipeline.core.allocator.scalar import (
     smoothing_alpha,
 )
 from weights_pipeline_tests.support.allocated import allocated
+from weights_pipeline_tests.support.examples import examples
 
 LOW = PROFILES["low"]
 paths = st.lists(st.sampled_from(REGIMES), min_size=1, max_size=30)
@@ -112,7 +113,7 @@ class TestSmoothing:
     def test_no_session_has_no_scalar(self) -> None:
         assert risk_scalar(series(), LOW).shape == (0, 2)
 
-    @settings(max_examples=50, deadline=None)
+    @examples(50)
     @given(regimes=paths, others=paths, name=st.sampled_from([*PROFILES]))
     def test_more_stress_never_raises_the_scalar(self, regimes: list[str], others: list[str], name: str) -> None:
         both = list(zip(regimes, others, strict=False))
@@ -121,7 +122,7 @@ class TestSmoothing:
         assert (stressed["target"] <= calm["target"]).all()
         assert (stressed["scalar"] <= calm["scalar"] + 1e-15).all()
 
-    @settings(max_examples=50, deadline=None)
+    @examples(50)
     @given(regimes=paths, name=st.sampled_from([*PROFILES]), shares=st.lists(st.floats(0, 1), min_size=4, max_size=4))
     def test_a_sleeve_cut_harder_than_the_book_never_has_a_larger_scalar(
         self, regimes: list[str], name: str, shares: list[float]
@@ -132,7 +133,7 @@ class TestSmoothing:
         scalars = {sleeve: risk_scalar(series(*regimes), profile)["scalar"] for sleeve, profile in profiles.items()}
         assert (scalars["x"] <= scalars[""] + 1e-15).all()
 
-    @settings(max_examples=50, deadline=None)
+    @examples(50)
     @given(regimes=paths, name=st.sampled_from([*PROFILES]))
     def test_scalar_stays_in_bounds_and_moves_by_at_most_alpha_of_the_gap(self, regimes: list[str], name: str) -> None:
         profile = PROFILES[name]
@@ -141,7 +142,7 @@ class TestSmoothing:
         gap = (result["target"] - result["scalar"].shift()).abs()
         assert (result["scalar"].diff().abs() <= profile.alpha * gap + 1e-15).iloc[1:].all()
 
-    @settings(max_examples=50, deadline=None)
+    @examples(50)
     @given(regimes=paths, data=st.data(), floor=st.sampled_from([0.25, 0.6]))
     def test_appending_changes_no_past_bit(self, regimes: list[str], data: st.DataObject, floor: float) -> None:
         profile, cut = replace(LOW, floor=floor), data.draw(st.integers(1, len(regimes)))
@@ -283,7 +284,7 @@ class TestChain:
         sleeve_maps={"a": {"NORMAL": 0.9, "ELEVATED": 0.6, "STRESS": 0.2, "CRISIS": 0.1}},
     )
 
-    @settings(max_examples=10, deadline=None)
+    @examples(10)
     @given(seed=st.integers(0, 999), cut=st.integers(1, 219), fate=st.floats(-3.0, 3.0))
     def test_what_comes_after_a_session_changes_no_bit_up_to_it(self, seed: int, cut: int, fate: float) -> None:
         inputs = self.inputs(seed, 220, 0.02)

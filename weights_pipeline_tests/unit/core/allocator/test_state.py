@@ -19,6 +19,7 @@ from weights_pipeline.core.allocator.state import (
     reference_portfolio,
     sleeve_contributions,
 )
+from weights_pipeline_tests.support.examples import examples
 
 SCALE_FREE = [
     "vol_accel",
@@ -340,7 +341,7 @@ class TestCorrelation:
             mean_correlation(frame.to_numpy().T, 20), rolling_oracle(frame, 20), rtol=0, atol=1e-14
         )
 
-    @settings(max_examples=12, deadline=None)
+    @examples(12)
     @given(
         seed=st.integers(0, 2**32 - 1),
         strategies=st.integers(2, 6),
@@ -375,7 +376,7 @@ class TestCorrelation:
 class TestBits:
     """A value depends on the content of its own window, and on nothing else, to the last bit."""
 
-    @settings(max_examples=12, deadline=None)
+    @examples(12)
     @given(
         seed=st.integers(0, 2**32 - 1),
         gaps=st.sampled_from([0.0, 0.03]),

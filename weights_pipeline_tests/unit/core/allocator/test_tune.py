@@ -5,7 +5,7 @@ from functools import cache
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from weights_pipeline.core.allocator.overlay import applied_scalar, performance
@@ -14,6 +14,7 @@ from weights_pipeline.core.allocator.scalar import PROFILES, AllocatorParameters
 from weights_pipeline.core.allocator.tune import DEFAULT_GRID, SCORES, Choice, TuneResult, choices, walk_forward
 from weights_pipeline.core.chain import regime_table, scalar_table, state_of
 from weights_pipeline.core.returns.frequency import DAILY
+from weights_pipeline_tests.support.examples import examples
 
 BASE = AllocatorParameters()
 GRID = {"vol_accel_enter": [1.2, 1.3], "profile": ["low", "high"]}
@@ -174,7 +175,7 @@ def test_a_choice_is_told_by_its_regimes_and_its_scalars() -> None:
     assert base["share_scaled"] == (scalars < 0.99).mean() > 0
 
 
-@settings(max_examples=10, deadline=None)
+@examples(10)
 @given(window=st.integers(0, 4), seed=st.integers(0, 1000), inside=st.booleans())
 def test_nothing_after_a_window_moves_its_figures_nor_anything_in_it_its_choice(
     window: int, seed: int, inside: bool

@@ -18,6 +18,7 @@ from weights_pipeline.core.metrics.starter import StarterMetrics
 from weights_pipeline.core.returns.frequency import DAILY, MONTHLY, Frequency
 from weights_pipeline.core.returns.history import ReturnHistory
 from weights_pipeline.core.targets.samples import samples
+from weights_pipeline_tests.support.examples import examples
 from weights_pipeline_tests.support.measured import metrics_table
 
 EVERY_DAY = Frequency(per_year=365)
@@ -91,7 +92,7 @@ def test_agrees_with_empyrical_at_any_number_a_year(frequency: Frequency, seed: 
         assert found[name] == (pytest.approx(value, rel=1e-9), ""), name
 
 
-@settings(max_examples=20, deadline=None)
+@examples(20)
 @given(st.integers(0, 99), st.sampled_from([12.0, 250.0, 365.0]))
 def test_scaling_a_year_scales_as_the_formulas_say(seed: int, per_year: float) -> None:
     returns = np.random.default_rng(seed).normal(0.0, 0.01, 30)

@@ -10,7 +10,7 @@ import ffn
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from pandas.testing import assert_frame_equal
 from pydantic import TypeAdapter, ValidationError
@@ -24,6 +24,7 @@ from weights_pipeline.core.metrics.measures import (
 )
 from weights_pipeline.core.metrics.starter import StarterMetrics, build_up
 from weights_pipeline.core.returns.history import ReturnHistory
+from weights_pipeline_tests.support.examples import examples
 from weights_pipeline_tests.support.measured import metrics_table
 
 YEAR, QUARTER = Lookback(12, "months"), Lookback(90, "days")
@@ -467,7 +468,7 @@ def test_beyond_floating_point_is_null():
     assert last(history([[1e3], [1e3]]), Lookback(2, "sessions"))["annual_return"][1] == "overflow"
 
 
-@settings(max_examples=25, deadline=None)
+@examples(25)
 @given(st.data())
 def test_a_value_is_finite_or_null_with_a_reason(data):
     returns = st.sampled_from([0.0, 0.01, -0.01, 0.5, -0.999, 1e-300, 1e150])
@@ -718,7 +719,7 @@ LOOKBACKS = st.sampled_from([YEAR, QUARTER, Lookback(40, "sessions"), Lookback(3
 STARTERS = {"s1": STARTER, "s3": STARTER}
 
 
-@settings(max_examples=20, deadline=None)
+@examples(20)
 @given(st.integers(0, 99), st.integers(280, 419), LOOKBACKS, PARAMETERS)
 def test_nothing_after_d_changes_a_value(seed, t, lookback, parameters):
     h = realistic(seed)
@@ -732,7 +733,7 @@ def test_nothing_after_d_changes_a_value(seed, t, lookback, parameters):
         )
 
 
-@settings(max_examples=20, deadline=None)
+@examples(20)
 @given(st.integers(0, 99), st.integers(0, 10), st.integers(280, 419), LOOKBACKS, PARAMETERS)
 def test_history_before_the_window_changes_no_bit(seed, spare, t, lookback, parameters):
     """A load that just reaches back over the lookback gives what the whole history gives."""
@@ -744,7 +745,7 @@ def test_history_before_the_window_changes_no_bit(seed, spare, t, lookback, para
     assert_frame_equal(short, expected, check_exact=True)
 
 
-@settings(max_examples=10, deadline=None)
+@examples(10)
 @given(st.integers(0, 99), LOOKBACKS, PARAMETERS)
 def test_a_batch_is_its_single_sessions(seed, lookback, parameters):
     h = realistic(seed)

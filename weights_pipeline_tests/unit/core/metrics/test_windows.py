@@ -17,6 +17,7 @@ from weights_pipeline.core.metrics.windows import (
     squared_shortfall,
     window_statistic,
 )
+from weights_pipeline_tests.support.examples import examples
 
 FIELDS = ("n", "total_return", "mean", "m2", "downside_ss", "max_drawdown")
 RETURNS = st.one_of(
@@ -88,7 +89,7 @@ def test_rolling_stats_match_plain_loops(window):
                 assert measured == pytest.approx(expected[field], rel=1e-12, abs=1e-14), field
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(return_matrices(), st.data())
 def test_any_window_matches_plain_loops(returns, data):
     rows, columns = returns.shape
@@ -100,7 +101,7 @@ def test_any_window_matches_plain_loops(returns, data):
         assert getattr(stats, field)[0] == pytest.approx(expected, rel=1e-12, abs=1e-13), field
 
 
-@settings(max_examples=40, deadline=None)
+@examples(40)
 @given(return_matrices(rows=20), return_matrices(rows=15), return_matrices(rows=15), st.integers(0, 19))
 def test_a_window_depends_on_its_own_content_alone(content, before, after, skip):
     """Earlier history, later history and neighbouring strategies change no bit of a window."""
@@ -172,7 +173,7 @@ def test_an_outlier_leaves_no_trace():
     assert rolling_stats(shaken, 20).m2[29, 0] > 1e11
 
 
-@settings(max_examples=40, deadline=None)
+@examples(40)
 @given(return_matrices(), st.integers(1, 40))
 def test_drawdown_is_a_fraction_no_smaller_than_the_loss(returns, window):
     stats = rolling_stats(returns, window)

@@ -14,6 +14,7 @@ from weights_pipeline.core.realized.adjust import carried, step
 from weights_pipeline.core.realized.speed import adjustment_speed, remaining_gap
 from weights_pipeline.core.targets.methods.base import Limits
 from weights_pipeline.core.targets.normalise import capped
+from weights_pipeline_tests.support.examples import examples
 
 LIMITS = Limits()
 seeds = st.integers(0, 2**32 - 1)
@@ -102,7 +103,7 @@ def test_the_gap_to_a_constant_target_shrinks_as_stated(rate: float):
     assert math.isclose((1 - rate) ** adjustment_speed(rate).half_life, 0.5)
 
 
-@settings(max_examples=25, deadline=None)
+@examples(25)
 @given(seed=seeds, rate=rates)
 def test_realized_weights_keep_caps_and_gross_along_a_history(seed: int, rate: float):
     base, targets = random_book(seed, partitions=8)
@@ -117,7 +118,7 @@ def test_realized_weights_keep_caps_and_gross_along_a_history(seed: int, rate: f
     np.testing.assert_allclose(steps["realized"], recurrence, rtol=1e-15)
 
 
-@settings(max_examples=30, deadline=None)
+@examples(30)
 @given(seed=seeds, rate=rates, resume=st.integers(1, 5))
 def test_a_history_resumed_from_stored_weights_has_the_same_bits(seed: int, rate: float, resume: int):
     base, targets = random_book(seed, partitions=6)
@@ -128,7 +129,7 @@ def test_a_history_resumed_from_stored_weights_has_the_same_bits(seed: int, rate
     pd.testing.assert_frame_equal(whole, pd.concat([head, tail], ignore_index=True), check_exact=True)
 
 
-@settings(max_examples=30, deadline=None)
+@examples(30)
 @given(seed=seeds, rate=rates)
 def test_order_of_strategies_changes_no_bit(seed: int, rate: float):
     base, (previous, target) = random_book(seed, partitions=2)
@@ -138,7 +139,7 @@ def test_order_of_strategies_changes_no_bit(seed: int, rate: float):
     pd.testing.assert_frame_equal(plain, mixed, check_exact=True)
 
 
-@settings(max_examples=30, deadline=None)
+@examples(30)
 @given(seed=seeds, rate=rates, power=st.integers(-8, 8))
 def test_weights_scale_with_gross(seed: int, rate: float, power: int):
     base, (previous, target) = random_book(seed, partitions=2)

@@ -20,6 +20,7 @@ from weights_pipeline.core.targets.methods import METHODS
 from weights_pipeline.core.targets.normalise import capped
 from weights_pipeline.core.verify import recurrence
 from weights_pipeline.core.waterfall import waterfalls
+from weights_pipeline_tests.support.examples import examples
 from weights_pipeline_tests.unit.core.study.test_simulate import (
     BASE,
     CALENDAR,
@@ -53,7 +54,7 @@ def realized_of(returns, as_of=WEEKS, policy=PACED):
 
 
 class TestStep:
-    @settings(max_examples=60, deadline=None)
+    @examples(60)
     @given(seed=st.integers(0, 2**32 - 1), rate=st.floats(0.01, 1.0), cap=st.floats(1e-4, 0.5))
     def test_a_shortened_step_keeps_cap_limits_gross_and_recurrence(self, seed, rate, cap):
         rng = np.random.default_rng(seed)

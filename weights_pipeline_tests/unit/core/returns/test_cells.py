@@ -3,10 +3,11 @@
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from weights_pipeline.core.returns.cells import Column, Formats, Parsed, parse_cells
+from weights_pipeline_tests.support.examples import examples
 
 COLUMNS = {"time": Column(kind="time"), "date": Column(kind="date"), "number": Column(kind="number")}
 FORMATS = Formats(timezone="America/New_York", exchange_timezone="America/New_York")
@@ -42,7 +43,7 @@ SPELLINGS = {
 }
 
 
-@settings(max_examples=60, deadline=None, derandomize=True)
+@examples(60, derandomize=True)
 @given(st.one_of([alike(*spelling) for spelling in SPELLINGS.items()]))
 def test_cells_are_read_as_among_others(cells: list[tuple[str | None, ...]]) -> None:
     alone, among = read(*cells), read(*cells, (JUNK, JUNK, JUNK))

@@ -2,16 +2,17 @@
 
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from weights_pipeline.core.returns.columns import ascends, in_order
+from weights_pipeline_tests.support.examples import examples
 
 KEY = ["session", "strategy", "lot_id"]
 ROW = st.tuples(st.integers(0, 2), st.sampled_from(["a", "b", "é", "B"]), st.sampled_from(["1", "10", "2", "é", ""]))
 
 
-@settings(max_examples=60, deadline=None, derandomize=True)
+@examples(60, derandomize=True)
 @given(st.lists(ROW, max_size=12), st.booleans(), st.booleans())
 def test_order_is_that_of_a_stable_sort(cells: list[tuple[int, str, str]], sorted_before: bool, spent: bool) -> None:
     days = pd.DatetimeIndex([f"2024-01-0{day + 1}" for day, _, _ in cells]).as_unit("us")

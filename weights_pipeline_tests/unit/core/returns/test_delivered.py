@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from weights_pipeline.core.returns.delivered import (
@@ -19,6 +19,7 @@ from weights_pipeline.core.returns.delivered import (
 )
 from weights_pipeline.core.returns.findings import LedgerFinding
 from weights_pipeline.core.returns.frequency import DAILY, MONTHLY, Frequency
+from weights_pipeline_tests.support.examples import examples
 
 SESSIONS = pd.bdate_range("2024-01-02", "2024-04-10").as_unit("us")
 
@@ -72,7 +73,7 @@ def test_a_month_stands_on_its_last_session_whatever_day_it_is_dated() -> None:
     assert found[3:].isna().all()
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(st.lists(st.tuples(st.integers(0, 60), st.floats(-0.5, 0.5)), max_size=25, unique_by=lambda pair: pair[0]))
 def test_wealth_is_kept_and_nothing_after_a_session_is_used(drawn: list[tuple[int, float]]) -> None:
     days = [(pd.Timestamp("2024-01-02") + pd.Timedelta(days=day), value) for day, value in drawn]
@@ -108,7 +109,7 @@ def test_months_end_with_the_second_one_without_a_value() -> None:
     assert delivered(table, ends, MONTHLY.ended_after)["s"].fillna(-1).tolist() == [0.01, 0.0, -1.0]
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(st.sets(st.integers(0, 69)), st.integers(1, 70))
 def test_whether_a_series_has_ended_is_known_on_the_session(valued: set[int], cut: int) -> None:
     table = pd.DataFrame({"session": SESSIONS[sorted(valued)], "strategy": "s", "daily_return": 0.01})

@@ -3,15 +3,16 @@
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from weights_pipeline.core.returns.identity import repeats
+from weights_pipeline_tests.support.examples import examples
 
 TEXTS = st.sampled_from([None, "", "a", "b", "xa", "ya", "fill 17", "fill 27", "é", "ﬁé"])
 
 
-@settings(max_examples=80, deadline=None, derandomize=True)
+@examples(80, derandomize=True)
 @given(st.lists(st.tuples(TEXTS, TEXTS), max_size=8), st.sampled_from([["id"], ["strategy", "id"], []]))
 def test_rows_repeat_where_they_are_the_same_in_what_names_them(
     cells: list[tuple[str | None, str | None]], names: list[str]

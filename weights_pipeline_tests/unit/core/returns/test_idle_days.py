@@ -6,12 +6,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from weights_pipeline.core.metrics.lookback import Lookback
 from weights_pipeline.core.metrics.measures import MetricParameters
 from weights_pipeline.core.returns.history import ReturnHistory
+from weights_pipeline_tests.support.examples import examples
 from weights_pipeline_tests.support.measured import metrics_table
 
 PAGE = Path(__file__).resolve().parents[4] / "docs" / "idle_days.md"
@@ -90,7 +91,7 @@ def test_a_return_on_an_idle_day_counts_on_calendar_days():
     assert got["mean_active_return"][0] == pytest.approx(0.015, rel=1e-12)
 
 
-@settings(max_examples=25, deadline=None)
+@examples(25)
 @given(
     traded=st.lists(st.floats(-0.05, 0.05), min_size=10, max_size=30),
     idle=st.integers(0, 60),

@@ -26,6 +26,7 @@ from weights_pipeline.core.returns.lots import (
     signed_amounts,
 )
 from weights_pipeline.core.returns.matching import FILL, match_fifo, open_lots_at
+from weights_pipeline_tests.support.examples import examples
 
 START = pd.Timestamp("2024-01-01")
 FIGURES = ["side", "quantity", "open_price", "close_price", "fees", "pnl"]
@@ -201,7 +202,7 @@ def ledgers(draw: st.DrawFn) -> pd.DataFrame:
     return fills(rows, **{k: pd.array(column(st.sampled_from(v)), dtype="str") for k, v in names.items()})
 
 
-@settings(max_examples=15, deadline=None)
+@examples(15)
 @given(ledgers())
 def test_quantities_fees_and_cash_are_conserved(rows: pd.DataFrame) -> None:
     result = match_fifo(rows)
@@ -226,7 +227,7 @@ def test_quantities_fees_and_cash_are_conserved(rows: pd.DataFrame) -> None:
     np.testing.assert_allclose(profit - open_fees, cash, atol=1e-6)
 
 
-@settings(max_examples=12, deadline=None)
+@examples(12)
 @given(ledgers(), st.randoms(use_true_random=False))
 def test_the_order_of_rows_says_nothing(rows: pd.DataFrame, random: Any) -> None:
     order = random.sample(range(len(rows)), len(rows))
@@ -236,7 +237,7 @@ def test_the_order_of_rows_says_nothing(rows: pd.DataFrame, random: Any) -> None
     pd.testing.assert_frame_equal(one.holdings, other.holdings, check_exact=True)
 
 
-@settings(max_examples=15, deadline=None)
+@examples(15)
 @given(ledgers(), st.integers(0, 9))
 def test_cutting_the_fills_gives_the_lots_closed_by_then_bit_for_bit(rows: pd.DataFrame, day: int) -> None:
     cut = START + pd.Timedelta(days=day)

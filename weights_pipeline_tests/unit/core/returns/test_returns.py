@@ -23,6 +23,7 @@ from weights_pipeline.core.returns.currencies import UnknownRateError
 from weights_pipeline.core.returns.daily import daily_return_arrays, daily_returns, wide
 from weights_pipeline.core.returns.lot_arrays import LotArrays
 from weights_pipeline.core.returns.marking import mark_to_market
+from weights_pipeline_tests.support.examples import examples
 
 SESSIONS = pd.bdate_range("2020-01-01", periods=90)
 WINDOW = 15
@@ -179,7 +180,7 @@ def test_capital_base_is_in_force_from_its_date():
 
 
 @WINDOWED
-@settings(max_examples=15, deadline=None)
+@examples(15)
 @given(seed=seeds)
 def test_windowed_capital_agrees_with_the_definition(policy: CapitalPolicy, seed: int):
     lots = random_ledger(seed)
@@ -192,7 +193,7 @@ def test_windowed_capital_agrees_with_the_definition(policy: CapitalPolicy, seed
     assert (result.loc[result["closed_lots"] == 0, "daily_return"] == 0).all()
 
 
-@settings(max_examples=15, deadline=None)
+@examples(15)
 @given(seed=seeds)
 def test_from_fills_open_positions_count_from_their_opening(seed: int):
     lots, open_lots = with_snapshots(random_ledger(seed))
@@ -203,7 +204,7 @@ def test_from_fills_open_positions_count_from_their_opening(seed: int):
 
 
 @WINDOWED
-@settings(max_examples=15, deadline=None)
+@examples(15)
 @given(seed=seeds, cut=st.integers(5, len(SESSIONS) - 2))
 def test_cutting_the_ledger_leaves_earlier_rows_bit_identical(policy: CapitalPolicy, seed: int, cut: int):
     lots = random_ledger(seed)
@@ -215,7 +216,7 @@ def test_cutting_the_ledger_leaves_earlier_rows_bit_identical(policy: CapitalPol
 
 
 @WINDOWED
-@settings(max_examples=15, deadline=None)
+@examples(15)
 @given(seed=seeds, start=st.integers(2 * WINDOW, len(SESSIONS) - 2))
 def test_a_ledger_trimmed_to_the_window_gives_the_same_bits(policy: CapitalPolicy, seed: int, start: int):
     lots = random_ledger(seed)
@@ -232,7 +233,7 @@ def test_a_ledger_trimmed_to_the_window_gives_the_same_bits(policy: CapitalPolic
 
 
 @WINDOWED
-@settings(max_examples=15, deadline=None)
+@examples(15)
 @given(seed=seeds, earlier=st.integers(1, 2 * WINDOW))
 def test_sessions_before_the_first_lot_change_no_bit(policy: CapitalPolicy, seed: int, earlier: int):
     lots = random_ledger(seed, sessions=SESSIONS[earlier:])
@@ -261,7 +262,7 @@ def test_month_by_month_from_fills_equals_one_batch(seed: int):
 
 
 @WINDOWED
-@settings(max_examples=15, deadline=None)
+@examples(15)
 @given(seed=seeds)
 def test_order_of_rows_and_company_of_other_strategies_change_no_bit(policy: CapitalPolicy, seed: int):
     lots = random_ledger(seed)
@@ -336,7 +337,7 @@ def marks(seed: int) -> pd.DataFrame:
     return pd.DataFrame(100 * np.exp(steps.cumsum(axis=0)), index=SESSIONS, columns=["X", "Y"])
 
 
-@settings(max_examples=15, deadline=None)
+@examples(15)
 @given(seed=seeds)
 def test_marked_days_of_lots_add_up_to_their_pnl(seed: int):
     lots, open_lots = with_snapshots(random_ledger(seed))

@@ -7,10 +7,11 @@ import datetime as dt
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from weights_pipeline.core.returns.sessions import assign_session, day_start, next_session, to_utc
+from weights_pipeline_tests.support.examples import examples
 
 # 2021-12-31 is a Friday; New Year's Day falls on a Saturday; 2022-01-17 is a holiday.
 SESSIONS = pd.DatetimeIndex(
@@ -73,7 +74,7 @@ def test_sessions_that_do_not_ascend_are_refused(sessions: list[str]) -> None:
         assign_session(pd.DatetimeIndex(["2022-01-03"]), HOURS.reindex(pd.DatetimeIndex(sessions)), "UTC")
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(st.lists(st.datetimes(dt.datetime(2021, 12, 20), dt.datetime(2022, 1, 25)), max_size=20))
 def test_assignment_agrees_with_a_search_session_by_session(times: list[dt.datetime]) -> None:
     assigned = assign_session(pd.DatetimeIndex(times), HOURS, "America/New_York")

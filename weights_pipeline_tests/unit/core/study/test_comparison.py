@@ -27,6 +27,7 @@ from weights_pipeline.core.targets.methods.equal import Equal
 from weights_pipeline.core.targets.methods.minmax_tilt import MinmaxTilt
 from weights_pipeline.core.targets.methods.power_tilt import CalmarTilt
 from weights_pipeline.core.targets.methods.softmax_sharpe import SoftmaxSharpe
+from weights_pipeline_tests.support.examples import examples
 
 NAMES = ("alpha", "beta", "gamma")
 BASE = dict(zip(NAMES, (0.5, 0.3, 0.2), strict=True))
@@ -225,7 +226,7 @@ def test_weights_and_returns_are_those_of_simulations():
     assert scaled.min() < 1.1
 
 
-@settings(max_examples=10, deadline=None)
+@examples(10)
 @given(
     seed=st.integers(0, 10_000),
     window=st.integers(0, 3),

@@ -13,7 +13,7 @@ import clarabel
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 from scipy.optimize import minimize, nnls
@@ -22,6 +22,7 @@ from weights_pipeline.core.targets.optimise.drawdown import Region
 from weights_pipeline.core.targets.optimise.hybrid import HybridObjective, solve
 from weights_pipeline.core.targets.optimise.problem import NoSolutionError, Problem
 from weights_pipeline.core.targets.optimise.program import SolverError, minimise, minimum
+from weights_pipeline_tests.support.examples import examples
 
 SAMPLE = Path(__file__).parents[4] / "data" / "sample"
 DEFAULT = HybridObjective()
@@ -313,7 +314,7 @@ problems = st.builds(
 )
 
 
-@settings(max_examples=40, deadline=None, derandomize=True)
+@examples(40, derandomize=True)
 @given(given=problems, limit=st.sampled_from((0.06, 0.3)))
 def test_weights_are_admissible_to_the_last_bit_and_beat_random_ones(given, limit):
     objective = replace(WHOLE, max_drawdown=limit)
@@ -339,7 +340,7 @@ def test_weights_are_admissible_to_the_last_bit_and_beat_random_ones(given, limi
             assert value(given.returns, weights) <= found.objective * (1 + 1e-9)
 
 
-@settings(max_examples=15, deadline=None, derandomize=True)
+@examples(15, derandomize=True)
 @given(seed=st.integers(0, 10**6), n=st.integers(2, 9), smallest=st.sampled_from((0.01, 0.08)))
 def test_permuting_strategies_permutes_weights(seed, n, smallest):
     returns, order = market(seed, n, 150, sharpe=0.15), np.random.default_rng(seed).permutation(n)
@@ -432,7 +433,7 @@ def greedy(given, objective):
         upper[np.where(small, found.weights, math.inf).argmin()] = 0.0
 
 
-@settings(max_examples=12, deadline=None)
+@examples(12)
 @given(
     seed=st.integers(0, 10**6),
     n=st.integers(2, 6),

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from weights_pipeline.core.metrics.measures import REASONS
@@ -26,6 +26,7 @@ from weights_pipeline.core.targets.methods.minmax_tilt import SharpeTilt
 from weights_pipeline.core.targets.methods.power_tilt import CalmarTilt
 from weights_pipeline.core.targets.methods.proportional_share import ProportionalSharpe
 from weights_pipeline.core.targets.rules import Rule
+from weights_pipeline_tests.support.examples import examples
 from weights_pipeline_tests.support.method_cases import (
     COMPOSITE,
     EPS,
@@ -86,7 +87,7 @@ def assert_targets_hold(method: Method, cross: CrossSection) -> None:
 
 
 @each(*EVERY)
-@settings(max_examples=25, deadline=None)
+@examples(25)
 @given(seed=seeds, gross=st.sampled_from([1.0, 0.7, 2.3]))
 def test_targets_add_up_to_gross_inside_the_limits(method: Method, seed: int, gross: float):
     cross = random_section(seed, gross=gross)
@@ -95,7 +96,7 @@ def test_targets_add_up_to_gross_inside_the_limits(method: Method, seed: int, gr
 
 
 @each(*EVERY)
-@settings(max_examples=25, deadline=None)
+@examples(25)
 @given(seed=seeds)
 def test_bound_tells_exactly_which_targets_a_limit_holds(method: Method, seed: int):
     cross = random_section(seed, unfunded=False)

@@ -10,10 +10,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from weights_pipeline.core.targets.market_regime import MARKET_REGIMES, MarketRegimeParameters, market_regimes
+from weights_pipeline_tests.support.examples import examples
 
 BENCHMARK = Path(__file__).resolve().parents[4] / "data" / "sample" / "benchmark.csv"
 SWAPPED = {"bull": "bear", "bear": "bull", "range": "range", "neutral": "neutral"}
@@ -174,7 +175,7 @@ class TestConfirmation:
         assert frame["sessions_in_regime"].tolist() == [1, 1, 1, 2, 1, 1, 2, 3]
 
     @given(st.lists(st.tuples(st.sampled_from(sorted(STEPS)), st.integers(1, 8)), min_size=1, max_size=25))
-    @settings(max_examples=60, deadline=None)
+    @examples(60)
     def test_regime_changes_exactly_after_five_of_the_same_other_signal(self, runs: list[tuple[str, int]]) -> None:
         frame = steered(*runs)
         signals, regimes = frame["signal"].tolist(), frame["regime"].tolist()
@@ -184,7 +185,7 @@ class TestConfirmation:
             assert regimes[t] == (signals[t] if five else regimes[t - 1])
 
     @given(st.lists(st.sampled_from(sorted(STEPS)), min_size=2, max_size=40), st.integers(1, 4))
-    @settings(max_examples=40, deadline=None)
+    @examples(40)
     def test_flapping_signals_never_change_the_regime(self, names: list[str], length: int) -> None:
         flapping = [names[0]] + [b for a, b in pairwise(names) if a != b]
         assert set(steered(*((name, length) for name in flapping))["regime"]) == {"neutral"}
@@ -192,14 +193,14 @@ class TestConfirmation:
 
 class TestCausality:
     @given(walks(), st.integers(0, 60))
-    @settings(max_examples=60, deadline=None)
+    @examples(60)
     def test_appending_never_changes_the_past(self, prices: np.ndarray, cut: int) -> None:
         whole = market_regimes(series(prices), SMALL)
         part = market_regimes(series(prices[:cut]), SMALL)
         pd.testing.assert_frame_equal(whole.iloc[:cut], part, check_exact=True, check_freq=False)
 
     @given(walks(), st.integers(1, 50))
-    @settings(max_examples=60, deadline=None)
+    @examples(60)
     def test_means_and_signals_have_the_same_bits_wherever_the_history_begins(
         self, prices: np.ndarray, first: int
     ) -> None:
@@ -215,7 +216,7 @@ class TestCausality:
         assert late.loc["2014":, "regime"].equals(benchmark.loc["2014":, "regime"])
 
     @given(walks(), st.integers(-60, 60))
-    @settings(max_examples=40, deadline=None)
+    @examples(40)
     def test_scaling_by_a_power_of_two_changes_no_regime(self, prices: np.ndarray, power: int) -> None:
         scaled = market_regimes(series(prices * 2.0**power), SMALL)
         plain = market_regimes(series(prices), SMALL)
@@ -232,7 +233,7 @@ class TestCausality:
 
 class TestMirror:
     @given(st.lists(st.integers(1, 99), min_size=8, max_size=60))
-    @settings(max_examples=60, deadline=None)
+    @examples(60)
     def test_without_a_band_prices_mirrored_at_a_level_swap_bull_and_bear(self, prices: list[int]) -> None:
         parameters = replace(SMALL, band=0.0)
         plain, mirrored = (market_regimes(series(p), parameters) for p in (prices, [100 - x for x in prices]))
@@ -241,7 +242,7 @@ class TestMirror:
         assert mirrored["sessions_in_regime"].equals(plain["sessions_in_regime"])
 
     @given(st.lists(st.integers(60, 100), min_size=8, max_size=8))
-    @settings(max_examples=60, deadline=None)
+    @examples(60)
     def test_with_a_band_so_do_prices_mirrored_at_a_constant_slow_mean(self, cycle: list[int]) -> None:
         # Prices that repeat every eight sessions have a constant mean over eight: a whole one, once multiplied by 8.
         parameters = replace(SMALL, band=0.125)
@@ -259,7 +260,7 @@ class TestOracle:
         band=st.sampled_from([0.0, 0.125, 0.25]),
         confirmation=st.integers(1, 4),
     )
-    @settings(max_examples=100, deadline=None)
+    @examples(100)
     def test_whole_prices_agree_with_exact_arithmetic_at_every_tie(
         self, prices: list[int], fast: int, slow: int, band: float, confirmation: int
     ) -> None:

@@ -35,6 +35,7 @@ from weights_pipeline.core.targets.methods.power_tilt import CalmarTilt, PowerTi
 from weights_pipeline.core.targets.methods.proportional_share import CalmarWeighted, ProportionalSharpe
 from weights_pipeline.core.targets.methods.softmax_sharpe import SoftmaxSharpe
 from weights_pipeline.core.targets.rules import Rule
+from weights_pipeline_tests.support.examples import examples
 from weights_pipeline_tests.support.method_cases import (
     COMPOSITE,
     EVERY,
@@ -427,7 +428,7 @@ def test_presets_are_the_general_methods_on_their_metric():
 
 
 @each(*POWER, *MINMAX)
-@settings(max_examples=40, deadline=None)
+@examples(40)
 @given(values=metrics)
 def test_the_better_of_two_strategies_never_gets_the_smaller_multiplier(method: Method, values: list[float]):
     value = multipliers(method, values).value
@@ -456,7 +457,7 @@ def dominates(cross: CrossSection, reads: tuple[str, ...], i: int, j: int) -> bo
 
 
 @each(*SHARES, COMPOSITE)
-@settings(max_examples=40, deadline=None)
+@examples(40)
 @given(seed=seeds)
 def test_at_least_as_good_a_strategy_never_gets_less(method: Method, seed: int):
     cross = random_section(seed)
@@ -484,7 +485,7 @@ def test_any_one_metric_that_improves_brings_more(method: Method):
 
 
 @each(*EVERY)
-@settings(max_examples=30, deadline=None)
+@examples(30)
 @given(seed=seeds, data=st.data())
 def test_order_of_strategies_permutes_everything_bit_for_bit(method: Method, seed: int, data: st.DataObject):
     cross = random_section(seed)
@@ -505,7 +506,7 @@ def test_order_of_metrics_changes_no_bit_of_a_composite(weights: dict[str, float
 
 
 @each(*EVERY)
-@settings(max_examples=20, deadline=None)
+@examples(20)
 @given(seed=seeds, power=st.integers(-8, 0))
 def test_weights_scale_with_base_and_gross(method: Method, seed: int, power: int):
     cross, k = random_section(seed), 2.0**power
@@ -553,7 +554,7 @@ def evaluated(tilt: Multipliers, cross: CrossSection, i: int) -> float:
 
 
 @each(*EVERY)
-@settings(max_examples=30, deadline=None)
+@examples(30)
 @given(seed=seeds)
 def test_the_printed_formula_gives_the_raw_multiplier(method: Method, seed: int):
     cross = random_section(seed, gross=1.0 if isinstance(method, Fixed) else 2.3)
@@ -567,7 +568,7 @@ def test_the_printed_formula_gives_the_raw_multiplier(method: Method, seed: int)
 
 
 @each(*EVERY)
-@settings(max_examples=30, deadline=None)
+@examples(30)
 @given(seed=seeds)
 def test_multipliers_are_finite_and_say_which_are_null(method: Method, seed: int):
     cross = random_section(seed)

@@ -6,11 +6,12 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from scipy.optimize import brentq
 
 from weights_pipeline.core.targets.normalise import capped, fit_to_gross, fit_within, proportional
+from weights_pipeline_tests.support.examples import examples
 
 BASE = np.array([0.20, 0.25, 0.20, 0.15, 0.20])
 SHARPE = np.array([1.80, 1.20, 0.80, 0.50, -0.20])
@@ -43,7 +44,7 @@ def test_golden_proportional_and_capped():
     )
 
 
-@settings(max_examples=150, deadline=None)
+@examples(150)
 @given(problem=problems())
 def test_capped_adds_up_to_gross_and_keeps_bounds_to_the_last_bit(problem):
     base, multipliers, floor, cap = problem
@@ -54,7 +55,7 @@ def test_capped_adds_up_to_gross_and_keeps_bounds_to_the_last_bit(problem):
     assert math.isfinite(scale)
 
 
-@settings(max_examples=100, deadline=None)
+@examples(100)
 @given(problem=problems(st.floats(1e-9, 1e9)))
 def test_capped_is_the_clipped_common_scale(problem):
     base, multipliers, floor, cap = problem
@@ -62,7 +63,7 @@ def test_capped_is_the_clipped_common_scale(problem):
     np.testing.assert_array_equal(weights, np.clip(scale * (base * multipliers), floor * base, cap * base))
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(problem=problems(st.floats(0.1, 10)))
 def test_capped_agrees_with_a_root_finder(problem):
     base, multipliers, floor, cap = problem
@@ -76,7 +77,7 @@ def test_capped_agrees_with_a_root_finder(problem):
     np.testing.assert_allclose(weights, np.clip(root * base * multipliers, floor * base, cap * base), atol=1e-11)
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(problem=problems(st.floats(1e-2, 1e2)))
 def test_without_a_binding_bound_capped_is_proportional_bit_for_bit(problem):
     base, multipliers, _, _ = problem
@@ -85,7 +86,7 @@ def test_without_a_binding_bound_capped_is_proportional_bit_for_bit(problem):
     assert (weights.tobytes(), same_scale) == (free.tobytes(), scale)
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(problem=problems(), seed=seeds)
 def test_permuting_strategies_permutes_weights_bit_for_bit(problem, seed: int):
     base, multipliers, floor, cap = problem
@@ -95,7 +96,7 @@ def test_permuting_strategies_permutes_weights_bit_for_bit(problem, seed: int):
     assert (permuted.tobytes(), same_scale) == (weights[order].tobytes(), scale)
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(problem=problems(), power=st.integers(-20, 20), factor=st.floats(0.01, 100))
 def test_a_common_factor_on_multipliers_changes_nothing(problem, power: int, factor: float):
     base, multipliers, floor, cap = problem
@@ -106,7 +107,7 @@ def test_a_common_factor_on_multipliers_changes_nothing(problem, power: int, fac
     np.testing.assert_allclose(scaled, weights, rtol=1e-9, atol=1e-12)
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(problem=problems(), chosen=st.integers(0, 11), factor=st.floats(1.0, 100.0))
 def test_a_larger_multiplier_never_gets_a_smaller_weight(problem, chosen: int, factor: float):
     base, multipliers, floor, cap = problem
@@ -120,7 +121,7 @@ def test_a_larger_multiplier_never_gets_a_smaller_weight(problem, chosen: int, f
     assert (after[others] <= before[others] + 1e-15).all()
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(problem=problems())
 def test_a_larger_multiplier_never_gets_a_smaller_multiple_of_base_than_a_smaller_one(problem):
     base, multipliers, floor, cap = problem
@@ -227,7 +228,7 @@ def test_weights_that_are_all_zero_stay_at_their_lower_bounds_where_these_add_up
 
 
 @given(problems(), st.floats(0.0, 1.0), st.floats(0.1, 3.0))
-@settings(max_examples=60, deadline=None)
+@examples(60)
 def test_weights_within_gross_are_clipped_only_and_others_meet_the_nearer_end(problem, slack, factor):
     base, multipliers, _, cap = problem
     wanted, lower, upper = factor * base * np.minimum(multipliers, 5.0), np.zeros_like(base), cap * base

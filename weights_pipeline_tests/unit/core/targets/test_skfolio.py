@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
@@ -20,6 +20,7 @@ from weights_pipeline.core.targets.methods.skfolio import Skfolio, _chosen
 from weights_pipeline.core.targets.optimise import skfolio_estimators
 from weights_pipeline.core.targets.optimise.problem import NoSolutionError, Problem
 from weights_pipeline.core.targets.samples import Sample
+from weights_pipeline_tests.support.examples import examples
 
 pytestmark = [pytest.mark.xdist_group("skfolio"), pytest.mark.usefixtures("sk")]
 
@@ -203,7 +204,7 @@ def test_weights_of_an_optimiser_without_limits_are_scaled_and_clipped_to_them()
 
 
 @given(data=st.data(), optimiser=st.sampled_from(["HierarchicalRiskParity", "InverseVolatility", "RiskBudgeting"]))
-@settings(max_examples=30, deadline=None)
+@examples(30)
 def test_limits_are_kept_to_the_last_bit_and_gross_to_rounding(data, optimiser):
     n = data.draw(st.integers(1, 5))
     shares = data.draw(st.lists(st.floats(0.05, 1), min_size=n, max_size=n).map(np.array))
