@@ -21,6 +21,7 @@ from weights_pipeline.core.allocator.scalar import AllocatorParameters
 from weights_pipeline.core.allocator.state import WARM_UP
 from weights_pipeline.core.chain import overlay_path
 from weights_pipeline.core.policy import Policy
+from weights_pipeline.core.targets.normalise import Group
 from weights_pipeline.core.verify import Finding
 from weights_pipeline.core.versions import unbroken
 from weights_pipeline.ledger.periods import window_dates
@@ -117,6 +118,21 @@ def _measures(of: BookRows) -> bool:
 
 def _scales(of: BookRows) -> bool:
     return of.policy.overlay is not None
+
+
+def _has_groups(of: BookRows) -> bool:
+    """Whether groups have limits, now or under an earlier policy of its file."""
+    return any(book.limits.groups for book in of.setup.book.every)
+
+
+def _within_groups(of: BookRows, table: Table, column: str) -> Finding:
+    weights = of.read(table)
+    return of.by_policy(
+        table,
+        lambda stretch, policy: verify.group_limits(
+            stretch.of(weights, "as_of"), column, policy.groups, policy.strategies
+        ),
+    )
 
 
 def _keeps_sets(of: BookRows) -> bool:
@@ -236,6 +252,42 @@ def limits_of_realized(of: BookRows) -> Finding:
 
 
 @BOOK.check(
+    catalog.ENSEMBLE_WEIGHTS,
+    name="group_limits",
+    blocking=True,
+    when=lambda of: _keeps_sets(of) and _has_groups(of),
+    advice=_DO_NOT_TRADE,
+)
+def groups_of_sets(of: BookRows) -> Finding:
+    """Every weight set keeps floors and caps of groups."""
+    return _within_groups(of, catalog.ENSEMBLE_WEIGHTS, "target")
+
+
+@BOOK.check(
+    catalog.TARGET_WEIGHTS,
+    name="group_limits",
+    blocking=True,
+    when=_has_groups,
+    advice=_DO_NOT_TRADE,
+)
+def groups_of_targets(of: BookRows) -> Finding:
+    """Targets keep floors and caps of groups."""
+    return _within_groups(of, catalog.TARGET_WEIGHTS, "target")
+
+
+@BOOK.check(
+    catalog.REALIZED_WEIGHTS,
+    name="group_limits",
+    blocking=True,
+    when=_has_groups,
+    advice=_DO_NOT_TRADE,
+)
+def groups_of_realized(of: BookRows) -> Finding:
+    """Realized weights keep floors and caps of groups."""
+    return _within_groups(of, catalog.REALIZED_WEIGHTS, "realized")
+
+
+@BOOK.check(
     catalog.REALIZED_WEIGHTS,
     blocking=True,
     advice=_DO_NOT_TRADE,
@@ -243,7 +295,12 @@ def limits_of_realized(of: BookRows) -> Finding:
 def recurrence(of: BookRows) -> Finding:
     """The recurrence w = w_old + λ(target − w_old) holds over the whole history."""
     realized = of.read(catalog.REALIZED_WEIGHTS)
-    return verify.recurrence(realized, started_from(of.setup, of.store, realized["as_of"].min()))
+    made = stretches(of.setup, of.store, catalog.REALIZED_WEIGHTS)
+
+    def groups(as_of: pd.Timestamp) -> Sequence[Group]:
+        return next(stretch.policies[0].groups for stretch in made if as_of < stretch.after)
+
+    return verify.recurrence(realized, started_from(of.setup, of.store, realized["as_of"].min()), groups)
 
 
 @BOOK.check(

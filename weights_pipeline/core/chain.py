@@ -371,6 +371,7 @@ def realized_table(
             gross=policy.gross,
             slack=policy.slack,
             band=policy.band,
+            groups=policy.groups,
         )
         weights = pd.Series(realized[rows], index=pd.Index(names))
         if walk:

@@ -23,6 +23,7 @@ from weights_pipeline.core.returns.history import ReturnHistory
 from weights_pipeline.core.targets.market_regime import MARKET_REGIMES
 from weights_pipeline.core.targets.methods.base import CrossSection, target_weights, targets_frame
 from weights_pipeline.core.targets.methods.equal import Equal
+from weights_pipeline.core.targets.normalise import GROSS_TOLERANCE
 
 ALL = "all"
 WEIGHT_SETS = (ALL, *MARKET_REGIMES)
@@ -234,10 +235,16 @@ def current_regime(regimes: pd.Series, date: pd.Timestamp, sessions: pd.Datetime
 def _usable(sets: pd.DataFrame, policy: Policy) -> pd.DataFrame:
     """Active sets that fit the policy, one per name and date, sorted by strategy."""
     lower, upper = policy.limits.bounds(policy.weights, policy.gross)
+    slack = GROSS_TOLERANCE * policy.gross
     expected = pd.DataFrame(
         {"base": policy.weights, "lower": lower, "upper": upper}, index=pd.Index(policy.strategies, name="strategy")
     )
     active = sets[sets["is_active"]]
+    for group in policy.groups:
+        members = active["strategy"].isin([policy.strategies[at] for at in group.members])
+        keys = ["weight_set", "as_of", *active.columns.intersection(["source"])]
+        sums = active["target"].where(members, 0.0).groupby([active[key] for key in keys]).transform("sum")
+        active = active[sums.between(group.floor - slack, group.cap + slack)]
     wanted = expected.reindex(active["strategy"])
     same = (active[["base", "lower", "upper"]].to_numpy() == wanted.to_numpy()).all(axis=1)
     one_set = ["weight_set", "as_of", *active.columns.intersection(["source"])]

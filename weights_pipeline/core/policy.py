@@ -21,7 +21,7 @@ from weights_pipeline.core.metrics.starter import StarterMetrics
 from weights_pipeline.core.realized.band import Band
 from weights_pipeline.core.returns.frequency import DAILY, Frequency
 from weights_pipeline.core.targets.methods.base import Limits, Method, require_budget
-from weights_pipeline.core.targets.normalise import GROSS_TOLERANCE, Floats
+from weights_pipeline.core.targets.normalise import GROSS_TOLERANCE, Floats, Group
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +37,7 @@ class Policy:
     method
         From metrics to multipliers of base weights.
     limits
-        Floor, cap and normalisation.
+        Floor, cap, normalisation, and limits of groups.
     rate
         Share of the gap to target closed in one rebalance, in (0, 1]; one number, or one for each risk regime.
     turnover_cap
@@ -96,6 +96,20 @@ class Policy:
         if outside.any():
             names = [name for name, out in zip(self.strategies, outside, strict=True) if out]
             raise ValueError(f"limits: base weights of {names} lie outside floor and cap; a book starts from them")
+        # Base weights keep every limit, so the limits leave weights that do.
+        for group in self.groups:
+            if not group.keeps(self.weights, slack):
+                total = math.fsum(self.weights[group.members])
+                side, limit = ("above its cap", group.cap) if total > group.cap else ("below its floor", group.floor)
+                raise ValueError(
+                    f"limits.groups.{group.name}: base weights of its members add up to {total:.12g}, {side} of "
+                    f"{limit:.12g}; a book starts from them. A {side.split()[-1]} of {total:.12g} would do, or base "
+                    f"weights that differ by {abs(total - limit):.12g}"
+                )
+        if self.limits.groups and self.band is not None and self.band.of == "strategy":
+            raise ValueError(
+                "band.of: strategies that are traded one by one do not keep limits of groups; expected book or turnover"
+            )
         if self.method.clips_to_limits and self.limits.of != "base":
             raise ValueError(
                 f"limits: method {self.method.kind} clips multiples of base weights; expected limits of base, "
@@ -132,6 +146,11 @@ class Policy:
     def weights(self) -> Floats:
         """Base weights in the order of ``strategies``."""
         return np.array([self.base[name] for name in self.strategies], dtype=np.float64)
+
+    @cached_property
+    def groups(self) -> tuple[Group, ...]:
+        """Groups whose weights have limits together, each after all that lie within it."""
+        return self.limits.grouped(self.strategies)
 
     @cached_property
     def lookbacks(self) -> Mapping[str, Lookback]:

@@ -7,7 +7,7 @@ the store refuses a write, an asset check turns red, the command line exits non-
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Final
@@ -23,6 +23,7 @@ from weights_pipeline.core.realized.adjust import carried, step
 from weights_pipeline.core.returns.daily import wide
 from weights_pipeline.core.returns.delivered import odd_scales
 from weights_pipeline.core.returns.frequency import Frequency
+from weights_pipeline.core.targets.normalise import Group
 
 SUM_TOLERANCE = 1e-9
 """Largest difference between the sum of weights and gross that rounding can explain."""
@@ -175,7 +176,44 @@ def _off_gross(total: pd.Series, gross: pd.Series, slack: pd.Series) -> pd.Serie
     return outside
 
 
-def recurrence(realized: pd.DataFrame, opening: pd.Series | None = None) -> Finding:
+def group_limits(weights: pd.DataFrame, column: str, groups: Sequence[Group], strategies: Sequence[str]) -> Finding:
+    """Weights of each group add up to no less than its floor and no more than its cap, on every date.
+
+    Parameters
+    ----------
+    weights
+        Columns as_of, strategy, base and ``column``; weight_set where there are several sets a date.
+    column
+        The weight to hold against the limits.
+    groups, strategies
+        Limits of the policy that the weights were made under, and its strategies in order.
+    """
+    by = ["as_of", *weights.columns.intersection(["weight_set"])]
+    gross = weights.groupby(by)["base"].sum()
+    broken, worst = list[pd.DataFrame](), 0.0
+    for group in groups:
+        own = weights[weights["strategy"].isin([strategies[at] for at in group.members])]
+        total = own.groupby(by)[column].sum()
+        beyond = pd.concat([total - group.cap, group.floor - total], axis=1).max(axis=1).clip(lower=0.0) / gross
+        worst = max(worst, float(beyond.max()) if len(beyond) else 0.0)
+        off = total[beyond > SUM_TOLERANCE].rename("sum").reset_index()
+        broken.append(off.assign(group=group.name, floor=group.floor, cap=group.cap))
+    offending = pd.concat(broken, ignore_index=True) if broken else pd.DataFrame()
+    return Finding(
+        passed=offending.empty,
+        value=worst,
+        limit=SUM_TOLERANCE,
+        summary=f"over {len(gross)} weight sets the sum of a group is at most {worst:.1e} beyond its floor or cap, of "
+        f"{len(groups)} groups; sums that break a limit: {len(offending)}",
+        offending=offending,
+    )
+
+
+def recurrence(
+    realized: pd.DataFrame,
+    opening: pd.Series | None = None,
+    groups: Callable[[pd.Timestamp], Sequence[Group]] = lambda as_of: (),
+) -> Finding:
     """Every realized weight follows from its predecessor: w = w_old + λ(target − w_old), whole history, to the bit.
 
     Rate, limits and gross of each rebalance are those stored with it, so that a book may change its policy without
@@ -187,6 +225,8 @@ def recurrence(realized: pd.DataFrame, opening: pd.Series | None = None) -> Find
         Rows of ``realized_weights``.
     opening
         What the first rebalance starts from, by strategy; the base weights when None.
+    groups
+        Limits on sums of weights by as-of session, of which a row says nothing.
     """
     previous = opening
     broken: list[pd.DataFrame] = []
@@ -202,7 +242,16 @@ def recurrence(realized: pd.DataFrame, opening: pd.Series | None = None) -> Find
         slack, gross = float(slacks[0]), math.fsum(base)
         try:
             begin, _ = carried(previous, names, base)
-            begin, expected = step(begin, target, lower, upper, rate=rate, gross=gross, slack=slack)
+            begin, expected = step(
+                begin,
+                target,
+                lower,
+                upper,
+                rate=rate,
+                gross=gross,
+                slack=slack,
+                groups=groups(rows["as_of"].iloc[first]),
+            )
         except ValueError as error:
             broken.append(pd.DataFrame({"as_of": [rows["as_of"].iloc[first]], "problem": [str(error)]}))
         else:
@@ -234,7 +283,7 @@ def at_bound(targets: pd.DataFrame) -> Finding:
     Information, and always passed: limits are there to decide weights.
     """
     newest = targets[targets["as_of"] == targets["as_of"].max()]
-    at = (newest["bound"] == "cap") | ((newest["bound"] == "floor") & (newest["lower"] > 0))
+    at = (newest["bound"] != "") & ((newest["bound"] != "floor") | (newest["lower"] > 0))
     held = newest.loc[at, ["as_of", "strategy", "bound", "metric_value", "target"]]
     names = ", ".join(f"{row.strategy} ({row.bound})" for row in held.itertuples())
     return Finding(

@@ -149,7 +149,10 @@ def _to_target(row: Mapping[str, Any]) -> list[Step]:
         # They cancel before the base weight comes in, which stays what it is to the last bit.
         steps.append(Step("scale", "over", (multiplier,), 1.0, "one factor for all, which undoes this multiplier"))
         return [*steps, Step("target", "times", (base,), target, "the base weight")]
-    weight, bound = base * multiplier, row["bound"]
+    weight = base * multiplier
+    # A limit of a group that holds the target has made its scale.
+    bound = row["bound"] if row["bound"] in ("floor", "cap") else ""
+    group = row["bound"] if not bound else ""
     steps.append(Step("base weight", "times", (base,), weight))
     # To normalisation so small a weight is none; see fit_to_gross.
     if not bound and weight <= upper * sys.float_info.min and _clipped(weight * scale, lower, upper) != target:
@@ -161,6 +164,7 @@ def _to_target(row: Mapping[str, Any]) -> list[Step]:
     scaled = weight * scale
     enough = scale == 1 and row["slack"] > 0
     why = "the sum keeps gross as it is" if enough else "one factor for all, so that weights add up to gross"
+    why = f"one factor for the group, by the {group}" if group else why
     steps.append(Step("scale", "times", (scale,), scaled, why))
     limits = f"floor {lower:.6g}, cap {upper:.6g}" + (f"; held at its {bound}" if bound else "")
     if bound and _clipped(scaled, lower, upper) != target:

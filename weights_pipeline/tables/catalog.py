@@ -264,10 +264,18 @@ _TARGET_COLUMNS = (
     Column("raw_multiplier", FLOAT, "Multiplier before clipping.", nullable=True),
     Column("multiplier", FLOAT, "Multiplier after clipping to floor and cap."),
     Column("note", TEXT, "How the multiplier came about, in words."),
-    Column("scale", FLOAT, "The one factor c that brings the sum to gross."),
+    Column(
+        "scale",
+        FLOAT,
+        "The one factor c that brings the sum to gross; that of its group where a limit of the group holds.",
+    ),
     Column("target", FLOAT, "Target weight."),
     *_BOUNDS,
-    Column("bound", TEXT, "floor or cap where that limit holds the target; otherwise empty."),
+    Column(
+        "bound",
+        TEXT,
+        "floor or cap where that limit holds the target, cap of GROUP where that of a group does; otherwise empty.",
+    ),
 )
 
 TARGET_WEIGHTS = Table(

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from weights_pipeline.books.book import Book
     from weights_pipeline.core.policy import Policy
     from weights_pipeline.core.realized.band import Band
-    from weights_pipeline.core.targets.methods.base import Limits
+    from weights_pipeline.core.targets.methods.base import GroupLimits, Limits
 
 
 _APPLIED = {"rebalance": "once at each rebalance", "daily": "anew for every session"}
@@ -144,9 +144,10 @@ def _per_regime(value: float | Mapping[str, float]) -> str:
 
 
 def _limits(limits: Limits) -> str:
+    groups = f", {_counted(len(limits.groups), 'group')}" if limits.groups else ""
     if limits.of == "weight":
-        return f"{limits.floor:g}..{limits.cap:g}"
-    return f"{limits.floor:g}x..{limits.cap:g}x base"
+        return f"{limits.floor:g}..{limits.cap:g}{groups}"
+    return f"{limits.floor:g}x..{limits.cap:g}x base{groups}"
 
 
 def _in_words(book: Book, policy: Policy) -> dict[str, str]:
@@ -239,7 +240,14 @@ def _figure(value: Any) -> str:
 
 def _limits_in_words(book: Book) -> str:
     gross = f" In all they are at most {book.gross:g}; the rest is cash." if book.limits.gross == "at_most" else ""
-    return _bounds_in_words(book) + gross
+    return _bounds_in_words(book) + "".join(map(_group_in_words, sorted(book.limits.groups.items()))) + gross
+
+
+def _group_in_words(item: tuple[str, GroupLimits]) -> str:
+    name, group = item
+    limits = [f"at least {group.floor:g}"] if group.floor else []
+    limits += [] if group.cap is None else [f"at most {group.cap:g}"]
+    return f" Group {name} ({', '.join(group.members)}) weighs {' and '.join(limits)} in all."
 
 
 def _bounds_in_words(book: Book) -> str:

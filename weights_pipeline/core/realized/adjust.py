@@ -15,7 +15,7 @@ import pandas as pd
 
 from weights_pipeline.core.realized.band import Band
 from weights_pipeline.core.realized.speed import require_rate
-from weights_pipeline.core.targets.normalise import GROSS_TOLERANCE, Floats, fit_within
+from weights_pipeline.core.targets.normalise import GROSS_TOLERANCE, Floats, Group, fit_to_groups
 
 
 def step(
@@ -27,15 +27,16 @@ def step(
     rate: float | Floats,
     gross: float,
     slack: float = 0.0,
+    groups: Sequence[Group] = (),
 ) -> tuple[Floats, Floats]:
     r"""One step towards the targets: :math:`w_i \leftarrow w_i + \lambda (w_i^* - w_i)`.
 
     Weights to start from that break a limit or do not add up to gross (the set of strategies, base weights or limits
-    have changed) are first put back by :func:`~weights_pipeline.core.targets.normalise.fit_within`. Weights that keep
-    both are taken as they are, so that a chain of steps disturbs no bit of them.
+    have changed) are first put back by :func:`~weights_pipeline.core.targets.normalise.fit_to_groups`. Weights that
+    keep all are taken as they are, so that a chain of steps disturbs no bit of them.
 
-    Both ends of the step are inside the limits and so is what lies between: realized weights keep floor and cap by
-    construction.
+    Both ends of the step are inside the limits and so is what lies between: realized weights keep floor and cap, and
+    those of groups, by construction.
 
     Parameters
     ----------
@@ -50,6 +51,8 @@ def step(
         [0, 1], with which the weights have to add up.
     gross, slack
         What the weights add up to at most, and how far below it they may stay.
+    groups
+        Limits on sums of weights.
 
     Returns
     -------
@@ -71,8 +74,11 @@ def step(
             f"target: weights break a limit or do not add up to gross {gross:.12g}: {target.tolist()}, "
             f"lower {lower.tolist()}, upper {upper.tolist()}"
         )
-    if not _feasible(start, lower, upper, gross, slack):
-        start, _ = fit_within(start, lower, upper, gross=gross, slack=slack)
+    rounding = GROSS_TOLERANCE * gross
+    if broken := [group.name for group in groups if not group.keeps(target, rounding)]:
+        raise ValueError(f"target: weights break the limits of groups {broken}: {target.tolist()}")
+    if not (_feasible(start, lower, upper, gross, slack) and all(group.keeps(start, rounding) for group in groups)):
+        start = fit_to_groups(start, lower, upper, groups, gross=gross, slack=slack).weights
     # Below 1 the rate shortens the gap by more than rounding lengthens it, so that no step passes its
     # target and with it a limit. At 1 the target itself is exact, the sum need not be.
     return start, np.where(rate == 1, target, start + rate * (target - start))
@@ -89,6 +95,7 @@ def capped_step(
     gross: float,
     slack: float = 0.0,
     band: Band | None = None,
+    groups: Sequence[Group] = (),
 ) -> tuple[Floats, Floats, float | Floats]:
     r"""One step as in :func:`step`, shortened to a one-way turnover of :math:`\tau`.
 
@@ -101,7 +108,7 @@ def capped_step(
 
     Parameters
     ----------
-    start, target, lower, upper, rate, gross, slack
+    start, target, lower, upper, rate, gross, slack, groups
         See :func:`step`.
     turnover_cap
         Largest turnover :math:`\tau`, positive; None where there is no cap.
@@ -120,7 +127,7 @@ def capped_step(
     ValueError
         See :func:`step`.
     """
-    begin, realized = step(start, target, lower, upper, rate=rate, gross=gross, slack=slack)
+    begin, realized = step(start, target, lower, upper, rate=rate, gross=gross, slack=slack, groups=groups)
     share: float | Floats = 1.0 if band is None else band.shares(begin, target, gross=gross, slack=slack)
     gap = math.fsum(np.abs(share * (target - begin))) / 2
     if turnover_cap is not None and rate * gap > turnover_cap:
@@ -128,7 +135,7 @@ def capped_step(
     elif band is None:
         return begin, realized, rate
     share = rate * share
-    return *step(start, target, lower, upper, rate=share, gross=gross, slack=slack), share
+    return *step(start, target, lower, upper, rate=share, gross=gross, slack=slack, groups=groups), share
 
 
 def carried(

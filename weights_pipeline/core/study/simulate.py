@@ -466,6 +466,7 @@ class _Shared:
                 gross=policy.gross,
                 slack=policy.slack,
                 band=policy.band,
+                groups=policy.groups,
             )
             realized[day] = weights
         paced_by = tuple(regimes) or ("",) * len(self.as_of)

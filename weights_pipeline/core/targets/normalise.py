@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_right
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +21,54 @@ Floats = npt.NDArray[np.float64]
 
 GROSS_TOLERANCE = 1e-9
 """Relative error in a sum of printed weights that counts as rounding."""
+
+
+class Group(NamedTuple):
+    """Strategies whose weights together have limits.
+
+    Attributes
+    ----------
+    name
+        What a book calls it.
+    members
+        Positions of its strategies, shape (m,).
+    floor, cap
+        Smallest and largest sum of their weights; the cap is infinite where there is none.
+    """
+
+    name: str
+    members: npt.NDArray[np.intp]
+    floor: float
+    cap: float
+
+    def keeps(self, weights: Floats, rounding: float) -> bool:
+        """Whether weights, shape (n,), add up to no less than the floor and no more than the cap, but for rounding."""
+        return self.floor - rounding <= math.fsum(weights[self.members]) <= self.cap + rounding
+
+    def beside(self, held: Floats, free: npt.NDArray[np.bool_]) -> Group:
+        """The group among the strategies that are free, with its limits less what the others hold."""
+        own = free[self.members]
+        rest = math.fsum(held[self.members][~own])
+        members = (np.cumsum(free) - 1)[self.members[own]]
+        return Group(self.name, members, max(self.floor - rest, 0.0), max(self.cap - rest, 0.0))
+
+
+class Fitted(NamedTuple):
+    """Weights inside all limits; arrays of shape (n,).
+
+    Attributes
+    ----------
+    weights
+        Inside their bounds to the last bit.
+    scale
+        The factor of each: the common one, or that of its group where a limit of the group holds.
+    held
+        Which limit of which group holds each, such as ``cap of trend``; empty where none does.
+    """
+
+    weights: Floats
+    scale: Floats
+    held: npt.NDArray[np.str_]
 
 
 def proportional(base: Floats, multipliers: Floats, *, gross: float) -> tuple[Floats, float]:
@@ -192,6 +242,68 @@ def fit_within(weights: Floats, lower: Floats, upper: Floats, *, gross: float, s
     if slack > 0 and gross - slack <= total <= gross * (1 + GROSS_TOLERANCE):
         return clipped, 1.0
     return fit_to_gross(weights, lower, upper, gross=gross - slack if total < gross - slack else gross)
+
+
+def fit_to_groups(
+    weights: Floats, lower: Floats, upper: Floats, groups: Sequence[Group], *, gross: float, slack: float = 0.0
+) -> Fitted:
+    r"""Scale weights as :func:`fit_within` does, and keep the limits of groups as well.
+
+    The weights are those inside all limits with the least relative entropy
+    :math:`\sum_i w_i (\log(w_i / v_i) - 1)` to the given ones :math:`v`, which is what one factor, clipped, comes to
+    where there are no groups. By the conditions of Karush, Kuhn and Tucker each group whose limit holds has a factor of
+    its own: :math:`w_i = \mathrm{clip}(c_{g(i)} v_i, l_i, u_i)`.
+
+    Groups that are nested or disjoint need no solver. The weights of a group rise with its factor and with nothing
+    else, so that its floor and cap are the same as narrower bounds of its members: the weights that add up to them.
+    From the innermost groups outwards each narrows its members' bounds by :func:`fit_to_gross`, and one more such step
+    reaches gross: O(n log n) for each level, without iteration or tolerance.
+
+    Parameters
+    ----------
+    weights, lower, upper, gross, slack
+        See :func:`fit_within`.
+    groups
+        Nested or disjoint, a group after all that lie within it.
+
+    Returns
+    -------
+    Fitted
+        Sums of groups and of all are exact to rounding; without groups, what :func:`fit_within` gives.
+
+    Raises
+    ------
+    ValueError
+        See :func:`fit_to_gross`; limits of a group that its members cannot keep are named.
+    """
+    nothing = np.full(len(weights), "", dtype=object)
+    if not groups:
+        fitted, common = fit_within(weights, lower, upper, gross=gross, slack=slack)
+        return Fitted(fitted, np.full_like(fitted, common), nothing.astype(str))
+    low, high = lower.copy(), upper.copy()
+    least, most = np.zeros_like(weights), np.full_like(weights, math.inf)
+    floors, caps = nothing.copy(), nothing.copy()
+    for group in groups:
+        at = group.members
+        try:
+            if math.fsum(low[at]) < group.floor:
+                low[at], factor = fit_to_gross(weights[at], low[at], high[at], gross=group.floor)
+                least[at], floors[at] = np.clip(factor, least[at], most[at]), f"floor of {group.name}"
+            if math.fsum(high[at]) > group.cap:
+                high[at], factor = fit_to_gross(weights[at], low[at], high[at], gross=group.cap)
+                most[at], caps[at] = np.clip(factor, least[at], most[at]), f"cap of {group.name}"
+        except ValueError as error:
+            raise ValueError(f"groups.{group.name}: {error}") from None
+    fitted, common = fit_within(weights, low, high, gross=gross, slack=slack)
+    scale = np.clip(common, least, most)
+    # What shares a rest in proportion to upper bounds has its factor on these, and its neighbours are at their limits.
+    off = np.clip(scale * weights, lower, upper) != fitted
+    scaled = np.where(weights > upper * np.finfo(np.float64).tiny, weights, upper)[off]
+    scale[off] = np.divide(fitted[off], scaled, out=np.zeros_like(scaled), where=scaled > 0)
+    inside = (fitted > lower) & (fitted < upper)
+    held = np.where(inside & (fitted == high), caps, np.where(inside & (fitted == low), floors, ""))
+    fitted[off] = np.clip(scale[off] * scaled, lower[off], upper[off])
+    return Fitted(fitted, scale, held.astype(str))
 
 
 def _require_non_negative(**inputs: Floats) -> None:

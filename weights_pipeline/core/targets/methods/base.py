@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import combinations
 from typing import Any, ClassVar, Literal, Protocol, Self
 
 import numpy as np
@@ -17,13 +18,50 @@ import pandas as pd
 
 from weights_pipeline.core.metrics.measures import LESS_IS_BETTER, METRICS, REASONS
 from weights_pipeline.core.returns.columns import texts
-from weights_pipeline.core.targets.normalise import GROSS_TOLERANCE, Floats, capped, fit_within, proportional
+from weights_pipeline.core.targets.normalise import (
+    GROSS_TOLERANCE,
+    Floats,
+    Group,
+    capped,
+    fit_to_groups,
+    fit_within,
+    proportional,
+)
 from weights_pipeline.core.targets.rules import Rule
 from weights_pipeline.core.targets.samples import Sample
 
 Codes = npt.NDArray[np.int8]
 
 MISSING = REASONS.index("missing")
+
+
+@dataclass(frozen=True, kw_only=True)
+class GroupLimits:
+    """Hard limits on what some strategies weigh together.
+
+    Parameters
+    ----------
+    members
+        Names of the strategies.
+    floor
+        Smallest sum of their weights, in the units of gross, whatever single limits are stated in.
+    cap
+        Largest sum; None where there is none.
+    """
+
+    members: tuple[str, ...]
+    floor: float = 0.0
+    cap: float | None = None
+
+    __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
+
+    def __post_init__(self) -> None:
+        if not self.members or len(set(self.members)) < len(self.members):
+            raise ValueError(f"members: expected one strategy or more, each once, got {list(self.members)}")
+        if not 0 <= self.floor <= (math.inf if self.cap is None else self.cap) or not math.isfinite(self.floor):
+            raise ValueError(f"floor, cap: expected weights 0 <= floor <= cap, got {self.floor!r} and {self.cap!r}")
+        if self.floor == 0 and self.cap is None:
+            raise ValueError("floor, cap: expected a floor above 0, a cap, or both, got neither")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +82,8 @@ class Limits:
         bound the multipliers only, and weights may end outside those multiples of base.
     gross
         Whether weights add up to the book's gross ``exactly``, or ``at_most``: the rest then stays in cash.
+    groups
+        Limits on sums of weights by name of the group; groups are nested or have no strategy in common.
     """
 
     floor: float = 0.5
@@ -51,6 +91,7 @@ class Limits:
     of: Literal["base", "weight"] = "base"
     normalisation: Literal["capped", "proportional"] = "capped"
     gross: Literal["exactly", "at_most"] = "exactly"
+    groups: Mapping[str, GroupLimits] = field(default_factory=dict)
 
     __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
 
@@ -63,6 +104,15 @@ class Limits:
             raise ValueError(f"gross: expected exactly or at_most, got {self.gross!r}")
         if self.gross == "at_most" and self.normalisation != "capped":
             raise ValueError(f"gross: at_most is kept by capped only, got {self.normalisation!r}")
+        if self.groups and self.normalisation != "capped":
+            raise ValueError(f"groups: their limits are kept by capped only, got {self.normalisation!r}")
+        for (one, first), (other, second) in combinations(self.groups.items(), 2):
+            both = set(first.members) & set(second.members)
+            if both and both != set(first.members) and both != set(second.members):
+                raise ValueError(
+                    f"groups: {one} and {other} share {sorted(both)}, and neither lies within the other; expected "
+                    f"groups that are nested or have no strategy in common"
+                )
         if self.of == "weight":
             if not 0 <= self.floor < self.cap < math.inf:
                 raise ValueError(f"floor, cap: expected weights 0 <= floor < cap, got {self.floor!r} and {self.cap!r}")
@@ -77,6 +127,23 @@ class Limits:
     def slack(self, gross: float) -> float:
         """How far below a book's gross its weights may stay."""
         return gross if self.gross == "at_most" else 0.0
+
+    def grouped(self, strategies: Sequence[str]) -> tuple[Group, ...]:
+        """Groups over strategies in this order, the smallest first, so that a group comes after all within it.
+
+        Raises
+        ------
+        ValueError
+            A member is none of the strategies.
+        """
+        place = {name: at for at, name in enumerate(strategies)}
+        found = []
+        for name, group in sorted(self.groups.items(), key=lambda item: (len(item[1].members), item[0])):
+            if unknown := sorted(set(group.members) - set(place)):
+                raise ValueError(f"limits.groups.{name}.members: {unknown} are not strategies of the book")
+            members = np.array(sorted(place[member] for member in group.members), dtype=np.intp)
+            found.append(Group(name, members, group.floor, math.inf if group.cap is None else group.cap))
+        return tuple(found)
 
     def bounds(self, base: Floats, gross: float) -> tuple[Floats, Floats]:
         """Limits that weights are promised to keep, as weights.
@@ -275,19 +342,23 @@ class Targets:
     target
         Weights, adding up to gross inside the limits.
     scale
-        The common factor c; 1.0 where every multiplier is zero, and the targets are the base weights.
+        The common factor c; 1.0 where every multiplier is zero, and the targets are the base weights. Where limits of
+        a group hold, the factor of each strategy, shape (n,).
     lower, upper
         The limits promised, as weights.
     slack
         How far below gross the weights may stay.
+    held
+        Which limit of which group holds each target; None without groups.
     """
 
     tilt: Multipliers
     target: Floats
-    scale: float
+    scale: float | Floats
     lower: Floats
     upper: Floats
     slack: float
+    held: npt.NDArray[np.str_] | None = None
 
 
 def targets_frame(targets: Sequence[Targets], strategies: Sequence[str], base: Floats) -> pd.DataFrame:
@@ -305,7 +376,8 @@ def targets_frame(targets: Sequence[Targets], strategies: Sequence[str], base: F
     DataFrame
         Date by date, strategy by strategy: ``strategy``, ``base``, ``metric_value``, ``reason``, ``score``,
         ``formula``, ``raw_multiplier``, ``multiplier``, ``note``, ``scale``, ``target``, ``lower``, ``upper``,
-        ``slack`` and ``bound`` (``floor`` or ``cap`` where that limit holds the target, otherwise empty).
+        ``slack`` and ``bound`` (``floor`` or ``cap`` where that limit holds the target, ``cap of GROUP`` where that of
+        a group does, otherwise empty).
     """
     dates, n = len(targets), len(base)
 
@@ -316,6 +388,11 @@ def targets_frame(targets: Sequence[Targets], strategies: Sequence[str], base: F
     target, lower, upper = stacked(lambda t: t.target), stacked(lambda t: t.lower), stacked(lambda t: t.upper)
     weight = np.tile(base, dates)
     bound = np.select([weight == 0, target >= upper, target <= lower], [0, 2, 1], default=0)
+    bounds = ["", "floor", "cap"]
+    if any(t.held is not None for t in targets):
+        names, group = np.unique(stacked(lambda t: np.full(n, "") if t.held is None else t.held), return_inverse=True)
+        bound = np.where((bound == 0) & (weight > 0) & (names[group] != ""), len(bounds) + group, bound)
+        bounds += names.tolist()
     notes = [*(each.note for each in Rule), *(f"{Rule.NULL.note}: {reason}" for reason in REASONS)]
     words = np.where(rule == Rule.NULL, len(Rule) + reason, rule)
     return pd.DataFrame(
@@ -329,12 +406,12 @@ def targets_frame(targets: Sequence[Targets], strategies: Sequence[str], base: F
             "raw_multiplier": stacked(lambda t: t.tilt.raw),
             "multiplier": stacked(lambda t: t.tilt.value),
             "note": texts(notes, words),
-            "scale": np.repeat([t.scale for t in targets], n),
+            "scale": stacked(lambda t: np.broadcast_to(t.scale, n)),
             "target": target,
             "lower": lower,
             "upper": upper,
             "slack": np.repeat([t.slack for t in targets], n),
-            "bound": texts(("", "floor", "cap"), bound),
+            "bound": texts(bounds, bound),
         }
     )
 
@@ -370,8 +447,21 @@ def target_weights(method: Method, section: CrossSection, limits: Limits) -> Tar
     slack = limits.slack(gross)
     common = float(tilt.value[base.argmax()])
     scale: float
+    groups = limits.grouped(section.strategies)
+    # Base weights keep the limits of groups: a policy is not valid otherwise.
     if not slack and (tilt.value == common)[base > 0].all() and ((base >= lower) & (base <= upper)).all():
         target, scale = base.copy(), 1 / common if common > 0 else 1.0
+    elif groups:
+        fitted = fit_to_groups(base * tilt.value, lower, upper, groups, gross=gross, slack=slack)
+        return Targets(
+            tilt=tilt,
+            target=fitted.weights,
+            scale=fitted.scale,
+            lower=lower,
+            upper=upper,
+            slack=slack,
+            held=fitted.held,
+        )
     elif limits.normalisation == "proportional":
         target, scale = proportional(base, tilt.value, gross=gross)
         # One strategy may hold all of gross; rounding in the scale may not lift it above.

@@ -95,13 +95,14 @@ class Optimised:
             gross = section.gross - held
             names = tuple(section.strategies[i] for i in chosen)
             problem = Problem(
-                strategies=names,
                 returns=returns,
                 lower=lower[chosen],
                 upper=upper[chosen],
                 gross=gross,
                 slack=min(limits.slack(section.gross), gross),
                 periods=periods,
+                strategies=names,
+                groups=tuple(group.beside(section.base, free) for group in limits.grouped(section.strategies)),
             )
             try:
                 found = cast(Objective, self).solve(problem)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -17,7 +17,7 @@ import pandas as pd
 
 from weights_pipeline.core.targets.methods.base import CrossSection, Limits, Multipliers
 from weights_pipeline.core.targets.methods.optimised import Optimised
-from weights_pipeline.core.targets.normalise import Floats, fit_to_gross
+from weights_pipeline.core.targets.normalise import Floats, fit_to_groups
 from weights_pipeline.core.targets.optimise.problem import NoSolutionError, Optimum, Problem
 from weights_pipeline.core.targets.optimise.skfolio_estimators import by_strategy, library, optimiser
 
@@ -106,6 +106,15 @@ class Skfolio(Optimised):
         most = max(min(problem.gross - rest, math.fsum(upper)), math.fsum(lower))
         if most <= NEAR * problem.gross:
             raise NoSolutionError("limits: floors of strategies that have not moved leave nothing for those that have")
+        inside = replace(
+            problem,
+            returns=problem.returns[:, moved],
+            lower=lower,
+            upper=np.minimum(upper, most),
+            gross=most,
+            slack=most,
+            groups=tuple(group.beside(problem.lower, moved) for group in problem.groups),
+        )
         estimator = optimiser(self.optimiser, "optimiser")
         least = min(max(problem.gross - problem.slack - rest, 0.0), most) if _knows_cash(estimator) else most
         names = [name for name, one in zip(problem.strategies, moved, strict=True) if one]
@@ -115,11 +124,9 @@ class Skfolio(Optimised):
         else:
             weights[moved] = _chosen(
                 estimator,
-                pd.DataFrame(problem.returns[:, moved], columns=names),
-                lower=lower,
-                upper=np.minimum(upper, most),
+                pd.DataFrame(inside.returns, columns=names),
+                inside,
                 least=least,
-                most=most,
             )
         weights = _settled(problem, weights, least + rest)
         distance = max(problem.gross - math.fsum(weights), 0.0)
@@ -141,9 +148,7 @@ def _knows_cash(estimator: Any) -> bool:
     return isinstance(estimator, skfolio.DistributionallyRobustCVaR)
 
 
-def _chosen(
-    estimator: Any, returns: pd.DataFrame, *, lower: Floats, upper: Floats, least: float, most: float
-) -> Floats:
+def _chosen(estimator: Any, returns: pd.DataFrame, problem: Problem, *, least: float) -> Floats:
     """Weights that an optimiser chooses, inside the limits but for the tolerance of a solver.
 
     An optimiser without a budget answers in shares of it. What one answers that takes no limits is scaled by one factor
@@ -155,16 +160,17 @@ def _chosen(
         The optimiser, which is fitted.
     returns
         Observations × strategies.
-    lower, upper
-        Limits, shape (n,).
-    least, most
-        What the weights add up to.
+    problem
+        Limits, groups and gross, which is the most that weights add up to.
+    least
+        The least that they add up to.
 
     Raises
     ------
     NoSolutionError
         skfolio failed or warned, or its weights do not keep limits and budget.
     """
+    lower, upper, most = problem.lower, problem.upper, problem.gross
     name, takes, unit = type(estimator).__name__, estimator.get_params(deep=False), 1.0
     if "budget" in takes:
         estimator.set_params(budget=most) if least == most else estimator.set_params(
@@ -174,6 +180,13 @@ def _chosen(
         unit = most
     if "min_weights" in takes:
         estimator.set_params(min_weights=lower / unit, max_weights=upper / unit)
+    rows, sides, _ = problem.inequalities()
+    if "left_inequality" in takes and len(sides):
+        own = takes["left_inequality"], takes["right_inequality"]
+        estimator.set_params(
+            left_inequality=rows if own[0] is None else np.vstack([own[0], rows]),
+            right_inequality=sides if own[1] is None else np.append(own[1], sides),
+        )
     with warnings.catch_warnings(record=True) as doubts:
         warnings.simplefilter("ignore")
         warnings.simplefilter("always", UserWarning)
@@ -198,7 +211,9 @@ def _chosen(
             f"{name} of skfolio gave weights that do not keep the limits, or a sum from {least:.6g} to {most:.6g}: "
             f"{each}, in all {total:.6g}"
         )
-    return weights if limited else fit_to_gross(np.maximum(weights, 0.0), lower, upper, gross=most)[0]
+    if limited:
+        return weights
+    return fit_to_groups(np.maximum(weights, 0.0), lower, upper, problem.groups, gross=most).weights
 
 
 def _settled(problem: Problem, weights: Floats, least: float) -> Floats:
@@ -219,8 +234,9 @@ def _settled(problem: Problem, weights: Floats, least: float) -> Floats:
     settled = np.where(at_lower, lower, np.where(at_upper, upper, weights))
     total = math.fsum(settled)
     goal = min(max(total, gross - problem.slack, least), gross)
-    if abs(total - goal) <= ROUNDING * gross:
+    near = all(group.keeps(settled, ROUNDING * gross) for group in problem.groups)
+    if near and abs(total - goal) <= ROUNDING * gross:
         return settled
     # One factor for those between their limits; the others are pushed so far past theirs that they stay there.
     pushed = np.where(at_lower, lower / 2, np.where(at_upper, 2 * upper, weights))
-    return fit_to_gross(pushed, lower, upper, gross=goal)[0]
+    return fit_to_groups(pushed, lower, upper, problem.groups, gross=goal).weights

@@ -13,7 +13,7 @@ supporting hyperplane method for unimodal programming", Operations Research 15, 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -101,11 +101,15 @@ class Region:
     def __init__(self, problem: Problem, max_drawdown: float, cuts: dict[Stretch, Cut]) -> None:
         sessions, strategies = problem.returns.shape
         self.returns, self.names = problem.returns, problem.strategies or range(1, strategies + 1)
-        self.lower, self.upper = lower, upper = problem.lower, problem.upper
+        self.lower, self.upper, self.groups = problem.lower, problem.upper, problem.groups
+        lower, upper = problem.lower, problem.upper
         self.gross = max(problem.gross * (1 - 4 * strategies * EPSILON), math.fsum(lower))
         self.least = min(self.gross - problem.slack, math.fsum(upper))
         self.max_drawdown = max_drawdown
         self.rounding = 4 * sessions * EPSILON
+        self._settled = (
+            replace(problem, gross=self.gross, slack=self.gross - max(self.least, 0.0)) if self.groups else problem
+        )
         self.limit = -math.log1p(-max_drawdown) - 2 * self.rounding
         self.cuts = cuts
 
@@ -119,9 +123,11 @@ class Region:
             below.append((ones, np.array([self.gross])))
             if self.least > 0:
                 below.append((-ones, np.array([-self.least])))
+        rows, sides, self._grouped = problem.inequalities()
+        below.append((rows, sides))
         self.equal = np.vstack([rows for rows, _ in equal]), np.concatenate([sides for _, sides in equal])
         self.below = np.vstack([rows for rows, _ in below]), np.concatenate([sides for _, sides in below])
-        self.cash = not lower.any() and self.least <= 0
+        self.cash = not lower.any() and self.least <= 0 and not any(group.floor > 0 for group in self.groups)
         """Whether all capital may stay in cash."""
         self.safe = np.zeros(strategies) if self.cash else self._safe()
         self._safe_portfolio = self.returns @ self.safe
@@ -143,7 +149,7 @@ class Region:
         except SolverError as error:
             free = [name for name, free in zip(self.names, self.free, strict=True) if free]
             names = [*(f"upper limit of {name}" for name in free), *(f"lower limit of {name}" for name in free)]
-            names += ["gross"] * (len(self.below[1]) - len(names))
+            names += ["gross"] * (len(self.below[1]) - len(names) - len(self._grouped)) + self._grouped
             names += ["max_drawdown"] * (len(below[1]) - len(names))
             costs = error.multipliers
             largest = [at for at in np.argsort(-costs, kind="stable") if costs[at] > SHARE * costs.max()]
@@ -217,6 +223,10 @@ class Region:
         """Put weights within limits and gross, off which the solver's rounding may have left them."""
         weights = np.where(weights - self.lower < SNAP, self.lower, weights)
         weights = np.where(self.upper - weights < SNAP, self.upper, weights)
+        if self.groups:
+            # Limits that hold are pushed past, where a factor near 1 leaves them.
+            pushed = np.where(weights == self.lower, weights / 2, np.where(weights == self.upper, 2 * weights, weights))
+            return self._settled.nearest(pushed)
         total, floor, ceiling = math.fsum(weights), math.fsum(self.lower), math.fsum(self.upper)
         if total > self.gross:
             weights = self.lower + (weights - self.lower) * ((self.gross - floor) / (total - floor))

@@ -183,6 +183,7 @@ def _optimum(
         distances={
             "gross": problem.gross - parts["gross"],
             "max_drawdown": objective.max_drawdown - parts["max_drawdown"],
+            **problem.distances(weights),
         },
         dropped=tuple(np.flatnonzero(dropped).tolist()),
         held=held,
@@ -406,6 +407,8 @@ class _Search:
         weights = minimise(window.covariance, -window.mean, equal=region.equal, below=positive)
         held = weights > CONVERGED * weights.max()
         scale = min(region.gross / math.fsum(weights[held]), float((region.upper[held] / weights[held]).min()))
+        sums = [(group.cap, math.fsum(weights[group.members][held[group.members]])) for group in region.groups]
+        scale = min([scale, *(cap / total for cap, total in sums if total > 0)])
         book = self.book(np.where(held, scale * weights, 0.0))
         return book, book.weights, book.variance / book.mean
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from weights_pipeline.core.targets.normalise import GROSS_TOLERANCE, Floats
+from weights_pipeline.core.targets.normalise import GROSS_TOLERANCE, Floats, Group, fit_to_groups
 
 BINDING = 1e-6
 """Distance to a constraint below which it is said to bind."""
@@ -41,6 +41,8 @@ class Problem:
         Observations a year: 252 where they are calendar sessions, fewer where idle ones were left out.
     strategies
         Names of the columns; read by an objective whose parameters name strategies.
+    groups
+        Limits on sums of weights, a group after all that lie within it.
     """
 
     returns: Floats
@@ -50,6 +52,7 @@ class Problem:
     slack: float
     periods: float
     strategies: tuple[str, ...] = ()
+    groups: tuple[Group, ...] = ()
 
     def __post_init__(self) -> None:
         if self.returns.ndim != 2 or not np.isfinite(self.returns).all():
@@ -70,6 +73,39 @@ class Problem:
                 f"limits: they allow sums from {least:.6g} to {most:.6g}, expected one from "
                 f"{self.gross - self.slack:.6g} to {self.gross:.6g}"
             )
+        if self.groups:
+            self.nearest(self.upper)
+
+    def nearest(self, weights: Floats) -> Floats:
+        """Weights inside limits, groups and gross that these are scaled to.
+
+        Raises
+        ------
+        NoSolutionError
+            There are none.
+        """
+        try:
+            lower, upper = self.lower, self.upper
+            return fit_to_groups(weights, lower, upper, self.groups, gross=self.gross, slack=self.slack).weights
+        except ValueError as error:
+            raise NoSolutionError(f"limits: {error}") from None
+
+    def inequalities(self) -> tuple[Floats, Floats, list[str]]:
+        """Limits of groups that are not kept anyway as rows A and sides b of A·w <= b, and the name of each."""
+        rows, sides, names = list[Floats](), list[float](), list[str]()
+        for group in self.groups:
+            row = np.zeros(len(self.lower))
+            row[group.members] = 1.0
+            if math.fsum(self.upper[group.members]) > group.cap:
+                rows, sides, names = [*rows, row], [*sides, group.cap], [*names, f"cap of {group.name}"]
+            if math.fsum(self.lower[group.members]) < group.floor:
+                rows, sides, names = [*rows, -row], [*sides, -group.floor], [*names, f"floor of {group.name}"]
+        return np.array(rows).reshape(-1, len(self.lower)), np.array(sides), names
+
+    def distances(self, weights: Floats) -> dict[str, float]:
+        """How far weights are from the limits of groups, by name."""
+        rows, sides, names = self.inequalities()
+        return dict(zip(names, (sides - rows @ weights).tolist(), strict=True))
 
     def figures(self, weights: Floats) -> dict[str, float]:
         r"""What weights come to over the observations, cash earning nothing.

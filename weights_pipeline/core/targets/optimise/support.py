@@ -139,6 +139,8 @@ class _Supports(Generic[A]):
         problem = self.problem
         alike: Bools = (problem.returns == problem.returns[:, [at]]).all(axis=0)
         alike &= (problem.lower == problem.lower[at]) & (problem.upper == problem.upper[at])
+        for group in problem.groups:
+            alike &= np.isin(np.arange(len(alike)), group.members) == (at in group.members)
         return alike
 
     def dropping(self, node: Problem, which: Bools) -> Problem | None:

@@ -24,7 +24,7 @@ from weights_pipeline.core.returns.history import ReturnHistory
 from weights_pipeline.core.study.simulate import KEPT, Simulation, grid, simulate
 from weights_pipeline.core.targets.market_regime import MARKET_REGIMES
 from weights_pipeline.core.targets.methods import METHODS
-from weights_pipeline.core.targets.methods.base import Limits
+from weights_pipeline.core.targets.methods.base import GroupLimits, Limits
 
 METHOD = {method.__dataclass_fields__["kind"].default: method for method in METHODS}
 NAMES = ("alpha", "beta", "delta", "gamma", "kappa", "omega")
@@ -60,6 +60,21 @@ POLICIES = {
             method=METHOD["sharpe_tilt"](),
             limits=Limits(normalisation="proportional"),
             overlay=AllocatorParameters(enabled=False, profile="high", lag=3),
+        ),
+    ),
+    "groups inside of a group": (
+        MONTHS,
+        Policy(
+            base=BASE,
+            method=METHOD["sharpe_tilt"](),
+            limits=Limits(
+                groups={
+                    "early": GroupLimits(members=("alpha", "beta", "delta"), floor=0.45, cap=0.52),
+                    "letters": GroupLimits(members=("alpha", "beta"), cap=0.36),
+                    "late": GroupLimits(members=("kappa", "omega"), floor=0.29),
+                }
+            ),
+            rate=0.5,
         ),
     ),
     "ensemble of softmax, limits of weight": (
@@ -370,7 +385,15 @@ def test_permuting_strategies_permutes_weights_only(case):
     returns, regimes = random_returns(7), market(7)
     order = np.random.default_rng(7).permutation(len(NAMES))
     new_name = dict(zip(NAMES, np.array(NAMES)[order].tolist(), strict=True))
-    renamed = replace(policy, base={new_name[name]: weight for name, weight in policy.base.items()})
+    groups = {
+        name: replace(group, members=tuple(new_name[member] for member in group.members))
+        for name, group in policy.limits.groups.items()
+    }
+    renamed = replace(
+        policy,
+        base={new_name[name]: weight for name, weight in policy.base.items()},
+        limits=replace(policy.limits, groups=groups),
+    )
     one = simulate(history_of(returns), as_of, CALENDAR, policy, market_regimes=regimes)
     other = simulate(history_of(returns.rename(columns=new_name)), as_of, CALENDAR, renamed, market_regimes=regimes)
     for name in ("multiplier", "target", "previous", "realized", "rate", "final"):

@@ -1,0 +1,274 @@
+"""Limits of groups: the exact projection against solvers, and every place that has to keep them."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.optimize import minimize
+
+from weights_pipeline.core import verify
+from weights_pipeline.core.policy import Policy
+from weights_pipeline.core.realized.adjust import step
+from weights_pipeline.core.realized.band import Band
+from weights_pipeline.core.targets.methods.base import CrossSection, GroupLimits, Limits, target_weights, targets_frame
+from weights_pipeline.core.targets.methods.equal import Equal
+from weights_pipeline.core.targets.methods.minmax_tilt import SharpeTilt
+from weights_pipeline.core.targets.methods.optimised import MaxHybrid
+from weights_pipeline.core.targets.normalise import Group, fit_to_groups, fit_within
+from weights_pipeline.core.targets.optimise.problem import NoSolutionError, Problem
+from weights_pipeline.core.waterfall import waterfall
+
+BASE = {"a": 0.20, "b": 0.25, "c": 0.20, "d": 0.15, "e": 0.20}
+SHARPE = {"sharpe": pd.Series({"a": 1.80, "b": 1.20, "c": 0.80, "d": 0.50, "e": -0.20})}
+CROSS = CrossSection.of(BASE, SHARPE, {})
+TREND = Limits(groups={"trend": GroupLimits(members=("a", "b"), floor=0.1, cap=0.5)})
+
+seeds = st.integers(0, 2**32 - 1)
+
+
+def random_case(seed: int, zeros: bool = True):
+    """Weights, bounds and groups (nested and disjoint) that the base weights of the case keep."""
+    rng = np.random.default_rng(seed)
+    base = rng.dirichlet(np.ones(7))
+    lower, upper = base * rng.uniform(0, 1, 7), base * rng.uniform(1, 3, 7)
+    weights = base * rng.uniform(0, 4, 7) ** 2
+    if zeros:
+        weights[rng.random(7) < rng.choice([0.0, 0.3, 1.0])] = 0.0
+
+    def group(name: str, members: list[int]) -> Group:
+        total = math.fsum(base[members])
+        return Group(name, np.array(members), total * rng.uniform(0.4, 1), total * rng.uniform(1, 1.5))
+
+    groups = (group("inner", [0, 1]), group("pair", [4, 5]), group("outer", [0, 1, 2]))
+    return weights, lower, upper, groups
+
+
+@given(seed=seeds, slack=st.sampled_from([0.0, 0.3, 1.0]))
+@settings(deadline=None)
+def test_all_limits_hold_and_the_factors_replay_the_weights(seed, slack):
+    weights, lower, upper, groups = random_case(seed)
+    fitted = fit_to_groups(weights, lower, upper, groups, gross=1.0, slack=slack)
+    assert 1 - slack - 1e-12 <= math.fsum(fitted.weights) <= 1 + 1e-12
+    assert (fitted.weights >= lower).all()
+    assert (fitted.weights <= upper).all()
+    assert all(group.keeps(fitted.weights, 1e-12) for group in groups)
+    shared = np.clip(fitted.scale * np.where(weights > 0, weights, upper), lower, upper)
+    plain = np.clip(fitted.scale * weights, lower, upper)
+    assert ((plain == fitted.weights) | (shared == fitted.weights)).all()
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_the_weights_are_those_of_least_relative_entropy(seed):
+    weights, lower, upper, groups = random_case(seed, zeros=False)
+    weights = np.maximum(weights, 1e-3)
+    fitted = fit_to_groups(weights, lower, upper, groups, gross=1.0).weights
+
+    def entropy(w):
+        return float(np.sum(w * (np.log(w / weights) - 1)))
+
+    limits = [{"type": "eq", "fun": lambda w: w.sum() - 1}]
+    for group in groups:
+        limits.append({"type": "ineq", "fun": lambda w, g=group: w[g.members].sum() - g.floor})
+        limits.append({"type": "ineq", "fun": lambda w, g=group: g.cap - w[g.members].sum()})
+    found = minimize(
+        entropy,
+        fitted,
+        jac=lambda w: np.log(w / weights),
+        bounds=list(zip(np.maximum(lower, 1e-12), upper, strict=True)),
+        constraints=limits,
+        method="SLSQP",
+        options={"ftol": 1e-14, "maxiter": 500},
+    )
+    assert found.fun >= entropy(fitted) - 1e-9
+
+
+@given(seed=seeds, shift=st.permutations(range(7)), factor=st.sampled_from([0.25, 2.0, 64.0]))
+@settings(deadline=None)
+def test_order_and_scale_of_the_weights_do_not_matter(seed, shift, factor):
+    weights, lower, upper, groups = random_case(seed)
+    place = np.argsort(shift)
+    moved = tuple(group._replace(members=np.sort(place[group.members])) for group in groups)
+    fitted = fit_to_groups(weights, lower, upper, groups, gross=1.0).weights
+    other = fit_to_groups(weights[list(shift)], lower[list(shift)], upper[list(shift)], moved, gross=1.0).weights
+    np.testing.assert_array_equal(other, fitted[list(shift)])
+    scaled = fit_to_groups(factor * weights, lower, upper, groups, gross=1.0).weights
+    np.testing.assert_array_equal(scaled, fitted)
+
+
+@given(seed=seeds, at=st.integers(0, 6), more=st.floats(1.0, 10.0))
+@settings(deadline=None)
+def test_a_larger_weight_never_ends_with_less(seed, at, more):
+    weights, lower, upper, groups = random_case(seed, zeros=False)
+    larger = weights.copy()
+    larger[at] *= more
+    before, after = (fit_to_groups(w, lower, upper, groups, gross=1.0).weights[at] for w in (weights, larger))
+    assert after >= before - 1e-12
+
+
+@given(seed=seeds)
+@settings(deadline=None)
+def test_groups_that_ask_for_nothing_change_no_bit(seed):
+    weights, lower, upper, groups = random_case(seed)
+    idle = tuple(group._replace(floor=0.0, cap=math.inf) for group in groups)
+    expected, _ = fit_within(weights, lower, upper, gross=1.0, slack=0.0)
+    for given_groups in ((), idle):
+        fitted = fit_to_groups(weights, lower, upper, given_groups, gross=1.0).weights
+        np.testing.assert_allclose(fitted, expected, rtol=0, atol=0 if not given_groups else 1e-15)
+
+
+def test_golden_a_cap_of_a_group_gives_its_excess_to_the_others_pro_rata():
+    plain = target_weights(SharpeTilt(), CROSS, Limits()).target
+    np.testing.assert_allclose(100 * plain, [30.220, 29.276, 18.888, 11.616, 10.000], atol=5e-4)
+    found = target_weights(SharpeTilt(), CROSS, TREND)
+    # a and b keep their ratio within 50%, c and d theirs in what is left, and e is at its floor.
+    assert found.target[0] / found.target[1] == pytest.approx(plain[0] / plain[1], rel=1e-12)
+    assert math.fsum(found.target[:2]) == pytest.approx(0.5, abs=1e-15)
+    assert found.target[2] / found.target[3] == pytest.approx(plain[2] / plain[3], rel=1e-12)
+    np.testing.assert_allclose(100 * found.target, [25.397, 24.603, 24.768, 15.232, 10.000], atol=5e-4)
+    rows = targets_frame([found], tuple(BASE), np.array(list(BASE.values())))
+    assert rows["bound"].tolist() == ["cap of trend", "cap of trend", "", "", "floor"]
+
+
+def test_equal_multipliers_are_still_the_base_weights_to_the_bit():
+    found = target_weights(Equal(), CrossSection.of(dict.fromkeys("abcde", 0.2), SHARPE, {}), TREND)
+    assert found.target.tolist() == [0.2] * 5
+
+
+def test_a_waterfall_replays_a_target_that_a_group_holds():
+    found = target_weights(SharpeTilt(), CROSS, TREND)
+    rows = targets_frame([found], tuple(BASE), np.array(list(BASE.values()))).assign(
+        as_of=pd.Timestamp("2020-01-31"), metric="sharpe_90d", weight_set=""
+    )
+    for target in rows.to_dict("records"):
+        weight = target["target"]
+        realized = {"previous": weight, "rate": 1.0, "realized": weight, "entered": False}
+        final = {"final": weight, "scalar": math.nan, "applied": False, "regime": ""}
+        steps = waterfall(target, realized, final)
+        scale = next(each for each in steps if each.name == "scale")
+        assert ("cap of trend" in scale.remark) == (target["strategy"] in "ab")
+
+
+def test_a_step_keeps_groups_and_puts_back_what_breaks_them():
+    policy = Policy(base=BASE, method=SharpeTilt(), limits=TREND, rate=0.1)
+    lower, upper = policy.limits.bounds(policy.weights, 1.0)
+    target = target_weights(SharpeTilt(), CROSS, TREND).target
+    broken = np.array([0.35, 0.25, 0.15, 0.10, 0.15])
+    start, realized = step(broken, target, lower, upper, rate=0.1, gross=1.0, groups=policy.groups)
+    assert math.fsum(start[:2]) == pytest.approx(0.5, abs=1e-15)
+    assert math.fsum(realized[:2]) <= 0.5 + 1e-15
+    with pytest.raises(ValueError, match=r"target: weights break the limits of groups \['trend'\]"):
+        step(target, broken, lower, upper, rate=0.1, gross=1.0, groups=policy.groups)
+    kept, _ = step(realized, target, lower, upper, rate=0.1, gross=1.0, groups=policy.groups)
+    assert kept is realized
+
+
+@pytest.mark.parametrize(
+    ("groups", "words"),
+    [
+        (
+            {"x": GroupLimits(members=("a", "b"), cap=0.4)},
+            "x: base weights .* 0.45, above its cap of 0.4; .* A cap of 0.45",
+        ),
+        ({"x": GroupLimits(members=("d",), floor=0.2)}, "x: base weights .* 0.15, below its floor of 0.2; .* of 0.15"),
+        ({"x": GroupLimits(members=("a", "z"), cap=0.4)}, r"x.members: \['z'\] are not strategies of the book"),
+    ],
+)
+def test_groups_that_no_weights_of_the_book_keep_are_refused(groups, words):
+    with pytest.raises(ValueError, match=f"limits.groups.{words}"):
+        Policy(base=BASE, method=SharpeTilt(), limits=Limits(groups=groups))
+
+
+def test_a_band_of_single_strategies_does_not_go_with_groups():
+    with pytest.raises(ValueError, match=r"band\.of: strategies that are traded one by one"):
+        Policy(base=BASE, method=SharpeTilt(), limits=TREND, band=Band(absolute=0.01))
+    assert Policy(base=BASE, method=SharpeTilt(), limits=TREND, band=Band(absolute=0.01, of="book")).groups
+
+
+def test_groups_that_make_no_sense_are_refused():
+    one, other = GroupLimits(members=("a", "b"), cap=0.5), GroupLimits(members=("b", "c"), cap=0.5)
+    with pytest.raises(ValueError, match=r"one and other share \['b'\], and neither lies within the other"):
+        Limits(groups={"one": one, "other": other})
+    with pytest.raises(ValueError, match="kept by capped only"):
+        Limits(groups={"one": one}, normalisation="proportional")
+    for wrong in ({"members": ()}, {"members": ("a", "a")}):
+        with pytest.raises(ValueError, match="members: expected one strategy or more"):
+            GroupLimits(**wrong)
+    with pytest.raises(ValueError, match="a floor above 0, a cap, or both"):
+        GroupLimits(members=("a",))
+    for floor, cap in ((0.5, 0.4), (-0.1, None), (math.inf, None), (math.nan, 1.0)):
+        with pytest.raises(ValueError, match="expected weights 0 <= floor <= cap"):
+            GroupLimits(members=("a",), floor=floor, cap=cap)
+
+
+def test_the_check_finds_a_sum_beyond_its_group():
+    policy = Policy(base=BASE, method=SharpeTilt(), limits=TREND)
+    rows = pd.DataFrame(
+        {"as_of": pd.Timestamp("2020-01-31"), "strategy": list(BASE), "base": BASE.values(), "target": 0.2}
+    )
+    assert verify.group_limits(rows, "target", policy.groups, policy.strategies).passed
+    rows["target"] = [0.3, 0.25, 0.15, 0.1, 0.2]
+    found = verify.group_limits(rows, "target", policy.groups, policy.strategies)
+    assert not found.passed
+    assert found.value == pytest.approx(0.05)
+    assert found.offending[["group", "cap"]].to_numpy().tolist() == [["trend", 0.5]]
+
+
+def problem(seed: int, slack: float) -> Problem:
+    rng = np.random.default_rng(seed)
+    returns = rng.normal(0.0004, 0.008, (252, 6)) + rng.normal(0.0002, 0.004, (252, 1))
+    groups = (Group("core", np.array([0, 1, 2]), 0.1, 0.35), Group("all", np.array([0, 1, 2, 3]), 0.2, 0.5))
+    return Problem(
+        strategies=tuple("abcdef"),
+        returns=returns,
+        lower=np.zeros(6),
+        upper=np.full(6, 0.4),
+        gross=1.0,
+        slack=slack,
+        periods=252,
+        groups=groups,
+    )
+
+
+@pytest.mark.parametrize(("seed", "slack"), [(3, 0.0), (5, 1.0), (8, 1.0)])
+def test_max_hybrid_is_the_maximum_inside_groups(seed, slack):
+    case = problem(seed, slack)
+    found = MaxHybrid(max_drawdown=0.3, smallest=0.0).solve(case)
+    assert all(group.keeps(found.weights, 1e-12) for group in case.groups)
+    limits = [{"type": "ineq", "fun": lambda w: 1 - w.sum()}, {"type": "ineq", "fun": lambda w: w.sum() - (1 - slack)}]
+    for group in case.groups:
+        limits.append({"type": "ineq", "fun": lambda w, g=group: w[g.members].sum() - g.floor})
+        limits.append({"type": "ineq", "fun": lambda w, g=group: g.cap - w[g.members].sum()})
+
+    def loss(weights):
+        figures = case.figures(weights)
+        return -(0.85 * figures["sharpe"] + 0.15 * figures["cagr"] / 2)
+
+    best = minimize(
+        loss, np.full(6, 1 / 6), bounds=[(0, 0.4)] * 6, constraints=limits, method="SLSQP", options={"ftol": 1e-15}
+    )
+    assert found.objective is not None
+    assert found.objective >= -best.fun - 1e-8
+    assert any(name.startswith("cap of") for name in found.binding)
+
+
+def test_a_problem_whose_groups_contradict_its_limits_has_no_solution():
+    case = problem(3, 0.0)
+    with pytest.raises(NoSolutionError, match=r"limits: groups\.core: gross: 0.1 cannot be reached"):
+        replace(case, upper=np.array([0.0, 0.0, 0.05, 0.4, 0.4, 0.4]))
+
+
+@pytest.mark.parametrize("kind", ["MeanRisk", "RiskBudgeting", "HierarchicalRiskParity"])
+def test_optimisers_of_skfolio_keep_groups(kind):
+    pytest.importorskip("skfolio")
+    from weights_pipeline.core.targets.methods.skfolio import Skfolio
+
+    case = problem(3, 0.0)
+    found = Skfolio(optimiser={"kind": kind}).solve(case)
+    assert all(group.keeps(found.weights, 1e-9) for group in case.groups)
+    assert math.fsum(found.weights) == pytest.approx(1.0, abs=1e-12)
