@@ -121,8 +121,8 @@ def _scales(of: BookRows) -> bool:
 
 
 def _has_groups(of: BookRows) -> bool:
-    """Whether groups have limits, now or under an earlier policy of its file."""
-    return any(book.limits.groups for book in of.setup.book.every)
+    """Whether groups, or single ones by their capital, have limits, now or under an earlier policy of its file."""
+    return any(book.limits.groups or book.limits.max_capital for book in of.setup.book.every)
 
 
 def _within_groups(of: BookRows, table: Table, column: str) -> Finding:

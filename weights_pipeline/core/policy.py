@@ -96,6 +96,13 @@ class Policy:
         if outside.any():
             names = [name for name, out in zip(self.strategies, outside, strict=True) if out]
             raise ValueError(f"limits: base weights of {names} lie outside floor and cap; a book starts from them")
+        for name in sorted(set(self.limits.max_capital) & set(self.base)):
+            most, needed = self.limits.max_capital[name], self.base[name] * (self.limits.capital or math.nan)
+            if needed > most * (1 + GROSS_TOLERANCE):
+                raise ValueError(
+                    f"limits.max_capital.{name}: {most:.12g} is less than its base weight takes of the capital; a book "
+                    f"starts from that. {needed:.12g} would do, or a smaller base weight"
+                )
         # Base weights keep every limit, so the limits leave weights that do.
         for group in self.groups:
             if not group.keeps(self.weights, slack):
@@ -106,7 +113,7 @@ class Policy:
                     f"{limit:.12g}; a book starts from them. A {side.split()[-1]} of {total:.12g} would do, or base "
                     f"weights that differ by {abs(total - limit):.12g}"
                 )
-        if self.limits.groups and self.band is not None and self.band.of == "strategy":
+        if self.groups and self.band is not None and self.band.of == "strategy":
             raise ValueError(
                 "band.of: strategies that are traded one by one do not keep limits of groups; expected book or turnover"
             )

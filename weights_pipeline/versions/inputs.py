@@ -326,7 +326,8 @@ def parameters_of(setup: BookSetup, as_of: pd.Timestamp) -> str:
     # A key that books have gained is left out while it says what always was: the same weights are no new version.
     later: dict[str, Any] = {"metrics": {"min_volatility"}} if book.metrics.min_volatility == MIN_VOLATILITY else {}
     later |= {} if book.starts else {"starts": True}
-    later |= {} if book.limits.groups else {"limits": {"groups"}}
+    limits = {"groups": book.limits.groups, "capital": book.limits.capital, "max_capital": book.limits.max_capital}
+    later |= {"limits": {key for key, value in limits.items() if not value}}
     return canonical(
         {
             "book": book.model_dump(mode="json", exclude=_EXCLUDED | later),

@@ -84,6 +84,11 @@ class Limits:
         Whether weights add up to the book's gross ``exactly``, or ``at_most``: the rest then stays in cash.
     groups
         Limits on sums of weights by name of the group; groups are nested or have no strategy in common.
+    capital
+        What a weight of 1 is worth, in the currency of the account; needed for ``max_capital`` and read for it alone.
+    max_capital
+        Most capital that a strategy can put to work, by strategy: its weight is at most that share of ``capital``,
+        whatever its cap.
     """
 
     floor: float = 0.5
@@ -92,6 +97,8 @@ class Limits:
     normalisation: Literal["capped", "proportional"] = "capped"
     gross: Literal["exactly", "at_most"] = "exactly"
     groups: Mapping[str, GroupLimits] = field(default_factory=dict)
+    capital: float | None = None
+    max_capital: Mapping[str, float] = field(default_factory=dict)
 
     __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
 
@@ -104,8 +111,17 @@ class Limits:
             raise ValueError(f"gross: expected exactly or at_most, got {self.gross!r}")
         if self.gross == "at_most" and self.normalisation != "capped":
             raise ValueError(f"gross: at_most is kept by capped only, got {self.normalisation!r}")
-        if self.groups and self.normalisation != "capped":
-            raise ValueError(f"groups: their limits are kept by capped only, got {self.normalisation!r}")
+        if (self.groups or self.max_capital) and self.normalisation != "capped":
+            key = "groups" if self.groups else "max_capital"
+            raise ValueError(f"{key}: these limits are kept by capped only, got {self.normalisation!r}")
+        if (self.capital is None) != (not self.max_capital):
+            raise ValueError("capital, max_capital: expected both or neither; one is a share of the other")
+        for key, amount in {
+            "capital": self.capital,
+            **{f"max_capital.{k}": v for k, v in self.max_capital.items()},
+        }.items():
+            if amount is not None and not 0 < amount < math.inf:
+                raise ValueError(f"{key}: expected an amount above 0, got {amount!r}")
         for (one, first), (other, second) in combinations(self.groups.items(), 2):
             both = set(first.members) & set(second.members)
             if both and both != set(first.members) and both != set(second.members):
@@ -131,6 +147,8 @@ class Limits:
     def grouped(self, strategies: Sequence[str]) -> tuple[Group, ...]:
         """Groups over strategies in this order, the smallest first, so that a group comes after all within it.
 
+        A strategy whose capital is limited is a group of its own.
+
         Raises
         ------
         ValueError
@@ -138,6 +156,11 @@ class Limits:
         """
         place = {name: at for at, name in enumerate(strategies)}
         found = []
+        for name, amount in sorted(self.max_capital.items()):
+            if name not in place:
+                raise ValueError(f"limits.max_capital: {name} is no strategy of the book")
+            share = amount / (self.capital or math.nan)
+            found.append(Group(f"{name}'s capacity", np.array([place[name]], dtype=np.intp), 0.0, share))
         for name, group in sorted(self.groups.items(), key=lambda item: (len(item[1].members), item[0])):
             if unknown := sorted(set(group.members) - set(place)):
                 raise ValueError(f"limits.groups.{name}.members: {unknown} are not strategies of the book")

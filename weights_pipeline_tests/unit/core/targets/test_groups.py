@@ -184,6 +184,34 @@ def test_groups_that_no_weights_of_the_book_keep_are_refused(groups, words):
         Policy(base=BASE, method=SharpeTilt(), limits=Limits(groups=groups))
 
 
+def test_capacity_is_a_cap_that_follows_capital():
+    plain = target_weights(SharpeTilt(), CROSS, Limits())
+    limits = Limits(capital=2_000_000.0, max_capital={"a": 500_000.0, "d": 400_000.0})
+    found = target_weights(SharpeTilt(), CROSS, limits)
+    assert found.target[0] == 0.25
+    assert found.target[3] <= 0.2
+    assert math.fsum(found.target) == pytest.approx(1.0, abs=1e-15)
+    # The others share what is left by the same factor.
+    assert found.target[1] / found.target[2] == pytest.approx(plain.target[1] / plain.target[2], rel=1e-12)
+    rows = targets_frame([found], tuple(BASE), np.array(list(BASE.values())))
+    assert rows["bound"].tolist() == ["cap of a's capacity", "", "", "", "floor"]
+    policy = Policy(base=BASE, method=SharpeTilt(), limits=limits)
+    assert [(group.name, group.cap) for group in policy.groups] == [("a's capacity", 0.25), ("d's capacity", 0.2)]
+
+
+def test_a_capacity_that_makes_no_sense_is_refused():
+    for wrong in ({"capital": 1.0}, {"max_capital": {"a": 1.0}}):
+        with pytest.raises(ValueError, match="capital, max_capital: expected both or neither"):
+            Limits(**wrong)
+    for amount in (0.0, -1.0, math.nan, math.inf):
+        with pytest.raises(ValueError, match=r"max_capital\.a: expected an amount above 0"):
+            Limits(capital=1.0, max_capital={"a": amount})
+    with pytest.raises(ValueError, match=r"limits\.max_capital\.a: 100000 is less .* 200000 would do"):
+        Policy(base=BASE, method=SharpeTilt(), limits=Limits(capital=1e6, max_capital={"a": 1e5}))
+    with pytest.raises(ValueError, match="z is no strategy of the book"):
+        Policy(base=BASE, method=SharpeTilt(), limits=Limits(capital=1e6, max_capital={"z": 1e5}))
+
+
 def test_a_band_of_single_strategies_does_not_go_with_groups():
     with pytest.raises(ValueError, match=r"band\.of: strategies that are traded one by one"):
         Policy(base=BASE, method=SharpeTilt(), limits=TREND, band=Band(absolute=0.01))
