@@ -38,7 +38,9 @@ def store(patient: Patient) -> Answer:
             connection.execute("SELECT max(block_id) FROM pragma_storage_info(?)", [name]).fetchall()[0][0]
             for name in names
         ]
-        ((block_size,),) = connection.execute("SELECT block_size FROM pragma_database_size()").fetchall()
+        ((block_size,),) = connection.execute(
+            "SELECT block_size FROM pragma_database_size() WHERE database_name = current_database()"
+        ).fetchall()
         length = _HEADERS + (max((end for end in ends if end is not None), default=-1) + 1) * block_size
         ((partitions, newest),) = connection.execute(
             f"SELECT count(*), max(recorded_at) FROM {MANIFEST}"  # noqa: S608 - a constant

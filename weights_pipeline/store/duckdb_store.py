@@ -6,18 +6,23 @@ pandas, so that read-only commands start fast.
 
 A DuckDB file is open either in one writing process or in any number of reading ones. Every connection here is
 therefore short, reads are read-only, and whoever meets a lock waits with jitter up to ``lock_timeout`` seconds.
+
+A file is attached to a database in memory that a process keeps, and detached again: making a database takes DuckDB
+twenty milliseconds, attaching a file to one takes one. Detaching lets the lock go.
 """
 
 from __future__ import annotations
 
 import datetime as dt
+import os
 import random
 import tempfile
 import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass, field, replace
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -46,9 +51,6 @@ _ARCHIVE = "store"
 
 NOTHING_YET = "store {} does not exist: nothing has been materialised yet. Run `weights run` first."
 
-# A reading connection answers questions about the store and nothing else, whoever wrote the question.
-_CONFINED = {"enable_external_access": "false", "python_enable_replacements": "false", "lock_configuration": "true"}
-
 # DuckDB has one class of error for many causes. Each block of its file, the headers too, has a checksum.
 _SHORT = "Could not read enough bytes"
 """What is said of a file that ends before a block that it names."""
@@ -59,6 +61,12 @@ _NO_SPACE = ("No space left on device", "File too large", "Disk quota exceeded",
 
 # Within one process DuckDB refuses a read-only and a writing connection to the same file at the same time.
 _PROCESS_LOCK = threading.RLock()
+
+_FILE = "weights_file"
+"""What an attached file is called, whatever its own name is: one called ``store.duckdb`` would hide its manifest."""
+_ENDINGS = ("", ".wal", ".wal.checkpoint", ".wal.recovery")
+"""Of the files that DuckDB reads to open one: itself, and what a writer that died has left beside it."""
+_DATABASES_KEPT = 8
 
 
 class _Reading(threading.local):
@@ -79,6 +87,26 @@ Columns = Mapping[str, tuple[str, bool]]
 def quoted(identifier: str) -> str:
     """Quote an SQL identifier; names come from validated books, this makes them harmless whatever they are."""
     return '"' + identifier.replace('"', '""') + '"'
+
+
+@lru_cache(maxsize=_DATABASES_KEPT)
+def _database(path: str, process: int, *, read_only: bool) -> duckdb.DuckDBPyConnection:
+    """The database in memory of a process that a file is attached to; what it spills lies beside the file.
+
+    One for reading answers questions about the file and nothing else, whoever wrote the question.
+    """
+    made = duckdb.connect(config={"python_enable_replacements": "false", "temp_directory": f"{path}.tmp"})
+    if read_only:
+        made.execute("SET allowed_paths = ?", [[path + ending for ending in _ENDINGS]]).fetchall()
+        made.execute("SET enable_external_access = false").fetchall()
+        made.execute("SET lock_configuration = true").fetchall()
+    return made
+
+
+def _drop(database: duckdb.DuckDBPyConnection) -> None:
+    """Close a database that has failed: whatever is left in it goes with it, a lock too."""
+    _database.cache_clear()
+    database.close()
 
 
 @dataclass(frozen=True)
@@ -109,14 +137,14 @@ class DuckDBStore:
 
     @contextmanager
     def reading(self, tables: Collection[tuple[str, str]] | None = None) -> Iterator[duckdb.DuckDBPyConnection]:
-        """Yield a read-only connection to the file, whichever tables are asked for."""
+        """Yield a read-only connection to the file, whichever tables are asked for; inside a view, that of the view."""
         if not self.path.exists():
             raise FileNotFoundError(NOTHING_YET.format(self.path))
         held = _READING.connections
         if self.path in held:
             yield held[self.path]
             return
-        with self._connected(read_only=True) as connection:
+        with self._opened(partial(self._attached, read_only=True)) as connection:
             held[self.path] = connection
             try:
                 yield connection
@@ -138,7 +166,7 @@ class DuckDBStore:
         """Yield a connection inside one transaction: committed on success, rolled back on any error."""
         if not self.path.exists():
             self._create()
-        with self._connected(read_only=False) as connection:
+        with self._opened(partial(self._attached, read_only=False)) as connection:
             # In a process that another has spawned DuckDB takes itself for a terminal, and draws a bar on what it says.
             connection.execute("SET enable_progress_bar = false").fetchall()
             connection.begin()
@@ -289,16 +317,15 @@ class DuckDBStore:
                 self.path.hardlink_to(made)
 
     @contextmanager
-    def _connected(self, *, read_only: bool) -> Iterator[duckdb.DuckDBPyConnection]:
+    def _opened(
+        self, connected: Callable[[], AbstractContextManager[duckdb.DuckDBPyConnection]]
+    ) -> Iterator[duckdb.DuckDBPyConnection]:
         deadline = time.monotonic() + self.lock_timeout
         if not _PROCESS_LOCK.acquire(timeout=self.lock_timeout):
             raise StoreLockedError(f"{self.path}: another thread held the store for {self.lock_timeout:g} s")
         try:
-            connection = self._connect(deadline, read_only=read_only)
-            try:
-                yield connection
-            finally:
-                connection.close()
+            with ExitStack() as stack:
+                yield self._unlocked(deadline, lambda: stack.enter_context(connected()))
         except duckdb.Error as error:
             if (in_words := _in_words(self.path, error)) is None:
                 raise
@@ -306,11 +333,34 @@ class DuckDBStore:
         finally:
             _PROCESS_LOCK.release()
 
-    def _connect(self, deadline: float, *, read_only: bool) -> duckdb.DuckDBPyConnection:
+    @contextmanager
+    def _attached(self, *, read_only: bool) -> Iterator[duckdb.DuckDBPyConnection]:
+        """The file in the database that is kept for it; one that has failed is not kept."""
+        path = str(self.path.absolute())
+        database = _database(path, os.getpid(), read_only=read_only)
+        way = "READ_ONLY" if read_only else "READ_WRITE"
+        try:
+            # A path may be written as an identifier.
+            database.execute(f"ATTACH {quoted(path)} AS {_FILE} ({way})").fetchall()
+            with closing(database.cursor()) as connection:
+                connection.execute(f"USE {_FILE}").fetchall()
+                yield connection
+        except BaseException:
+            _drop(database)
+            raise
+        try:
+            database.execute(f"DETACH {_FILE}").fetchall()
+        except duckdb.IOException:
+            # No room to write the journal back. It stays beside the file, and is read with it.
+            _drop(database)
+
+    def _unlocked(
+        self, deadline: float, connected: Callable[[], duckdb.DuckDBPyConnection]
+    ) -> duckdb.DuckDBPyConnection:
         pause, looks = 0.01, 0
         while True:
             try:
-                return duckdb.connect(str(self.path), read_only=read_only, config=dict(_CONFINED) if read_only else {})
+                return connected()
             except duckdb.IOException as error:
                 # Seen once in thousands of openings by eight processes: a whole file looks cut short as it is opened.
                 cut = _SHORT in str(error)

@@ -1,13 +1,17 @@
 """What only the DuckDB store has: one file and its transactions."""
 
 import datetime as dt
+import subprocess
+import sys
 from contextlib import nullcontext
 
 import duckdb
 import pandas as pd
 import pytest
 
+from weights_pipeline.store import duckdb_store
 from weights_pipeline.store.duckdb_store import DuckDBStore
+from weights_pipeline.store.queries import sql
 from weights_pipeline.tables.contract import ContractError
 from weights_pipeline.tables.errors import DamagedError
 from weights_pipeline_tests.support.small_table import WINDOWS, frame, month, small_table
@@ -24,13 +28,36 @@ def store(tmp_path):
     return DuckDBStore(tmp_path / "weights.duckdb", lock_timeout=5)
 
 
+def watched(monkeypatch, before=lambda count: None):
+    """Statements that open the file, as they come; ``before`` is called with how many there are."""
+    opened, real = [], duckdb_store._database
+
+    class Watched:
+        def __init__(self, database):
+            self._database = database
+
+        def execute(self, statement):
+            if statement.startswith("ATTACH"):
+                opened.append(statement)
+                before(len(opened))
+            return self._database.execute(statement)
+
+        def __getattr__(self, name):
+            return getattr(self._database, name)
+
+    def database(*arguments, **options):
+        return Watched(real(*arguments, **options))
+
+    database.cache_clear = real.cache_clear
+    monkeypatch.setattr(duckdb_store, "_database", database)
+    return opened
+
+
 def test_reads_inside_a_view_share_one_connection_and_state(store, monkeypatch):
     with store.view():
         assert store.read("book", small_table()).empty
     write(store, frame())
-    opened = []
-    connect = duckdb.connect
-    monkeypatch.setattr(duckdb, "connect", lambda *args, **kwargs: opened.append(args) or connect(*args, **kwargs))
+    opened = watched(monkeypatch)
     with store.view():
         before = store.read("book", small_table())
         store.partitions("book", "small")
@@ -82,15 +109,49 @@ def test_a_file_that_looks_cut_short_is_looked_at_again_before_it_counts_as_dama
     store, monkeypatch, failures, damaged
 ):
     write(store, frame())
-    opened, real = [], duckdb.connect
 
-    def connect(*arguments, **options):
-        opened.append(arguments)
-        if len(opened) <= failures:
+    def cut(count):
+        if count <= failures:
             raise duckdb.IOException("IO Error: Could not read enough bytes from file: attempted to read 262144 bytes")
-        return real(*arguments, **options)
 
-    monkeypatch.setattr(duckdb, "connect", connect)
+    opened = watched(monkeypatch, cut)
     with pytest.raises(DamagedError) if damaged else nullcontext():
         assert len(store.read("book", small_table())) == len(frame())
     assert len(opened) == failures + (not damaged)
+
+
+@pytest.mark.parametrize(
+    "name", ["store.duckdb", "book.duckdb", "it's a file.duckdb", "main.db", "weights_file.duckdb"]
+)
+def test_a_file_may_have_any_name(tmp_path, name):
+    store = DuckDBStore(tmp_path / name)
+    write(store, frame())
+    assert len(store.read("book", small_table())) == 3
+    assert list(store.partitions("book", "small")) == ["2020-01-01", "2020-02-01"]
+    assert sql(store, "SELECT count(*) AS n FROM book.small JOIN store.partitions USING (partition_key)").num_rows == 1
+    write(store, frame())
+    assert [file.name for file in tmp_path.iterdir()] == [name]
+
+
+def test_a_database_that_has_failed_is_not_used_again(store):
+    write(store, frame())
+
+    def fail(opened):
+        with opened() as connection:
+            connection.execute("SELECT 1")
+            1 / 0  # noqa: B018
+
+    for opened in (store.reading, store.writing):
+        with pytest.raises(ZeroDivisionError):
+            fail(opened)
+        # What a failure leaves open holds no lock: another process may write.
+        subprocess.run([sys.executable, "-c", f"import duckdb; duckdb.connect({str(store.path)!r})"], check=True)
+        assert len(store.read("book", small_table())) == 3
+
+
+def test_a_file_is_let_go_between_two_looks(store):
+    write(store, frame())
+    for _ in range(3):
+        assert len(store.read("book", small_table())) == 3
+        duckdb.connect(str(store.path)).close()
+        write(store, frame())
