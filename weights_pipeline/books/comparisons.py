@@ -9,13 +9,14 @@ from collections.abc import Collection, Mapping, MutableMapping
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, model_validator
 
 from weights_pipeline.books.book import Book, Name, Owner, SchemaName
 from weights_pipeline.books.load import load_book, load_starter_metrics, stage_overrides
 from weights_pipeline.books.reading import BookError, read_yaml, validated
 from weights_pipeline.core.policy import Policy
 from weights_pipeline.core.returns.frequency import DAILY, Frequency
+from weights_pipeline.core.study.costs import Costs
 
 
 class Comparison(BaseModel):
@@ -33,10 +34,25 @@ class Comparison(BaseModel):
     in_sample: int = Field(default=252, ge=1, description="Sessions of a window that weights may be chosen on.")
     out_of_sample: int = Field(default=63, ge=1, description="Sessions after them that the weights are judged on.")
     fee: float = Field(default=0.001, ge=0, description="Cost of trading one unit of weight, bought or sold.")
+    costs: Costs | None = Field(
+        default=None, description="In place of fee: fee, by_strategy, rebalance (each one's fixed cost), financing."
+    )
+    drift: bool = Field(default=False, description="Weights drift with returns through a window; otherwise constant.")
     risk_free: float = Field(default=0.0, description="Annual rate of the Sharpe ratio.")
     methods: dict[Name, dict[Annotated[str, Field(min_length=1)], Any]] = Field(
         min_length=2, description="By name of the method, the keys of the book that it replaces."
     )
+
+    @model_validator(mode="after")
+    def _one_fee(self) -> Comparison:
+        if self.costs is not None and "fee" in self.model_fields_set:
+            raise ValueError("fee: expected it within costs, where these are given")
+        return self
+
+    @property
+    def charged(self) -> Costs:
+        """What trading and borrowing cost."""
+        return Costs(fee=self.fee) if self.costs is None else self.costs
 
 
 def load_comparisons(

@@ -28,6 +28,7 @@ import pytest
 import yaml
 
 from benchmarks.support.data import DATA
+from weights_pipeline.books.comparisons import Comparison
 from weights_pipeline.books.load import load_book
 from weights_pipeline.cli.app import _parser, main
 from weights_pipeline.core.allocator.regime import REGIMES, SIGNALS
@@ -582,6 +583,11 @@ def test_settings_in_yaml_are_those_of_a_book_a_ledger_or_the_component(page, tm
             if "type" in content:
                 assert content["type"] == "weights_pipeline.Desk"
                 assert {*content["attributes"]} <= {*component.Desk.model_fields}
+                continue
+            if "costs" in content:
+                compared = yaml.safe_load((DATA / "comparisons" / "methods.yaml").read_text())
+                del compared["fee"]
+                assert Comparison.model_validate(compared | content).charged.by_strategy
                 continue
             if "first_month" in content:
                 ledger = tmp_path / f"{content['name']}.yaml"

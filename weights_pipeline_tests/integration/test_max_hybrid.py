@@ -115,6 +115,8 @@ def test_a_comparison_judges_all_methods_on_the_same_sessions(hybrid):
         ({"book": "nobody"}, "book: there is no valid 'nobody'"),
         ({"name": "other"}, "name: expected 'methods' as the file is named"),
         ({"fee": -1}, "fee: Input should be greater than or equal to 0"),
+        ({"costs": {"fee": 0.002}}, r"fee: expected it within costs, where these are given"),
+        ({"costs": {"financing": -1}}, r"costs: financing: expected a fraction of at least 0"),
         ({"methods": {"equal": {}}}, "methods: Dictionary should have at least 2 items"),
         ({"taxes": 1}, "taxes: Extra inputs are not permitted"),
     ],

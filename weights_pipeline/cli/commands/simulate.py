@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from weights_pipeline.core.policy import Policy
     from weights_pipeline.core.returns.frequency import Frequency
     from weights_pipeline.core.returns.history import ReturnHistory
+    from weights_pipeline.core.study.costs import Costs, Earned
     from weights_pipeline.core.study.simulate import Simulation
     from weights_pipeline.ledger import ReturnsFile
     from weights_pipeline.operations.policy_grid import Choice, PolicyGrid, Rebalances, Results, Trial
@@ -53,6 +54,15 @@ def add(commands: common.Commands) -> None:
     simulate.add_argument("--from", dest="first", type=common.month, metavar="YYYY-MM", help="first month to rebalance")
     simulate.add_argument("--output", type=Path, metavar="FILE", help="write all weights to a .csv or .parquet file")
     simulate.add_argument(
+        "--costs",
+        type=Path,
+        metavar="FILE",
+        help="YAML file of costs: fee, by_strategy, rebalance, financing; says what is earned after them",
+    )
+    simulate.add_argument(
+        "--drift", action="store_true", help="let weights drift with returns between rebalances; otherwise constant"
+    )
+    simulate.add_argument(
         "--grid",
         action="append",
         default=[],
@@ -67,6 +77,7 @@ def _simulate(options: argparse.Namespace) -> int:
     from weights_pipeline.books.reading import BookError
     from weights_pipeline.cli import render
     from weights_pipeline.core.returns.frequency import MONTHLY, Frequency
+    from weights_pipeline.core.study.costs import earned_by
     from weights_pipeline.core.study.simulate import grid
     from weights_pipeline.engine import open_engine
     from weights_pipeline.ledger import LedgerError
@@ -81,10 +92,13 @@ def _simulate(options: argparse.Namespace) -> int:
 
     if options.output and options.output.suffix.lower() not in _FORMATS:
         common.stop(f"--output {options.output}: expected a file named {' or '.join(_FORMATS)}", common.INVALID)
+    if options.grid and (options.costs or options.drift):
+        common.stop("--costs, --drift: a grid says what its policies earn before costs; leave them out", common.INVALID)
     settings = common.settings()
     values, data = _grid(options.grid), settings.data
     try:
         first = _book(options, data, values.changes(0))
+        costs = _costs(options.costs, first)
         calendar, per_year = common.calendar(options)
         frequency = MONTHLY if options.monthly else Frequency(per_year=per_year)
         read = _read(options, first, calendar, frequency)
@@ -116,7 +130,8 @@ def _simulate(options: argparse.Namespace) -> int:
         with _told(options):
             made = grid(history, alone.due.as_of, sessions, [alone.policy, *of_every_gap], market_regimes=regimes)
             simulation, *without_band = made
-        _tell_run(options, read, alone, simulation, without_band)
+            paid = earned_by(simulation, costs, drift=options.drift) if options.costs or options.drift else None
+        _tell_run(options, read, alone, simulation, without_band, paid)
         return 0
     of = fingerprint(policies, history, sessions, regimes)
     since = max(each.as_of[0] for each in due.values())
@@ -169,6 +184,7 @@ def _tell_run(
     alone: Trial,
     simulation: Simulation,
     without_band: Sequence[Simulation],
+    paid: Earned | None,
 ) -> None:
     from weights_pipeline.cli import render
     from weights_pipeline.operations.policy_grid import figures_of
@@ -176,6 +192,8 @@ def _tell_run(
     history, table, figures = read.history, _table(alone, simulation), figures_of(simulation)
     for each in without_band:
         figures["turnover"]["without_band"] = figures_of(each)["turnover"]["mean"]
+    if paid is not None:
+        figures |= {"costs": _paid(paid, simulation, drift=options.drift)}
     if options.output:
         _write(table, options.output)
     newest = _weight_set(alone, simulation, table)
@@ -252,6 +270,44 @@ def _print_said(read: ReturnsFile) -> None:
         )
     for each in read.findings:
         render.ledger_finding(each)
+
+
+def _costs(file: Path | None, book: Book) -> Costs:
+    """Costs that a file says; none where there is no file."""
+    from pydantic import TypeAdapter
+
+    from weights_pipeline.books.reading import BookError, read_yaml, validated
+    from weights_pipeline.core.study.costs import Costs
+
+    if file is None:
+        return Costs()
+    costs: Costs = validated(TypeAdapter(Costs), read_yaml(file), file)
+    try:
+        costs.require_known(tuple(book.strategies))
+    except ValueError as error:
+        raise BookError(f"{file}: {error}") from error
+    return costs
+
+
+def _paid(paid: Earned, simulation: Simulation, *, drift: bool) -> dict[str, Any]:
+    """What traded weights earn before and after costs, and what is paid in a year."""
+    import pandas as pd
+
+    from weights_pipeline.core.allocator.overlay import performance
+
+    frequency, days = simulation.policy.frequency, simulation.traded.index
+    a_year = frequency.per_year / max(len(days), 1)
+    content: dict[str, Any] = {
+        "drift": drift,
+        "traded_per_year": float(paid.traded.sum()) * a_year,
+        "fees_per_year": paid.fees * a_year,
+        "rebalances_per_year": paid.rebalances * a_year,
+        "financing_per_year": paid.financing * a_year,
+    }
+    for side, returns in (("before", paid.before), ("after", paid.after)):
+        found = performance(pd.Series(returns, days, name=side), side, frequency)
+        content[side] = {name: float(value) for name, (value, _) in found.items()}
+    return content
 
 
 def _grid(texts: Sequence[str]) -> PolicyGrid:
@@ -426,6 +482,17 @@ def _print_run(simulation: Simulation, newest: WeightSet, unknown: Sequence[str]
         for name, values in figures["performance"].items()
     ]
     render.table(rows, ["Weights", *_FIGURES.values()])
+    if costs := figures.get("costs"):
+        held = "drift with returns" if costs["drift"] else "are held constant"
+        render.say(f"\nTraded weights, which {held} between rebalances, before and after costs:")
+        sides = ("before", "after")
+        rows = [[side.capitalize(), *(_shown(metric, costs[side][metric]) for metric in _FIGURES)] for side in sides]
+        render.table(rows, ["Costs", *_FIGURES.values()])
+        render.say(
+            f"A year: {costs['traded_per_year']:.1%} of capital bought and sold; {costs['fees_per_year']:.3%} paid for "
+            f"that, {costs['rebalances_per_year']:.3%} for rebalances as such, {costs['financing_per_year']:.3%} for "
+            f"gross above 1."
+        )
 
 
 def _print_grid(values: PolicyGrid, figures: dict[int, dict[str, Any]], output: Path | None) -> None:

@@ -79,6 +79,13 @@ class ReturnHistory:
             self._refuse(self.winning_lots < 0, "winning_lots below 0")
             self._refuse(self.winning_lots > self.closed_lots, "more winning_lots than closed_lots")
 
+    def of(self, strategies: Sequence[str]) -> FloatArray:
+        """Returns of some strategies in their order, shape (sessions, strategies); null where they are not here."""
+        place = pd.Index(self.strategies, dtype=object).get_indexer(pd.Index(strategies, dtype=object))
+        returns = np.full((len(self.sessions), len(place)), np.nan)
+        returns[:, place >= 0] = self.returns[:, place[place >= 0]]
+        return returns
+
     @property
     def counted(self) -> BoolArray:
         """Whether a strategy's lots are counted, shape (N,)."""

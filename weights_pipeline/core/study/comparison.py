@@ -25,6 +25,7 @@ from weights_pipeline.core.policy import Policy
 from weights_pipeline.core.returns.columns import texts
 from weights_pipeline.core.returns.frequency import Frequency
 from weights_pipeline.core.returns.history import ReturnHistory
+from weights_pipeline.core.study.costs import Costs, earned
 from weights_pipeline.core.study.simulate import Simulation, grid
 from weights_pipeline.core.targets.normalise import Floats
 from weights_pipeline.core.verify import Finding
@@ -39,6 +40,9 @@ METRIC_OF: Mapping[str, str] = MappingProxyType(
     }
 )
 """Figures of a comparison that are metrics of the portfolio's returns, and which ones."""
+
+FEES = Costs(fee=0.001)
+"""Costs where none are named: 10 basis points of weight traded."""
 
 _REBALANCE = ["method", "window", "as_of", "effective_from"]
 
@@ -68,11 +72,11 @@ class Comparison:
         ``sharpe``             (mean · 252 − rf) / volatility
         ``max_drawdown``       max over t of 1 − E_t / max_{s≤t} E_s, E anchored at 1.0; a positive number
         ``calmar``             cagr / max_drawdown
-        ``cagr_before_fees``   cagr of the same weights at a fee of 0
+        ``cagr_before_fees``   cagr of the same weights before costs
         ``worst_month``        smallest compounded return of a calendar month, whole or not
         ``mean_gross``         mean over sessions of the sum of the weights in force
         ``turnover_per_year``  one-way, ½·Σ|Δw| of all windows · 252/n, building the book from cash included
-        ``fees_per_year``      fee · Σ|Δw| of all windows · 252/n, a fraction of capital
+        ``fees_per_year``      all costs of all windows · 252/n, a fraction of capital
         ``nulls``              what is null and why, such as ``calmar: no_drawdown``; empty where nothing is
         ====================== =====================================================================================
 
@@ -140,7 +144,8 @@ def compare(
     *,
     train: int = 252,
     test: int = 63,
-    fee: float = 0.001,
+    costs: Costs = FEES,
+    drift: bool = False,
     risk_free: float = 0.0,
     market_regimes: pd.Series | None = None,
 ) -> Comparison:
@@ -148,9 +153,10 @@ def compare(
 
     Every policy rebalances on the as-of session of each window, as :func:`~weights_pipeline.core.study.simulate.grid`
     has it: from its base weights on, at its own rate and inside its limits, reading its own lookback up to that
-    session. The weights are in force throughout the window. On its first session a method pays :math:`\mathrm{fee}
-    \cdot \sum_i |w_i - w_i^{\mathrm{before}}|` of capital, for what it buys and for what it sells; in window 0, before
-    which it holds cash, for the whole book. A strategy that is not live earns 0, and so does cash.
+    session. The weights are in force throughout the window, constant or drifting. On its first session a method pays
+    :math:`\mathrm{fee} \cdot \sum_i |w_i - w_i^{\mathrm{before}}|` of capital, for what it buys and for what it sells;
+    in window 0, before which it holds cash, for the whole book. Of other costs, and of drift, see
+    :func:`~weights_pipeline.core.study.costs.earned`. A strategy that is not live earns 0, and so does cash.
 
     Parameters
     ----------
@@ -163,8 +169,10 @@ def compare(
         By name of the method; all over the same strategies.
     train, test
         See :func:`windows`.
-    fee
-        Cost of trading one unit of weight, a fraction of at least 0, whether bought or sold.
+    costs
+        What trading and borrowing cost.
+    drift
+        Whether weights drift with returns through a window, in place of being constant.
     risk_free
         Annual risk-free rate of the Sharpe ratio, a fraction.
     market_regimes
@@ -179,10 +187,10 @@ def compare(
     ------
     ValueError
         No policy, policies over different strategies, an overlay that trades daily, sessions that the history does not
-        have one after the other, a negative fee; a policy that cannot be run, with the name of the method and the
-        window in which it fails; a return of a method that is not above −1.
+        have one after the other, a cost of another strategy; a policy that cannot be run, with the name of the method
+        and the window in which it fails; a return of a method that is not above −1.
     """
-    _require(policies, fee)
+    _require(policies, costs)
     frequency = next(iter(policies.values())).frequency
     parameters = MetricParameters(risk_free=risk_free, min_closed_lots=0, min_sessions=frequency.enough)
     split = windows(sessions, train, test)
@@ -192,12 +200,23 @@ def compare(
     simulations = _simulations(history, sessions, policies, split, market_regimes)
 
     tested = history.sessions[place[train:]]
-    # Before any strategy is live there is nothing but cash.
-    before = pd.DataFrame({name: each.traded.reindex(tested).fillna(0.0) for name, each in simulations.items()})
-    before = before.set_axis(tested.as_unit("us").rename("session"), axis=0).rename_axis(columns="method")
-    traded = {name: traded_weight(each.final) for name, each in simulations.items()}
-    after = before.copy()
-    after.iloc[::test] -= fee * np.column_stack(list(traded.values()))
+    found = {
+        name: earned(
+            each.final,
+            np.arange(0, len(tested), test),
+            history.of(each.strategies)[place[train:]],
+            each.strategies,
+            costs,
+            drift=drift,
+            per_year=frequency.per_year,
+        )
+        for name, each in simulations.items()
+    }
+    index = tested.as_unit("us").rename("session")
+    before, after = (
+        pd.DataFrame({name: getattr(each, side) for name, each in found.items()}, index).rename_axis(columns="method")
+        for side in ("before", "after")
+    )
 
     worst = {name: performance(after[name], name)["worst_month"] for name in simulations}
     net, gross = (_figures(returns, parameters, frequency) for returns in (after, before))
@@ -205,14 +224,16 @@ def compare(
     a_year, reason = (frequency.per_year / len(tested), "") if enough else (np.nan, INSUFFICIENT)
     rows = []
     for name, each in simulations.items():
-        held = math.fsum(each.final.sum(axis=1) * split["sessions"].to_numpy()) / len(tested)
-        moved = math.fsum(traded[name])
+        # Constant through a window, so that each counts with its sessions.
+        by_window = each.final.sum(axis=1) * split["sessions"].to_numpy()
+        held = math.fsum(found[name].gross if drift else by_window) / len(tested)
+        moved = math.fsum(found[name].traded)
         figures = net[name] | {
             "cagr_before_fees": gross[name]["cagr"],
             "worst_month": worst[name],
             "mean_gross": (held, ""),
             "turnover_per_year": (moved / 2 * a_year, reason),
-            "fees_per_year": (fee * moved * a_year, reason),
+            "fees_per_year": (found[name].paid * a_year, reason),
         }
         rows.append(
             {"method": name, "sessions": len(tested), "first": after.index[0], "last": after.index[-1]}
@@ -277,12 +298,11 @@ def _rows(table: pd.DataFrame, *columns: str) -> Iterator[tuple[Any, ...]]:
     return table[list(columns)].itertuples(index=False, name=None)
 
 
-def _require(policies: Mapping[str, Policy], fee: float) -> None:
+def _require(policies: Mapping[str, Policy], costs: Costs) -> None:
     if not policies:
         raise ValueError("policies: expected at least one, got none")
-    if not 0 <= fee < math.inf:
-        raise ValueError(f"fee: expected a fraction of at least 0 per unit of weight, such as 0.001, got {fee!r}")
     first, *others = policies
+    costs.require_known(policies[first].strategies)
     for name in others:
         if odd := sorted(set(policies[name].base) ^ set(policies[first].base)):
             raise ValueError(f"policies: expected the same strategies, {first} and {name} do not share {odd}")

@@ -504,14 +504,9 @@ class _Shared:
 
     def components(self, strategies: tuple[str, ...]) -> Floats:
         """Returns from the first day at weights on, shape (S, sessions); NaN where not live."""
-
-        def spread() -> Floats:
-            place = pd.Index(self.history.strategies, dtype=object).get_indexer(pd.Index(strategies, dtype=object))
-            rows = np.full((len(strategies), len(self.days)), np.nan)
-            rows[place >= 0] = self.history.returns[self.begin :, place[place >= 0]].T
-            return rows
-
-        return self.once("components", strategies, spread)
+        return self.once(
+            "components", strategies, lambda: np.ascontiguousarray(self.history.of(strategies)[self.begin :].T)
+        )
 
     def features(self, strategies: tuple[str, ...], path: _Path) -> pd.DataFrame:
         """What risk regimes are read from, on every session after the warm-up."""

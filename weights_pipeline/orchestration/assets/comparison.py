@@ -46,7 +46,8 @@ def comparison_assets(comparison: Comparison, policies: Mapping[str, Policy], se
             policies,
             train=comparison.in_sample,
             test=comparison.out_of_sample,
-            fee=comparison.fee,
+            costs=comparison.charged,
+            drift=comparison.drift,
             risk_free=comparison.risk_free,
             market_regimes=regimes[0].set_index("session")["regime"] if regimes else None,
         )

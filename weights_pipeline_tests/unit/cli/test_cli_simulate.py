@@ -104,6 +104,48 @@ def test_a_no_trade_band_is_held_against_the_same_book_without_it(folder):
     assert "nothing was traded: every weight is inside the no-trade band." in simulate(folder).output
 
 
+def test_costs_and_drift_are_said_before_and_after(folder):
+    (folder / "costs.yaml").write_text("{fee: 0.002, by_strategy: {beta: 0.01}, rebalance: 0.0001, financing: 0.05}")
+    plain = json.loads(simulate(folder, "--json").output)
+    content = json.loads(simulate(folder, "--costs", folder / "costs.yaml", "--json").output)
+    paid = content.pop("costs")
+    assert content == plain
+    assert paid["before"] == pytest.approx(plain["performance"]["traded"], rel=1e-12)
+    assert paid["after"]["cagr"] < paid["before"]["cagr"]
+    assert 0.002 * paid["traded_per_year"] < paid["fees_per_year"] < 0.01 * paid["traded_per_year"]
+    assert paid["rebalances_per_year"] == pytest.approx(0.0001 * 17 * 252 / 345)
+    assert (paid["financing_per_year"], paid["drift"]) == (0.0, False)
+
+    drifting = json.loads(simulate(folder, "--drift", "--json").output)["costs"]
+    assert drifting["before"] == drifting["after"] != paid["before"]
+    said = simulate(folder, "--costs", folder / "costs.yaml", "--drift").output
+    assert "Traded weights, which drift with returns between rebalances, before and after costs:" in said
+    assert "of capital bought and sold" in said
+
+
+@pytest.mark.parametrize(
+    ("costs", "message"),
+    [
+        ("{fee: -0.1}", "costs.yaml: (whole file): fee: expected a fraction of at least 0, such as 0.001, got -0.1"),
+        ("{bps: 10}", "costs.yaml: bps"),
+        ("{by_strategy: {omega: 0.1}}", "costs.yaml: by_strategy: ['omega'] are no strategies of the book"),
+    ],
+)
+def test_costs_that_cannot_be_are_refused(folder, costs, message):
+    (folder / "costs.yaml").write_text(costs)
+    result = simulate(folder, "--costs", folder / "costs.yaml")
+    assert result.exit_code == 2
+    assert message in result.errors
+
+
+def test_costs_need_weights_that_stay_and_one_book(folder):
+    refused = simulate(folder, "--drift", "--grid", "adjustment.rate=0.5,1")
+    assert (refused.exit_code, "a grid says what its policies earn before costs" in refused.errors) == (2, True)
+    edit_yaml(folder / "trial.yaml", overlay={"enabled": True, "apply": "daily"})
+    refused = simulate(folder, "--drift")
+    assert (refused.exit_code, "the overlay scales them every session" in refused.errors) == (1, True)
+
+
 def test_text_shows_weights_and_figures(folder):
     result = simulate(folder)
     assert result.exit_code == 0, result.errors

@@ -20,6 +20,7 @@ from weights_pipeline.core.policy import Policy
 from weights_pipeline.core.returns.frequency import DAILY, MONTHLY
 from weights_pipeline.core.returns.history import ReturnHistory
 from weights_pipeline.core.study.comparison import compare, same_sessions, windows
+from weights_pipeline.core.study.costs import Costs
 from weights_pipeline.core.study.simulate import simulate
 from weights_pipeline.core.targets.market_regime import MARKET_REGIMES
 from weights_pipeline.core.targets.methods.base import Limits
@@ -137,7 +138,7 @@ def test_two_strategies_in_two_windows_by_hand():
         "held": Policy(base={"a": 0.25, "b": 0.25}, gross=0.5, method=Equal()),
     }
     history = history_of(np.array([a, b]).T, days, ("a", "b"))
-    found = compare(history, days, policies, train=3, test=2, fee=0.01)
+    found = compare(history, days, policies, train=3, test=2, costs=Costs(fee=0.01))
 
     # Window 0 knows the 29th and 30th: a is ahead, so its target is 0.75 (b at its floor of 0.25); half of the way from
     # 0.5. Window 1 knows the two sessions of window 0: b is ahead.
@@ -174,7 +175,7 @@ def test_two_strategies_in_two_windows_by_hand():
 
 
 def test_figures_are_those_of_a_plain_loop():
-    found, risk_free, fee = run(random_returns(2), fee=0.002, risk_free=0.03), 0.03, 0.002
+    found, risk_free, fee = run(random_returns(2), costs=Costs(fee=0.002), risk_free=0.03), 0.03, 0.002
     for row in found.table.itertuples():
         r = found.returns[row.method].tolist()
         assert row.sessions == len(r) == 150
@@ -308,7 +309,7 @@ def test_order_of_strategies_is_irrelevant():
 
 
 def test_without_a_fee_what_is_left_is_what_was_earned():
-    free, table = run(random_returns(1), fee=0.0), whole().table
+    free, table = run(random_returns(1), costs=Costs(fee=0.0)), whole().table
     assert (free.table["cagr"] == free.table["cagr_before_fees"]).all()
     assert (free.table["fees_per_year"] == 0).all()
     for name in ("cagr_before_fees", "turnover_per_year", "mean_gross"):
@@ -318,13 +319,35 @@ def test_without_a_fee_what_is_left_is_what_was_earned():
 
 
 def test_a_fee_is_paid_on_the_first_session_of_a_window_alone():
-    free, dear = run(random_returns(1), fee=0.0), run(random_returns(1), fee=0.05)
+    free, dear = run(random_returns(1), costs=Costs(fee=0.0)), run(random_returns(1), costs=Costs(fee=0.05))
     paid = free.returns - dear.returns
     first = paid.index.isin(dear.windows["test_first"])
     assert (paid[~first] == 0).all(axis=None)
     assert (paid[first] >= 0).all(axis=None)
     # The first window builds the book from cash: gross of 1, and of 1.2.
     assert paid.iloc[0].tolist() == pytest.approx([0.05, 0.05, 0.06, 0.05], abs=1e-12)
+
+
+def test_costs_by_strategy_financing_and_drift():
+    free = run(random_returns(1), costs=Costs())
+    costs = Costs(fee=0.001, by_strategy={"beta": 0.01}, rebalance=0.0002, financing=0.0252)
+    dear = run(random_returns(1), costs=costs)
+    paid = free.returns - dear.returns
+    # Only one method borrows, where nothing scales it below 1.
+    first = paid.index.isin(dear.windows["test_first"])
+    assert (paid.loc[~first].drop(columns="equal, scaled") == 0).all(axis=None)
+    assert paid.loc[~first, "equal, scaled"].max() == pytest.approx(0.0001 * 0.2)
+    assert paid["minmax"].iloc[0] > 0.001 + 0.0002
+    for name, total in paid.sum().items():
+        yearly = dear.table.set_index("method").loc[name, "fees_per_year"]
+        assert yearly == pytest.approx(total * 252 / len(paid))
+
+    drifting = run(random_returns(1), costs=Costs(), drift=True)
+    assert_frame_equal(drifting.weights, free.weights, check_exact=True)
+    # On the first session of a window weights are what they were set to.
+    assert_frame_equal(drifting.returns[first], free.returns[first], check_exact=True)
+    assert (drifting.returns != free.returns).any(axis=None)
+    assert (drifting.table["turnover_per_year"] != free.table["turnover_per_year"]).all()
 
 
 # ----------------------------------------------------------------------------------------------------- nulls
@@ -339,7 +362,7 @@ def test_a_fee_is_paid_on_the_first_session_of_a_window_alone():
     ],
 )
 def test_a_null_says_why_and_nothing_is_infinite(daily, nulls):
-    found = run(np.full((160, 3), daily), {"equal": Policy(base=BASE, method=Equal())}, fee=0.0)
+    found = run(np.full((160, 3), daily), {"equal": Policy(base=BASE, method=Equal())}, costs=Costs(fee=0.0))
     row = found.table.iloc[0]
     assert row["nulls"] == nulls
     assert set(row.index[row.isna()]) == {part.split(":")[0] for part in nulls.split("; ")}
@@ -358,7 +381,7 @@ def test_below_sixty_sessions_or_six_months_nothing_is_a_year(frequency, least):
 def test_a_book_of_strategies_not_yet_live_earns_nothing_but_pays():
     returns = random_returns(5)
     returns[: TRAIN + 10] = np.nan
-    found = run(returns, {"equal": Policy(base=BASE, method=Equal())}, fee=0.01).returns["equal"]
+    found = run(returns, {"equal": Policy(base=BASE, method=Equal())}, costs=Costs(fee=0.01)).returns["equal"]
     assert found.iloc[:10].tolist() == [-0.01, *[0.0] * 9]
     assert found.iloc[10] != 0
 
@@ -437,8 +460,7 @@ def test_an_overlay_that_trades_daily_is_refused_where_it_is_applied():
     ("options", "message"),
     [
         ({"policies": {}}, "policies: expected at least one"),
-        ({"fee": -0.001}, "fee: expected a fraction of at least 0"),
-        ({"fee": math.nan}, "fee: expected a fraction of at least 0"),
+        ({"costs": Costs(by_strategy={"zeta": 0.1})}, r"by_strategy: \['zeta'\] are no strategies of the book"),
         ({"risk_free": 4.5}, "risk_free: expected an annual fraction"),
         ({"train": 230}, "sessions: expected more than the 230"),
     ],

@@ -1,0 +1,207 @@
+"""What a path of weights earns once it is traded: drift between rebalances, and costs of trading and of borrowing.
+
+Scope: from weights, returns and costs to returns before and after. Not here: how weights come about (``simulate``), and
+figures of the returns.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import ClassVar, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from weights_pipeline.core.study.simulate import Simulation
+from weights_pipeline.core.targets.normalise import GROSS_TOLERANCE, Floats
+
+
+@dataclass(frozen=True, kw_only=True)
+class Costs:
+    """What trading and borrowing cost, as fractions of capital.
+
+    Parameters
+    ----------
+    fee
+        Cost of trading one unit of weight, bought or sold; 0.001 is 10 basis points.
+    by_strategy
+        The same of single strategies, in place of ``fee``.
+    rebalance
+        Cost of each rebalance that trades anything, whatever it trades.
+    financing
+        Annual rate paid on what the weights add up to above 1.
+
+    Raises
+    ------
+    ValueError
+        A cost that is negative or not finite.
+    """
+
+    fee: float = 0.0
+    by_strategy: Mapping[str, float] = field(default_factory=dict)
+    rebalance: float = 0.0
+    financing: float = 0.0
+
+    __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
+
+    def __post_init__(self) -> None:
+        asked = {"fee": self.fee} | {f"by_strategy.{name}": fee for name, fee in self.by_strategy.items()}
+        for key, cost in (asked | {"rebalance": self.rebalance, "financing": self.financing}).items():
+            if not 0 <= cost < math.inf:
+                raise ValueError(f"{key}: expected a fraction of at least 0, such as 0.001, got {cost!r}")
+
+    def require_known(self, strategies: Sequence[str]) -> None:
+        """Refuse a cost of a strategy that is not there."""
+        if unknown := sorted(set(self.by_strategy) - set(strategies)):
+            raise ValueError(f"by_strategy: {unknown} are no strategies of the book, which has {sorted(strategies)}")
+
+
+class Earned(NamedTuple):
+    """What T sessions earned, with A rebalances; totals are fractions of capital, not compounded.
+
+    Attributes
+    ----------
+    before, after : ndarray, shape (T,)
+        Daily returns before and after costs.
+    traded : ndarray, shape (A,)
+        Σ|Δw| of each rebalance, the first one from cash.
+    gross : ndarray, shape (T,)
+        What the weights of each session add up to.
+    fees, rebalances, financing : float
+        What was paid for weight traded, for rebalances as such, and for gross above 1.
+    """
+
+    before: Floats
+    after: Floats
+    traded: Floats
+    gross: Floats
+    fees: float
+    rebalances: float
+    financing: float
+
+    @property
+    def paid(self) -> float:
+        """All that was paid."""
+        return self.fees + self.rebalances + self.financing
+
+
+def earned_by(simulation: Simulation, costs: Costs, *, drift: bool = False) -> Earned:
+    """What the final weights of a simulation earn on the sessions of its returns; see :func:`earned`.
+
+    Raises
+    ------
+    ValueError
+        See :func:`earned`; an overlay that scales the weights anew for every session.
+    """
+    policy, days = simulation.policy, simulation.traded.index
+    if policy.overlay is not None and policy.overlay.enabled and policy.overlay.apply == "daily":
+        raise ValueError("costs: expected weights that stay between rebalances, the overlay scales them every session")
+    newest = simulation.effective_from.searchsorted(days, side="right") - 1
+    first = np.flatnonzero(np.diff(newest, prepend=-1))
+    history = simulation.history
+    returns = history.of(simulation.strategies)[len(history.sessions) - len(days) :]
+    return earned(
+        simulation.final[newest[first]],
+        first,
+        returns,
+        simulation.strategies,
+        costs,
+        drift=drift,
+        per_year=policy.frequency.per_year,
+    )
+
+
+def earned(
+    weights: Floats,
+    first: npt.NDArray[np.int_],
+    returns: Floats,
+    strategies: Sequence[str],
+    costs: Costs,
+    *,
+    drift: bool = False,
+    per_year: float,
+) -> Earned:
+    r"""Returns of weights that are set at rebalances, before and after costs.
+
+    On the first session of a rebalance the weights are traded to those given; the session pays :math:`\sum_i c_i
+    |w_i - w_i^{\mathrm{before}}|`, and the fixed cost where that is not 0. Every session pays :math:`\max(0, \sum_i w_i
+    - 1)` times the rate of financing over the sessions of a year. Cash earns 0.
+
+    Between rebalances weights are *constant*: the convention of all figures of the pipeline, that of a book which is
+    put back to its weights every day, for nothing. With ``drift`` they are what the market makes of them,
+    :math:`w_i (1 + r_i) / (1 + r)` with the return :math:`r` of the book after costs, and what a rebalance trades is
+    counted from there.
+
+    Parameters
+    ----------
+    weights
+        Set at each rebalance, shape (A, S), never null.
+    first
+        Place of the first session of each rebalance, shape (A,), ascending; before the first one there is cash.
+    returns
+        Daily, shape (T, S); null where a strategy is not live, which earns 0.
+    strategies
+        Names, S of them.
+    costs
+        Their strategies are among ``strategies``.
+    drift
+        Whether weights drift.
+    per_year
+        Sessions of a year.
+
+    Returns
+    -------
+    Earned
+
+    Raises
+    ------
+    ValueError
+        A cost of an unknown strategy; with ``drift``, a session that loses all.
+    """
+    costs.require_known(strategies)
+    live = np.where(np.isnan(returns), 0.0, returns)
+    fee = np.array([costs.by_strategy.get(name, costs.fee) for name in strategies])
+    sessions, (rebalances, width) = len(live), weights.shape
+    ends = np.append(first[1:], sessions)
+    held, change = np.zeros((sessions, width)), np.zeros((rebalances, width))
+    charged = np.zeros(sessions)
+    rate, now = costs.financing / per_year, np.zeros(width)
+    for rebalance, (begin, end) in enumerate(zip(first.tolist(), ends.tolist(), strict=True)):
+        change[rebalance] = np.abs(weights[rebalance] - now)
+        charged[begin] += _fee(change[rebalance], fee, costs) + (costs.rebalance if change[rebalance].any() else 0.0)
+        now = weights[rebalance]
+        held[begin:end] = now
+        for day in range(begin, end) if drift else ():
+            held[day] = now
+            after = now @ live[day] - charged[day] - rate * float(_borrowed(now.sum()))
+            if not after > -1:
+                raise ValueError(f"returns: a book that drifts has lost all by session {day}, its return is {after}")
+            now = now * (1 + live[day]) / (1 + after)
+    before = np.zeros(sessions)
+    # In the order of names, as a simulation sums.
+    for own, weight in zip(live.T, held.T, strict=True):
+        before += weight * own
+    gross = held.sum(axis=1)
+    borrowed = rate * _borrowed(gross)
+    traded = np.array([math.fsum(row) for row in change.tolist()])
+    return Earned(
+        before=before,
+        after=before - charged - borrowed,
+        traded=traded,
+        gross=gross,
+        fees=math.fsum((fee * change).ravel()) if costs.by_strategy else costs.fee * math.fsum(traded),
+        rebalances=costs.rebalance * int(change.any(axis=1).sum()),
+        financing=math.fsum(borrowed),
+    )
+
+
+def _borrowed(gross: npt.ArrayLike) -> Floats:
+    """What weights add up to above 1; a sum that rounding puts there borrows nothing."""
+    excess = np.asarray(gross, dtype=np.float64) - 1.0
+    return np.where(excess > GROSS_TOLERANCE, excess, 0.0)
+
+
+def _fee(change: Floats, fee: Floats, costs: Costs) -> float:
+    return math.fsum(fee * change) if costs.by_strategy else costs.fee * math.fsum(change)
