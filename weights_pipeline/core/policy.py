@@ -113,10 +113,6 @@ class Policy:
                     f"{limit:.12g}; a book starts from them. A {side.split()[-1]} of {total:.12g} would do, or base "
                     f"weights that differ by {abs(total - limit):.12g}"
                 )
-        if self.groups and self.band is not None and self.band.of == "strategy":
-            raise ValueError(
-                "band.of: strategies that are traded one by one do not keep limits of groups; expected book or turnover"
-            )
         if self.method.clips_to_limits and self.limits.of != "base":
             raise ValueError(
                 f"limits: method {self.method.kind} clips multiples of base weights; expected limits of base, "

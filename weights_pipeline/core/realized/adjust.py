@@ -104,7 +104,9 @@ def capped_step(
 
     With a no-trade band the gap of a strategy is :math:`s_i |w_i^* - w_i|`, with the share :math:`s_i` of
     :meth:`~weights_pipeline.core.realized.band.Band.shares`, and its rate that share of the one of all. Weights that
-    break a limit are put back first, whatever the band.
+    break a limit are put back first, whatever the band. Strategies that move by shares of their own keep their own
+    limits, but maybe not those of a group: where all of these shares would break one, the whole book is traded instead.
+    Otherwise no part of them does, since the weights that the step starts from keep it too.
 
     Parameters
     ----------
@@ -129,6 +131,8 @@ def capped_step(
     """
     begin, realized = step(start, target, lower, upper, rate=rate, gross=gross, slack=slack, groups=groups)
     share: float | Floats = 1.0 if band is None else band.shares(begin, target, gross=gross, slack=slack)
+    if any(not group.keeps(begin + share * (target - begin), GROSS_TOLERANCE * gross) for group in groups):
+        share = np.ones(len(begin))
     gap = math.fsum(np.abs(share * (target - begin))) / 2
     if turnover_cap is not None and rate * gap > turnover_cap:
         rate = turnover_cap / gap

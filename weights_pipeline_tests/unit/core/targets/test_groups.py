@@ -14,7 +14,7 @@ from scipy.optimize import minimize
 
 from weights_pipeline.core import verify
 from weights_pipeline.core.policy import Policy
-from weights_pipeline.core.realized.adjust import step
+from weights_pipeline.core.realized.adjust import capped_step, step
 from weights_pipeline.core.realized.band import Band
 from weights_pipeline.core.targets.methods.base import CrossSection, GroupLimits, Limits, target_weights, targets_frame
 from weights_pipeline.core.targets.methods.equal import Equal
@@ -212,10 +212,47 @@ def test_a_capacity_that_makes_no_sense_is_refused():
         Policy(base=BASE, method=SharpeTilt(), limits=Limits(capital=1e6, max_capital={"z": 1e5}))
 
 
-def test_a_band_of_single_strategies_does_not_go_with_groups():
-    with pytest.raises(ValueError, match=r"band\.of: strategies that are traded one by one"):
-        Policy(base=BASE, method=SharpeTilt(), limits=TREND, band=Band(absolute=0.01))
-    assert Policy(base=BASE, method=SharpeTilt(), limits=TREND, band=Band(absolute=0.01, of="book")).groups
+@given(seed=seeds, width=st.floats(0.001, 0.3), to=st.sampled_from(["edge", "target"]), rate=st.floats(0.05, 1.0))
+@settings(deadline=None)
+def test_a_step_with_a_band_keeps_the_limits_of_groups(seed, width, to, rate):
+    weights, lower, upper, groups = random_case(seed)
+    other = np.random.default_rng(seed + 1).permutation(weights)
+    start, target = (
+        fit_to_groups(each, lower, upper, groups, gross=1.0, slack=0.0).weights for each in (weights, other)
+    )
+    begin, after, share = capped_step(
+        start,
+        target,
+        lower,
+        upper,
+        rate=rate,
+        turnover_cap=0.1,
+        gross=1.0,
+        groups=groups,
+        band=Band(absolute=width, to=to),
+    )
+    np.testing.assert_array_equal(begin, start)
+    assert math.fsum(after) == pytest.approx(1.0, abs=1e-12)
+    assert ((after >= lower) & (after <= upper)).all()
+    assert all(group.keeps(after, 1e-9) for group in groups)
+    assert ((share >= 0) & (share <= rate)).all()
+
+
+def test_the_whole_book_is_traded_where_single_trades_would_break_a_group():
+    start, target = np.array([0.28, 0.12, 0.40, 0.20]), np.array([0.265, 0.135, 0.365, 0.235])
+    limits = {"lower": np.zeros(4), "upper": np.ones(4), "gross": 1.0}
+
+    def moved(cap: float, turnover_cap: float | None = None) -> list[float]:
+        group = Group("pair", np.array([0, 3]), 0.0, cap)
+        band = Band(absolute=0.03, to="target")
+        return capped_step(start, target, **limits, rate=1.0, turnover_cap=turnover_cap, groups=(group,), band=band)[
+            1
+        ].tolist()
+
+    # Outside of their bands are the last two. With their trades the first and the last hold 0.28 + 0.235.
+    assert moved(0.52) == [0.28, 0.12, 0.365, 0.235]
+    assert moved(0.51) == target.tolist()
+    assert moved(0.51, 0.025) == pytest.approx((start + (target - start) / 2).tolist())
 
 
 def test_groups_that_make_no_sense_are_refused():
