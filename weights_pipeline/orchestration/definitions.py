@@ -46,15 +46,22 @@ from weights_pipeline.store import open_store
 from weights_pipeline.workspace import BookSetup, Workspace
 
 
-def build_definitions(workspace: Workspace) -> dg.Definitions:
+def build_definitions(workspace: Workspace, book: str = "") -> dg.Definitions:
     """Definitions of everything in a workspace that is valid; what is not is left out, and an alert tells of it.
+
+    Parameters
+    ----------
+    workspace
+        Books, and where data and state are.
+    book
+        The one book, with the ledger it reads, that somebody is about to run; all that there is when left out.
 
     Raises
     ------
     weights_pipeline.books.reading.BookError
         No book is there, or nobody knows which one a file is of.
     """
-    parts = [*_parts(workspace)]
+    parts = [*_parts(workspace, book)]
     return dg.Definitions(
         assets=[asset for part in parts for asset in part.assets],
         asset_checks=[step for part in parts for step in part.checks],
@@ -93,8 +100,9 @@ def _briefly(workspace: Workspace) -> list[BookSetup]:
     return [replace(setup, store=store) for setup in workspace.setups.values()]
 
 
-def _parts(workspace: Workspace) -> Iterator[_Part]:
+def _parts(workspace: Workspace, book: str) -> Iterator[_Part]:
     """Every ledger, book and comparison, each by itself: one that cannot be built takes no other down with it."""
+    wanted = {book, workspace.setup(book).source.schema_name} if book else None
     builders: dict[str, Callable[[], _Part]] = {
         **{source.schema_name: partial(_of_ledger, workspace, source) for source in workspace.sources.values()},
         **{name: partial(_of_book, workspace, setup) for name, setup in workspace.setups.items()},
@@ -102,6 +110,8 @@ def _parts(workspace: Workspace) -> Iterator[_Part]:
         **{name: partial(_of_comparison, workspace, each) for name, each in workspace.comparisons.items()},
     }
     for name, build in builders.items():
+        if wanted is not None and name not in wanted:
+            continue
         try:
             yield build()
         except Exception as error:

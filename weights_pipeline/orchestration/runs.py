@@ -128,7 +128,7 @@ def materialise(
         The instance is not one that the stage may record on.
     """
     settings = workspace.settings
-    stretches = _stretches(build_definitions(workspace), workspace.setup(book), first, last)
+    stretches = _stretches(build_definitions(workspace, book), workspace.setup(book), first, last)
     started = time.monotonic()
     total, done, results = sum(each.expected for each in stretches), 0, list[ExecutionResult]()
     tags = ({COMMENT_TAG: comment} if comment else {}) | ({POLICY_TAG: policy} if policy else {})
