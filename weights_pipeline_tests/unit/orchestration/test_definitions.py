@@ -50,6 +50,11 @@ def specs(definitions):
     return {spec.key: spec for those in given for spec in those}
 
 
+def test_of_one_book_there_are_its_assets_and_those_of_its_ledger(definitions, tmp_path):
+    alone = specs(build_definitions(Workspace(Settings(data=DATA, home=tmp_path)), BOOK))
+    assert set(alone) == {key for key in specs(definitions) if key.path[0] in (BOOK, LEDGER)}
+
+
 def test_definitions_load_and_every_asset_is_described(definitions):
     dg.Definitions.validate_loadable(definitions)
     found = specs(definitions)
