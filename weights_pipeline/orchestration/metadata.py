@@ -44,6 +44,14 @@ _DAGSTER_TYPES = {
     Type.TIMESTAMP: "timestamp",
 }
 
+_IN_PERCENT = frozenset(
+    {
+        *("gross", "max_weight", "max_target", "turnover", "distance_to_target", "distance_from_base", "rate"),
+        *("drawdown", "volatility_20d"),
+    }
+)
+"""Figures of partitions that are fractions of capital."""
+
 Figures = Callable[[pd.DataFrame], Mapping[str, Any]]
 
 
@@ -70,7 +78,7 @@ class Told:
 
 
 def per_partition(
-    frame: pd.DataFrame, time_column: str, windows: Sequence[Window], told: Told, warn: Callable[[str], object]
+    frame: pd.DataFrame, table: Table, windows: Sequence[Window], told: Told, warn: Callable[[str], object]
 ) -> dict[str, dict[str, Any]]:
     """Metadata of each partition of a run, by its key.
 
@@ -78,8 +86,8 @@ def per_partition(
     ----------
     frame
         Rows of all of them.
-    time_column
-        Date that says which partition a row is of.
+    table
+        The table; its time column says which partition a row is of.
     windows
         The partitions, in order.
     told
@@ -88,7 +96,7 @@ def per_partition(
         Takes what could not be drawn, and why.
     """
     dates = window_dates(windows)
-    slot = dates.left.searchsorted(frame[time_column], side="right") - 1
+    slot = dates.left.searchsorted(frame[str(table.time_column)], side="right") - 1
     order = np.argsort(slot, kind="stable")
     edges = np.searchsorted(slot[order], np.arange(len(windows) + 1))
     ordered, newest, found = frame.iloc[order], windows[-1], {}
@@ -101,10 +109,10 @@ def per_partition(
         if told.history and len(rows) and window is newest and len(windows) >= HISTORY:
             figures |= _drawn("history", f"{windows[0].key} to {window.key}", told.history, frame, warn)
         figures["dagster/row_count"] = len(rows)
+        said = told.figures(rows) if len(rows) else {}
         if window is newest:
-            figures |= table_figures(rows)
-        for say in [told.shown, told.figures] if window is newest else [told.figures]:
-            figures |= say(rows) if len(rows) else {}
+            figures |= {**_at_a_glance(said), **table_figures(rows, table), **(told.shown(rows) if len(rows) else {})}
+        figures |= said
         found[window.key] = figures
     return found
 
@@ -123,21 +131,69 @@ def _drawn(
         return {}
 
 
-def table_figures(frame: pd.DataFrame) -> dict[str, Any]:
-    """Row count and a preview of rows."""
-    preview = markdown_table(frame.tail(_ROWS_SHOWN)) if len(frame) else "no rows"
-    return {"dagster/row_count": len(frame), "preview": dg.MetadataValue.md(preview)}
+def table_figures(frame: pd.DataFrame, table: Table) -> dict[str, Any]:
+    """Row count, and the last rows as a preview for people; of weights of a rebalance also to the last digit."""
+    if frame.empty:
+        return {"dagster/row_count": 0, "preview": dg.MetadataValue.md("no rows")}
+    rows, percent = frame.tail(_ROWS_SHOWN), {column.name for column in table.columns if column.percent}
+    read = rows.assign(**{str(name): _read(rows[name], name in percent) for name in rows})
+    preview = markdown_table(read, right=[str(name) for name in rows if rows[name].dtype.kind in "if"])
+    figures: dict[str, Any] = {"dagster/row_count": len(frame), "preview": dg.MetadataValue.md(preview)}
+    if percent and table.time_column == "as_of":
+        figures["exact"] = dg.MetadataValue.table([dg.TableRecord(row) for row in _exact(rows)])
+    return figures
 
 
-def markdown_table(frame: pd.DataFrame) -> str:
-    """A frame as a Markdown table that shows its texts as they are, whatever they hold; nulls are empty."""
+def _read(column: pd.Series, percent: bool) -> pd.Series:
+    """A column as people read it: percent to a basis point, other numbers to four digits, days that do not wrap."""
+    if column.dtype.kind == "f":
+        return column.map(lambda v: "" if pd.isna(v) else f"{v:.2%}" if percent else f"{v:.4g}")
+    if column.dtype.kind == "M" and _are_days(column):
+        return column.map(lambda v: "" if pd.isna(v) else f"{v:%Y-%m-%d}".replace("-", "\N{NON-BREAKING HYPHEN}"))
+    return column
+
+
+def _exact(rows: pd.DataFrame) -> list[dict[str, Any]]:
+    """Rows in the types of JSON, to the last digit."""
+    texts = {
+        str(name): rows[name].map(lambda v: None if pd.isna(v) else v.isoformat())
+        for name in rows
+        if rows[name].dtype.kind == "M"
+    }
+    plain = rows.assign(**texts).astype(object)
+    records = plain.where(plain.notna(), None).to_dict("records")
+    return [{str(name): value for name, value in record.items()} for record in records]
+
+
+def _at_a_glance(figures: Mapping[str, Any]) -> dict[str, str]:
+    """The figures of a partition in one line, rounded; each stands below it to the last digit."""
+    said = [
+        f"{name.replace('_', ' ')} {f'{value:.2%}' if name in _IN_PERCENT else f'{value:.4g}'}"
+        for name, value in figures.items()
+        if isinstance(value, float)
+    ]
+    return {"at a glance": ", ".join(said)} if said else {}
+
+
+def markdown_table(frame: pd.DataFrame, right: Sequence[str] = ()) -> str:
+    """A frame as a Markdown table that shows its texts as they are, whatever they hold; nulls are empty.
+
+    Columns of numbers are aligned to the right, and those whose texts are numbers and that are named as such.
+    """
     texts = [name for name in frame if frame[name].dtype.kind not in "biufM"]
     dates = [name for name in frame if frame[name].dtype.kind == "M" and _are_days(frame[name])]
     shown = frame.assign(
         **{str(name): ["" if pd.isna(value) else markdown(value) for value in frame[name]] for name in texts}
     ).assign(**{str(name): frame[name].dt.strftime("%Y-%m-%d").fillna("") for name in dates})
     # A strategy that is called 1e5 is not the number.
-    return str(shown.to_markdown(index=False, disable_numparse=[frame.columns.get_loc(name) for name in texts]))
+    numbers = [str(name) in right or frame[name].dtype.kind in "iuf" for name in frame]
+    return str(
+        shown.to_markdown(
+            index=False,
+            disable_numparse=[frame.columns.get_loc(name) for name in texts],
+            colalign=["right" if number else "left" for number in numbers],
+        )
+    )
 
 
 def _are_days(times: pd.Series) -> bool:

@@ -346,7 +346,7 @@ def _told(run: Run, done: _Done) -> Iterator[dg.MaterializeResult[Any] | dg.Asse
     windows = run.windows if done.made.partitions else []
     by_partition = dict[str, dict[str, Any]]()
     if windows:
-        by_partition = per_partition(rows, str(table.time_column), windows, told, run.context.log.warning)
+        by_partition = per_partition(rows, table, windows, told, run.context.log.warning)
         upstream = {each.table.name: each.dep.asset_key for each in done.made.ins.values()}
         by_partition[windows[-1].key] |= column_lineage(table, upstream)
         for partition, figures in by_partition.items():
@@ -355,7 +355,7 @@ def _told(run: Run, done: _Done) -> Iterator[dg.MaterializeResult[Any] | dg.Asse
     alike = written_to(schema, table, windows)
     contents = {record.key: record.content_hash for record in done.prepared.records}
     version, kept = of_partitions(run.context.instance, key, contents, done.before)
-    figures = {} if windows else {**table_figures(rows), **told.figures(rows)}
+    figures = {} if windows else {**table_figures(rows, table), **told.figures(rows)}
     yield dg.MaterializeResult(asset_key=key, metadata=alike | figures, data_version=version)
     for partition, own in kept.items():
         metadata, tags = alike | by_partition.get(partition, figures), tags_of(run.context, key, own)

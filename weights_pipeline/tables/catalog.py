@@ -173,7 +173,7 @@ CASH = Table(
 GIVEN_RETURNS = Table(
     name="given_returns",
     description="Daily returns delivered in place of a ledger.",
-    columns=(_SESSION, _STRATEGY, Column("daily_return", FLOAT, "Return of the session, a fraction.")),
+    columns=(_SESSION, _STRATEGY, Column("daily_return", FLOAT, "Return of the session, a fraction.", percent=True)),
     key=("session", "strategy"),
     time_column="session",
     may_be_empty=True,
@@ -186,7 +186,7 @@ STRATEGY_RETURNS = Table(
     columns=(
         _SESSION,
         _STRATEGY,
-        Column("daily_return", FLOAT, "P&L of the session over capital, a fraction."),
+        Column("daily_return", FLOAT, "P&L of the session over capital, a fraction.", percent=True),
         Column("pnl", FLOAT, "P&L of the lots exited in the session, account currency.", nullable=True),
         Column("capital", FLOAT, "Capital the return is measured on, account currency.", nullable=True),
         Column("closed_lots", INTEGER, "Lots exited; null where returns came in place of a ledger.", nullable=True),
@@ -248,11 +248,13 @@ METRICS = Table(
 )
 
 _BOUNDS = (
-    Column("lower", FLOAT, "Floor of the weight: floor multiple of base."),
-    Column("upper", FLOAT, "Cap of the weight: cap multiple of base."),
-    Column("slack", FLOAT, "How far below gross the weights of the date may stay; 0 where they add up to it."),
+    Column("lower", FLOAT, "Floor of the weight: floor multiple of base.", percent=True),
+    Column("upper", FLOAT, "Cap of the weight: cap multiple of base.", percent=True),
+    Column(
+        "slack", FLOAT, "How far below gross the weights of the date may stay; 0 where they add up to it.", percent=True
+    ),
 )
-_BASE = Column("base", FLOAT, "Base weight, from the book.")
+_BASE = Column("base", FLOAT, "Base weight, from the book.", percent=True)
 
 _TARGET_COLUMNS = (
     _BASE,
@@ -269,7 +271,7 @@ _TARGET_COLUMNS = (
         FLOAT,
         "The one factor c that brings the sum to gross; that of its group where a limit of the group holds.",
     ),
-    Column("target", FLOAT, "Target weight."),
+    Column("target", FLOAT, "Target weight.", percent=True),
     *_BOUNDS,
     Column(
         "bound",
@@ -332,13 +334,16 @@ REALIZED_WEIGHTS = Table(
         _EFFECTIVE,
         _STRATEGY,
         _BASE,
-        Column("previous", FLOAT, "Weight before the step: that of the preceding partition, or base."),
-        Column("target", FLOAT, "Target weight."),
+        Column("previous", FLOAT, "Weight before the step: that of the preceding partition, or base.", percent=True),
+        Column("target", FLOAT, "Target weight.", percent=True),
         Column(
-            "rate", FLOAT, "Share of the gap closed in one rebalance (λ), after any turnover cap and no-trade band."
+            "rate",
+            FLOAT,
+            "Share of the gap closed in one rebalance (λ), after any turnover cap and no-trade band.",
+            percent=True,
         ),
         Column("regime", TEXT, "Risk regime whose rate and turnover cap were used; empty where there is one for all."),
-        Column("realized", FLOAT, "Weight after the step."),
+        Column("realized", FLOAT, "Weight after the step.", percent=True),
         Column("entered", BOOLEAN, "Whether the strategy is new and starts from its base weight."),
         *_BOUNDS,
     ),
@@ -352,13 +357,13 @@ ALLOCATOR_STATE = Table(
     description="Daily state of the unscaled reference portfolio, from its sixtieth session on.",
     columns=(
         _SESSION,
-        Column("portfolio_return", FLOAT, "Return of the reference portfolio (unscaled)."),
+        Column("portfolio_return", FLOAT, "Return of the reference portfolio (unscaled).", percent=True),
         Column("equity", FLOAT, "Its wealth, 1.0 before the first session."),
-        Column("port_rvol_20d", FLOAT, "Annualised volatility over 20 sessions."),
-        Column("port_rvol_60d", FLOAT, "Annualised volatility over 60 sessions."),
+        Column("port_rvol_20d", FLOAT, "Annualised volatility over 20 sessions.", percent=True),
+        Column("port_rvol_60d", FLOAT, "Annualised volatility over 60 sessions.", percent=True),
         Column("vol_accel", FLOAT, "Ratio of the two; 1 where the portfolio did not move over 60 sessions."),
-        Column("dd_level", FLOAT, "Equity over running maximum − 1."),
-        Column("dd_slope_10d", FLOAT, "Change of the drawdown level over 10 sessions."),
+        Column("dd_level", FLOAT, "Equity over running maximum − 1.", percent=True),
+        Column("dd_slope_10d", FLOAT, "Change of the drawdown level over 10 sessions.", percent=True),
         Column(
             "corr_20d",
             FLOAT,
@@ -414,13 +419,13 @@ _FINAL_COLUMNS = (
     _AS_OF,
     _EFFECTIVE,
     _STRATEGY,
-    Column("realized", FLOAT, "Unscaled weight."),
+    Column("realized", FLOAT, "Unscaled weight.", percent=True),
     Column("scalar", FLOAT, "Risk scalar used; null where none was to be had.", nullable=True),
     Column("scalar_session", DATE, "Session of that scalar; null before the first one.", nullable=True),
     Column("regime", TEXT, "Risk regime on that session; empty before the first one."),
-    Column("scaled", FLOAT, "realized × scalar.", nullable=True),
+    Column("scaled", FLOAT, "realized × scalar.", nullable=True, percent=True),
     Column("applied", BOOLEAN, "Whether the overlay is enabled, so that final is the scaled weight."),
-    Column("final", FLOAT, "Weight to trade."),
+    Column("final", FLOAT, "Weight to trade.", percent=True),
 )
 
 FINAL_WEIGHTS = Table(
@@ -486,10 +491,10 @@ WEIGHT_HISTORY = Table(
         Column("run_id", TEXT, "The run that added the version."),
         _STRATEGY,
         _BASE,
-        Column("previous", FLOAT, "Weight that the step started from."),
-        Column("target", FLOAT, "Target weight."),
-        Column("realized", FLOAT, "Weight after the step."),
-        Column("final", FLOAT, "Weight to trade."),
+        Column("previous", FLOAT, "Weight that the step started from.", percent=True),
+        Column("target", FLOAT, "Target weight.", percent=True),
+        Column("realized", FLOAT, "Weight after the step.", percent=True),
+        Column("final", FLOAT, "Weight to trade.", percent=True),
         Column("metrics", TEXT, "What the method read of the strategy, JSON."),
         Column("parameters_hash", TEXT, "Of everything without a date that determines weights; a document."),
         Column("ledger_hash", TEXT, "Of everything in the ledger that is dated up to the as-of session."),
@@ -524,16 +529,18 @@ COMPARISON = Table(
         Column("sessions", INTEGER, "Sessions out of sample."),
         Column("first", DATE, "First of them."),
         Column("last", DATE, "Last of them."),
-        Column("cagr", FLOAT, "Annual return.", nullable=True),
-        Column("volatility", FLOAT, "Annual volatility.", nullable=True),
+        Column("cagr", FLOAT, "Annual return.", nullable=True, percent=True),
+        Column("volatility", FLOAT, "Annual volatility.", nullable=True, percent=True),
         Column("sharpe", FLOAT, "Sharpe ratio.", nullable=True),
-        Column("max_drawdown", FLOAT, "Maximum drawdown, positive.", nullable=True),
+        Column("max_drawdown", FLOAT, "Maximum drawdown, positive.", nullable=True, percent=True),
         Column("calmar", FLOAT, "Annual return over maximum drawdown.", nullable=True),
-        Column("cagr_before_fees", FLOAT, "Annual return of the same weights without fees.", nullable=True),
-        Column("worst_month", FLOAT, "Smallest return of a calendar month."),
-        Column("mean_gross", FLOAT, "Mean sum of the weights in force."),
-        Column("turnover_per_year", FLOAT, "One-way turnover a year.", nullable=True),
-        Column("fees_per_year", FLOAT, "Fees a year, a fraction of capital.", nullable=True),
+        Column(
+            "cagr_before_fees", FLOAT, "Annual return of the same weights without fees.", nullable=True, percent=True
+        ),
+        Column("worst_month", FLOAT, "Smallest return of a calendar month.", percent=True),
+        Column("mean_gross", FLOAT, "Mean sum of the weights in force.", percent=True),
+        Column("turnover_per_year", FLOAT, "One-way turnover a year.", nullable=True, percent=True),
+        Column("fees_per_year", FLOAT, "Fees a year, a fraction of capital.", nullable=True, percent=True),
         Column("nulls", TEXT, "What is null, and why."),
     ),
     key=("method",),
@@ -558,7 +565,14 @@ WALK_FORWARD_WINDOWS = Table(
 WALK_FORWARD_WEIGHTS = Table(
     name="walk_forward_weights",
     description="Weights of every method in every window.",
-    columns=(_METHOD, _WINDOW, _AS_OF, _EFFECTIVE, _STRATEGY, Column("weight", FLOAT, "Weight in force.")),
+    columns=(
+        _METHOD,
+        _WINDOW,
+        _AS_OF,
+        _EFFECTIVE,
+        _STRATEGY,
+        Column("weight", FLOAT, "Weight in force.", percent=True),
+    ),
     key=("method", "window", "strategy"),
     time_column=None,
 )
@@ -566,7 +580,11 @@ WALK_FORWARD_WEIGHTS = Table(
 WALK_FORWARD_RETURNS = Table(
     name="walk_forward_returns",
     description="Daily returns of every method out of sample, after fees.",
-    columns=(_SESSION, _METHOD, Column("daily_return", FLOAT, "Return of the session, a fraction.", nullable=True)),
+    columns=(
+        _SESSION,
+        _METHOD,
+        Column("daily_return", FLOAT, "Return of the session, a fraction.", nullable=True, percent=True),
+    ),
     key=("session", "method"),
     time_column=None,
 )

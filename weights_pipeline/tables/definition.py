@@ -36,7 +36,7 @@ class Column:
     """One column: name, type, what it means, and whether it may be null.
 
     One that came with a `later` release is no part of a content in which it is null throughout: that is the content
-    which the releases before have written.
+    which the releases before have written. A fraction that people read in `percent` is stored as it is.
     """
 
     name: str
@@ -44,6 +44,7 @@ class Column:
     description: str
     nullable: bool = False
     later: bool = False
+    percent: bool = False
 
 
 @dataclass(frozen=True)

@@ -325,16 +325,17 @@ def assert_well_formed(table: str, frame: pd.DataFrame) -> None:
 def test_previews_and_offending_rows_are_tables_whatever_their_texts_say():
     texts = HOSTILE_TEXTS[:20]
     frame = pd.DataFrame({"strategy": texts, "reason": [*texts[1:], None], "weight": 0.25, "n": 3})
-    assert_well_formed(table_figures(frame)["preview"].md_str, frame)
+    table = catalog.REALIZED_WEIGHTS
+    assert_well_formed(table_figures(frame, table)["preview"].md_str, frame)
     finding = Finding(passed=False, value=1.0, limit=0.0, summary="x", offending=frame)
     result = as_result(finding, error=True, check_name="x", asset_key=dg.AssetKey("x"))
     assert_well_formed(result.metadata["offending"].md_str, frame)
-    preview = table_figures(frame)["preview"].md_str
+    preview = table_figures(frame, table)["preview"].md_str
     assert r"\<script\>" in preview
     assert r"one\\ntwo\\r\\nthree" in preview
     assert r"a\|b\|\|c" in preview
     assert "| 1e5 " in preview, "a name that looks like a number is still that name"
-    assert "trend_long" in table_figures(pd.DataFrame({"strategy": ["trend_long"]}))["preview"].md_str
+    assert "trend_long" in table_figures(pd.DataFrame({"strategy": ["trend_long"]}), table)["preview"].md_str
 
 
 def test_what_a_ledger_says_does_not_steer_the_terminal(capsys):

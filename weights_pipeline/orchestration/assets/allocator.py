@@ -248,6 +248,10 @@ def _final(setup: BookSetup, walked: _Walk, checks: Sequence[Check]) -> Made:
     return book_table(setup, catalog.FINAL_WEIGHTS, final_weights, ins, checks)
 
 
+_WEIGHED = frozenset({"base weight", "target"})
+"""Steps of a waterfall from which on its figures are weights."""
+
+
 def _state_figures(rows: pd.DataFrame) -> Mapping[str, Any]:
     last = rows.iloc[-1]
     figures = {
@@ -299,18 +303,28 @@ def _final_figures(rows: pd.DataFrame, steps: Mapping[str, Sequence[Step]]) -> M
     figures: dict[str, Any] = {"gross": total(rows["final"]), "max_weight": float(rows["final"].max())}
     if pd.notna(rows["scalar"].iloc[0]):
         figures["scalar"] = float(rows["scalar"].iloc[0])
-    return figures | {"waterfall": dg.MetadataValue.md(_in_lines(steps))}
+    return figures | {"waterfall": dg.MetadataValue.md(_as_table(steps))}
 
 
-def _in_lines(waterfalls: Mapping[str, Sequence[Step]]) -> str:
-    """Waterfall of every strategy, a line each; the steps are in columns."""
-    lines = ["| strategy | steps |", "|---|---|"]
+def _as_table(waterfalls: Mapping[str, Sequence[Step]]) -> str:
+    """Waterfalls as a table: a row for each strategy, a column for each step, and what is said of a step.
+
+    What is said of a step alike for all strategies stands in its heading. Weights are in percent; every figure to the
+    last digit is in the tables.
+    """
+    longest = sorted(waterfalls.values(), key=len, reverse=True)
+    names = list(dict.fromkeys(step.name for steps in longest for step in steps))
+    remarks = {name: {s.remark for steps in waterfalls.values() for s in steps if s.name == name} for name in names}
+    alike = {name: next(iter(said)) for name, said in remarks.items() if len(said) == 1 and said != {""}}
+    headings = [f"{name} ({markdown(alike[name])})" if name in alike else name for name in names]
+    lines = [f"| strategy | {' | '.join(headings)} | why |", f"|---|{'---:|' * len(names)}---|"]
     for strategy, steps in waterfalls.items():
-        shown = (
-            " ".join([step.name] + [f"{step.value:.6g}"] * (step.value == step.value))
-            + (f" ({markdown(step.remark)})" if step.remark else "")
-            for step in steps
-            if step.value == step.value or step.remark
-        )
-        lines.append(f"| {markdown(strategy)} | {' → '.join(shown)} |")
+        shown, weighed = dict.fromkeys(names, ""), False
+        for step in steps:
+            # Before it is a weight it is a metric, a score or a multiplier.
+            weighed = weighed or step.name in _WEIGHED
+            if step.value == step.value:
+                shown[step.name] = f"{step.value:.2%}" if weighed else f"{step.value:.4g}"
+        own = [f"{s.name}: {s.remark}" for s in steps if s.remark and s.name not in alike and s.remark != "measured"]
+        lines.append(f"| {markdown(strategy)} | {' | '.join(shown.values())} | {markdown('; '.join(own))} |")
     return "\n".join(lines)

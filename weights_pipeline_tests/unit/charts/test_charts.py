@@ -17,6 +17,7 @@ from PIL import Image
 from weights_pipeline.charts import metrics, parts, regime, style, weights
 from weights_pipeline.core.allocator.regime import REGIMES
 from weights_pipeline.orchestration.metadata import CHARTED, HISTORY, Told, per_partition
+from weights_pipeline.tables import catalog
 from weights_pipeline.tables.contract import Window
 
 AS_OF = pd.Timestamp("2024-01-31")
@@ -325,7 +326,7 @@ class Metadata:
         windows = [Window(str(a.date()), a, b, a.date(), b.date(), b) for a, b in pairwise(days)]
         frame = pd.DataFrame({"as_of": pd.DatetimeIndex([day.date() for day in days[:-1]])})
         told = Told(figures=len_of, shown=lambda rows: {"shown": len(rows)}, **charts)
-        self.metadata = per_partition(frame, "as_of", windows, told, self.warnings.append)
+        self.metadata = per_partition(frame, catalog.FINAL_WEIGHTS, windows, told, self.warnings.append)
 
     def having(self, name):
         return [key for key, metadata in self.metadata.items() if name in metadata]
