@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final
 
@@ -136,33 +137,26 @@ def table_figures(frame: pd.DataFrame, table: Table) -> dict[str, Any]:
     if frame.empty:
         return {"dagster/row_count": 0, "preview": dg.MetadataValue.md("no rows")}
     rows, percent = frame.tail(_ROWS_SHOWN), {column.name for column in table.columns if column.percent}
-    read = rows.assign(**{str(name): _read(rows[name], name in percent) for name in rows})
-    preview = markdown_table(read, right=[str(name) for name in rows if rows[name].dtype.kind in "if"])
-    figures: dict[str, Any] = {"dagster/row_count": len(frame), "preview": dg.MetadataValue.md(preview)}
+    numbers = [str(name) for name in rows if rows[name].dtype.kind in "if"]
+
+    def shown(read: Callable[..., str]) -> dg.MarkdownMetadataValue:
+        columns = {str(name): _read(rows[name], partial(read, in_percent=name in percent)) for name in rows}
+        return dg.MetadataValue.md(markdown_table(rows.assign(**columns), right=numbers))
+
+    figures: dict[str, Any] = {"dagster/row_count": len(frame)}
+    figures["preview"] = shown(lambda value, in_percent: f"{value:.2%}" if in_percent else f"{value:.4g}")
     if percent and table.time_column == "as_of":
-        figures["exact"] = dg.MetadataValue.table([dg.TableRecord(row) for row in _exact(rows)])
+        figures["exact"] = shown(lambda value, in_percent: repr(value))
     return figures
 
 
-def _read(column: pd.Series, percent: bool) -> pd.Series:
-    """A column as people read it: percent to a basis point, other numbers to four digits, days that do not wrap."""
+def _read(column: pd.Series, number: Callable[[float], str]) -> pd.Series:
+    """A column as people read it: its numbers in their form, days that do not wrap."""
     if column.dtype.kind == "f":
-        return column.map(lambda v: "" if pd.isna(v) else f"{v:.2%}" if percent else f"{v:.4g}")
+        return column.map(lambda v: "" if pd.isna(v) else number(float(v)))
     if column.dtype.kind == "M" and _are_days(column):
         return column.map(lambda v: "" if pd.isna(v) else f"{v:%Y-%m-%d}".replace("-", "\N{NON-BREAKING HYPHEN}"))
     return column
-
-
-def _exact(rows: pd.DataFrame) -> list[dict[str, Any]]:
-    """Rows in the types of JSON, to the last digit."""
-    texts = {
-        str(name): rows[name].map(lambda v: None if pd.isna(v) else v.isoformat())
-        for name in rows
-        if rows[name].dtype.kind == "M"
-    }
-    plain = rows.assign(**texts).astype(object)
-    records = plain.where(plain.notna(), None).to_dict("records")
-    return [{str(name): value for name, value in record.items()} for record in records]
 
 
 def _at_a_glance(figures: Mapping[str, Any]) -> dict[str, str]:

@@ -23,7 +23,14 @@ def test_newest_partition_carries_figures_preview_and_column_lineage(finished):
     assert metadata["dagster/row_count"].value == 16
     for name in ("gross", "turnover", "max_weight", "effective_strategies"):
         assert isinstance(metadata[name].value, float)
-    assert "trend_long" in metadata["preview"].md_str
+    stored = finished.store.read(BOOK, catalog.REALIZED_WEIGHTS, ["2013-06-01"]).set_index("strategy")
+    weight = float(stored.at["trend_long", "realized"])
+    for form, shown in (("preview", f"{weight:.2%}"), ("exact", repr(weight))):
+        (line,) = (line for line in metadata[form].md_str.splitlines() if " trend_long " in line)
+        cells = [cell.strip() for cell in line.split("|")]
+        assert shown in cells
+        assert cells[1] == f"{stored.at['trend_long', 'as_of']:%Y-%m-%d}".replace("-", "\N{NON-BREAKING HYPHEN}")
+    assert f"turnover {metadata['turnover'].value:.2%}" in metadata["at a glance"].value
     deps = metadata["dagster/column_lineage"].value.deps_by_column["realized"]
     assert deps == [dg.TableColumnDep(dg.AssetKey([BOOK, "target_weights"]), "target")]
     assert metadata["dagster/table_name"].value == "calmar_core.realized_weights"

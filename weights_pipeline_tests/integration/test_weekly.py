@@ -178,7 +178,9 @@ def test_every_partition_of_final_weights_carries_its_waterfall(finished_weekly)
     newest = shown[max(shown)]
     assert "current regime" in newest
     assert "sharpe_60d" in newest
-    assert len(newest.splitlines()) == 18
+    table = [line for line in newest.splitlines() if line.startswith("|")]
+    assert len(table) == 18
+    assert len({line.replace(r"\|", "").count("|") for line in table}) == 1
     assert "nan" not in "".join(shown.values())
 
 

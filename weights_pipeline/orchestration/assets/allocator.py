@@ -309,15 +309,14 @@ def _final_figures(rows: pd.DataFrame, steps: Mapping[str, Sequence[Step]]) -> M
 def _as_table(waterfalls: Mapping[str, Sequence[Step]]) -> str:
     """Waterfalls as a table: a row for each strategy, a column for each step, and what is said of a step.
 
-    What is said of a step alike for all strategies stands in its heading. Weights are in percent; every figure to the
-    last digit is in the tables.
+    What is said of a step alike for all strategies stands below. Weights are in percent; every figure to the last digit
+    is in the tables.
     """
     longest = sorted(waterfalls.values(), key=len, reverse=True)
     names = list(dict.fromkeys(step.name for steps in longest for step in steps))
     remarks = {name: {s.remark for steps in waterfalls.values() for s in steps if s.name == name} for name in names}
     alike = {name: next(iter(said)) for name, said in remarks.items() if len(said) == 1 and said != {""}}
-    headings = [f"{name} ({markdown(alike[name])})" if name in alike else name for name in names]
-    lines = [f"| strategy | {' | '.join(headings)} | why |", f"|---|{'---:|' * len(names)}---|"]
+    lines = [f"| strategy | {' | '.join(names)} | why |", f"|---|{'---:|' * len(names)}---|"]
     for strategy, steps in waterfalls.items():
         shown, weighed = dict.fromkeys(names, ""), False
         for step in steps:
@@ -327,4 +326,6 @@ def _as_table(waterfalls: Mapping[str, Sequence[Step]]) -> str:
                 shown[step.name] = f"{step.value:.2%}" if weighed else f"{step.value:.4g}"
         own = [f"{s.name}: {s.remark}" for s in steps if s.remark and s.name not in alike and s.remark != "measured"]
         lines.append(f"| {markdown(strategy)} | {' | '.join(shown.values())} | {markdown('; '.join(own))} |")
-    return "\n".join(lines)
+    return "\n".join(
+        [*lines, "", *(f"- {name}: {markdown(said)}" for name, said in alike.items() if said != "measured")]
+    )
