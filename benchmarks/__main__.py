@@ -17,6 +17,7 @@ from benchmarks import (
     bench_ledger,
     bench_metrics,
     bench_optimise,
+    bench_report,
     bench_simulate,
     bench_sources,
     bench_start,
@@ -36,6 +37,7 @@ SUITES = {
     "start": bench_start.run,
     "decide": bench_decide.run,
     "optimise": bench_optimise.run,
+    "report": bench_report.run,
 }
 
 
