@@ -30,6 +30,7 @@ SUITES = {
     "metrics_table": bench_metrics.run_tables,
     "ledger": bench_ledger.run,
     "intake": bench_intake.run,
+    "months": bench_intake.run_months,
     "sources": bench_sources.run,
     "allocator": bench_allocator.run,
     "simulate": bench_simulate.run,

@@ -5,7 +5,10 @@ or Parquet. Measured are reading and judging its rows, bringing them into stored
 a DuckDB file, and the daily returns from there. Of the peak, what is mapped from files may be taken back by the system
 when others need memory; what is held is the rest.
 
-Run ``python -m benchmarks intake [--quick]``: 10 million lots, or 20,000.
+Of a ledger that gets a file a month, reading is measured as a new month comes, with the cells of the files before it
+kept and without.
+
+Run ``python -m benchmarks intake [--quick]``: 10 million lots, or 20,000; and ``python -m benchmarks months``.
 """
 
 from __future__ import annotations
@@ -14,8 +17,9 @@ import datetime as dt
 import multiprocessing
 import resource
 import tempfile
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
-from itertools import pairwise
+from itertools import pairwise, product
 from pathlib import Path
 from threading import Event, Thread
 from typing import Any
@@ -31,8 +35,7 @@ from weights_pipeline.store.parts import Parts
 from weights_pipeline.tables.contract import Prepared
 
 # hash() of a row number and a salt gives every draw; the same version of DuckDB gives the same ledger.
-CREATE = """
-COPY (
+LOTS = """
     WITH draws AS (
         SELECT i, 1325430000 + hash(i, 1) % (86400 * 3650) AS closed, hash(i, 2) % (86400 * 40) AS held,
                1 + hash(i, 3) % 100000 / 100.0 AS price, (hash(i, 4) % 20001 / 10000.0 - 1) * 0.02 AS gain
@@ -45,13 +48,12 @@ COPY (
            strftime(make_timestamp(closed::BIGINT * 1000000), '%Y-%m-%dT%H:%M:%SZ') AS closed_at,
            price AS open_price, round(price * (1 + gain), 4) AS close_price, 0.35 AS fees
     FROM draws ORDER BY closed
-) TO '{file}' (FORMAT {kind})
 """
 
 LEDGER = """
 name: desk
 description: Synthetic closed lots.
-lots: [lots.{kind}]
+lots: ['{files}']
 timezone: UTC
 first_month: 2012-01
 last_month: 2021-12
@@ -60,12 +62,27 @@ last_month: 2021-12
 
 def create(root: Path, kind: str, lots: int) -> None:
     """Write a data folder with one ledger of one file."""
-    (root / "ledgers").mkdir(parents=True)
-    (root / "ledgers" / "desk.yaml").write_text(LEDGER.format(kind=kind))
+    _describe(root, f"lots.{kind}")
     with duckdb.connect() as connection:
         connection.execute("SET enable_progress_bar = false").fetchall()
-        query = CREATE.replace("{file}", str(root / f"lots.{kind}")).replace("{kind}", kind)
-        connection.execute(query, {"lots": lots}).fetchall()
+        connection.execute(f"COPY ({LOTS}) TO '{root / f'lots.{kind}'}' (FORMAT {kind})", {"lots": lots}).fetchall()
+
+
+def create_months(root: Path, lots: int) -> None:
+    """Write a data folder with one ledger, whose every month has a file with its cells quoted, as brokers export it."""
+    _describe(root, "*.csv")
+    with duckdb.connect() as connection:
+        connection.execute("SET enable_progress_bar = false").fetchall()
+        connection.execute(f"CREATE TABLE lots AS {LOTS}", {"lots": lots}).fetchall()
+        for year, month in product(range(2012, 2022), range(1, 13)):
+            key = f"{year}-{month:02}"
+            of_month = f"SELECT * FROM lots WHERE closed_at LIKE '{key}%'"
+            connection.execute(f"COPY ({of_month}) TO '{root / f'{key}.csv'}' (FORMAT csv, FORCE_QUOTE *)").fetchall()
+
+
+def _describe(root: Path, files: str) -> None:
+    (root / "ledgers").mkdir(parents=True)
+    (root / "ledgers" / "desk.yaml").write_text(LEDGER.format(files=files))
 
 
 def measure(root: Path) -> dict[str, float]:
@@ -97,6 +114,29 @@ def measure(root: Path) -> dict[str, float]:
     return seconds | {"cpu_seconds": sum(seconds.values()), "peak_mb": peak, "held_mb": held[0]}
 
 
+def measure_months(root: Path) -> dict[str, dict[str, float]]:
+    """CPU seconds of reading a ledger when its month 12 comes, and its month 120: with the cells of others, without."""
+    source, kept, waiting = load_ledger_source(root / "ledgers" / "desk.yaml"), root / "cells", root / "waiting"
+    waiting.mkdir()
+    files = sorted(root.glob("*.csv"))
+    for file in files:
+        file.rename(waiting / file.name)
+    seconds = dict[str, dict[str, float]]()
+    for number, file in enumerate(files, 1):
+        horizon = dt.date(*map(int, file.stem.split("-")), 28)
+        (waiting / file.name).rename(file)
+        if number not in (11, 12, 119, 120):
+            continue
+        laps = [_cpu_seconds()]
+        read_ledger(source, root, horizon=horizon, kept=kept)
+        laps.append(_cpu_seconds())
+        if number in (12, 120):
+            read_ledger(source, root, horizon=horizon)
+            laps.append(_cpu_seconds())
+            seconds[f"month {number}"] = {"kept": laps[1] - laps[0], "from_nothing": laps[2] - laps[1]}
+    return seconds
+
+
 def _watch(largest: list[float], over: Event) -> None:
     """Note the most memory that no file backs, until it is over."""
     status = Path("/proc/self/status")
@@ -113,11 +153,28 @@ def _cpu_seconds() -> float:
 def run(quick: bool = False) -> list[dict[str, Any]]:
     """Measure each kind of file in a process of its own, so that the peak is that of the measured work."""
     lots, found = 20_000 if quick else 10_000_000, []
-    spawn = multiprocessing.get_context("spawn")
     for kind in ("csv", "parquet"):
         with tempfile.TemporaryDirectory() as folder:
-            for work, arguments in ((create, (Path(folder), kind, lots)), (measure, (Path(folder),))):
-                with ProcessPoolExecutor(1, mp_context=spawn) as pool:
-                    measured: Any = pool.submit(work, *arguments).result()
+            _apart(create, Path(folder), kind, lots)
+            measured = _apart(measure, Path(folder))
         found.append({"file": kind, "lots": lots} | {name: round(figure, 2) for name, figure in measured.items()})
     return found
+
+
+def run_months(quick: bool = False) -> list[dict[str, Any]]:
+    """Measure what a new month costs after eleven others and after 119; in the last row, how many times as much."""
+    lots = 24_000 if quick else 1_200_000
+    with tempfile.TemporaryDirectory() as folder:
+        _apart(create_months, Path(folder), lots)
+        seconds: dict[str, dict[str, float]] = _apart(measure_months, Path(folder))
+    first, last = seconds.values()
+    seconds["times"] = {name: last[name] / first[name] for name in last}
+    return [
+        {"at": at, "lots_a_month": lots // 120} | {name: round(figure, 2) for name, figure in figures.items()}
+        for at, figures in seconds.items()
+    ]
+
+
+def _apart(work: Callable[..., Any], *arguments: Any) -> Any:
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+        return pool.submit(work, *arguments).result()

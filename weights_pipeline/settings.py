@@ -140,6 +140,11 @@ class Settings:
         return self.home / "verified"
 
     @property
+    def cells(self) -> Path:
+        """Folder of what files held when they were read last, a folder for each ledger."""
+        return self.home / "cells"
+
+    @property
     def alerts(self) -> Path:
         """Folder of the alerts that wait, and of what was delivered."""
         return self.home / "alerts"

@@ -40,6 +40,7 @@ from weights_pipeline.ledger.currencies import Currencies
 from weights_pipeline.ledger.errors import LedgerError
 from weights_pipeline.ledger.flawless import flawless_rows
 from weights_pipeline.ledger.instruments import read_actions, read_instruments
+from weights_pipeline.ledger.kept import Kept
 from weights_pipeline.ledger.prices import findings_of_prices
 from weights_pipeline.ledger.rows import FILE_TYPES, UNHURT, Rows, gather
 from weights_pipeline.ledger.source import CapitalFile, LedgerSource
@@ -175,7 +176,7 @@ _CASH_ORDER = ["session", "strategy", "cash_id", "symbol", "kind", "ts", "amount
 _UNKNOWN_SESSION_TYPES = {"session": "datetime64[us]", "strategy": "str", "symbols": "str"}
 
 
-def read_ledger(source: LedgerSource, root: Path, *, horizon: dt.date) -> Intake:
+def read_ledger(source: LedgerSource, root: Path, *, horizon: dt.date, kept: Path | None = None) -> Intake:
     """Read all files of a ledger.
 
     The history runs from the first month to the last one or, while it goes on, to the month of `horizon`,
@@ -190,6 +191,9 @@ def read_ledger(source: LedgerSource, root: Path, *, horizon: dt.date) -> Intake
         The data folder.
     horizon : date
         The day up to which the ledger is read, in the exchange's zone.
+    kept : Path, optional
+        Folder in which cells of its files are kept, so that those which have not changed are not parsed again; what
+        is read is the same. Nothing is kept when left out.
 
     Raises
     ------
@@ -197,16 +201,18 @@ def read_ledger(source: LedgerSource, root: Path, *, horizon: dt.date) -> Intake
         A file cannot be a ledger at all, no file has any row, a strategy has both daily returns and
         trades, or `horizon` is before the first month.
     """
-    read = _judged(source, root, horizon)
+    read = _judged(source, root, horizon, None if kept is None else Kept(kept))
     # What the lots were made of is gone, and there is room to order them once Arrow gives it back.
     pa.default_memory_pool().release_unused()
     return replace(read, lots=in_order(read.lots, ["session", "strategy", "lot_id"], spent=True))
 
 
-def _judged(source: LedgerSource, root: Path, horizon: dt.date) -> Intake:
+def _judged(source: LedgerSource, root: Path, horizon: dt.date, kept: Kept | None) -> Intake:
     """As :func:`read_ledger`, but for the order of the lots."""
     zone = exchange_timezone(source.calendar)
-    kinds = gather(source, root, zone)
+    kinds = gather(source, root, zone, kept=kept)
+    if kept is not None:
+        kept.tidy()
     pa.default_memory_pool().release_unused()
     lots, fills, cash, openings, returns = kinds.values()
     if not any(part.read for rows in kinds.values() for part in rows.parts):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from itertools import groupby, pairwise, takewhile
@@ -33,6 +33,7 @@ from weights_pipeline.core.returns.lots import (
 from weights_pipeline.ledger.allocations import NO_RETURN, returns_of
 from weights_pipeline.ledger.errors import LedgerError
 from weights_pipeline.ledger.files import Part, read_part, require_columns
+from weights_pipeline.ledger.kept import Kept
 from weights_pipeline.ledger.mapping import mapped, summands, unread
 from weights_pipeline.ledger.places import File, file_at, find_files
 from weights_pipeline.ledger.prices import read_prices
@@ -356,9 +357,15 @@ FILE_TYPES = {
 
 
 def gather(
-    source: LedgerSource, root: Path, exchange_timezone: str, kinds: Collection[Kind] = tuple(COLUMNS)
+    source: LedgerSource,
+    root: Path,
+    exchange_timezone: str,
+    kinds: Collection[Kind] = tuple(COLUMNS),
+    kept: Kept | None = None,
 ) -> dict[Kind, Rows]:
     """Read all files of a ledger that are of some kinds, each kind's in the order of their names.
+
+    With ``kept``, files that are as they were the last time are not parsed again.
 
     Raises
     ------
@@ -366,7 +373,8 @@ def gather(
         A file cannot be a ledger, a column that may change what its rows mean is not read, or a row is read twice.
     """
     taken: dict[str, list[tuple[Kind, Part]]] = {}
-    parts = {kind: [*_parts_of(source, root, kind, taken)] for kind in kinds}
+    read = read_part if kept is None else kept.part
+    parts = {kind: [*_parts_of(source, root, kind, taken, read)] for kind in kinds}
     allocated = [part for part in parts.get("returns", ()) if part.reading.allocations]
     if allocated and (closes := read_prices(source, root)) is not None:
 
@@ -379,7 +387,11 @@ def gather(
 
 
 def _parts_of(
-    source: LedgerSource, root: Path, kind: Kind, taken: dict[str, list[tuple[Kind, Part]]]
+    source: LedgerSource,
+    root: Path,
+    kind: Kind,
+    taken: dict[str, list[tuple[Kind, Part]]],
+    read: Callable[[File, Reading], Part],
 ) -> Iterator[Part]:
     key = f"ledger {source.name}: {kind}"
     entries = [(entry, entry.reading(source)) for entry in getattr(source, kind) or ()]
@@ -395,7 +407,7 @@ def _parts_of(
         if any(other == kind and earlier.reading == reading for other, earlier in before):
             continue
         file, rule = found[path, number], reading.strategy_from
-        part = read_part(file, reading) if file else queried(entry.query, reading)
+        part = read(file, reading) if file else queried(entry.query, reading)
         part = mapped(part, COLUMNS[kind], read_part(file_at(root, rule.table)) if isinstance(rule, ByTable) else None)
         if before:
             same = sum(other == kind for other, _ in before)

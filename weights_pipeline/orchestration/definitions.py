@@ -129,7 +129,7 @@ class _Part(NamedTuple):
 
 
 def _of_ledger(workspace: Workspace, source: LedgerSource) -> _Part:
-    schema = source.schema_name
+    schema, settings = source.schema_name, workspace.settings
     job = job_over(
         schema,
         schema,
@@ -138,7 +138,9 @@ def _of_ledger(workspace: Workspace, source: LedgerSource) -> _Part:
     )
     checks = ledger_checks(source, workspace.readers[source.name])
     return _Part(
-        assets=[*ledger_assets(source, workspace.root, workspace.store, checks, workspace.settings.engine)],
+        assets=[
+            *ledger_assets(source, workspace.root, workspace.store, checks, settings.engine, settings.cells / schema)
+        ],
         jobs=[job],
         checks=[_checks_after(checks, workspace)],
         schedules=[ledger_schedule(source, job)],

@@ -37,15 +37,23 @@ OWNER = "team:allocation"
 
 
 def ledger_assets(
-    source: LedgerSource, root: Path, store: Store, checks: Sequence[Check], engine: str = ""
+    source: LedgerSource,
+    root: Path,
+    store: Store,
+    checks: Sequence[Check],
+    engine: str = "",
+    kept: Path | None = None,
 ) -> list[dg.AssetsDefinition]:
-    """Steps of one ledger source, from files to daily returns; ``checks`` are those of its tables."""
+    """Steps of one ledger source, from files to daily returns.
+
+    ``checks`` are those of its tables, and ``kept`` is the folder of cells that are not parsed again.
+    """
     months, schema = ledger_months(source), source.schema_name
     booked = month_tables(source)
     reads = [table for table in booked if table is not catalog.UNKNOWN_POSITIONS]
 
     def intake(run: Run) -> Intake:
-        return read_ledger(source, root, horizon=horizon(source, run.now))
+        return read_ledger(source, root, horizon=horizon(source, run.now), kept=kept)
 
     def rows_by_table(run: Run) -> dict[Table, pd.DataFrame]:
         return intake_rows(run.once(intake), source, run.windows, run.now)
