@@ -92,14 +92,14 @@ def test_somebody_of_another_version_is_refused_by_name(two_workers):
         pass
 
 
-def test_a_worker_of_another_version_that_comes_later_is_refused_too(tmp_path):
+def test_a_worker_of_another_version_that_comes_later_is_refused_too(two_workers, tmp_path):
     version = tmp_path / "version"
     version.write_text("1")
 
     def version_of():
         return version.read_text()
 
-    with cluster(tmp_path, 1) as made, open_engine(made.address, version_of) as own:
+    with open_engine(two_workers, version_of) as own:
         assert list(own.map(partial(power, 2), [1])) == [2]
         version.write_text("2")
         with pytest.raises(OtherVersionError, match="a worker runs 2, this process 1"):
@@ -131,12 +131,13 @@ from weights_pipeline.engine import EngineError, open_engine
 from weights_pipeline.engine import cluster
 from weights_pipeline_tests.support.on_workers import power
 
-cluster.CONNECT_SECONDS = float(sys.argv[2])
-try:
-    with open_engine(sys.argv[1], lambda: "") as engine:
-        print(list(engine.map(partial(power, 2), range(5))))
-except EngineError as error:
-    print(error)
+cluster.CONNECT_SECONDS = float(sys.argv[1])
+for address in sys.argv[2:]:
+    try:
+        with open_engine(address, lambda: "") as engine:
+            print(list(engine.map(partial(power, 2), range(5))))
+    except EngineError as error:
+        print(error)
 """
 
 
@@ -149,16 +150,17 @@ def test_a_scheduler_that_asks_for_certificates_is_reached_with_them_alone(tmp_p
         tls[f"DASK_DISTRIBUTED__COMM__TLS__{part}__KEY"] = str(key)
     only = {"DASK_DISTRIBUTED__COMM__REQUIRE_ENCRYPTION": "true", "DASK_DISTRIBUTED__COMM__DEFAULT_SCHEME": "tls"}
 
-    def told(address, seconds, **variables):
-        command = [sys.executable, "-c", CONNECTING, address, seconds]
+    def told(seconds, *addresses, **variables):
+        command = [sys.executable, "-c", CONNECTING, seconds, *addresses]
         found = subprocess.run(command, capture_output=True, text=True, check=True, env=os.environ | variables)
-        return found.stdout.splitlines()[-1]
+        return found.stdout.splitlines()
 
     with cluster(tmp_path, 1, **tls, **only) as made:
         assert made.address.startswith("tls://")
-        assert told(made.address, "60", **tls) == "[1, 2, 4, 8, 16]"
-        assert "asks for certificates; set DASK_DISTRIBUTED__COMM__TLS__CA_FILE" in told(made.address, "60")
-        assert "no Dask scheduler answers" in told(made.address.replace("tls:", "tcp:"), "2")
+        assert told("60", made.address, **tls)[-1] == "[1, 2, 4, 8, 16]"
+        *_, bare, plain = told("2", made.address, made.address.replace("tls:", "tcp:"))
+        assert "asks for certificates; set DASK_DISTRIBUTED__COMM__TLS__CA_FILE" in bare
+        assert "no Dask scheduler answers" in plain
 
 
 @pytest.mark.parametrize("size", [1, 4, 64])
