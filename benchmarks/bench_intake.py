@@ -14,11 +14,8 @@ Run ``python -m benchmarks intake [--quick]``: 10 million lots, or 20,000; and `
 from __future__ import annotations
 
 import datetime as dt
-import multiprocessing
 import resource
 import tempfile
-from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
 from itertools import pairwise, product
 from pathlib import Path
 from threading import Event, Thread
@@ -26,6 +23,7 @@ from typing import Any
 
 import duckdb
 
+from benchmarks.support.apart import apart
 from weights_pipeline.ledger import read_ledger
 from weights_pipeline.ledger.periods import ledger_months
 from weights_pipeline.ledger.source import load_ledger_source
@@ -154,9 +152,9 @@ def run(quick: bool = False) -> list[dict[str, Any]]:
     """Measure each kind of file in a process of its own, so that the peak is that of the measured work."""
     lots, found = 20_000 if quick else 10_000_000, []
     for kind in ("csv", "parquet"):
-        with tempfile.TemporaryDirectory() as folder:
-            _apart(create, Path(folder), kind, lots)
-            measured = _apart(measure, Path(folder))
+        with tempfile.TemporaryDirectory() as folder, apart(quick) as done:
+            done(create, Path(folder), kind, lots)
+            measured = done(measure, Path(folder))
         found.append({"file": kind, "lots": lots} | {name: round(figure, 2) for name, figure in measured.items()})
     return found
 
@@ -164,17 +162,12 @@ def run(quick: bool = False) -> list[dict[str, Any]]:
 def run_months(quick: bool = False) -> list[dict[str, Any]]:
     """Measure what a new month costs after eleven others and after 119; in the last row, how many times as much."""
     lots = 24_000 if quick else 1_200_000
-    with tempfile.TemporaryDirectory() as folder:
-        _apart(create_months, Path(folder), lots)
-        seconds: dict[str, dict[str, float]] = _apart(measure_months, Path(folder))
+    with tempfile.TemporaryDirectory() as folder, apart(quick) as done:
+        done(create_months, Path(folder), lots)
+        seconds: dict[str, dict[str, float]] = done(measure_months, Path(folder))
     first, last = seconds.values()
     seconds["times"] = {name: last[name] / first[name] for name in last}
     return [
         {"at": at, "lots_a_month": lots // 120} | {name: round(figure, 2) for name, figure in figures.items()}
         for at, figures in seconds.items()
     ]
-
-
-def _apart(work: Callable[..., Any], *arguments: Any) -> Any:
-    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
-        return pool.submit(work, *arguments).result()

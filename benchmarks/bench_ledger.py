@@ -10,13 +10,11 @@ Run ``python benchmarks/bench_ledger.py [--quick]``: 10 million lots, or 200,000
 
 from __future__ import annotations
 
-import multiprocessing
 import resource
 import statistics
 import tempfile
 import time
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +22,7 @@ import duckdb
 import numpy as np
 import pandas as pd
 
+from benchmarks.support.apart import apart
 from weights_pipeline.core.returns.capital import AveragePositionValue
 from weights_pipeline.core.returns.daily import DailyArrays, daily_return_arrays
 from weights_pipeline.core.returns.lot_arrays import LotArrays
@@ -127,13 +126,10 @@ def run(quick: bool = False) -> list[dict[str, Any]]:
     Creation and measurement have a process each, so that the peak memory is that of the measured work.
     """
     size, rounds = (20_000, 1) if quick else (10_000_000, 5)
-    spawn = multiprocessing.get_context("spawn")
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, apart(quick) as done:
         file = Path(folder) / "ledger.duckdb"
-        with ProcessPoolExecutor(1, mp_context=spawn) as pool:
-            pool.submit(create, file, size).result()
-        with ProcessPoolExecutor(1, mp_context=spawn) as pool:
-            found = pool.submit(measure, file, rounds).result()
+        done(create, file, size)
+        found = done(measure, file, rounds)
     stages = {
         "bare scan": found["scan"],
         "read coded arrays": found["read"],

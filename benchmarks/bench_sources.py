@@ -11,13 +11,11 @@ from __future__ import annotations
 
 import csv
 import json
-import multiprocessing
 import resource
 import sqlite3
 import tempfile
 import time
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -25,6 +23,7 @@ from unittest import mock
 import pyarrow.csv
 import pyarrow.parquet
 
+from benchmarks.support.apart import apart
 from weights_pipeline.ledger.files import read_part
 from weights_pipeline.ledger.places import file_at
 from weights_pipeline.ledger.sources import read_rows
@@ -164,15 +163,12 @@ def run(quick: bool = False) -> list[dict[str, Any]]:
     """Measure each kind in a process of its own, so that the peak memory is that of the measured work."""
     rows = 20_000 if quick else 10_000_000
     found = []
-    with tempfile.TemporaryDirectory() as folder:
-        # In a process of its own as well: what is measured begins as large as what has forked it.
+    with tempfile.TemporaryDirectory() as folder, apart(quick) as done:
+        # Apart as well: what is measured begins as large as what has started it.
+        done(create, Path(folder), rows)
         files = ("csv", "quoted", "json", "xml", "parquet", "s3", "s3_json")
-        for kind in ("", *files, "sqlite", "mongodb", "dynamodb"):
-            with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
-                if not kind:
-                    pool.submit(create, Path(folder), rows).result()
-                    continue
-                measured = pool.submit(measure, kind, Path(folder), rows).result()
+        for kind in (*files, "sqlite", "mongodb", "dynamodb"):
+            measured = done(measure, kind, Path(folder), rows)
             found.append(
                 {
                     "source": kind,
