@@ -23,6 +23,7 @@ from weights_pipeline.core.metrics.measures import MetricParameters
 from weights_pipeline.core.metrics.starter import StarterMetrics
 from weights_pipeline.core.policy import Policy
 from weights_pipeline.core.realized.band import Band
+from weights_pipeline.core.realized.speed import optimal_speed
 from weights_pipeline.core.returns.frequency import DAILY, Frequency
 from weights_pipeline.core.targets.methods import METHODS
 from weights_pipeline.core.targets.methods.base import Limits
@@ -61,7 +62,26 @@ def _as_band(value: Any) -> Any:
 class Adjustment(Model):
     """How fast realized weights follow their targets: ``w += rate · (target − w)`` each rebalance."""
 
-    rate: Rate | dict[str, Rate] = Field(description="Share of the gap closed; one number, or one per risk regime.")
+    kind: Literal["fixed", "optimal"] = Field(
+        default="fixed",
+        exclude_if=lambda kind: kind == "fixed",
+        description="Whether the rate is given, or follows from cost and half_life.",
+    )
+    rate: Rate | dict[str, Rate] | None = Field(
+        default=None,
+        exclude_if=lambda rate: rate is None,
+        description="Share of the gap closed; one number, or one per risk regime.",
+    )
+    cost: Threshold | None = Field(
+        default=None,
+        exclude_if=lambda cost: cost is None,
+        description="Of kind optimal: cost of trading a weight once over that of its risk in one rebalance.",
+    )
+    half_life: Annotated[FiniteFloat, Field(gt=0)] | None = Field(
+        default=None,
+        exclude_if=lambda half_life: half_life is None,
+        description="Of kind optimal: rebalances after which half of what a target differs from base by is gone.",
+    )
     turnover_cap: Turnover | dict[str, Turnover] | None = Field(
         default=None, description="Largest one-way turnover of a rebalance, which a longer step is shortened to."
     )
@@ -72,6 +92,21 @@ class Adjustment(Model):
         description="No-trade band: how far a weight may be from its target before it is traded; absolute where it is "
         "one number.",
     )
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Adjustment:
+        if self.kind == "fixed" and (self.rate is None or self.cost is not None or self.half_life is not None):
+            raise ValueError("rate: expected a share of the gap, and neither cost nor half_life, but of kind optimal")
+        if self.kind == "optimal" and (self.rate is not None or self.cost is None):
+            raise ValueError("cost: kind optimal expects it, and half_life where targets do not last, but no rate")
+        return self
+
+    def pace(self) -> tuple[float | Mapping[str, float], float]:
+        """Rate, and the share of the way from base to target that is aimed for."""
+        if self.rate is not None:
+            return self.rate, 1.0
+        speed = optimal_speed(self.cost or 0.0, self.half_life)
+        return speed.rate, speed.aim
 
 
 def _known_zone(value: str) -> str:
@@ -177,12 +212,14 @@ class Book(Model):
 
         ``starter`` are the metrics of :func:`load_starter_metrics`, ``frequency`` is the ledger's.
         """
+        rate, aim = self.adjustment.pace()
         return Policy(
             base=self.strategies,
             gross=self.gross,
             method=self.method,
             limits=self.limits,
-            rate=self.adjustment.rate,
+            rate=rate,
+            aim=aim,
             turnover_cap=self.adjustment.turnover_cap,
             band=self.adjustment.band,
             metrics=self.metrics,

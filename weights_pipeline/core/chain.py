@@ -340,9 +340,9 @@ def realized_table(
     Returns
     -------
     DataFrame
-        Rows of ``realized_weights``; ``rate`` is the one used, shortened by the turnover cap where that holds and 0
-        where a no-trade band leaves the strategy alone, and ``regime`` the risk regime that chose them, empty where the
-        policy has one rate and cap for all.
+        Rows of ``realized_weights``; ``target`` is that of :meth:`Policy.aimed`; ``rate`` is the one used, shortened by
+        the turnover cap where that holds and 0 where a no-trade band leaves the strategy alone, and ``regime`` the risk
+        regime that chose them, empty where the policy has one rate and cap for all.
 
     Raises
     ------
@@ -356,6 +356,7 @@ def realized_table(
     start, realized, rate = np.empty(len(table)), np.empty(len(table)), np.empty(len(table))
     entered, regime = np.zeros(len(table), dtype=np.bool_), np.zeros(len(table), dtype=np.int8)
     base, target, lower, upper = (table[name].to_numpy(np.float64) for name in ("base", "target", "lower", "upper"))
+    target = policy.aimed(base, target, lower, upper)
     for rows in table.groupby("as_of").indices.values():
         names = table["strategy"].iloc[rows].tolist()
         current = walk.regime(table["as_of"].iloc[rows[0]]) if walk else REGIMES[0]
@@ -378,6 +379,7 @@ def realized_table(
             regime[rows] = 1 + REGIMES.index(current)
             walk.hold(weights)
     return table.assign(
+        target=target,
         previous=start,
         rate=rate,
         regime=texts(("", *REGIMES), regime),

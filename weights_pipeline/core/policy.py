@@ -40,6 +40,9 @@ class Policy:
         Floor, cap, normalisation, and limits of groups.
     rate
         Share of the gap to target closed in one rebalance, in (0, 1]; one number, or one for each risk regime.
+    aim
+        Share of the way from base to target at which the steps aim, in (0, 1]; see
+        :func:`~weights_pipeline.core.realized.speed.optimal_speed`.
     turnover_cap
         Largest one-way turnover ½·Σ|w − w_old| of one rebalance: a step that would go further is shortened. One
         number, or one for each risk regime; None where there is no cap.
@@ -67,6 +70,7 @@ class Policy:
     gross: float = 1.0
     limits: Limits = field(default_factory=Limits)
     rate: float | Mapping[str, float] = 1.0
+    aim: float = 1.0
     turnover_cap: float | Mapping[str, float] | None = None
     band: Band | None = None
     metrics: MetricParameters = field(default_factory=MetricParameters)
@@ -79,6 +83,8 @@ class Policy:
         for key, rate in _by_key("rate", self.rate).items():
             if not 0 < rate <= 1:
                 raise ValueError(f"{key}: expected a share of the gap in (0, 1], got {rate!r}")
+        if not 0 < self.aim <= 1:
+            raise ValueError(f"aim: expected a share of the way to target in (0, 1], got {self.aim!r}")
         for key, cap in _by_key("turnover_cap", self.turnover_cap).items():
             if not 0 < cap < math.inf:
                 raise ValueError(f"{key}: expected a positive one-way turnover, got {cap!r}")
@@ -161,6 +167,10 @@ class Policy:
         given = self.method.lookback
         by_regime = dict.fromkeys(REGIMES, given) if isinstance(given, str) else given
         return {regime: Lookback.parse(by_regime[regime]) for regime in REGIMES}
+
+    def aimed(self, base: Floats, target: Floats, lower: Floats, upper: Floats) -> Floats:
+        """What steps go towards, shape (n,): targets, or a part of the way to them from base; keeps all limits."""
+        return target if self.aim == 1 else np.clip(base + self.aim * (target - base), lower, upper)
 
     @property
     def slack(self) -> float:

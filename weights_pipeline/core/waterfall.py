@@ -179,15 +179,20 @@ def _clipped(value: float, lower: float, upper: float) -> float:
 
 
 def _to_realized(row: Mapping[str, Any], target: float) -> list[Step]:
-    previous, rate, realized = (float(row[name]) for name in ("previous", "rate", "realized"))
+    previous, rate, realized, aim = (float(row[name]) for name in ("previous", "rate", "realized", "target"))
+    steps = []
+    if aim != target:
+        steps = [Step("aim", "start", (aim,), aim, "part of the way from base to target: as much of it as lasts")]
+        target = aim
     if rate == 1:
-        return [Step("realized weight", "times", (1.0,), realized, "all the way to target (rate 1)")]
+        return [*steps, Step("realized weight", "times", (1.0,), realized, "all the way to target (rate 1)")]
     if rate == 0:
         left = f"inside its no-trade band: not traded, a gap to target of {target - previous:+.6g} is left"
-        return [Step("realized weight", "start", (previous,), realized, left)]
+        return [*steps, Step("realized weight", "start", (previous,), realized, left)]
     start = "its base weight: new in the book" if row["entered"] else "weight before this rebalance"
     move = rate * (target - previous)
     return [
+        *steps,
         Step("previous weight", "start", (previous,), previous, start),
         Step("realized weight", "plus", (move,), realized, f"{rate!r} × (target - previous)"),
     ]

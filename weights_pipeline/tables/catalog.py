@@ -335,7 +335,7 @@ REALIZED_WEIGHTS = Table(
         _STRATEGY,
         _BASE,
         Column("previous", FLOAT, "Weight before the step: that of the preceding partition, or base.", percent=True),
-        Column("target", FLOAT, "Target weight.", percent=True),
+        Column("target", FLOAT, "Target weight, or the part of it that an optimal speed aims for.", percent=True),
         Column(
             "rate",
             FLOAT,

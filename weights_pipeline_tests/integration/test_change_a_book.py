@@ -34,6 +34,7 @@ OVERLAY = {"enabled": True, "profile": "low", "lag": 1}
 CHANGES = {
     "rate": {"adjustment": {"rate": 0.1}},
     "turnover cap": {"adjustment": {"rate": 0.5, "turnover_cap": 0.01}},
+    "optimal speed": {"adjustment": {"kind": "optimal", "cost": 4, "half_life": 6}},
     "no-trade band": {"adjustment": {"rate": 0.5, "band": 0.01}},
     "caps": {"limits": {"floor": 0.9, "cap": 1.1}},
     "base weights": {"strategies": {"ant": 0.4, "bee": 0.4, "cow": 0.2}},
@@ -96,6 +97,18 @@ def differing(own):
 def test_whatever_changes_the_past_stays_right(own, changed):
     change(own, **CHANGES[changed])
     assert misses(own) == {}
+
+
+def test_months_with_an_optimal_speed_and_a_band_are_checked_and_computed_again(own):
+    change(own, adjustment={"kind": "optimal", "cost": 4, "half_life": 6, "band": 0.02})
+    rebalance(own, LAST + 1, LAST + 3)
+    realized = own.store.read(BOOK, catalog.REALIZED_WEIGHTS)
+    aimed = realized[realized["as_of"] > "2024-06-01"].merge(
+        own.store.read(BOOK, catalog.TARGET_WEIGHTS), on=["as_of", "strategy"], suffixes=("", "_whole")
+    )
+    assert (aimed["target"] != aimed["target_whole"]).all()
+    assert (aimed["rate"] == 0).any()
+    assert (misses(own), differing(own)) == ({}, [])
 
 
 def test_the_past_that_somebody_altered_is_wrong_still(own):

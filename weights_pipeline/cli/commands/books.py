@@ -167,6 +167,7 @@ def _in_words(book: Book, policy: Policy) -> dict[str, str]:
         "speed": speed_sentence(policy.rate)
         if isinstance(policy.rate, float | int)
         else f"the share of the gap to target closed in a rebalance is {_per_regime(policy.rate)}.",
+        **({"aim": f"steps go {policy.aim:.0%} of the way from base to target."} if policy.aim < 1 else {}),
         **({"band": _band(policy.band)} if policy.band else {}),
         "overlay": _overlay(book),
         "ensemble": "one weight set per market regime (bull, bear, range, neutral) and one on all sessions; that of "

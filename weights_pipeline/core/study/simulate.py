@@ -129,6 +129,7 @@ class Simulation:
             as_of=self.as_of[date], metric=texts(self.metric, date), weight_set=texts(self.weight_set, date)
         )
         realized = targets[["as_of", "strategy", "base", "target", "lower", "upper", "slack"]].assign(
+            target=self.policy.aimed(*(targets[name].to_numpy() for name in ("base", "target", "lower", "upper"))),
             previous=self.previous.ravel(),
             rate=self.rate.ravel(),
             regime=texts(self.paced_by, date),
@@ -320,7 +321,7 @@ class _Shared:
         tilted_by = (policy.limits, policy.base, policy.gross, chosen_by)
         tilts = self.once("tilts", tilted_by, lambda: self.tilts(policy))
         paced_by = policy.overlay.thresholds if policy.paced_by_regime and policy.overlay else None
-        moved_by = (policy.rate, policy.turnover_cap, policy.band, paced_by, tilted_by)
+        moved_by = (policy.rate, policy.aim, policy.turnover_cap, policy.band, paced_by, tilted_by)
         path = self.once("path", moved_by, lambda: self.path(policy, tilts))
         final, traded, regimes, scalars = path.realized, path.earned, None, None
         scalar = np.full(len(self.as_of), np.nan)
@@ -458,7 +459,7 @@ class _Shared:
             rate, turnover_cap = policy.pace(*regimes[-1:])
             previous[day], weights, rates[day] = capped_step(
                 weights,
-                aim.target,
+                policy.aimed(policy.weights, aim.target, aim.lower, aim.upper),
                 aim.lower,
                 aim.upper,
                 rate=rate,

@@ -166,6 +166,11 @@ def test_a_valid_book_is_told_in_words(data, name, sentences):
             "the share of the gap to target closed in a rebalance is 0.1 in NORMAL, 0.2 in ELEVATED, 0.5 in STRESS, 1",
         ),
         ({"adjustment": {"rate": 1, "turnover_cap": 0.05}}, "draws a warning; one is shortened at 0.05."),
+        ({"adjustment": {"kind": "optimal", "cost": 20, "half_life": 6}}, "each rebalance closes 20% of the gap"),
+        (
+            {"adjustment": {"kind": "optimal", "cost": 20, "half_life": 6}},
+            "steps go 70% of the way from base to target.",
+        ),
         (
             {"adjustment": {"rate": 1, "band": {"absolute": 0.05, "relative": 0.25, "to": "target"}}},
             "further from its target than 5.00% of capital or 25% of its target, whichever is narrower, and then to "
