@@ -59,6 +59,7 @@ OWN_FOLDER = (LEDGER_PAGE, METHOD_PAGE, WRONG_PAGE, FOREIGN_PAGE)
 TESTS_OF_METHODS = (
     "__init__.py",
     "support/__init__.py",
+    "support/examples.py",
     "support/method_cases.py",
     "unit/__init__.py",
     "unit/core/__init__.py",
