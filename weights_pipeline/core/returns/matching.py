@@ -10,7 +10,7 @@ import re
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from decimal import Context, Decimal
+from decimal import Decimal
 from typing import NamedTuple
 
 import numpy as np
@@ -127,7 +127,7 @@ def match_fifo(events: pd.DataFrame, counted: Mapping[tuple[str, str], int] | No
     named = [opening_id[i] for i in np.flatnonzero(matched).tolist()]
     if len(set(named)) < len(named):
         raise ValueError("fills: expected each fill_id once per strategy and symbol")
-    opener, closer, closed, left, lost = _fifo_events(group.tolist(), event.tolist(), amount.tolist())
+    opener, closer, closed, left, lost = _fifo_events(group, event, amount)
     size, ts = np.abs(amount), events["ts"].to_numpy(dtype="datetime64[us]")
 
     def part(lot_id: Sequence[str], of: Indices, quantity: Floats) -> pd.DataFrame:
@@ -230,89 +230,106 @@ class _Events(NamedTuple):
     lost: NDArray[np.bool_]
 
 
-_EXACT = Context(prec=340)
-"""Enough digits for the difference of any two numbers that a ledger may hold."""
-_RESIDUE, _DUST = Decimal(str(RESIDUE)), Decimal(str(DUST))
-_NOTHING = Decimal(0)
+_GRAINS, _DUSTS = round(1 / RESIDUE), round(1 / DUST)
+"""How many of what is rounding, or dust, make the whole: of whole numbers a share is a floor division, and exact."""
+_EXACT_DIGITS, _EXACT_PLACES = 1e15, 15
+"""A number of at most 15 digits is the only one of so few digits that its float can be read as."""
 
 
-class _Queue:
-    """Opening fills of one strategy and symbol, oldest first; dust apart."""
+def _whole_sizes(group: Indices, size: Floats) -> tuple[list[int], list[int]]:
+    """Sizes as whole numbers of a unit of their group's, and how many of its units make one, for each row.
 
-    def __init__(self) -> None:
-        self.open: deque[_Opening] = deque()
-        self.dust: deque[_Opening] = deque()
-        self.size = self.peak = _NOTHING
-
-    def against(self, buys: bool) -> deque[_Opening] | None:
-        """What a fill closes first: the position, or else dust, of the other sign."""
-        return next((each for each in (self.open, self.dust) if each and each[0].buys != buys), None)
-
-    def add(self, opening: _Opening) -> None:
-        self.open.append(opening)
-        self.size = _EXACT.add(self.size, opening.left)
-        self.peak = max(self.peak, self.size)
-
-    def close(self, held: deque[_Opening], quantity: Decimal) -> Decimal:
-        """Close some of the oldest opening; what is left of it."""
-        opening = held[0]
-        opening.left = _EXACT.subtract(opening.left, quantity)
-        if held is self.open:
-            self.size = _EXACT.subtract(self.size, quantity)
-        if opening.left <= opening.grain:
-            opening.left = _NOTHING
-            held.popleft()
-        return opening.left
-
-    def settle(self) -> None:
-        """After an exit: what is left of the position may be dust, or nothing."""
-        if self.size <= _EXACT.multiply(self.peak, _DUST):
-            self.dust += self.open
-            self.open.clear()
-            self.size = self.peak = _NOTHING
+    The unit is the last decimal place that any size of the group is written with, so that no digit is lost.
+    """
+    units, places = np.zeros(len(size), dtype=np.int64), np.zeros(len(size), dtype=np.int64)
+    rest = np.arange(len(size))
+    for place in range(_EXACT_PLACES + 1):
+        with np.errstate(over="ignore"):
+            scaled = np.rint(size[rest] * 10.0**place)
+        fits = (scaled < _EXACT_DIGITS) & (scaled / 10.0**place == size[rest])
+        units[rest[fits]], places[rest[fits]] = scaled[fits], place
+        rest = rest[~fits]
+    written = {i: Decimal(repr(size.item(i))) for i in rest.tolist()}  # more digits than that, or smaller
+    for i, number in written.items():
+        places[i] = max(-int(number.as_tuple().exponent), 0)
+    finest = np.zeros(int(group[-1]) + 1 if len(group) else 0, dtype=np.int64)
+    np.maximum.at(finest, group, places)
+    power = [10**place for place in range(int(finest.max(initial=0)) + 1)]
+    whole = units.tolist()
+    for i, number in written.items():
+        whole[i] = int(number.scaleb(int(places[i])))
+    lift = (finest[group] - places).tolist()
+    return [n * power[k] for n, k in zip(whole, lift, strict=True)], [power[k] for k in finest[group].tolist()]
 
 
-@dataclass
-class _Opening:
-    """An opening fill: its position, its sign, the quantity left, and what of it is rounding."""
-
-    row: int
-    buys: bool
-    left: Decimal
-    grain: Decimal
-
-
-def _fifo_events(group: list[int], event: list[int], amount: list[float]) -> _Events:
-    """Run the queues over events sorted by group."""
-    made: list[tuple[int, int, float, float, bool]] = []
-    queue, current = _Queue(), -1
-    for i, (g, what, signed) in enumerate(zip(group, event, amount, strict=True)):
-        if g != current:
-            queue, current = _Queue(), g
-        if what == LOST:
-            made += [(opening.row, i, 0.0, 0.0, True) for opening in (*queue.open, *queue.dust)]
-            queue = _Queue()
-        if what in (LOST, SKIPPED):
+def _fifo_events(group: Indices, event: NDArray[np.int_], amount: Floats) -> _Events:
+    """Run the queues over events sorted by group: opening fills, oldest first, and dust apart."""
+    opener: list[int] = []
+    closer: list[int] = []
+    closed: list[float] = []
+    left: list[float] = []
+    gone: list[int] = []
+    no_amount = (event == LOST) | (event == SKIPPED)
+    size, ones = _whole_sizes(group, np.abs(np.where(no_amount, 0.0, amount)))
+    buys, remaining = (amount > 0).tolist(), size.copy()
+    held: deque[int] = deque()
+    dust: deque[int] = deque()
+    position = peak = 0
+    current = -1
+    for i, (g, what, rest, one) in enumerate(zip(group.tolist(), event.tolist(), size, ones, strict=True)):
+        if g != current or what == LOST:
+            if g == current:
+                gone += range(len(opener), len(opener) + len(held) + len(dust))
+                for row in (*held, *dust):
+                    opener.append(row)
+                    closer.append(i)
+                    closed.append(0.0)
+                    left.append(0.0)
+            held, dust, position, peak, current = deque(), deque(), 0, 0, g
+        if not rest:
             continue
-        rest, buys = Decimal(repr(abs(signed))), signed > 0
-        grain = _EXACT.multiply(rest, _RESIDUE)
-        exits = False
-        while rest and (held := queue.against(buys)):
-            opening = held[0]
-            quantity = min(opening.left, rest)
-            rest = _EXACT.subtract(rest, quantity)
-            if rest <= grain:
-                rest = _NOTHING
-            made.append((opening.row, i, float(quantity), float(queue.close(held, quantity)), False))
+        side, grain, exits = buys[i], rest // _GRAINS, False
+        while rest:
+            # A fill closes the position, or else dust, of the other sign.
+            if held and buys[held[0]] != side:
+                against = held
+            elif dust and buys[dust[0]] != side:
+                against = dust
+            else:
+                break
+            row = against[0]
+            quantity = min(remaining[row], rest)
+            rest = 0 if rest - quantity <= grain else rest - quantity
+            if against is held:
+                position -= quantity
+            after = remaining[row] - quantity
+            if after <= size[row] // _GRAINS:
+                after = 0
+                against.popleft()
+            remaining[row] = after
+            opener.append(row)
+            closer.append(i)
+            closed.append(quantity / one)
+            left.append(after / one)
             exits = True
-        if exits:
-            queue.settle()
+        if exits and position <= peak // _DUSTS:
+            dust += held
+            held.clear()
+            position = peak = 0
         if rest:
-            queue.add(_Opening(i, buys, rest, grain))
-            made.append((i, i, 0.0, float(rest), False))
-    columns = [("opener", np.intp), ("closer", np.intp), ("closed", "f8"), ("left", "f8"), ("lost", "?")]
-    table = np.array(made, dtype=columns)
-    return _Events(*(table[name] for name, _ in columns))
+            held.append(i)
+            remaining[i] = rest
+            position += rest
+            peak = max(peak, position)
+            opener.append(i)
+            closer.append(i)
+            closed.append(0.0)
+            left.append(rest / one)
+    lost = np.zeros(len(opener), dtype=bool)
+    lost[gone] = True
+    return _Events(
+        np.array(opener, dtype=np.intp), np.array(closer, dtype=np.intp), np.array(closed), np.array(left), lost
+    )
 
 
 def _fill_keys(events: pd.DataFrame, group: Indices, already: Mapping[tuple[str, str], int]) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -225,6 +226,47 @@ def test_quantities_fees_and_cash_are_conserved(rows: pd.DataFrame) -> None:
     value = totals(open_lots, sign * open_lots["quantity"] * open_lots["open_price"])
     cash += value.reindex(position.index, fill_value=0.0)
     np.testing.assert_allclose(profit - open_fees, cash, atol=1e-6)
+
+
+AMOUNTS = st.one_of(
+    st.integers(1, 30).map(float),
+    st.integers(1, 3000).map(lambda n: n / 100),
+    st.floats(1e-9, 1e9),
+    st.sampled_from([1e-12, 1e-9, 99.9999999, 1 / 3, 123456789012345.6, 1e15, 2.0**53, 1e22, 5e-324, 1e300]),
+)
+
+
+@examples(60)
+@given(st.lists(st.tuples(AMOUNTS, st.sampled_from([-1, 1])), min_size=1, max_size=15))
+def test_quantities_are_those_of_exact_fractions_to_the_last_bit(fills_of: list[tuple[float, int]]) -> None:
+    held: list[list[Any]] = []  # of each opening: sign, what is left, what of it is rounding
+    dust: list[list[Any]] = []
+    position = peak = Fraction(0)
+    closed = []
+    for amount, sign in fills_of:
+        rest = Fraction(repr(amount))
+        rounding, exits = rest / 10**9, False
+        while rest and (against := next((each for each in (held, dust) if each and each[0][0] != sign), None)):
+            quantity = min(against[0][1], rest)
+            rest -= quantity
+            rest *= rest > rounding
+            against[0][1] -= quantity
+            position -= quantity * (against is held)
+            if against[0][1] <= against[0][2]:
+                against.pop(0)
+            closed.append(float(quantity))
+            exits = True
+        if exits and position * 100 <= peak:
+            dust, held, position, peak = [*dust, *held], [], Fraction(0), Fraction(0)
+        if rest:
+            held.append([sign, rest, rounding])
+            position += rest
+            peak = max(peak, position)
+    result = match_fifo(fills([(day, amount * sign, 1.0) for day, (amount, sign) in enumerate(fills_of)]))
+    assert result.lots["quantity"].tolist() == closed
+    left = sorted((sign, float(rest)) for sign, rest, _ in held + dust)
+    signs = np.where(result.open_lots["side"] == "long", 1, -1).tolist()
+    assert sorted(zip(signs, result.open_lots["quantity"].tolist(), strict=True)) == left
 
 
 @examples(12)
