@@ -20,7 +20,8 @@ def light(monkeypatch):
 
 
 def test_what_is_there_is_used():
-    assert {missing(package) for package in extras._EXTRAS} == {""}
+    # Plutoprint has no wheel for some machines.
+    assert {missing(package) for package in extras._EXTRAS if package != "plutoprint"} == {""}
     need("boto3", "s3")
 
 
@@ -28,7 +29,7 @@ def test_every_extra_is_one_of_the_package():
     there = tomllib.loads((DATA.parent / "pyproject.toml").read_text())["project"]["optional-dependencies"]
     for package, extra in extras._EXTRAS.items():
         assert any(each.startswith(package) for each in there[extra])
-        assert extra in "".join(there["deploy"])
+        assert extra in "".join(there["dev"])
 
 
 def test_what_is_missing_is_said_with_what_installs_it(light):
