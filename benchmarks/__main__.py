@@ -31,6 +31,7 @@ SUITES = {
     "ledger": bench_ledger.run,
     "intake": bench_intake.run,
     "months": bench_intake.run_months,
+    "fills": bench_intake.run_fills,
     "sources": bench_sources.run,
     "allocator": bench_allocator.run,
     "simulate": bench_simulate.run,

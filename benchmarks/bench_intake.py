@@ -8,7 +8,10 @@ when others need memory; what is held is the rest.
 Of a ledger that gets a file a month, reading is measured as a new month comes, with the cells of the files before it
 kept and without.
 
-Run ``python -m benchmarks intake [--quick]``: 10 million lots, or 20,000; and ``python -m benchmarks months``.
+Of fills, FIFO matching is measured alone: 100,000 and a million of them, or 10,000.
+
+Run ``python -m benchmarks intake [--quick]``: 10 million lots, or 20,000; and ``python -m benchmarks months`` and
+``python -m benchmarks fills``.
 """
 
 from __future__ import annotations
@@ -22,8 +25,11 @@ from threading import Event, Thread
 from typing import Any
 
 import duckdb
+import numpy as np
+import pandas as pd
 
 from benchmarks.support.apart import apart
+from weights_pipeline.core.returns.matching import FILL, match_fifo
 from weights_pipeline.ledger import read_ledger
 from weights_pipeline.ledger.periods import ledger_months
 from weights_pipeline.ledger.source import load_ledger_source
@@ -170,4 +176,36 @@ def run_months(quick: bool = False) -> list[dict[str, Any]]:
     return [
         {"at": at, "lots_a_month": lots // 120} | {name: round(figure, 2) for name, figure in figures.items()}
         for at, figures in seconds.items()
+    ]
+
+
+def measure_fills(number: int) -> float:
+    """CPU seconds of matching so many fills, amounts in hundredths, of 12 strategies in 100 symbols each."""
+    rng = np.random.default_rng(7)
+    strategy, symbol = rng.integers(0, 12, number), rng.integers(0, 100, number)
+    fills = pd.DataFrame(
+        {
+            "strategy": pd.array([f"strategy_{i:02}" for i in strategy.tolist()], dtype="str"),
+            "symbol": pd.array([f"SYM{i}" for i in symbol.tolist()], dtype="str"),
+            "ts": np.datetime64("2012-01-02", "us") + np.sort(rng.integers(0, 3 * 10**8, number)) * 1_000_000,
+            "amount": rng.choice([-1, 1], number) * rng.integers(1, 100_000, number) / 100,
+            "price": rng.integers(100, 100_000, number) / 100,
+            "fees": 0.35,
+            "fill_id": pd.array([None] * number, dtype="str"),
+            "multiplier": 1.0,
+            "sequence": np.nan,
+            "position": np.arange(number, dtype=float),
+            "event": FILL,
+        }
+    )
+    begun = _cpu_seconds()
+    match_fifo(fills)
+    return _cpu_seconds() - begun
+
+
+def run_fills(quick: bool = False) -> list[dict[str, Any]]:
+    """Measure FIFO matching of fills."""
+    return [
+        {"fills": number, "cpu_seconds": round(measure_fills(number), 2)}
+        for number in ([10_000] if quick else [100_000, 1_000_000])
     ]
