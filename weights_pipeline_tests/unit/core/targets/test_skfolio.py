@@ -351,8 +351,10 @@ class Stub:
     ],
 )
 def test_weights_that_do_not_keep_limits_or_gross_are_refused(weights, message):
-    given = {"lower": np.array([0.5, 0.0]), "upper": np.array([0.6, 0.5]), "least": 1.0, "most": 1.0}
     returns = pd.DataFrame(drawn(2), columns=["a", "b"])
+    limits = {"lower": np.array([0.5, 0.0]), "upper": np.array([0.6, 0.5])}
+    problem = Problem(returns=returns.to_numpy(), **limits, gross=1.0, slack=0.0, periods=252)
+    given = {"problem": problem, "least": 1.0}
     with pytest.raises(NoSolutionError, match=message):
         _chosen(Stub(weights), returns, **given)
     # A solver comes close, and is put on the limit after this.
