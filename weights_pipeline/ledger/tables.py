@@ -151,6 +151,14 @@ def _returns_of(by: _Reading, shard: Shard) -> pd.DataFrame:
     )
 
 
+def _returns_or_ruin(by: _Reading, shard: Shard) -> pd.DataFrame | RuinError:
+    """Daily returns of a shard, or its first ruin, which others may come before."""
+    try:
+        return _returns_of(by, shard)
+    except RuinError as error:
+        return error
+
+
 @contextmanager
 def _explained(
     source: LedgerSource, root: Path, rows_of: Callable[[str], Mapping[Table, pd.DataFrame]]
@@ -231,9 +239,13 @@ def stored_return_rows(
         return {table: rows.of(strategies, _READ.get(table)) for table, rows in stored.items()}
 
     shards = (Shard(names, rows_of(*names)) for names in _shards(counts, at_once))
-    work = partial(_returns_of, _reading(source, root, windows, now, opened))
+    work = partial(_returns_or_ruin, _reading(source, root, windows, now, opened))
     with _explained(source, root, rows_of):
-        return in_order(pd.concat(list(over(work, shards)), ignore_index=True), ["session", "strategy"])
+        made = list(over(work, shards))
+        if ruins := [each for each in made if isinstance(each, RuinError)]:
+            # The ledger's first, as where all is computed at once, whichever shard it is in.
+            raise min(ruins, key=lambda ruin: (ruin.session, ruin.strategy))
+        return in_order(pd.concat(made, ignore_index=True), ["session", "strategy"])
 
 
 def _shards(counts: Mapping[str, int], at_once: int) -> Iterator[tuple[str, ...]]:

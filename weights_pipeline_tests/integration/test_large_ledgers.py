@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 from benchmarks.support.data import BOOK, LEDGER
+from weights_pipeline.ledger import LedgerError
 from weights_pipeline.ledger.periods import ledger_months
 from weights_pipeline.ledger.tables import month_tables, return_rows, stored_return_rows
 from weights_pipeline.store.parts import Parts
@@ -52,3 +53,37 @@ def test_returns_are_the_same_bits_however_much_is_read_at_once(finished: Desk, 
     else:
         assert shards == [None]
     assert lots.count() == len(lots.of())
+
+
+@dataclass(frozen=True)
+class Ruined(Parts):
+    """Lots of which the last of the first strategy, and the first of the last, lost more than there is."""
+
+    def of(self, strategies: Collection[str] | None = None, columns: Sequence[str] | None = None) -> pd.DataFrame:
+        rows = super().of(strategies, columns).reset_index(drop=True)
+        if "pnl" in rows and self.table is catalog.TRADE_LEDGER:
+            names = sorted({*super().of(columns=["strategy"])["strategy"]})
+            for name, at in ((names[0], -1), (names[-1], 0)):
+                of_it = rows.index[rows["strategy"] == name]
+                if len(of_it):
+                    rows.loc[rows.loc[of_it, "session"].sort_values(kind="stable").index[at], "pnl"] = -1e12
+        return rows
+
+
+def test_a_ruin_is_the_ledgers_first_whichever_shard_it_is_in(finished: Desk) -> None:
+    source, store, data = finished.workspace.setups[BOOK].source, finished.store, finished.settings.data
+    months = [m for m in ledger_months(source).begun(NOW) if m.key in store.partitions(LEDGER, "trade_ledger")]
+    stored = {
+        table: Ruined(store, LEDGER, table, [month.key for month in months])
+        for table in month_tables(source)
+        if table is not catalog.UNKNOWN_POSITIONS
+    }
+    said = []
+    with store.view():
+        for at_once in (1, 10**9):
+            with pytest.raises(LedgerError, match="lost 100% or more") as error:
+                stored_return_rows(stored, source, data, months, NOW, at_once=at_once)
+            said.append(str(error.value))
+        last = max(stored[catalog.TRADE_LEDGER].of(columns=["strategy"])["strategy"])
+    assert said[0] == said[1]
+    assert f"strategy {last}" in said[0]
