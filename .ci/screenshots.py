@@ -86,14 +86,14 @@ def take_all(browser: BrowserContext, store: DuckDBStore) -> None:
 
 
 def take_report(browser: BrowserContext, file: Path) -> None:
-    """Where the capital stands, of the report of the book."""
+    """What has changed and why, of the report of the book."""
     page = browser.new_page()
     page.set_viewport_size({"width": 1000, "height": 1400})
     page.goto(file.as_uri())
-    heading = page.get_by_role("heading", name="Where the capital stands").bounding_box()
+    heading = page.get_by_role("heading", name="What has changed, and why").bounding_box()
     assert heading is not None  # noqa: S101
     page.evaluate("top => window.scrollTo(0, top)", heading["y"] - 10)
-    take(page, "img/report", left=0, height=780)
+    take(page, "img/report", left=0, height=950)
 
 
 def take(page: Page, name: str, left: int = NAVIGATION, right: int = 0, top: int = 0, height: int = 0) -> None:
