@@ -59,8 +59,11 @@ _LOOKS = 3
 _DAMAGED = ("Corrupt ", "not a valid DuckDB database file", _SHORT, "while replaying WAL")
 _NO_SPACE = ("No space left on device", "File too large", "Disk quota exceeded", "Could not write ")
 
-# Within one process DuckDB refuses a read-only and a writing connection to the same file at the same time.
+# The system forgets a process's lock on a file as soon as the process closes it once, however often it is open: no file
+# is opened twice at a time.
 _PROCESS_LOCK = threading.RLock()
+_OPEN: set[Path] = set()
+"""Files that the thread which holds the lock has open."""
 
 _FILE = "weights_file"
 """What an attached file is called, whatever its own name is: one called ``store.duckdb`` would hide its manifest."""
@@ -323,9 +326,16 @@ class DuckDBStore:
         deadline = time.monotonic() + self.lock_timeout
         if not _PROCESS_LOCK.acquire(timeout=self.lock_timeout):
             raise StoreLockedError(f"{self.path}: another thread held the store for {self.lock_timeout:g} s")
+        file = self.path.absolute()
         try:
-            with ExitStack() as stack:
-                yield self._unlocked(deadline, lambda: stack.enter_context(connected()))
+            if file in _OPEN:
+                raise RuntimeError(f"{file} is open already: read before or after it is written, not meanwhile")
+            _OPEN.add(file)
+            try:
+                with ExitStack() as stack:
+                    yield self._unlocked(deadline, lambda: stack.enter_context(connected()))
+            finally:
+                _OPEN.discard(file)
         except duckdb.Error as error:
             if (in_words := _in_words(self.path, error)) is None:
                 raise

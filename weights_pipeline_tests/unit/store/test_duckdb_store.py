@@ -4,6 +4,7 @@ import datetime as dt
 import subprocess
 import sys
 from contextlib import nullcontext
+from pathlib import Path
 
 import duckdb
 import pandas as pd
@@ -155,3 +156,15 @@ def test_a_file_is_let_go_between_two_looks(store):
         assert len(store.read("book", small_table())) == 3
         duckdb.connect(str(store.path)).close()
         write(store, frame())
+
+
+def test_no_file_is_open_twice_at_a_time(store, monkeypatch):
+    write(store, frame())
+    monkeypatch.chdir(store.path.parent)
+    same = DuckDBStore(Path(store.path.name))
+    with store.writing(), pytest.raises(RuntimeError, match="is open already"):
+        same.read("book", small_table())
+    with store.view(), pytest.raises(RuntimeError, match="is open already"):
+        write(same, frame())
+    write(same, frame())
+    assert len(store.read("book", small_table())) == 3
