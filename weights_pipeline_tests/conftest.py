@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -29,6 +30,8 @@ ON_ONE_WORKER = (
 )
 """Fixtures that take long to make; all tests of one of them go to one worker."""
 
+# A worker keeps hundreds of thousands of objects for its whole life; looking through them is a twentieth of the suite.
+gc.set_threshold(100_000, 50, 1000)
 
 # How long an example takes says how busy the machine is, and nothing else.
 settings.register_profile("new", deadline=None, suppress_health_check=[HealthCheck.too_slow])

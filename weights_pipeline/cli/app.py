@@ -80,14 +80,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     arguments
         Words of the command line; when left out, those of this process, which ends with the command.
     """
-    # A process of one command ends before what it leaves lying matters; looking for it is a tenth of a month's run.
-    gc.set_threshold(1_000_000, 50, 1000)
     if "_ARGCOMPLETE" in os.environ:
         from weights_pipeline.cli.commands.completion import answer
 
         answer(_parser)
     if arguments is not None:
         _answer(arguments)
+    # A process of one command ends before what it leaves lying matters; looking for it is a tenth of a month's run.
+    gc.set_threshold(1_000_000, 50, 1000)
     codes = list[int]()
     # Registered before anything else that there is to do at the end, and so called after it.
     atexit.register(_leave, codes)
