@@ -297,8 +297,9 @@ def recurrence(of: BookRows) -> Finding:
     realized = of.read(catalog.REALIZED_WEIGHTS)
     made = stretches(of.setup, of.store, catalog.REALIZED_WEIGHTS)
 
-    def groups(as_of: pd.Timestamp) -> Sequence[Group]:
-        return next(stretch.policies[0].groups for stretch in made if as_of < stretch.after)
+    def groups(as_of: pd.Timestamp) -> Sequence[Sequence[Group]]:
+        policies = next(stretch.policies for stretch in made if as_of < stretch.after)
+        return [policy.groups for policy in policies]
 
     return verify.recurrence(realized, started_from(of.setup, of.store, realized["as_of"].min()), groups)
 

@@ -212,7 +212,7 @@ def group_limits(weights: pd.DataFrame, column: str, groups: Sequence[Group], st
 def recurrence(
     realized: pd.DataFrame,
     opening: pd.Series | None = None,
-    groups: Callable[[pd.Timestamp], Sequence[Group]] = lambda as_of: (),
+    groups: Callable[[pd.Timestamp], Sequence[Sequence[Group]]] = lambda as_of: ((),),
 ) -> Finding:
     """Every realized weight follows from its predecessor: w = w_old + λ(target − w_old), whole history, to the bit.
 
@@ -226,7 +226,8 @@ def recurrence(
     opening
         What the first rebalance starts from, by strategy; the base weights when None.
     groups
-        Limits on sums of weights by as-of session, of which a row says nothing.
+        Limits on sums of weights by as-of session, of which a row says nothing: those of each policy that the rows may
+        have been made under, one of which has to give them.
     """
     previous = opening
     broken: list[pd.DataFrame] = []
@@ -240,26 +241,25 @@ def recurrence(
         names = strategies[first:after]
         base, target, lower, upper, held, weight, rate, slacks = (each[first:after] for each in numbers.values())
         slack, gross = float(slacks[0]), math.fsum(base)
-        try:
-            begin, _ = carried(previous, names, base)
-            begin, expected = step(
-                begin,
-                target,
-                lower,
-                upper,
-                rate=rate,
-                gross=gross,
-                slack=slack,
-                groups=groups(rows["as_of"].iloc[first]),
-            )
-        except ValueError as error:
-            broken.append(pd.DataFrame({"as_of": [rows["as_of"].iloc[first]], "problem": [str(error)]}))
-        else:
+        as_of = rows["as_of"].iloc[first]
+        wrong = list[tuple[float, pd.DataFrame]]()
+        for own in groups(as_of):
+            try:
+                begin, _ = carried(previous, names, base)
+                begin, expected = step(begin, target, lower, upper, rate=rate, gross=gross, slack=slack, groups=own)
+            except ValueError as error:
+                wrong.append((0.0, pd.DataFrame({"as_of": [as_of], "problem": [str(error)]})))
+                continue
             gap = np.maximum(np.abs(held - begin), np.abs(weight - expected))
-            worst = max(worst, float(gap.max()))
-            if (gap > 0).any():
-                columns = ["strategy", "as_of", "previous", "target", "realized"]
-                broken.append(rows.iloc[first:after][columns].assign(expected=expected)[gap > 0])
+            if not (gap > 0).any():
+                break
+            columns = ["strategy", "as_of", "previous", "target", "realized"]
+            found = rows.iloc[first:after][columns].assign(expected=expected)[gap > 0]
+            wrong.append((float(gap.max()), found))
+        else:
+            off, found = wrong[-1]
+            worst = max(worst, off)
+            broken.append(found)
         previous = pd.Series(weight, index=names)
     return Finding(
         passed=not broken,

@@ -274,6 +274,14 @@ def test_a_run_over_partitions_of_another_policy_asks_which_one_counts(own):
     assert differing(own) == []
 
 
+def test_limits_of_groups_that_come_or_change_stop_no_restatement(own):
+    for members, cap in ((["ant", "bee"], 0.82), (["ant", "cow"], 0.71)):
+        change(own, limits={"floor": 0.5, "cap": 2.0, "groups": {"some": {"members": members, "cap": cap}}})
+        result = own.try_job(BOOK, "2024-04-01", "2024-05-01", policy="today")
+        assert result.success, own.errors(result)
+        assert misses(own) == {}
+
+
 def test_partitions_made_without_an_overlay_are_made_so_again_by_their_own_policy(own):
     change(own, overlay=None)
     rebalance(own, 5)
