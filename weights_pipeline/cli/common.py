@@ -12,7 +12,7 @@ import math
 import os
 import re
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from weights_pipeline.text import visible
@@ -55,6 +55,29 @@ def month(text: str) -> dt.date:
     if not re.fullmatch(r"\d{4}-\d\d", text):
         raise ValueError(text)
     return dt.date.fromisoformat(f"{text}-01")
+
+
+def grid_values(texts: Sequence[str], example: str) -> dict[str, list[Any]]:
+    """Values by key of options ``KEY=VALUE,VALUE``, read as YAML: a value may be a mapping, such as ``{rate: 0.1}``.
+
+    Raises
+    ------
+    ValueError
+        A text that is not of this form, a key that is named twice, values that are no YAML.
+    """
+    import yaml
+
+    values = dict[str, list[Any]]()
+    for text in texts:
+        key, equals, listed = text.partition("=")
+        if not (key and equals and listed) or key in values:
+            problem = "is named twice" if key in values else f"expected KEY=VALUE,VALUE such as {example}"
+            raise ValueError(f"{text}: {problem}")
+        try:
+            values[key] = yaml.safe_load(f"[{listed}]")
+        except yaml.YAMLError as error:
+            raise ValueError(f"{text}: not readable as YAML: {error}") from error
+    return values
 
 
 def add_calendar(parser: argparse.ArgumentParser) -> None:

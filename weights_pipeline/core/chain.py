@@ -27,7 +27,6 @@ from weights_pipeline.core.allocator.state import (
     reference_portfolio,
     sleeve_contributions,
 )
-from weights_pipeline.core.metrics.label import metric_label
 from weights_pipeline.core.metrics.lookback import Lookback
 from weights_pipeline.core.metrics.measures import REASONS
 from weights_pipeline.core.metrics.table import MetricGrid, metrics_grid
@@ -283,7 +282,7 @@ def target_table(metrics: pd.DataFrame, policy: Policy, history: ReturnHistory |
     policy
         The book's policy.
     history
-        Returns from the lookback of the first date on; read by a method that optimises, and needed by it.
+        Returns from the lookback of the first date on; read by a method that optimises or shrinks, and needed by it.
 
     Returns
     -------
@@ -298,12 +297,12 @@ def target_table(metrics: pd.DataFrame, policy: Policy, history: ReturnHistory |
     as_of, lookbacks, sections = cross_sections(metrics, policy)
     if policy.method.optimises:
         if history is None:
-            raise ValueError(f"history: method {policy.method.kind} chooses weights on returns, got none")
+            raise ValueError(f"history: method {policy.method.kind} reads the returns of the window, got none")
         sections = with_samples(sections, history, as_of, policy)
     targets = [target_weights(policy.method, section, policy.limits) for section in sections]
     n = len(policy.strategies)
     table = targets_frame(targets, policy.strategies, policy.weights)
-    shown = [metric_label(policy.method.metric, lookback) for lookback in lookbacks]
+    shown = [policy.label(lookback) for lookback in lookbacks]
     return table.assign(as_of=as_of.repeat(n), metric=texts(shown, np.repeat(np.arange(len(as_of)), n)), weight_set="")
 
 

@@ -111,7 +111,7 @@ def weight_sets(
         n = len(policy.strategies)
         table = targets_frame(targets, policy.strategies, policy.weights).assign(
             as_of=as_of.repeat(n),
-            metric=metric_label(policy.method.metric, lookback.label),
+            metric=policy.label(lookback.label),
             weight_set=name,
             is_active=np.repeat(measured, n),
             sessions=np.repeat(counted[stop] - counted[start], n),

@@ -15,6 +15,7 @@ import numpy as np
 
 from weights_pipeline.core.allocator.regime import REGIMES
 from weights_pipeline.core.allocator.scalar import AllocatorParameters
+from weights_pipeline.core.metrics.label import metric_label
 from weights_pipeline.core.metrics.lookback import Lookback
 from weights_pipeline.core.metrics.measures import METRICS, MetricParameters
 from weights_pipeline.core.metrics.starter import StarterMetrics
@@ -129,7 +130,10 @@ class Policy:
         if unknown := sorted(set(self.starter) - set(self.base)):
             raise ValueError(f"starter_metrics: strategies {unknown} are not in the book")
         if self.method.optimises and self.ensemble:
-            raise ValueError(f"method: an ensemble reads metrics; expected a method that does, got {self.method.kind}")
+            raise ValueError(
+                f"method: an ensemble reads metrics, not returns; expected no optimiser and no shrunk metric, "
+                f"got {self.method.kind}"
+            )
         overlay = self.overlay or AllocatorParameters()
         if unknown := sorted(set(overlay.sleeves) - set(self.base)):
             raise ValueError(f"overlay.sleeves: strategies {unknown} are not in the book")
@@ -142,6 +146,8 @@ class Policy:
             )
         if self.adaptive and self.ensemble:
             raise ValueError("method.lookback: an ensemble has one window; expected no window per risk regime")
+        if self.adaptive and self.method.optimises:
+            raise ValueError("method.lookback: a shrunk metric has one window; expected no window per risk regime")
         daily = {"overlay": self.overlay, "ensemble": self.ensemble, "method.lookback per risk regime": self.adaptive}
         if self.frequency.monthly and (asked := [key for key, value in daily.items() if value]):
             raise ValueError(f"{asked[0]}: counts sessions, of which returns by month have none; expected no such key")
@@ -171,6 +177,11 @@ class Policy:
     def aimed(self, base: Floats, target: Floats, lower: Floats, upper: Floats) -> Floats:
         """What steps go towards, shape (n,): targets, or a part of the way to them from base; keeps all limits."""
         return target if self.aim == 1 else np.clip(base + self.aim * (target - base), lower, upper)
+
+    def label(self, lookback: str) -> str:
+        """Label of the metric that is shown beside weights, over a lookback such as ``12m``."""
+        metric = self.method.metric
+        return metric_label(metric if isinstance(metric, str) else metric.name, lookback)
 
     @property
     def slack(self) -> float:

@@ -69,6 +69,13 @@ class PolicyGrid:
         at = np.unravel_index(place, self._shape)
         return {key: listed[int(i)] for (key, listed), i in zip(self.values.items(), at, strict=True)}
 
+    def cells(self, place: int) -> dict[str, Any]:
+        """The same for a table: a mapping or list as one text."""
+        return {
+            key: json.dumps(value).replace('"', "") if isinstance(value, dict | list) else value
+            for key, value in self.changes(place).items()
+        }
+
     def order(self) -> list[int]:
         """Every place, so that neighbours share as much of the chain as they can: what it reads first varies last."""
 
@@ -334,7 +341,7 @@ def grid_table(values: PolicyGrid, figures: Mapping[int, Mapping[str, Any]]) -> 
     best = best_of(figures)
     return pd.DataFrame(
         [
-            values.changes(place)
+            values.cells(place)
             | figures[place]["performance"]["traded"]
             | {"mean_turnover": figures[place]["turnover"]["mean"], "best_sharpe": place == best}
             for place in sorted(figures)

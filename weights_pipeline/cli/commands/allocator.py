@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import argparse
 import datetime as dt
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -202,7 +202,7 @@ def _tune(options: argparse.Namespace) -> int:
 
     run = _run(options)
     try:
-        made = choices(_grid(options.grid) or DEFAULT_GRID, run.overlay)
+        made = choices(common.grid_values(options.grid, "vol_accel_enter=1.2,1.3") or DEFAULT_GRID, run.overlay)
     except ValueError as error:
         common.stop(f"--grid {error}", common.INVALID)
     try:
@@ -233,23 +233,6 @@ def _tune(options: argparse.Namespace) -> int:
     render.say("anew for every session, before costs.\n")
     _print_tune(result, overfitting)
     return 0
-
-
-def _grid(texts: Sequence[str]) -> dict[str, list[Any]]:
-    """Values by key; raises ValueError."""
-    import yaml
-
-    grid: dict[str, list[Any]] = {}
-    for text in texts:
-        key, equals, listed = text.partition("=")
-        if not (key and equals and listed) or key in grid:
-            problem = "is named twice" if key in grid else "expected KEY=VALUE,VALUE such as vol_accel_enter=1.2,1.3"
-            raise ValueError(f"{text}: {problem}")
-        try:
-            grid[key] = [yaml.safe_load(value) for value in listed.split(",")]
-        except yaml.YAMLError as error:
-            raise ValueError(f"{text}: not readable as YAML: {error}") from error
-    return grid
 
 
 def _print_state(document: Mapping[str, Any]) -> None:

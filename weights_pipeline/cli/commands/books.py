@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from weights_pipeline.cli import common
-from weights_pipeline.core.metrics.label import metric_label
 
 if TYPE_CHECKING:
     from weights_pipeline.books.book import Book
@@ -124,7 +123,8 @@ def _schema(options: argparse.Namespace) -> int:
 
 def _summary(book: Book) -> dict[str, str]:
     policy = book.policy()
-    metric = f" on {metric_label(book.method.metric, policy.longest_lookback.label)}" if book.method.metric else ""
+    label = policy.label(policy.longest_lookback.label)
+    metric = f" on {'shrunk ' if _shrunk(book) else ''}{label}" if label else ""
     return {
         "book": book.name,
         "cadence": f"{book.cadence.title}, {book.timezone}",
@@ -135,6 +135,11 @@ def _summary(book: Book) -> dict[str, str]:
         "ledger": book.ledger,
         "account": book.account,
     }
+
+
+def _shrunk(book: Book) -> bool:
+    metric = book.method.metric
+    return not isinstance(metric, str) and metric.shrink
 
 
 def _per_regime(value: float | Mapping[str, float]) -> str:
@@ -212,6 +217,8 @@ def _measured(book: Book, policy: Policy) -> str:
     )
     if policy.metrics.active_days_only:
         sentence += " Means are taken over active days only."
+    if _shrunk(book):
+        sentence += " It is drawn towards the mean of all strategies, the more the larger its sampling error."
     if book.starter_metrics:
         sentence += f" Before the twelfth month of data, blended with {book.starter_metrics}."
     return sentence

@@ -82,6 +82,7 @@ def _simulate(options: argparse.Namespace) -> int:
     from weights_pipeline.engine import open_engine
     from weights_pipeline.ledger import LedgerError
     from weights_pipeline.operations.policy_grid import (
+        PolicyGrid,
         Trial,
         choice_of,
         figures_over,
@@ -95,7 +96,10 @@ def _simulate(options: argparse.Namespace) -> int:
     if options.grid and (options.costs or options.drift):
         common.stop("--costs, --drift: a grid says what its policies earn before costs; leave them out", common.INVALID)
     settings = common.settings()
-    values, data = _grid(options.grid), settings.data
+    try:
+        values, data = PolicyGrid(common.grid_values(options.grid, "method.alpha=0.25,0.5")), settings.data
+    except ValueError as error:
+        common.stop(f"--grid {error}", common.INVALID)
     try:
         first = _book(options, data, values.changes(0))
         costs = _costs(options.costs, first)
@@ -310,25 +314,6 @@ def _paid(paid: Earned, simulation: Simulation, *, drift: bool) -> dict[str, Any
     return content
 
 
-def _grid(texts: Sequence[str]) -> PolicyGrid:
-    """The values that options name."""
-    import yaml
-
-    from weights_pipeline.operations.policy_grid import PolicyGrid
-
-    values = dict[str, list[Any]]()
-    for text in texts:
-        key, equals, listed = text.partition("=")
-        if not (key and equals and listed) or key in values:
-            problem = "is named twice" if key in values else "expected KEY=VALUE,VALUE such as method.alpha=0.25,0.5"
-            common.stop(f"--grid {text}: {problem}", common.INVALID)
-        try:
-            values[key] = [yaml.safe_load(value) for value in listed.split(",")]
-        except yaml.YAMLError as error:
-            common.stop(f"--grid {text}: not readable as YAML: {error}", common.INVALID)
-    return PolicyGrid(values)
-
-
 def _book(options: argparse.Namespace, data: Path, changes: dict[str, Any]) -> Book:
     from weights_pipeline.books.load import load_book
 
@@ -504,7 +489,7 @@ def _print_grid(values: PolicyGrid, figures: dict[int, dict[str, Any]], output: 
     whole = len(figures) <= _SHOWN
     lines = [
         [
-            *map(str, values.changes(place).values()),
+            *map(str, values.cells(place).values()),
             *(_shown(metric, figures[place]["performance"]["traded"][metric]) for metric in _FIGURES),
             f"{figures[place]['turnover']['mean']:.2%}",
             "← best Sharpe" if place in ranked[:1] else "",

@@ -1,7 +1,7 @@
 """Books, equal weight and base weights side by side: the same sessions, the same fee, and how sure a difference is.
 
 Scope: what each would have earned at the weights it had in force, intervals of that, and the plain sentence. Not here:
-the formulas of figures (``allocator.overlay``), of intervals (``bootstrap``) and of Sharpe ratios under doubt
+the formulas of figures (``allocator.overlay``), of intervals (``metrics.bootstrap``) and of Sharpe ratios under doubt
 (``sharpe_inference``), and methods that are walked forward (``comparison``).
 """
 
@@ -18,8 +18,7 @@ from numpy.typing import NDArray
 
 from weights_pipeline.core.allocator.overlay import performance
 from weights_pipeline.core.allocator.state import reference_portfolio
-from weights_pipeline.core.returns.frequency import DAILY, Frequency
-from weights_pipeline.core.study.bootstrap import (
+from weights_pipeline.core.metrics.bootstrap import (
     block_length,
     cagr,
     drawn,
@@ -27,6 +26,7 @@ from weights_pipeline.core.study.bootstrap import (
     sharpe,
     stationary_draws,
 )
+from weights_pipeline.core.returns.frequency import DAILY, Frequency
 from weights_pipeline.core.study.comparison import traded_weight
 from weights_pipeline.core.study.overfitting import Overfitting, of_returns
 from weights_pipeline.core.study.sharpe_inference import deflated_sharpe, probabilistic_sharpe, sharpe_estimate

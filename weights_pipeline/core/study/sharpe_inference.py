@@ -1,7 +1,7 @@
 """Sharpe ratios under doubt: how likely a true ratio is above another one, also after a choice among many.
 
 Scope: the probabilistic and the deflated Sharpe ratio. Not here: the ratio of a window (``metrics.measures``), and
-intervals without a formula (``bootstrap``).
+intervals without a formula (``metrics.bootstrap``).
 
 All ratios here are per session, not per year: mean / std (ddof = 1), risk-free rate 0. A null is NaN, by the rules of
 :mod:`~weights_pipeline.core.metrics.measures`: too few returns (``insufficient``), and returns that are all equal

@@ -24,7 +24,6 @@ from weights_pipeline.core.allocator.scalar import WHOLE_BOOK, AllocatorParamete
 from weights_pipeline.core.allocator.state import WARM_UP, component_correlations, required_features
 from weights_pipeline.core.chain import metric_grids, scalar_table, state_of, with_samples
 from weights_pipeline.core.ensembles import ALL, WEIGHT_SETS, choose, current_regime, is_active, sections_of
-from weights_pipeline.core.metrics.label import metric_label
 from weights_pipeline.core.metrics.table import MetricGrid, metrics_grid
 from weights_pipeline.core.policy import Policy
 from weights_pipeline.core.realized.adjust import capped_step
@@ -529,4 +528,4 @@ def _measured_by(policy: Policy) -> tuple[Any, ...]:
 
 
 def _label(grid: MetricGrid, policy: Policy) -> str:
-    return metric_label(policy.method.metric, grid.lookback.label)
+    return policy.label(grid.lookback.label)

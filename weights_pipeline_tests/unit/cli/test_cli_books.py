@@ -189,7 +189,7 @@ def test_words_follow_the_policy(data, changes, sentence):
 
 
 @pytest.mark.xdist_group("skfolio")
-def test_the_page_on_books_spells_two_optimisers_of_skfolio(data):
+def test_the_page_on_books_spells_a_shrunk_metric_and_two_optimisers_of_skfolio(data):
     pytest.importorskip("skfolio", reason="an extra: pip install -e '.[skfolio]'")
     page = (DATA.parent / "docs" / "books.md").read_text(encoding="utf-8")
     methods = [yaml.safe_load(text) for text in re.findall(r"(?ms)^```yaml\n(method:.*?)^```$", page)]
@@ -200,9 +200,12 @@ def test_the_page_on_books_spells_two_optimisers_of_skfolio(data):
         result = Result("books", "validate", str(file))
         assert result.exit_code == 0, result.errors
         told.append(result.output)
-    assert "optimiser MeanRisk (objective_function maximize_ratio, risk_measure cvar, cvar_beta 0.95, " in told[0]
-    assert "prior_estimator EmpiricalPrior (mu_estimator ShrunkMu))" in told[0]
-    assert "optimiser HierarchicalRiskParity (" in told[1]
+    assert "It is drawn towards the mean of all strategies, the more the larger its sampling error." in told[0]
+    assert "optimiser MeanRisk (objective_function maximize_ratio, risk_measure cvar, cvar_beta 0.95, " in told[1]
+    assert "prior_estimator EmpiricalPrior (mu_estimator ShrunkMu))" in told[1]
+    assert "optimiser HierarchicalRiskParity (" in told[2]
+    edit_yaml(file, **methods[0])
+    assert "power_tilt on shrunk calmar_12m" in Result("books").output
     edit_yaml(file, method={"kind": "skfolio", "optimiser": {"kind": "MeanRisk", "alpha": 1}})
     result = Result("books", "validate", str(file))
     assert result.exit_code == 2

@@ -372,6 +372,19 @@ def test_a_grid_is_so_many_simulations_and_marks_the_best_with_a_warning(folder)
     assert f"Probability of backtest overfitting {choice['overfitting']['probability']:.1%}: " in text
 
 
+def test_values_of_a_grid_may_be_mappings(folder):
+    given = ("--grid", "method.metric=sharpe,{name: calmar, shrink: true}", "--grid", "method.kind=minmax_tilt")
+    output = ("--output", folder / "grid.parquet")
+    rows = json.loads(simulate(folder, *given, "--json", *output).output)["grid"]
+    assert [row["changes"]["method.metric"] for row in rows] == ["sharpe", {"name": "calmar", "shrink": True}]
+    assert len({row["performance"]["traded"]["sharpe"] for row in rows}) == 2
+    assert pd.read_parquet(folder / "grid.parquet")["method.metric"].tolist() == [
+        "sharpe",
+        "{name: calmar, shrink: true}",
+    ]
+    assert "{name: calmar, shrink: true}" in simulate(folder, *given).output
+
+
 def test_a_grid_that_was_interrupted_goes_on_where_it_was(folder, monkeypatch):
     given = ("--grid", "adjustment.rate=0.1,0.5,1", "--grid", "method.hi=1.5,3", "--output", folder / "grid.parquet")
     simulate(folder, *given)

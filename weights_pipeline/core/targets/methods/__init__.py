@@ -9,7 +9,6 @@ from weights_pipeline.core.targets.methods.minmax_tilt import MinmaxTilt, Sharpe
 from weights_pipeline.core.targets.methods.optimised import MaxHybrid
 from weights_pipeline.core.targets.methods.power_tilt import CalmarTilt, PowerTilt
 from weights_pipeline.core.targets.methods.proportional_share import CalmarWeighted, ProportionalSharpe
-from weights_pipeline.core.targets.methods.shrunk_sharpe import ShrunkSharpeTilt
 from weights_pipeline.core.targets.methods.skfolio import Skfolio
 from weights_pipeline.core.targets.methods.softmax_sharpe import SoftmaxSharpe
 
@@ -18,7 +17,6 @@ METHODS: tuple[type, ...] = (
     PowerTilt,
     SharpeTilt,
     MinmaxTilt,
-    ShrunkSharpeTilt,
     SoftmaxSharpe,
     ProportionalSharpe,
     CalmarWeighted,

@@ -17,6 +17,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from weights_pipeline.core.metrics.measures import LESS_IS_BETTER, METRICS, REASONS
+from weights_pipeline.core.metrics.sampling import VARIANCES
 from weights_pipeline.core.returns.columns import texts
 from weights_pipeline.core.targets.normalise import (
     GROSS_TOLERANCE,
@@ -33,6 +34,29 @@ from weights_pipeline.core.targets.samples import Sample
 Codes = npt.NDArray[np.int8]
 
 MISSING = REASONS.index("missing")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Metric:
+    """A metric of which more is better, as it is measured or shrunk.
+
+    Parameters
+    ----------
+    name
+        Which one.
+    shrink
+        Whether it is drawn towards the mean of all strategies, the more the larger its sampling error.
+    """
+
+    name: str
+    shrink: bool = False
+
+    __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
+
+    def __post_init__(self) -> None:
+        require_metric(self.name, key="name")
+        if self.shrink and self.name not in VARIANCES:
+            raise ValueError(f"shrink: the sampling error of {self.name} is not known, but of {', '.join(VARIANCES)}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -211,7 +235,7 @@ class CrossSection:
     as_of
         The date; None where a method is asked that depends on none.
     sample
-        Returns of the window, for a method that optimises; None for all others.
+        Returns of the window, for a method that reads them; None for all others.
     """
 
     strategies: tuple[str, ...]
@@ -316,8 +340,6 @@ class Method(Protocol):
     whatever their base.
     """
 
-    optimises: ClassVar[bool]
-    """Whether it chooses weights on the returns of the window rather than on metrics alone."""
     clips_to_limits: ClassVar[bool]
     """Whether multipliers are clipped to floor and cap as multiples of base."""
 
@@ -326,7 +348,11 @@ class Method(Protocol):
         """Name of the method, as books spell it."""
 
     @property
-    def metric(self) -> str:
+    def optimises(self) -> bool:
+        """Whether it reads the returns of the window rather than metrics alone."""
+
+    @property
+    def metric(self) -> str | Metric:
         """The metric shown beside weights, such as ``calmar``; empty where none is read."""
 
     @property

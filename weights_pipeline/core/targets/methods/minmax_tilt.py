@@ -8,18 +8,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
 import numpy as np
 
-from weights_pipeline.core.targets.methods.base import (
-    Codes,
-    CrossSection,
-    Limits,
-    Multipliers,
-    require_metric,
-)
+from weights_pipeline.core.targets.methods.base import Codes, CrossSection, Limits, Multipliers
+from weights_pipeline.core.targets.methods.on_metric import OnMetric
 from weights_pipeline.core.targets.normalise import Floats
 from weights_pipeline.core.targets.rules import Rule
 
@@ -89,41 +84,34 @@ class MinmaxMap:
 
 
 @dataclass(frozen=True, kw_only=True)
-class MinmaxTilt(MinmaxMap):
+class MinmaxTilt(MinmaxMap, OnMetric):
     """Min-max tilt on a metric of choice.
 
     Parameters
     ----------
     metric
-        The metric to read, one where more is better.
+        The metric to read, one where more is better; ``{name: calmar, shrink: true}`` reads it shrunk.
     lookback
-        Its window, such as ``90d`` or ``12m``; or one per risk regime.
+        Its window, such as ``12m`` or ``90d``; or one per risk regime.
     lo, hi
         Multipliers of the worst and the best measured strategy, either side of 1.
     metric_clip
         The metric is clipped to ± this; positive.
     """
 
-    metric: str
-    lookback: str | Mapping[str, str]
     kind: Literal["minmax_tilt"] = "minmax_tilt"
 
-    optimises: ClassVar[bool] = False
     clips_to_limits: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
-        super().__post_init__()
-        require_metric(self.metric)
-
-    @property
-    def reads(self) -> tuple[str, ...]:
-        """The one metric."""
-        return (self.metric,)
+        MinmaxMap.__post_init__(self)
+        OnMetric.__post_init__(self)
 
     def multipliers(self, section: CrossSection, limits: Limits) -> Multipliers:
         """Spread the metric; see :meth:`MinmaxMap.spread`. ``lo`` and ``hi`` are the ends of the map, not limits."""
-        x = section.values[self.metric]
-        return self.spread(x, section.reasons[self.metric], x, self.metric)
+        metric, reason, score, words = self.read(section)
+        spread = self.spread(metric, reason, score, self.reads[0])
+        return replace(spread, formula=spread.formula + words)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,27 +12,19 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
-from weights_pipeline.core.metrics.measures import REASONS
-from weights_pipeline.core.targets.methods.base import (
-    CrossSection,
-    Limits,
-    Multipliers,
-    require_metric,
-)
+from weights_pipeline.core.targets.methods.base import CrossSection, Limits, Multipliers
+from weights_pipeline.core.targets.methods.on_metric import NO_DRAWDOWN, OnMetric
 from weights_pipeline.core.targets.rules import Rule
-
-NO_DRAWDOWN = REASONS.index("no_drawdown")
-"""Reason of a ratio that is null because a gain came without any drawdown."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class PowerTilt:
+class PowerTilt(OnMetric):
     """Power tilt on a metric of choice.
 
     Parameters
     ----------
     metric
-        The metric to read, one where more is better.
+        The metric to read, one where more is better; ``{name: calmar, shrink: true}`` reads it shrunk.
     lookback
         Its window, such as ``12m`` or ``90d``; or one per risk regime.
     alpha
@@ -41,27 +33,18 @@ class PowerTilt:
         Least value of the anchor, in units of the metric; positive.
     """
 
-    metric: str
-    lookback: str | Mapping[str, str]
     alpha: float = 0.5
     anchor_floor: float = 0.1
     kind: Literal["power_tilt"] = "power_tilt"
 
-    optimises: ClassVar[bool] = False
     clips_to_limits: ClassVar[bool] = True
-    __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
 
     def __post_init__(self) -> None:
-        require_metric(self.metric)
+        super().__post_init__()
         if not 0 < self.alpha <= 1:
             raise ValueError(f"alpha: expected a power in (0, 1], got {self.alpha!r}")
         if not 0 < self.anchor_floor < math.inf:
             raise ValueError(f"anchor_floor: expected a positive number, got {self.anchor_floor!r}")
-
-    @property
-    def reads(self) -> tuple[str, ...]:
-        """The one metric."""
-        return (self.metric,)
 
     def multipliers(self, section: CrossSection, limits: Limits) -> Multipliers:
         r"""Multipliers :math:`m_i = \mathrm{clip}((x_i / a)^\alpha, f, k)`.
@@ -81,7 +64,7 @@ class PowerTilt:
         -------
         Multipliers
         """
-        x, reason = section.values[self.metric], section.reasons[self.metric]
+        metric, reason, x, words = self.read(section)
         null = np.isnan(x)
         measured = x[~null]
         anchor = max(float(np.median(measured)), self.anchor_floor) if len(measured) else self.anchor_floor
@@ -91,7 +74,7 @@ class PowerTilt:
         raw[gain] = [math.pow(value / anchor, self.alpha) for value in x[gain].tolist()]
         cases = [null & (reason == NO_DRAWDOWN), null, ~gain, raw < limits.floor, raw > limits.cap]
         return Multipliers(
-            metric=x,
+            metric=metric,
             reason=reason,
             score=x,
             raw=raw,
@@ -99,7 +82,7 @@ class PowerTilt:
             rule=np.select(
                 cases, [Rule.CAP, Rule.NULL, Rule.FLOOR, Rule.AT_FLOOR, Rule.AT_CAP], default=Rule.MEASURED
             ).astype(np.int8),
-            formula=f"({self.metric} / {anchor!r})^{self.alpha!r}",
+            formula=f"({self.reads[0]} / {anchor!r})^{self.alpha!r}{words}",
         )
 
 

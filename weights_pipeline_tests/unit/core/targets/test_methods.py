@@ -31,6 +31,7 @@ from weights_pipeline.core.targets.methods.composite import Composite, standardi
 from weights_pipeline.core.targets.methods.equal import Equal
 from weights_pipeline.core.targets.methods.fixed import Fixed, allocation_problems
 from weights_pipeline.core.targets.methods.minmax_tilt import MinmaxTilt, SharpeTilt
+from weights_pipeline.core.targets.methods.optimised import Optimised
 from weights_pipeline.core.targets.methods.power_tilt import CalmarTilt, PowerTilt
 from weights_pipeline.core.targets.methods.proportional_share import CalmarWeighted, ProportionalSharpe
 from weights_pipeline.core.targets.methods.softmax_sharpe import SoftmaxSharpe
@@ -640,7 +641,7 @@ def test_methods_load_from_plain_data_by_kind(content: dict[str, object], method
 def test_every_method_has_a_kind_of_its_own_and_a_case_here():
     kinds = [method.__dataclass_fields__["kind"].default for method in METHODS]
     assert len(set(kinds)) == len(METHODS)
-    assert {type(method) for method in EVERY} == {method for method in METHODS if not method.optimises}
+    assert {type(method) for method in EVERY} == {method for method in METHODS if not issubclass(method, Optimised)}
 
 
 @pytest.mark.parametrize(

@@ -246,7 +246,7 @@ def test_the_table_of_targets_needs_returns_and_has_no_look_ahead(method):
     )
     returns, as_of = drawn(), SESSIONS[[119, 180]]
     metrics = chain.metric_rows(history_of(returns), as_of, policy)
-    with pytest.raises(ValueError, match=f"method {method.kind} chooses weights on returns, got none"):
+    with pytest.raises(ValueError, match=f"method {method.kind} reads the returns of the window, got none"):
         chain.target_table(metrics, policy)
     table = chain.target_table(metrics, policy, history_of(returns))
     changed = returns.copy()

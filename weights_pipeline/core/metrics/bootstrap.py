@@ -1,7 +1,7 @@
 """Bootstrap: how far figures of dependent returns could lie from what was measured, by drawing blocks of sessions.
 
 Scope: the drawing of sessions, the length of the blocks, and intervals from what was drawn. Not here: the figures of a
-whole history (``metrics.measures``), and tests that have a formula (``sharpe_inference``).
+whole history (``measures``), and tests that have a formula (``study.sharpe_inference``).
 
 Blocks have random lengths (Politis & Romano, The Stationary Bootstrap, J. American Statistical Association 89, 1994),
 so that what was drawn is as stationary as what it was drawn from. All series are drawn on the same sessions: the
