@@ -67,7 +67,7 @@ class Currencies:
     ) -> None:
         self.path, self._sessions = source.fx or "", sessions
         stated: dict[str, str] = {}
-        kinds = [*rows]
+        kinds = [each for each in rows if each.parts]
         for each in kinds:
             typed = each.typed
             if of_symbols:
@@ -91,7 +91,9 @@ class Currencies:
             )
         for each in kinds:
             each.typed["currency"] = each.typed["currency"].fillna(self.own)
-        names = sorted({*stated} - {self.own}) if self.several else []
+        if not self.several:
+            return
+        names = sorted({*stated} - {self.own})
         given = read_rates(source, root) if names else pd.DataFrame(index=pd.DatetimeIndex([]))
         self._rates = Rates.on(cast("pd.DataFrame", given).reindex(columns=names), sessions)
         self._needed = np.zeros((1 + len(names), len(sessions)), dtype=np.bool_)
@@ -162,12 +164,12 @@ class Currencies:
             raise LedgerError(f"{self.path}: {error}; add the line") from error
         self._needed |= needed
 
-    def of_positions(self, lots: pd.DataFrame, pairs: Mapping[Pair, str]) -> pd.DataFrame:
-        """Lots from fills with the ``currency`` of their position, as :meth:`foreign` says it."""
+    def of_positions(self, lots: pd.DataFrame, pairs: Mapping[Pair, str]) -> pd.Series:
+        """Currency of the position of lots from fills, as :meth:`foreign` says it."""
         if not self.several:
-            return lots.assign(currency=pd.Series(index=lots.index, dtype="str"))
+            return pd.Series(np.nan, index=lots.index, dtype="str")
         named = [pairs.get(pair, self.own) for pair in zip(lots["strategy"], lots["symbol"], strict=True)]
-        return lots.assign(currency=self.foreign(pd.Series(named, lots.index, dtype="str")))
+        return self.foreign(pd.Series(named, lots.index, dtype="str"))
 
     def of_pairs(self, kinds: Iterable[Rows], actions: Sequence[Action]) -> Mapping[Pair, str]:
         """Currency of the positions of each strategy and symbol; empty where all are in the ledger's own.
@@ -203,6 +205,8 @@ class Currencies:
 
     def findings(self) -> list[LedgerFinding]:
         """What there is to say of rates that were used on later days than theirs."""
+        if not self.several:
+            return []
         carried = self._needed & self._rates.carried[:, 1:]
         dates = {
             name: self._sessions[own] for name, own in zip(self._rates.currencies, carried, strict=True) if own.any()

@@ -7,7 +7,7 @@ Scope: the small files of instruments and corporate actions beside a ledger's ro
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
@@ -84,7 +84,7 @@ def read_instruments(source: LedgerSource, root: Path) -> Instruments:
 
 
 def read_actions(
-    source: LedgerSource, root: Path, hours: pd.DataFrame, traded: Collection[str]
+    source: LedgerSource, root: Path, hours: pd.DataFrame, traded: Iterable[pd.Series]
 ) -> tuple[Lineage, list[LedgerFinding]]:
     """Corporate actions of the source's file, and those that act on nothing; none where it names none.
 
@@ -96,7 +96,7 @@ def read_actions(
         ``open`` and ``close`` of sessions, tz-naive UTC, by session. An action before the second of them, or after the
         last, has nothing to act on.
     traded
-        Symbols that the ledger's rows name.
+        Symbols that the ledger's rows name, as columns.
 
     Raises
     ------
@@ -107,7 +107,7 @@ def read_actions(
         return Lineage(), []
     rows = rows_beside(root, source.actions, "actions", f"ledger {source.name}: actions")
     actions = _actions(rows, hours)
-    known = {*traded, *rows.loc[rows["kind"] == "rename", "new_symbol"]}
+    known = {*pd.concat(traded).dropna().unique(), *rows.loc[rows["kind"] == "rename", "new_symbol"]}
     strange = ~rows["symbol"].isin([*known]).to_numpy()
     outside = np.array([action is None for action in actions], dtype=bool) & ~strange
     span = f"{hours.index[1]:%Y-%m-%d} to {hours.index[-1]:%Y-%m-%d}"

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from weights_pipeline.core.returns.capital import CapitalBase, CapitalEntry, CapitalPolicy
 from weights_pipeline.core.returns.cells import Column, Fault
-from weights_pipeline.core.returns.columns import in_order
+from weights_pipeline.core.returns.columns import framed, in_order
 from weights_pipeline.core.returns.delivered import compounded, delivery_findings, observation_of
 from weights_pipeline.core.returns.findings import SEVERITIES, LedgerFinding
 from weights_pipeline.core.returns.frequency import Frequency
@@ -42,7 +42,7 @@ from weights_pipeline.ledger.flawless import flawless_rows
 from weights_pipeline.ledger.instruments import read_actions, read_instruments
 from weights_pipeline.ledger.kept import Kept
 from weights_pipeline.ledger.prices import findings_of_prices
-from weights_pipeline.ledger.rows import FILE_TYPES, UNHURT, Rows, gather
+from weights_pipeline.ledger.rows import FILE_TYPES, REJECTED_TYPES, UNHURT, Rows, gather
 from weights_pipeline.ledger.source import CapitalFile, LedgerSource
 from weights_pipeline.ledger.statements import read_statement, statement_findings
 from weights_pipeline.ledger.streams import read_streams
@@ -173,6 +173,18 @@ _OPEN_LOT_ORDER = [
     "open_session", "snapshot", "currency",
 ]  # fmt: skip
 _CASH_ORDER = ["session", "strategy", "cash_id", "symbol", "kind", "ts", "amount"]
+_HELD_ORDER = [
+    "lot_id", "strategy", "symbol", "side", "quantity", "opened_at", "open_price", "fees", "entry_value", "since",
+    "until", "open_session", "currency",
+]  # fmt: skip
+_TIMES = ("session", "open_session", "opened_at", "closed_at", "ts", "since", "until")
+_FIGURES = ("quantity", "open_price", "close_price", "pnl", "fees", "margin_used", "entry_value", "amount")
+_NO_LOTS, _NO_CASH, _NOT_HELD = (
+    framed(
+        [], {name: "datetime64[us]" if name in _TIMES else "float64" if name in _FIGURES else "str" for name in names}
+    )
+    for names in (_LOT_ORDER, _CASH_ORDER, _HELD_ORDER)
+)
 _UNKNOWN_SESSION_TYPES = {"session": "datetime64[us]", "strategy": "str", "symbols": "str"}
 
 
@@ -229,9 +241,11 @@ def _judged(source: LedgerSource, root: Path, horizon: dt.date, kept: Kept | Non
         (fills, "session", "ts"),
         (cash, "session", "ts"),
     ):
-        rows.typed[column] = session_of(rows.typed[of])
-    openings.typed["session"] = _on_or_after(openings.typed["date"], sessions)
-    openings.typed["ts"] = _begins(openings.typed["date"], hours, zone)
+        if rows.parts:
+            rows.typed[column] = session_of(rows.typed[of])
+    if openings.parts:
+        openings.typed["session"] = _on_or_after(openings.typed["date"], sessions)
+        openings.typed["ts"] = _begins(openings.typed["date"], hours, zone)
     instruments = read_instruments(source, root)
     currencies = Currencies(source, root, sessions, (lots, fills, cash, openings), instruments.currency)
     for rows in (lots, fills, cash):
@@ -239,43 +253,52 @@ def _judged(source: LedgerSource, root: Path, horizon: dt.date, kept: Kept | Non
     if instruments.multiplier:
         for rows in (lots, fills, openings):
             rows.typed["multiplier"] = rows.typed["multiplier"].fillna(rows.typed["symbol"].map(instruments.multiplier))
-    traded = {symbol for rows in (fills, openings) for symbol in rows.typed["symbol"].dropna().unique()}
-    lineage, idle_actions = read_actions(source, root, hours, traded)
-    multiplier = fills.typed.groupby("symbol")["multiplier"].first().dropna().to_dict() | {**instruments.multiplier}
-    statement = read_statement(source, root, hours, pd.Timestamp(horizon), lineage, multiplier)
+    lineage, idle_actions = read_actions(source, root, hours, [rows.typed["symbol"] for rows in (fills, openings)])
+    statement = read_statement(
+        source,
+        root,
+        hours,
+        pd.Timestamp(horizon),
+        lineage,
+        fills.typed,
+        instruments.multiplier,
+    )
     streams = read_streams(
         fills, openings, source, lineage, instruments.never_short, statement, first=sessions[0], last=last
     )
-    made = streams.matched.lots.assign(
-        margin_used=np.nan,
-        open_session=session_of(streams.matched.lots["opened_at"]),
-        session=session_of(streams.matched.lots["closed_at"]),
-        source="fills",
-    )
-    holdings, lost = (
-        frame.assign(**{name: session_of(frame[of]) for name, of in _HOLDING_SESSIONS.items()})
-        for frame in (streams.matched.holdings, streams.matched.lost)
-    )
-    given = _given_lots(lots, made["lot_id"], first, last)
+    given = _given_lots(lots, streams.matched.lots["lot_id"], first, last, currencies)
 
     cash.faults += cash_faults(cash.typed, first=first, last=last)
     cash.reject_duplicates(["strategy", "cash_id"], "duplicate_cash_id")
     booked_cash = _booked_cash(cash.accepted(), currencies)
 
     daily, said_of_returns = _accepted_returns(returns, source, sessions, first, horizon)
-    in_history = made["session"] >= first
     pairs = currencies.of_pairs((fills, openings), lineage.actions)
-    made, holdings, lost = (currencies.of_positions(rows, pairs) for rows in (made[in_history], holdings, lost))
-    given = given.assign(currency=currencies.foreign(given["currency"]))
+    made, holdings, lost = (
+        rows.assign(
+            **{name: session_of(rows[of]) for name, of in sessions_of.items()},
+            currency=currencies.of_positions(rows, pairs),
+        )
+        if len(rows)
+        else nothing
+        for rows, sessions_of, nothing in (
+            (streams.matched.lots, {"open_session": "opened_at", "session": "closed_at"}, _NO_LOTS),
+            (streams.matched.holdings, _HOLDING_SESSIONS, _NOT_HELD),
+            (streams.matched.lost, _HOLDING_SESSIONS, _NOT_HELD),
+        )
+    )
+    in_history = (made["session"] >= first).to_numpy()
+    if len(made):
+        made = made[in_history].assign(margin_used=np.nan, source="fills")
     # Where there is nothing to join, there is nothing to copy.
     parts = [rows[_LOT_ORDER] for rows in (given, made) if len(rows)] or [given[_LOT_ORDER]]
-    booked = (pd.concat(parts) if len(parts) > 1 else parts[0]).astype({"source": "str"})
+    booked = pd.concat(parts) if len(parts) > 1 else parts[0]
     for held, end in ((booked, "session"), (holdings, "until"), (lost, "until")):
         currencies.held(held, end, pd.Timestamp(horizon))
     if currencies.several:
         left = currencies.rate(booked["currency"], booked["session"])
         booked = booked.assign(pnl=booked["pnl"] * left, fees=booked["fees"] * left)
-    trading = {name for frame in (booked, holdings, booked_cash) for name in frame["strategy"].unique()}
+    trading = {name for frame in (booked, holdings, booked_cash) if len(daily) for name in frame["strategy"].unique()}
     if both := sorted(trading.intersection(daily["strategy"].unique())):
         raise LedgerError(f"ledger {source.name}: {both} have daily returns and trades; give one of the two")
 
@@ -297,12 +320,13 @@ def _judged(source: LedgerSource, root: Path, horizon: dt.date, kept: Kept | Non
         findings += statement_findings(statement, compared, streams.unpriced)
         stated = compared.newest
     findings += [each for rows in kinds.values() for each in rows.findings()]
-    accepted = given.assign(currency=given["currency"].fillna(currencies.own))
-    findings += [*_unknown_findings(unknown), *_missing_findings(lots, accepted), *_missing_findings(cash, booked_cash)]
+    findings += _unknown_findings(unknown)
+    for rows, there in ((lots, given), (cash, booked_cash)):
+        findings += _missing_findings(rows, there, currencies.own)
     findings += _scale_findings(lots)
     read = [rows for rows in kinds.values() if rows.parts]
-    rejected = pd.concat([rows.rejected() for rows in read])
-    files = pd.DataFrame([each for rows in read for each in rows.account()], columns=[*FILE_TYPES]).astype(FILE_TYPES)
+    rejected = [frame for rows in read if len(frame := rows.rejected())]
+    files = sorted((each for rows in read for each in rows.account()), key=lambda account: str(account[0]))
     return Intake(
         lots=booked,
         holdings=holdings,
@@ -310,8 +334,8 @@ def _judged(source: LedgerSource, root: Path, horizon: dt.date, kept: Kept | Non
         unknown=unknown,
         cash=booked_cash,
         returns=daily,
-        rejected=rejected.sort_values(["source_file", "line"], ignore_index=True),
-        files=files.sort_values("source_file", ignore_index=True),
+        rejected=in_order(pd.concat(rejected or [framed([], REJECTED_TYPES)]), ["source_file", "line"]),
+        files=framed(files, FILE_TYPES),
         findings=sorted(findings, key=_importance),
         lots_before_history=int((~in_history).sum()),
         stated=stated,
@@ -324,7 +348,7 @@ def _accepted_returns(
 ) -> tuple[pd.DataFrame, list[LedgerFinding]]:
     """Delivered returns by session, and what there is to say of them; rows outside the history get their faults."""
     if not rows.parts:
-        return rows.typed[["session", "strategy", "daily_return"]], []
+        return rows.typed, []
     frequency = source.frequency
     observed = observed_sessions(source.calendar, frequency, sessions[sessions <= pd.Timestamp(horizon)])
     accepted = judged_returns(rows, observed, frequency, first)
@@ -367,8 +391,12 @@ def _importance(finding: LedgerFinding) -> tuple[object, ...]:
     return grave, finding.code, finding.strategy, finding.symbol, since, *place
 
 
-def _given_lots(lots: Rows, taken: pd.Series, first: pd.Timestamp, last: pd.Timestamp) -> pd.DataFrame:
+def _given_lots(
+    lots: Rows, taken: pd.Series, first: pd.Timestamp, last: pd.Timestamp, currencies: Currencies
+) -> pd.DataFrame:
     """Closed lots as they are given, completed; those at fault are left out."""
+    if not lots.parts:
+        return _NO_LOTS
     typed = lots.typed
     lots.faults += lot_faults(typed, lots.days, first=first, last=last)
     lots.reject_duplicates(["lot_id"], "duplicate_lot_id")
@@ -380,6 +408,7 @@ def _given_lots(lots: Rows, taken: pd.Series, first: pd.Timestamp, last: pd.Time
     figures = (given[name] for name in ("side", "quantity", "open_price", "close_price", "fees", "multiplier"))
     given["pnl"] = given["pnl"].fillna(lot_pnl(*figures))
     given["entry_value"] = entry_value(given["quantity"], given["open_price"], given["multiplier"])
+    given["currency"] = currencies.foreign(given["currency"])
     return given
 
 
@@ -401,7 +430,7 @@ def _booked_cash(accepted: pd.DataFrame, currencies: Currencies) -> pd.DataFrame
     A movement without an id is named by its instant and its place among those of the instant.
     """
     if accepted.empty:
-        return accepted[_CASH_ORDER]
+        return _NO_CASH
     rate = currencies.rate(accepted["currency"], accepted["session"])
     rows = accepted.assign(amount=(accepted["amount"] - accepted["fees"].fillna(0.0)) * rate)
     rows = rows.sort_values(["strategy", "ts", "kind", "symbol", "amount"], ignore_index=True)
@@ -448,7 +477,7 @@ def _unknown_findings(unknown: Sequence[Unknown]) -> Iterator[LedgerFinding]:
 
 
 def _scale_findings(lots: Rows) -> Iterator[LedgerFinding]:
-    for each in profit_multiples(lots.typed[lots.flawless()]):
+    for each in profit_multiples(lots.typed[lots.flawless()]) if lots.parts else ():
         yield LedgerFinding(
             code="scale",
             strategy=each.strategy,
@@ -462,7 +491,7 @@ def _scale_findings(lots: Rows) -> Iterator[LedgerFinding]:
         )
 
 
-def _missing_findings(rows: Rows, accepted: pd.DataFrame) -> Iterator[LedgerFinding]:
+def _missing_findings(rows: Rows, accepted: pd.DataFrame, own_currency: str) -> Iterator[LedgerFinding]:
     """What rejected lots or cash are of all that a strategy has."""
     codes: dict[int, set[str]] = {}
     for fault in rows.faults:
@@ -478,7 +507,7 @@ def _missing_findings(rows: Rows, accepted: pd.DataFrame) -> Iterator[LedgerFind
         figures = {"rejected": float(len(own)), "read": float(len(own) + len(there))}
         share = ""
         # Values in several currencies have no sum, and a rejected lot no rate.
-        if rows.kind == "lots" and len({*own["currency"], *there["currency"]}) == 1:
+        if rows.kind == "lots" and len({*own["currency"], *there["currency"].fillna(own_currency)}) == 1:
             value = float(entry_value(own["quantity"].abs(), own["open_price"], own["multiplier"].fillna(1.0)).sum())
             figures |= {"entry_value": value, "of": value + float(there["entry_value"].sum())}
             share = f", with {value:.2f} of {figures['of']:.2f} of entry value"
@@ -581,7 +610,8 @@ def _history(
     # Of a month that goes on, what is recorded does, if only to the horizon.
     end = min(end, max(until, horizon))
     # A month more, so that there is a session before the earliest event.
-    start = min([begin, *(time.min() for time in earlier if time.notna().any())]) - pd.Timedelta(days=31)
+    known = [first for time in earlier if len(time) and pd.notna(first := time.min())]
+    start = min([begin, *known]) - pd.Timedelta(days=31)
     hours = session_hours(source.calendar, max(start.date(), recorded), end)
     # What happens in the evening of the last day belongs to the session after it.
     hours = hours.iloc[: int(hours.index.searchsorted(pd.Timestamp(horizon), side="right")) + 1]

@@ -19,6 +19,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from weights_pipeline.core.returns.cells import Column, Fault, Formats, Parsed, parse_cells
+from weights_pipeline.core.returns.columns import framed
 from weights_pipeline.core.returns.findings import LedgerFinding
 from weights_pipeline.core.returns.frequency import DAILY, Frequency
 from weights_pipeline.core.returns.identity import duplicate_faults, repeats
@@ -52,7 +53,6 @@ COLUMNS: Mapping[Kind, Mapping[str, Column]] = {
     "openings": OPENING_COLUMNS,
     "returns": RETURN_COLUMNS,
 }
-_NOTHING = {kind: pd.DataFrame(columns=[*columns], dtype="str") for kind, columns in COLUMNS.items()}
 _EMPTIED = {"no_strategy": "missing_strategy", NO_RETURN: "missing_daily_return"}
 """Reasons that leave a cell empty, and the reason that it would be by itself."""
 UNHURT = ("exact_duplicate", "cancelled", "position_unknown")
@@ -112,7 +112,7 @@ class Rows:
     def __init__(self, kind: Kind, parts: Sequence[Part], timezone: str, exchange_timezone: str) -> None:
         columns = COLUMNS[kind]
         self.kind, self.parts, self.columns = kind, parts, columns
-        self.cells = pd.concat([_NOTHING[kind], *(part.cells for part in parts)], ignore_index=True)
+        self.cells = _cells(parts, columns)
         self.file = np.repeat(np.arange(len(parts)), [len(part.line) for part in parts])
         self.line = np.concatenate([np.empty(0, np.intp), *(part.line for part in parts)])
         pieces = []
@@ -142,7 +142,7 @@ class Rows:
         )
         self.as_days = np.concatenate([piece.as_days for piece in pieces])
         self._name_footers()
-        if "fees" in columns:
+        if "fees" in columns and parts:
             self._turn_fees()
         self.loose = self._loose(timezone, exchange_timezone)
 
@@ -159,7 +159,7 @@ class Rows:
             unread[fault.row] += fault.detail
         names = list(identity)
         nameless = self.typed[names].isna().any(axis=1) if names else pd.Series(True, index=self.typed.index)
-        beside = self.cells.drop(columns=columns).where(nameless).add_prefix("beside ")
+        beside = self.cells.drop(columns=columns, errors="ignore").where(nameless).add_prefix("beside ")
         content = pd.concat([self.typed[columns].assign(unread=unread), beside], axis=1)
         self.faults += duplicate_faults(content, names, self.file, code=code, place=self.place)
 
@@ -189,19 +189,18 @@ class Rows:
             (
                 self.parts[self.file[row]].name,
                 self.line[row],
+                self.kind,
                 ";".join(reasons[row]),
                 "; ".join(details[row]),
-                {name: cell for name, cell in cells.items() if isinstance(cell, str)},
+                _content({name: cell for name, cell in cells.items() if isinstance(cell, str)}),
             )
             for row, cells in zip(faulty, written, strict=True)
         ]
         for part in self.parts:
-            records += [(part.name, line, "malformed_row", why, said) for line, why, said in part.malformed]
-        if not records:
-            return _NO_REJECTED
-        frame = pd.DataFrame(records, columns=["source_file", "line", "reasons", "details", "content"])
-        frame["content"] = [json.dumps(content, ensure_ascii=False) for content in frame["content"]]
-        return frame.assign(kind=self.kind)[[*_REJECTED_TYPES]].astype(_REJECTED_TYPES)
+            records += [
+                (part.name, line, self.kind, "malformed_row", why, _content(said)) for line, why, said in part.malformed
+            ]
+        return framed(records, REJECTED_TYPES)
 
     def account(self) -> list[tuple[Any, ...]]:
         """Say what was read of each file and what became of it, as rows of `Intake.files`."""
@@ -333,7 +332,24 @@ class Rows:
         return found
 
 
-_REJECTED_TYPES = {
+def _cells(parts: Sequence[Part], columns: Mapping[str, Column]) -> pd.DataFrame:
+    """Cells of all parts: our columns in our order, then theirs; none that no part has."""
+    if not parts:
+        return _NO_CELLS
+    cells = parts[0].cells if len(parts) == 1 else pd.concat([part.cells for part in parts], ignore_index=True)
+    ours = [name for name in columns if name in cells]
+    names = [*ours, *(name for name in cells if name not in columns)]
+    return cells if names == [*cells] else cells[names]
+
+
+_NO_CELLS = pd.DataFrame(index=pd.RangeIndex(0))
+
+
+def _content(cells: Mapping[Any, str] | Sequence[str]) -> str:
+    return json.dumps(cells, ensure_ascii=False)
+
+
+REJECTED_TYPES = {
     "source_file": "str",
     "line": "int64",
     "kind": "str",
@@ -341,7 +357,6 @@ _REJECTED_TYPES = {
     "details": "str",
     "content": "str",
 }
-_NO_REJECTED = pd.DataFrame(columns=[*_REJECTED_TYPES]).astype(_REJECTED_TYPES)
 FILE_TYPES = {
     "source_file": "str",
     "kind": "str",

@@ -85,6 +85,7 @@ def read_statement(
     hours: pd.DataFrame,
     horizon: pd.Timestamp,
     lineage: Lineage,
+    traded: pd.DataFrame,
     multiplier: Mapping[str, float],
 ) -> Statement | None:
     """The broker's statement; None where the source names none.
@@ -99,8 +100,10 @@ def read_statement(
         The day up to which the ledger is read; it may have ended before.
     lineage
         Corporate actions.
+    traded
+        Fills: their ``symbol``, and as ``multiplier`` the units that a contract stands for.
     multiplier
-        Units that a contract stands for, by symbol; 1 of any other.
+        The same by symbol, where the file of instruments says it; 1 of any that neither does.
 
     Raises
     ------
@@ -133,7 +136,8 @@ def read_statement(
     goes_on = np.append(opens[1:] == closes[:-1], False)
     ends = closes.where(~goes_on, closes - _MOMENT)
     rows = rows.assign(session=sessions.take(day), ts=ends.take(day))
-    rows["multiplier"] = rows["symbol"].map(multiplier).fillna(1.0).astype(float)
+    of_fills = traded.groupby("symbol")["multiplier"].first().dropna().to_dict()
+    rows["multiplier"] = rows["symbol"].map(of_fills | {**multiplier}).fillna(1.0).astype(float)
     rows["price"] = (
         (rows["market_value"] / (rows["quantity"] * rows["multiplier"])).abs().mask(rows["quantity"] == 0, 0.0)
     )

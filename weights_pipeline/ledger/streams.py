@@ -96,16 +96,26 @@ def read_streams(
     unhurt = _unhurt(fills, first)
     missing = [*_missing(fills, known, "ts", unhurt), *_missing(openings, known, "date", _unhurt(openings, first))]
     sound = fills.flawless()
-    placed = typed[["strategy", "symbol", "ts"]].notna().all(axis=1) & ~unhurt
-    rows = typed[placed].assign(sound=sound[placed], position=np.flatnonzero(placed).astype(float))
-    rows = lineage.spelled(rows.fillna({"fees": 0.0, "multiplier": 1.0}))
+    placed = ~unhurt
+    for name in ("strategy", "symbol", "ts"):
+        placed &= typed[name].notna().to_numpy()
+    rows = typed if placed.all() else typed[placed]
+    rows = lineage.spelled(
+        rows.assign(
+            sound=sound[placed],
+            position=np.flatnonzero(placed).astype(float),
+            fees=rows["fees"].fillna(0.0),
+            multiplier=rows["multiplier"].fillna(1.0),
+        )
+    )
 
     def oversold(row: int, held: float) -> Hole:
         return _of_streams(_hole(fills, row, known, f"is oversold: it {_sells(fills, row, held)}", "ts"), lineage)
 
+    stated = openings.typed[openings.flawless()]
     stream = known_streams(
         rows,
-        lineage.spelled(openings.typed[openings.flawless()]),
+        lineage.spelled(stated) if len(stated) else stated,
         [_of_streams(hole, lineage) for hole in missing],
         (source.never_short(rows["strategy"]) | rows["symbol"].isin(never_short)) & rows["sound"],
         oversold,
@@ -147,7 +157,8 @@ def _sells(fills: Rows, row: int, held: float) -> str:
 
 def _first_seen(*kinds: Rows) -> dict[Pair, pd.Timestamp]:
     """First instant of every strategy and symbol; the beginning of time where that of one of its rows is not known."""
-    rows = pd.concat([rows.typed[["strategy", "symbol", "ts"]] for rows in kinds]).dropna(subset=["strategy", "symbol"])
+    named = [rows.typed[["strategy", "symbol", "ts"]] for rows in kinds if rows.parts]
+    rows = pd.concat(named).dropna(subset=["strategy", "symbol"])
     first = rows["ts"].fillna(pd.Timestamp.min.as_unit("us")).groupby([rows["strategy"], rows["symbol"]]).min()
     return {(strategy, symbol): ts for (strategy, symbol), ts in first.items()}
 
@@ -199,11 +210,13 @@ def _unhurt(rows: Rows, first: pd.Timestamp) -> NDArray[np.bool_]:
     """
     typed = rows.typed
     harmless = np.zeros(len(typed), dtype=bool)
+    if not rows.faults:
+        return harmless
     harmless[[fault.row for fault in rows.faults if fault.code in _HARMLESS]] = True
-    if rows.kind == "fills":
-        nothing = (typed[["price", "fees"]].fillna(0.0) == 0).all(axis=1) & (typed["amount"] == 0)
-        nothing.iloc[[fault.row for fault in rows.faults if fault.code not in _NOTHING]] = False
-        harmless |= nothing.to_numpy()
+    if rows.kind == "fills" and (nothing := (typed["amount"] == 0).to_numpy()).any():
+        nothing = nothing & (typed[["price", "fees"]].fillna(0.0) == 0).all(axis=1).to_numpy()
+        nothing[[fault.row for fault in rows.faults if fault.code not in _NOTHING]] = False
+        harmless |= nothing
     late = typed["session"].isna() & (typed["ts"] > first)
     return np.asarray((harmless | late.to_numpy()) & ~rows.flawless())
 
@@ -284,7 +297,8 @@ def _stream_findings(fills: Rows, openings: Rows, stream: Stream, acted_on: Coll
             figures={"buys_first": order.buys_first, "sells_first": order.sells_first},
             setting="a column sequence",
         )
-    for turned in sold_times(stream.events[~stream.events["symbol"].isin(acted_on)]):
+    events = stream.events
+    for turned in sold_times(events[~events["symbol"].isin(acted_on)] if acted_on else events):
         yield LedgerFinding(
             code="possible_split",
             strategy=turned.strategy,

@@ -95,8 +95,10 @@ def sample(
     """
     written = part.written if len(part.written) else part.cells.head(SHOWN)
     shown = []
-    for i, (read, row) in enumerate(zip(typed.to_dict("records"), written.to_dict("records"), strict=False)):
-        cells = [Cell(name, *_origin(name, part, row), _text(read[name], column)) for name, column in columns.items()]
+    read, wrote = typed.to_dict("list"), written.to_dict("list")
+    for i in range(min(len(typed), len(written))):
+        row = {name: cells[i] for name, cells in wrote.items()}
+        cells = [Cell(name, *_origin(name, part, row), _text(read[name][i], of)) for name, of in columns.items()]
         known = [cell for cell in cells if cell.theirs or cell.read]
         shown.append(SampleRow(int(part.line[i]), known, (reasons or {}).get(begin + i, ())))
     return Sample(source_file=part.name, kind=kind, rows=shown)

@@ -82,10 +82,11 @@ class Lineage:
     def spelled(self, rows: pd.DataFrame) -> pd.DataFrame:
         """Rows with ``stream`` and ``units``, by their ``symbol`` and ``ts``."""
         stream, units = rows["symbol"].tolist(), [Decimal(1)] * len(rows)
-        at = np.flatnonzero(rows["symbol"].isin(self.symbols) & rows["ts"].notna())
-        done = self._instants.searchsorted(pd.DatetimeIndex(rows["ts"].iloc[at]), side="right")
-        for i, number in zip(at.tolist(), done.tolist(), strict=True):
-            stream[i], units[i] = self._after(stream[i], number)
+        if self.actions:
+            at = np.flatnonzero(rows["symbol"].isin(self.symbols) & rows["ts"].notna())
+            done = self._instants.searchsorted(pd.DatetimeIndex(rows["ts"].iloc[at]), side="right")
+            for i, number in zip(at.tolist(), done.tolist(), strict=True):
+                stream[i], units[i] = self._after(stream[i], number)
         spelled = pd.Series(stream, index=rows.index, dtype="str"), pd.Series(units, index=rows.index, dtype=object)
         return rows.assign(stream=spelled[0], units=spelled[1])
 
@@ -147,6 +148,8 @@ def match_over(events: pd.DataFrame, actions: Iterable[Action]) -> MatchResult:
         :func:`~weights_pipeline.core.returns.matching.carried_id` for its id. An expiry closes what is open.
     """
     ordered = sorted(actions, key=lambda each: each.at)
+    if not ordered:
+        return match_fifo(events)
     named = {name for action in ordered for name in (action.symbol, action.new_symbol)}
     own = events[events["symbol"].isin(named)]
     streams = defaultdict(lambda: _Since(own[:0]), {str(name): _Since(rows) for name, rows in own.groupby("symbol")})

@@ -109,8 +109,9 @@ def opposites(events: pd.DataFrame) -> list[Opposites]:
 
 def _at_one_instant(events: pd.DataFrame) -> pd.DataFrame:
     """Fills of instants at which a strategy and symbol has several: of most ledgers few, or none."""
-    fills = events[events["event"] == FILL]
-    return fills[fills.duplicated(["strategy", "symbol", "ts"], keep=False)]
+    fills = np.flatnonzero(events["event"] == FILL)
+    together = events.take(fills[events["ts"].take(fills).duplicated(keep=False)])
+    return together[together.duplicated(["strategy", "symbol", "ts"], keep=False)] if len(together) else together
 
 
 def _realized(queue: deque[_Fill], fills: Iterable[_Fill]) -> float:

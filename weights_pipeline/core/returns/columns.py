@@ -5,7 +5,7 @@ Scope: columns of text made from codes, and the order of rows. Not here: any mea
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,14 @@ import pandas as pd
 def texts(vocabulary: Sequence[str], codes: npt.NDArray[np.integer[Any]]) -> pd.api.extensions.ExtensionArray:
     """Return ``vocabulary[codes]`` as a string column."""
     return pd.array(list(vocabulary), dtype="str").take(codes)
+
+
+def framed(rows: Sequence[Sequence[Any]], types: Mapping[str, Any]) -> pd.DataFrame:
+    """Rows as a frame of columns of the types given; null where a cell of text is None."""
+    columns = zip(*rows, strict=True) if rows else ([] for _ in types)
+    return pd.DataFrame(
+        {name: pd.array(list(cells), dtype=of) for (name, of), cells in zip(types.items(), columns, strict=True)}
+    )
 
 
 def in_order(rows: pd.DataFrame, names: Sequence[str], *, spent: bool = False) -> pd.DataFrame:
@@ -49,7 +57,7 @@ def in_order(rows: pd.DataFrame, names: Sequence[str], *, spent: bool = False) -
 def ascends(rows: pd.DataFrame, names: Sequence[str], *, each_once: bool = False) -> bool:
     """Whether no row is before the one above it, by columns without nulls; nor the same, where each is there once."""
     tied = np.ones(max(len(rows) - 1, 0), dtype=bool)
-    for name in names:
+    for name in names if len(rows) > 1 else ():
         column = rows[name].array
         above, below = pd.Series(column[:-1]), pd.Series(column[1:])
         if (tied & (above > below).to_numpy()).any():

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from weights_pipeline.core.returns.columns import in_order
 from weights_pipeline.core.returns.findings import LedgerFinding
 from weights_pipeline.core.returns.frequency import Frequency
 
@@ -70,17 +71,18 @@ def compounded(returns: pd.DataFrame) -> pd.DataFrame:
         ``session``, ``strategy``, ``daily_return``, by session and strategy. A return that stands alone is as it was,
         to the bit.
     """
-    rows = returns.sort_values(["session", "strategy", "date"], ignore_index=True)
-    group = rows.groupby(["session", "strategy"], sort=False)
-    place, number = group.ngroup().to_numpy(), group.cumcount().to_numpy()
+    rows = in_order(returns, ["session", "strategy", "date"])
+    alone = ~rows.duplicated(["session", "strategy"]).to_numpy()
+    place = np.cumsum(alone) - 1
+    number = np.arange(len(rows)) - np.flatnonzero(alone)[place]
     value = rows["daily_return"].to_numpy(np.float64)
-    total = value[number == 0].copy()
+    total = value[alone].copy()
     for nth in range(1, int(number.max(initial=0)) + 1):
         at, more = place[number == nth], value[number == nth]
         # (1 + a)(1 + b) − 1 without the digits that adding 1 would cost.
         total[at] += more + total[at] * more
-    first: pd.DataFrame = rows.loc[number == 0, ["session", "strategy"]].reset_index(drop=True)
-    return first.assign(daily_return=total)
+    first = {name: rows[name].array[alone] for name in ("session", "strategy")}
+    return pd.DataFrame(first | {"daily_return": total})
 
 
 def delivered(given: pd.DataFrame, sessions: pd.DatetimeIndex, ended_after: int | None) -> pd.DataFrame:
@@ -125,10 +127,13 @@ def delivery_findings(
     """
     if returns.empty:
         return []
+    newest = returns["session"].max()
+    spread, age = _aged(compounded(returns), sessions)
+    lived, over = (int(sessions.searchsorted(day, side="right")) for day in (newest, horizon))
     return [
         *(() if frequency.monthly else _off_calendar(returns)),
-        *_blanks(returns, sessions, frequency),
-        *_ended(returns, sessions, frequency, horizon),
+        *_blanks(spread.iloc[:lived], age[:lived], frequency, newest),
+        *_ended(spread.iloc[:over], age[:over], frequency),
         *_scales(returns, frequency),
     ]
 
@@ -212,9 +217,9 @@ def _off_calendar(returns: pd.DataFrame) -> Iterable[LedgerFinding]:
         )
 
 
-def _blanks(returns: pd.DataFrame, sessions: pd.DatetimeIndex, frequency: Frequency) -> Iterable[LedgerFinding]:
-    newest = returns["session"].max()
-    spread, age = _aged(compounded(returns), sessions[sessions <= newest])
+def _blanks(
+    spread: pd.DataFrame, age: NDArray[np.int64], frequency: Frequency, newest: pd.Timestamp
+) -> Iterable[LedgerFinding]:
     for column, strategy in enumerate(spread.columns):
         lived, blank = int((age[:, column] >= 0).sum()), int((age[:, column] > 0).sum())
         if blank > MOST_BLANK * lived:
@@ -230,10 +235,7 @@ def _blanks(returns: pd.DataFrame, sessions: pd.DatetimeIndex, frequency: Freque
             )
 
 
-def _ended(
-    returns: pd.DataFrame, sessions: pd.DatetimeIndex, frequency: Frequency, horizon: pd.Timestamp
-) -> Iterable[LedgerFinding]:
-    spread, age = _aged(compounded(returns), sessions[sessions <= horizon])
+def _ended(spread: pd.DataFrame, age: NDArray[np.int64], frequency: Frequency) -> Iterable[LedgerFinding]:
     if not len(spread):
         return
     for column, strategy in enumerate(spread.columns):

@@ -28,8 +28,10 @@ def repeats(rows: pd.DataFrame, names: Sequence[str]) -> bool:
     names : sequence of str
         The columns, the last of them of text.
     """
-    if not names:
-        return bool(rows.duplicated().any())
+    if len(rows) < 2:
+        return False
+    if not names or len(rows) <= _BUCKETS:
+        return bool(rows.duplicated([*names] or None).any())
     bucket = pd.factorize(rows[names[-1]].str[-2:])[0] % _BUCKETS
     order = np.argsort(bucket.astype(np.uint8), kind="stable")
     ends = np.cumsum(np.bincount(bucket, minlength=_BUCKETS)).tolist()

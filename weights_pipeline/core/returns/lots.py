@@ -47,6 +47,7 @@ ledger says which of them is the true one.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TypeVar
 
 import numpy as np
 import pandas as pd
@@ -55,6 +56,7 @@ from numpy.typing import NDArray
 from weights_pipeline.core.returns.cells import Column, Fault, Indices, against
 
 Floats = NDArray[np.float64]
+_Figures = TypeVar("_Figures", pd.Series, Floats)
 
 DUST = 0.01
 """Less than this share of what a position was is dust, such as a fee paid in the instrument leaves behind."""
@@ -64,25 +66,26 @@ DUST = 0.01
 
 
 def lot_pnl(
-    side: pd.Series,
-    quantity: pd.Series,
-    open_price: pd.Series,
-    close_price: pd.Series,
-    fees: pd.Series,
-    multiplier: pd.Series | Floats,
-) -> pd.Series:
+    side: pd.Series | pd.api.extensions.ExtensionArray,
+    quantity: _Figures,
+    open_price: _Figures,
+    close_price: _Figures,
+    fees: _Figures,
+    multiplier: _Figures,
+) -> _Figures:
     """Realized net profit of each lot: ±quantity·multiplier·(close − open) − fees, + for long and − for short.
 
     All arguments and the result have shape (n,); money is in the currency of the prices, fees are a cost. A
     NaN among a lot's figures gives NaN.
     """
-    direction = pd.Series(np.where(side == "long", 1.0, -1.0), index=side.index)
-    return direction * quantity * (close_price - open_price) * multiplier - fees
+    direction: Floats = np.where(side == "long", 1.0, -1.0)
+    profit: _Figures = direction * quantity * (close_price - open_price) * multiplier - fees
+    return profit
 
 
-def entry_value(quantity: pd.Series, open_price: pd.Series, multiplier: pd.Series | Floats) -> pd.Series:
+def entry_value(quantity: _Figures, open_price: _Figures, multiplier: _Figures) -> _Figures:
     """Capital that a lot tied up when it was opened, quantity·open price·multiplier without its sign; shape (n,)."""
-    return (quantity * open_price * multiplier).abs()
+    return abs(quantity * open_price * multiplier)
 
 
 # --- columns ------------------------------------------------------------------------------------------------
@@ -205,8 +208,9 @@ def fill_faults(fills: pd.DataFrame, *, first: pd.Timestamp, last: pd.Timestamp)
     """
     if fills.empty:
         return []
-    status = fills["status"]
-    bad_status = status.notna() & ~status.str.lower().isin(["filled", "cancelled"])
+    status = fills["status"].dropna()
+    bad_status = np.zeros(len(fills), dtype=bool)
+    bad_status[status.index[~status.str.lower().isin(["filled", "cancelled"])]] = True
     says = "status: {!r} is not 'filled' or 'cancelled'; `values: {{status: …}}` says which of the two it stands for"
     return [
         *against(
@@ -214,7 +218,7 @@ def fill_faults(fills: pd.DataFrame, *, first: pd.Timestamp, last: pd.Timestamp)
             "zero_amount",
             "amount: is 0; `where: {{amount: {{not: 0}}}}` leaves out what is no fill",
         ),
-        *against(bad_status, "bad_status", says, status),
+        *against(bad_status, "bad_status", says, fills["status"]),
         *_multiplier_faults(fills["multiplier"]),
         *_outside("ts", fills["ts"], fills["session"], first, last),
     ]
@@ -304,6 +308,8 @@ def cancelled_faults(fills: pd.DataFrame) -> list[Fault]:
     fills : DataFrame
         ``strategy``, ``symbol``, ``fill_id``, ``status`` and ``cancels``, the id of the fill that a row takes back.
     """
+    if fills["status"].isna().all() and fills["cancels"].isna().all():
+        return []
     gone = fills["status"].str.lower() == "cancelled"
     faults = against(gone, "cancelled", "status: cancelled")
     takes_back = fills["cancels"].notna() & ~gone

@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import re
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from weights_pipeline.core.returns.columns import texts
 from weights_pipeline.core.returns.lots import DUST, entry_value, lot_pnl
 
 Floats = NDArray[np.float64]
@@ -74,6 +75,20 @@ def stream_order(rows: pd.DataFrame) -> Indices:
     return np.lexsort([position, sequence, rows["ts"].to_numpy(), symbol, strategy])
 
 
+def begins_stream(rows: pd.DataFrame) -> NDArray[np.bool_]:
+    """Whether each row is the first of its strategy and symbol, of rows in the order of their streams; shape (n,)."""
+    begins = np.zeros(len(rows), dtype=bool)
+    begins[:1] = True
+    for name in ("strategy", "symbol"):
+        column = rows[name].array
+        begins[1:] |= np.asarray(column[1:] != column[:-1], dtype=bool)
+    return begins
+
+
+def _pairs(rows: pd.DataFrame) -> Iterator[tuple[str, str]]:
+    return zip(rows["strategy"].tolist(), rows["symbol"].tolist(), strict=True)
+
+
 def match_fifo(events: pd.DataFrame, counted: Mapping[tuple[str, str], int] | None = None) -> MatchResult:
     """Match fills first in, first out, per strategy and symbol, long and short.
 
@@ -118,11 +133,10 @@ def match_fifo(events: pd.DataFrame, counted: Mapping[tuple[str, str], int] | No
     usable = np.isfinite(amount) & np.isfinite(price) & np.isfinite(fees) & (amount != 0)
     if not usable[matched].all():
         raise ValueError("fills: expected finite amounts, prices and fees, and no amount of 0")
-    pairs = events[["strategy", "symbol"]].to_numpy(dtype=object)
-    begins = np.append(True, (pairs[1:] != pairs[:-1]).any(axis=1))[: len(pairs)]
+    begins = begins_stream(events)
     group: Indices = np.cumsum(begins) - 1
     key = _fill_keys(events, group, counted or {})
-    prefix = [f"{_escape(strategy)}|{_escape(symbol)}|" for strategy, symbol in pairs[begins].tolist()]
+    prefix = [f"{_escape(strategy)}|{_escape(symbol)}|" for strategy, symbol in _pairs(events[begins])]
     opening_id = _opening_ids(events, prefix, group, key)
     named = [opening_id[i] for i in np.flatnonzero(matched).tolist()]
     if len(set(named)) < len(named):
@@ -130,29 +144,26 @@ def match_fifo(events: pd.DataFrame, counted: Mapping[tuple[str, str], int] | No
     opener, closer, closed, left, lost = _fifo_events(group, event, amount)
     size, ts = np.abs(amount), events["ts"].to_numpy(dtype="datetime64[us]")
 
-    def part(lot_id: Sequence[str], of: Indices, quantity: Floats) -> pd.DataFrame:
+    def part(lot_id: Sequence[str], of: Indices, quantity: Floats) -> dict[str, Any]:
         """Make what a lot and a holding have in common: some quantity of the opening fills `of`."""
-        frame = pd.DataFrame(
-            {
-                "lot_id": pd.array(lot_id, dtype="str"),
-                "strategy": events["strategy"].array.take(of),
-                "symbol": events["symbol"].array.take(of),
-                "side": pd.array(np.where(amount[of] > 0, "long", "short"), dtype="str"),
-                "quantity": quantity,
-                "opened_at": ts[of],
-                "open_price": price[of],
-                "fees": fees[of] * (quantity / size[of]),
-            }
-        )
-        return frame.assign(entry_value=entry_value(frame["quantity"], frame["open_price"], multiplier[of]))
+        return {
+            "lot_id": pd.array(lot_id, dtype="str"),
+            "strategy": events["strategy"].array.take(of),
+            "symbol": events["symbol"].array.take(of),
+            "side": texts(["short", "long"], (amount[of] > 0).astype(np.intp)),
+            "quantity": quantity,
+            "opened_at": ts[of],
+            "open_price": price[of],
+            "fees": fees[of] * (quantity / size[of]),
+            "entry_value": entry_value(quantity, price[of], multiplier[of]),
+        }
 
     exits = np.flatnonzero(closed)
     of, by, quantity = opener[exits], closer[exits], closed[exits]
     lots = part([f"{opening_id[o]}>{key[c]}" for o, c in zip(of, by, strict=True)], of, quantity)
     lots["fees"] += fees[by] * (quantity / size[by])
     lots["closed_at"], lots["close_price"] = ts[by], price[by]
-    side, open_price, close_price = lots["side"], lots["open_price"], lots["close_price"]
-    lots["pnl"] = lot_pnl(side, lots["quantity"], open_price, close_price, lots["fees"], multiplier[of])
+    lots["pnl"] = lot_pnl(lots["side"], quantity, price[of], price[by], lots["fees"], multiplier[of])
     lots["parent_lot_id"] = pd.array([opening_id[o] for o in of], dtype="str")
 
     # A holding lasts from one event of its opening fill to that fill's next; events are in order of time.
@@ -164,14 +175,11 @@ def match_fifo(events: pd.DataFrame, counted: Mapping[tuple[str, str], int] | No
     gone = lost[by_opener]
     before = np.concatenate([[0.0], quantity[:-1]]) if len(quantity) else quantity
 
-    def holding(rows: NDArray[np.bool_], quantity: Floats, since: NDArray[np.datetime64]) -> pd.DataFrame:
-        return part([opening_id[o] for o in of[rows]], of[rows], quantity[rows]).assign(since=since[rows])
+    def holding(rows: NDArray[np.bool_], quantity: Floats, until: NDArray[np.datetime64]) -> pd.DataFrame:
+        common = part([opening_id[o] for o in of[rows]], of[rows], quantity[rows])
+        return pd.DataFrame(common | {"since": at[rows], "until": until[rows]})
 
-    return MatchResult(
-        lots=lots,
-        holdings=holding(held, quantity, at).assign(until=until[held]),
-        lost=holding(gone, before, at).assign(until=at[gone]),
-    )
+    return MatchResult(lots=pd.DataFrame(lots), holdings=holding(held, quantity, until), lost=holding(gone, before, at))
 
 
 def open_lots_at(holdings: pd.DataFrame, snapshots: pd.DatetimeIndex) -> pd.DataFrame:
@@ -340,7 +348,7 @@ def _fill_keys(events: pd.DataFrame, group: Indices, already: Mapping[tuple[str,
     start = np.searchsorted(group, group)  # groups are contiguous and ascend
     ordinal = before - (before - counted)[start]
     if already:
-        ordinal += [already.get(pair, 0) for pair in zip(events["strategy"], events["symbol"], strict=True)]
+        ordinal += [already.get(pair, 0) for pair in _pairs(events)]
     given = events["fill_id"].astype("str").fillna("").tolist()
     keys = [_escape(name) if name else f"#{n}" for name, n in zip(given, ordinal.tolist(), strict=True)]
     stated: dict[tuple[int, str], int] = {}

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from weights_pipeline.core.returns.actions import Action
-from weights_pipeline.core.returns.matching import FILL, RESIDUE, stream_order
+from weights_pipeline.core.returns.matching import FILL, RESIDUE, begins_stream, stream_order
 
 LARGEST = 20
 """Splits are of 2 to so many for one, or the reverse."""
@@ -85,7 +85,7 @@ def sold_times(events: pd.DataFrame) -> Iterator[SoldTimes]:
     """
     fills = events[events["event"] == FILL]
     fills = fills.iloc[stream_order(fills)]
-    pair = [fills["strategy"], fills["symbol"]]
+    pair = np.cumsum(begins_stream(fills))
     amount, price = fills["amount"].astype(float), fills["price"].astype(float)
     after = amount.groupby(pair).cumsum()
     held = after - amount

@@ -187,7 +187,8 @@ def known_streams(
             marks[pair].append(hole)
     stated = dict(iter(openings.groupby(["strategy", "stream"]))) if len(openings) else {}
     confirmed = {} if statements is None else dict(iter(statements.groupby(["strategy", "stream"])))
-    wary = {*fills.loc[never_short, ["strategy", "stream"]].itertuples(index=False, name=None)}
+    pairs = ["strategy", "stream"]
+    wary = {*fills.loc[never_short, pairs].itertuples(index=False, name=None)} if never_short.any() else set[Pair]()
     plain = np.ones(len(fills), dtype=bool)
     nothing = np.empty(0, dtype=np.intp)
     found = _Found()
@@ -199,10 +200,11 @@ def known_streams(
         _Walk(pair, fills.iloc[rows], never_short.iloc[rows], oversold_hole, found).through(
             marks[pair], stated.get(pair), (expiries or {}).get(pair[1], ()), confirmed.get(pair)
         )
-    others = fills[plain]
-    events = [others.assign(event=np.where(others["sound"], FILL, SKIPPED))[_EVENT], *found.events]
+    others = fills[plain] if walked else fills
+    given = {name: others[name].array for name in _EVENT if name != "event"}
+    events = pd.DataFrame(given | {"event": np.where(others["sound"], FILL, SKIPPED)}, copy=False)
     return Stream(
-        events=pd.concat(events, ignore_index=True),
+        events=pd.concat([events, *found.events], ignore_index=True) if found.events else events,
         held=found.held,
         oversold=found.oversold,
         unknown=found.unknown,
