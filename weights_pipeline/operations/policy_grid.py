@@ -27,7 +27,8 @@ from weights_pipeline.core.policy import Policy
 from weights_pipeline.core.returns.frequency import Frequency
 from weights_pipeline.core.returns.history import ReturnHistory
 from weights_pipeline.core.shards import Over
-from weights_pipeline.core.study.overfitting import BLOCKS, Overfitting, block_sums, overfitting
+from weights_pipeline.core.study.costs import Costs, Earned, earned_by, require_rebalanced
+from weights_pipeline.core.study.overfitting import BLOCKS, Overfitting, Walked, block_sums, overfitting, walked
 from weights_pipeline.core.study.sharpe_inference import expected_maximum_sharpe
 from weights_pipeline.core.study.simulate import Simulation, grid
 from weights_pipeline.ledger.periods import Periods, rebalances
@@ -111,6 +112,28 @@ class Trial(NamedTuple):
     due: Rebalances
 
 
+class Trading(NamedTuple):
+    """What trading costs, and whether weights drift between rebalances."""
+
+    costs: Costs
+    drift: bool
+
+    def require(self, policy: Policy) -> None:
+        """Refuse a policy that these costs cannot be counted of.
+
+        Raises
+        ------
+        ValueError
+            A cost of a strategy that it does not have, or weights that do not stay between rebalances.
+        """
+        self.costs.require_known(policy.strategies)
+        require_rebalanced(policy)
+
+    def of(self, simulation: Simulation) -> Earned:
+        """What traded weights earn; see :func:`~weights_pipeline.core.study.costs.earned_by`."""
+        return earned_by(simulation, self.costs, drift=self.drift)
+
+
 class Batch(NamedTuple):
     """Neighbours in a grid that rebalance alike: a shard of it."""
 
@@ -128,6 +151,7 @@ def figures_over(
     sessions: pd.DatetimeIndex,
     market_regimes: pd.Series | None,
     since: pd.Timestamp,
+    trading: Trading | None = None,
     over: Over = map,
 ) -> Iterator[tuple[int, dict[str, Any]]]:
     """Yield place and figures of each trial, in their order; see :func:`figures_of`.
@@ -142,11 +166,13 @@ def figures_over(
         See :func:`~weights_pipeline.core.study.simulate.grid`.
     since
         Session after which trials are held against each other: the latest on which one rebalances first.
+    trading
+        Trials are held against each other by what they earn after costs; before any where there is none.
     over
         Carries the work to batches; see :mod:`weights_pipeline.core.shards`.
     """
     compared = sessions[sessions > since]
-    for made in over(partial(_figures, history, sessions, market_regimes, compared), _batches(trials)):
+    for made in over(partial(_figures, history, sessions, market_regimes, compared, trading), _batches(trials)):
         yield from made
 
 
@@ -161,20 +187,24 @@ def _figures(
     sessions: pd.DatetimeIndex,
     market_regimes: pd.Series | None,
     compared: pd.DatetimeIndex,
+    trading: Trading | None,
     batch: Batch,
 ) -> list[tuple[int, dict[str, Any]]]:
+    found = []
     made = grid(history, batch.as_of, sessions, batch.policies, market_regimes=market_regimes)
-    return [
+    for place, each in zip(batch.places, made, strict=True):
+        paid = trading and trading.of(each)
+        judged = each.traded if paid is None else pd.Series(paid.after, each.traded.index)
         # Before any strategy is live there is nothing but cash.
-        (place, figures_of(each) | {"blocks": block_sums(each.traded.reindex(compared).fillna(0.0)).tolist()})
-        for place, each in zip(batch.places, made, strict=True)
-    ]
+        blocks = block_sums(judged.reindex(compared).fillna(0.0)).tolist()
+        found.append((place, figures_of(each, paid) | {"blocks": blocks}))
+    return found
 
 
-def figures_of(simulation: Simulation) -> dict[str, Any]:
-    """What unscaled and traded weights earned, and the turnover of the unscaled ones."""
+def figures_of(simulation: Simulation, paid: Earned | None = None) -> dict[str, Any]:
+    """What unscaled and traded weights earned, after costs too where they are counted, and turnover of the unscaled."""
     largest = int(simulation.turnover.argmax())
-    return {
+    figures: dict[str, Any] = {
         "turnover": {
             "mean": float(simulation.turnover.mean()),
             "largest": float(simulation.turnover[largest]),
@@ -188,6 +218,30 @@ def figures_of(simulation: Simulation) -> dict[str, Any]:
             for returns in (simulation.unscaled, simulation.traded)
         },
     }
+    if paid is None:
+        return figures
+    frequency, days = simulation.policy.frequency, simulation.traded.index
+    a_year = frequency.per_year / max(len(days), 1)
+    figures["costs"] = {
+        "drift": paid.drift,
+        "traded_per_year": float(paid.traded.sum()) * a_year,
+        "fees_per_year": paid.fees * a_year,
+        "rebalances_per_year": paid.rebalances * a_year,
+        "financing_per_year": paid.financing * a_year,
+        **{
+            side: {
+                name: float(value) for name, (value, _) in performance(pd.Series(each, days), side, frequency).items()
+            }
+            for side, each in (("before", paid.before), ("after", paid.after))
+        },
+    }
+    return figures
+
+
+def judged_by(figures: Mapping[str, Any]) -> Mapping[str, float]:
+    """Figures that a policy is judged by: those of its traded weights, after costs where there are any."""
+    found: Mapping[str, float] = figures["costs"]["after"] if "costs" in figures else figures["performance"]["traded"]
+    return found
 
 
 class Choice(NamedTuple):
@@ -199,17 +253,21 @@ class Choice(NamedTuple):
         Those with a Sharpe ratio.
     lucky
         Sharpe ratio, annual, to be expected of the best of so many without skill that lie so far apart; null of one.
-    overfitting
-        None where it cannot be measured.
+    overfitting, walked
+        None where they cannot be measured. Sharpe ratios of both are per session.
+    per_year
+        Sessions a year.
     """
 
     policies: int
     lucky: float
     overfitting: Overfitting | None
+    walked: Walked | None
+    per_year: float
 
     @property
     def sentence(self) -> str:
-        """Both in words."""
+        """All of it in words."""
         if self.policies < 2:
             return ""
         said = (
@@ -218,7 +276,21 @@ class Choice(NamedTuple):
         )
         if self.overfitting is None:
             return f"{said} Too few returns for a probability of backtest overfitting."
-        return f"{said} {self.overfitting.sentence}"
+        return f"{said} {self.overfitting.sentence}{self._walk}"
+
+    @property
+    def _walk(self) -> str:
+        if self.walked is None:
+            return ""
+        chosen, best, median = (
+            f"{ratio * math.sqrt(self.per_year):.2f}"
+            for ratio in (self.walked.sharpe, self.walked.best, self.walked.median)
+        )
+        return (
+            f" Chosen anew before each of the last {len(self.walked.chosen)} of {BLOCKS} blocks, as the best up to it, "
+            f"policies would have shown a Sharpe ratio of {chosen} there; the best of them with hindsight {best}, the "
+            f"median {median}."
+        )
 
 
 def choice_of(figures: Mapping[int, Mapping[str, Any]], compared: int, frequency: Frequency) -> Choice:
@@ -233,12 +305,15 @@ def choice_of(figures: Mapping[int, Mapping[str, Any]], compared: int, frequency
     frequency
         How often returns are observed.
     """
-    sharpe = [figures[place]["performance"]["traded"]["sharpe"] for place in by_sharpe(figures)]
+    sharpe = [judged_by(figures[place])["sharpe"] for place in by_sharpe(figures)]
     sums = [figures[place]["blocks"] for place in sorted(figures)]
+    enough = compared >= frequency.enough
     return Choice(
-        len(sharpe),
-        expected_maximum_sharpe(float(np.var(sharpe, ddof=1)), len(sharpe)) if len(sharpe) > 1 else math.nan,
-        overfitting(sums, compared // BLOCKS) if compared >= frequency.enough else None,
+        policies=len(sharpe),
+        lucky=expected_maximum_sharpe(float(np.var(sharpe, ddof=1)), len(sharpe)) if len(sharpe) > 1 else math.nan,
+        overfitting=overfitting(sums, compared // BLOCKS) if enough else None,
+        walked=walked(sums, compared // BLOCKS) if enough else None,
+        per_year=frequency.per_year,
     )
 
 
@@ -251,10 +326,14 @@ def hash_of(policies: Iterable[Policy]) -> str:
 
 
 def fingerprint(
-    policies: str, history: ReturnHistory, sessions: pd.DatetimeIndex, market_regimes: pd.Series | None
+    policies: str,
+    history: ReturnHistory,
+    sessions: pd.DatetimeIndex,
+    market_regimes: pd.Series | None,
+    trading: Trading | None = None,
 ) -> str:
-    """Hash of all that the results of a grid depend on: its policies by their hash, data, and the code."""
-    digest = hashlib.sha256(f"{policies} {code_version()}".encode())
+    """Hash of all that the results of a grid depend on: its policies by their hash, costs, data, and the code."""
+    digest = hashlib.sha256(f"{policies} {trading} {code_version()}".encode())
     digest.update("\n".join(history.strategies).encode())
     for values in (history.sessions.asi8, history.returns, history.first_live, sessions.asi8):
         digest.update(np.ascontiguousarray(values).tobytes())
@@ -337,24 +416,36 @@ def _line(document: Any) -> bytes:
 
 
 def grid_table(values: PolicyGrid, figures: Mapping[int, Mapping[str, Any]]) -> pd.DataFrame:
-    """A row for each policy, in the order of places: its values, what its traded weights earned, mean turnover."""
+    """A row for each policy, in the order of places: its values, what its traded weights earned, mean turnover.
+
+    With costs, what they earned before and after, and what was paid in a year, have columns of their own.
+    """
     best = best_of(figures)
     return pd.DataFrame(
         [
             values.cells(place)
             | figures[place]["performance"]["traded"]
+            | _flat(figures[place].get("costs", {}))
             | {"mean_turnover": figures[place]["turnover"]["mean"], "best_sharpe": place == best}
             for place in sorted(figures)
         ]
     )
 
 
+def _flat(costs: Mapping[str, Any]) -> dict[str, Any]:
+    """Figures after costs in one level: ``after_sharpe`` of ``after`` and ``sharpe``."""
+    flat = dict[str, Any]()
+    for key, value in costs.items():
+        flat |= {f"{key}_{name}": each for name, each in value.items()} if isinstance(value, Mapping) else {key: value}
+    return flat
+
+
 def best_of(figures: Mapping[int, Mapping[str, Any]]) -> int | None:
-    """Place of the best Sharpe ratio of traded weights, the first of equals; None where none has one."""
+    """Place of the best Sharpe ratio, the first of equals; None where none has one."""
     return next(iter(by_sharpe(figures)), None)
 
 
 def by_sharpe(figures: Mapping[int, Mapping[str, Any]]) -> list[int]:
-    """Places with a Sharpe ratio of traded weights, the best first."""
-    sharpe = {place: figures[place]["performance"]["traded"]["sharpe"] for place in sorted(figures)}
+    """Places with a Sharpe ratio of what they are judged by, the best first."""
+    sharpe = {place: judged_by(figures[place])["sharpe"] for place in sorted(figures)}
     return sorted((place for place, value in sharpe.items() if not math.isnan(value)), key=lambda p: -sharpe[p])

@@ -255,6 +255,7 @@ def desk_of_pages(finished, tmp_path_factory):
     first = min((DATA / "sample" / "allocations" / "max_hybrid").glob("*.json"))
     decision = json.loads(first.read_text()) | {"date": "2015-06-30", "provenance": "The first one once more."}
     (folder / "next.json").write_text(json.dumps(decision))
+    (folder / "costs.yaml").write_text("fee: 0.001\n")
     with pytest.MonkeyPatch.context() as patch:
         for name in [name for name in os.environ if name.startswith("WEIGHTS_")]:
             patch.delenv(name)

@@ -24,10 +24,10 @@ if TYPE_CHECKING:
     from weights_pipeline.core.policy import Policy
     from weights_pipeline.core.returns.frequency import Frequency
     from weights_pipeline.core.returns.history import ReturnHistory
-    from weights_pipeline.core.study.costs import Costs, Earned
+    from weights_pipeline.core.study.costs import Costs
     from weights_pipeline.core.study.simulate import Simulation
     from weights_pipeline.ledger import ReturnsFile
-    from weights_pipeline.operations.policy_grid import Choice, PolicyGrid, Rebalances, Results, Trial
+    from weights_pipeline.operations.policy_grid import Choice, PolicyGrid, Rebalances, Results, Trading, Trial
     from weights_pipeline.store.queries import WeightSet
 
 _FORMATS = (".csv", ".parquet")
@@ -77,14 +77,15 @@ def _simulate(options: argparse.Namespace) -> int:
     from weights_pipeline.books.reading import BookError
     from weights_pipeline.cli import render
     from weights_pipeline.core.returns.frequency import MONTHLY, Frequency
-    from weights_pipeline.core.study.costs import earned_by
     from weights_pipeline.core.study.simulate import grid
     from weights_pipeline.engine import open_engine
     from weights_pipeline.ledger import LedgerError
     from weights_pipeline.operations.policy_grid import (
         PolicyGrid,
+        Trading,
         Trial,
         choice_of,
+        figures_of,
         figures_over,
         fingerprint,
         grid_table,
@@ -93,8 +94,6 @@ def _simulate(options: argparse.Namespace) -> int:
 
     if options.output and options.output.suffix.lower() not in _FORMATS:
         common.stop(f"--output {options.output}: expected a file named {' or '.join(_FORMATS)}", common.INVALID)
-    if options.grid and (options.costs or options.drift):
-        common.stop("--costs, --drift: a grid says what its policies earn before costs; leave them out", common.INVALID)
     settings = common.settings()
     try:
         values, data = PolicyGrid(common.grid_values(options.grid, "method.alpha=0.25,0.5")), settings.data
@@ -102,7 +101,7 @@ def _simulate(options: argparse.Namespace) -> int:
         common.stop(f"--grid {error}", common.INVALID)
     try:
         first = _book(options, data, values.changes(0))
-        costs = _costs(options.costs, first)
+        trading = Trading(_costs(options.costs), options.drift) if options.costs or options.drift else None
         calendar, per_year = common.calendar(options)
         frequency = MONTHLY if options.monthly else Frequency(per_year=per_year)
         read = _read(options, first, calendar, frequency)
@@ -119,6 +118,7 @@ def _simulate(options: argparse.Namespace) -> int:
         def looked_at(asking: set[bool]) -> Iterator[Policy]:
             for made in map(trial, order):
                 asking.add(made.book.ensemble is not None)
+                _require_costs(options, trading, made.policy)
                 yield made.policy
 
         # All of them first, and none is kept: what is wrong with one is said before anything is computed.
@@ -134,15 +134,16 @@ def _simulate(options: argparse.Namespace) -> int:
         with _told(options):
             made = grid(history, alone.due.as_of, sessions, [alone.policy, *of_every_gap], market_regimes=regimes)
             simulation, *without_band = made
-            paid = earned_by(simulation, costs, drift=options.drift) if options.costs or options.drift else None
-        _tell_run(options, read, alone, simulation, without_band, paid)
+            figures = figures_of(simulation, trading and trading.of(simulation))
+        _tell_run(options, read, alone, simulation, without_band, figures)
         return 0
-    of = fingerprint(policies, history, sessions, regimes)
+    of = fingerprint(policies, history, sessions, regimes, trading)
     since = max(each.as_of[0] for each in due.values())
     with _results(options, of) as results, render.progress(quiet=options.json or len(order) <= _SHOWN) as progress:
         left = [place for place in order if place not in results.figures]
         with _told(options), open_engine(settings.engine) as engine:
-            for place, figures in figures_over(map(trial, left), history, sessions, regimes, since, engine.map):
+            found = figures_over(map(trial, left), history, sessions, regimes, since, trading, engine.map)
+            for place, figures in found:
                 results.add(place, figures)
                 progress(len(results.figures), len(order), "policies")
         if options.output:
@@ -188,16 +189,13 @@ def _tell_run(
     alone: Trial,
     simulation: Simulation,
     without_band: Sequence[Simulation],
-    paid: Earned | None,
+    figures: dict[str, Any],
 ) -> None:
     from weights_pipeline.cli import render
-    from weights_pipeline.operations.policy_grid import figures_of
 
-    history, table, figures = read.history, _table(alone, simulation), figures_of(simulation)
+    history, table = read.history, _table(alone, simulation)
     for each in without_band:
-        figures["turnover"]["without_band"] = figures_of(each)["turnover"]["mean"]
-    if paid is not None:
-        figures |= {"costs": _paid(paid, simulation, drift=options.drift)}
+        figures["turnover"]["without_band"] = float(each.turnover.mean())
     if options.output:
         _write(table, options.output)
     newest = _weight_set(alone, simulation, table)
@@ -234,6 +232,7 @@ def _tell_grid(
                 "changes": values.changes(place),
                 "turnover": figures[place]["turnover"],
                 "performance": figures[place]["performance"],
+                **({"costs": figures[place]["costs"]} if "costs" in figures[place] else {}),
                 "best_sharpe": place == best,
             }
             for place in sorted(figures)
@@ -242,10 +241,11 @@ def _tell_grid(
             "policies": choice.policies,
             "best_sharpe_by_luck": choice.lucky,
             "overfitting": asdict(choice.overfitting) if choice.overfitting else None,
+            "walk_forward": asdict(choice.walked) if choice.walked else None,
         }
         common.print_json({"grid": rows, "note": _FLATTERED, "choice": chosen, **_said_of(read)})
     else:
-        _print_grid(values, figures, options.output)
+        _print_grid(values, figures, options)
         render.say(choice.sentence)
         _print_said(read)
 
@@ -276,42 +276,28 @@ def _print_said(read: ReturnsFile) -> None:
         render.ledger_finding(each)
 
 
-def _costs(file: Path | None, book: Book) -> Costs:
+def _require_costs(options: argparse.Namespace, trading: Trading | None, policy: Policy) -> None:
+    from weights_pipeline.books.reading import BookError
+
+    if trading is None:
+        return
+    try:
+        trading.require(policy)
+    except ValueError as error:
+        raise BookError(f"{options.costs or options.book}: {error}") from error
+
+
+def _costs(file: Path | None) -> Costs:
     """Costs that a file says; none where there is no file."""
     from pydantic import TypeAdapter
 
-    from weights_pipeline.books.reading import BookError, read_yaml, validated
+    from weights_pipeline.books.reading import read_yaml, validated
     from weights_pipeline.core.study.costs import Costs
 
     if file is None:
         return Costs()
     costs: Costs = validated(TypeAdapter(Costs), read_yaml(file), file)
-    try:
-        costs.require_known(tuple(book.strategies))
-    except ValueError as error:
-        raise BookError(f"{file}: {error}") from error
     return costs
-
-
-def _paid(paid: Earned, simulation: Simulation, *, drift: bool) -> dict[str, Any]:
-    """What traded weights earn before and after costs, and what is paid in a year."""
-    import pandas as pd
-
-    from weights_pipeline.core.allocator.overlay import performance
-
-    frequency, days = simulation.policy.frequency, simulation.traded.index
-    a_year = frequency.per_year / max(len(days), 1)
-    content: dict[str, Any] = {
-        "drift": drift,
-        "traded_per_year": float(paid.traded.sum()) * a_year,
-        "fees_per_year": paid.fees * a_year,
-        "rebalances_per_year": paid.rebalances * a_year,
-        "financing_per_year": paid.financing * a_year,
-    }
-    for side, returns in (("before", paid.before), ("after", paid.after)):
-        found = performance(pd.Series(returns, days, name=side), side, frequency)
-        content[side] = {name: float(value) for name, (value, _) in found.items()}
-    return content
 
 
 def _book(options: argparse.Namespace, data: Path, changes: dict[str, Any]) -> Book:
@@ -480,26 +466,32 @@ def _print_run(simulation: Simulation, newest: WeightSet, unknown: Sequence[str]
         )
 
 
-def _print_grid(values: PolicyGrid, figures: dict[int, dict[str, Any]], output: Path | None) -> None:
+def _print_grid(values: PolicyGrid, figures: dict[int, dict[str, Any]], options: argparse.Namespace) -> None:
     """All of a small grid in its order; of a large one, the best."""
     from weights_pipeline.cli import render
-    from weights_pipeline.operations.policy_grid import by_sharpe
+    from weights_pipeline.operations.policy_grid import by_sharpe, judged_by
 
     ranked = by_sharpe(figures)
     whole = len(figures) <= _SHOWN
+    costed = bool(options.costs or options.drift)
     lines = [
         [
             *map(str, values.cells(place).values()),
-            *(_shown(metric, figures[place]["performance"]["traded"][metric]) for metric in _FIGURES),
+            *([_shown("sharpe", figures[place]["costs"]["before"]["sharpe"])] if costed else []),
+            *(_shown(metric, judged_by(figures[place])[metric]) for metric in _FIGURES),
             f"{figures[place]['turnover']['mean']:.2%}",
             "← best Sharpe" if place in ranked[:1] else "",
         ]
         for place in (sorted(figures) if whole else ranked[:_SHOWN])
     ]
-    render.table(lines, [*values.values, *_FIGURES.values(), "Mean turnover", ""])
+    before = ["Sharpe before costs"] if costed else []
+    render.table(lines, [*values.values, *before, *_FIGURES.values(), "Mean turnover", ""])
     if not whole:
-        where = f"{output} has all" if output else "--output FILE writes all"
+        where = f"{options.output} has all" if options.output else "--output FILE writes all"
         render.say(f"The {len(lines)} best by Sharpe ratio of {len(figures):,} policies; {where}.")
+    if costed:
+        held = "drift with returns" if options.drift else "are held constant"
+        render.say(f"All but the ratio before costs is after them, at weights that {held} between rebalances.")
     render.say(_FLATTERED)
 
 

@@ -14,6 +14,7 @@ from typing import ClassVar, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from weights_pipeline.core.policy import Policy
 from weights_pipeline.core.study.simulate import Simulation
 from weights_pipeline.core.targets.normalise import GROSS_TOLERANCE, Floats
 
@@ -71,6 +72,8 @@ class Earned(NamedTuple):
         What the weights of each session add up to.
     fees, rebalances, financing : float
         What was paid for weight traded, for rebalances as such, and for gross above 1.
+    drift : bool
+        Whether weights drifted between rebalances.
     """
 
     before: Floats
@@ -80,11 +83,18 @@ class Earned(NamedTuple):
     fees: float
     rebalances: float
     financing: float
+    drift: bool
 
     @property
     def paid(self) -> float:
         """All that was paid."""
         return self.fees + self.rebalances + self.financing
+
+
+def require_rebalanced(policy: Policy) -> None:
+    """Refuse a policy whose weights do not stay between rebalances: its overlay scales them anew for every session."""
+    if policy.overlay is not None and policy.overlay.enabled and policy.overlay.apply == "daily":
+        raise ValueError("costs: expected weights that stay between rebalances, the overlay scales them every session")
 
 
 def earned_by(simulation: Simulation, costs: Costs, *, drift: bool = False) -> Earned:
@@ -93,11 +103,10 @@ def earned_by(simulation: Simulation, costs: Costs, *, drift: bool = False) -> E
     Raises
     ------
     ValueError
-        See :func:`earned`; an overlay that scales the weights anew for every session.
+        See :func:`earned` and :func:`require_rebalanced`.
     """
     policy, days = simulation.policy, simulation.traded.index
-    if policy.overlay is not None and policy.overlay.enabled and policy.overlay.apply == "daily":
-        raise ValueError("costs: expected weights that stay between rebalances, the overlay scales them every session")
+    require_rebalanced(policy)
     newest = simulation.effective_from.searchsorted(days, side="right") - 1
     first = np.flatnonzero(np.diff(newest, prepend=-1))
     history = simulation.history
@@ -194,6 +203,7 @@ def earned(
         fees=math.fsum((fee * change).ravel()) if costs.by_strategy else costs.fee * math.fsum(traded),
         rebalances=costs.rebalance * int(change.any(axis=1).sum()),
         financing=math.fsum(borrowed),
+        drift=drift,
     )
 
 

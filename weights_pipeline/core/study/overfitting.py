@@ -1,7 +1,8 @@
-"""How likely it is that the best of some policies was the best by luck: combinatorially symmetric cross-validation.
+"""How likely it is that the best of some policies was the best by luck, and what choosing it as time went on was worth.
 
-Scope: the probability of backtest overfitting from returns of everything that was tried, or from sums of them that are
-small enough to keep for thousands. Not here: how likely a single Sharpe ratio is above luck (``sharpe_inference``).
+Scope: the probability of backtest overfitting by combinatorially symmetric cross-validation, and the walk forward, from
+returns of everything that was tried, or from sums of them that are small enough to keep for thousands. Not here: how
+likely a single Sharpe ratio is above luck (``sharpe_inference``).
 
 References
 ----------
@@ -66,6 +67,26 @@ class Overfitting:
             f"half of the returns was no better than the median on the other half (CSCV, {self.blocks} blocks, "
             f"{self.ways:,} ways)."
         )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Walked:
+    """What came of choosing, before each block of the later half, the best trial of all blocks up to it.
+
+    Attributes
+    ----------
+    chosen
+        Place of the trial of each of these blocks.
+    sharpe
+        Sharpe ratio per return of what was chosen, over these blocks together.
+    best, median
+        The same of the trial that was the best over them, which nobody knew, and of the median trial.
+    """
+
+    chosen: tuple[int, ...]
+    sharpe: float
+    best: float
+    median: float
 
 
 def block_sums(returns: ArrayLike, blocks: int = BLOCKS) -> Floats:
@@ -142,6 +163,38 @@ def overfitting(sums: ArrayLike, length: int) -> Overfitting | None:
         inside=inside / ways,
         outside=outside / ways,
     )
+
+
+def walked(sums: ArrayLike, length: int) -> Walked | None:
+    """Walk trials forward by :func:`block_sums` of each; see :class:`Walked`.
+
+    Of equal ratios the first is chosen. What it would cost to change from one trial to another is not counted.
+
+    Parameters
+    ----------
+    sums, length
+        As of :func:`overfitting`.
+
+    Returns
+    -------
+    Walked or None
+        None where there is no choice, blocks are shorter than ``SHORTEST``, or a trial or the choice does not move.
+    """
+    given = np.asarray(sums, dtype=np.float64)
+    if len(given) < 2 or length < SHORTEST:
+        return None
+    by_block = given.transpose(2, 1, 0)
+    begin = len(by_block) // 2
+    later = range(begin, len(by_block))
+    seen = [_sharpe(by_block[:block].sum(axis=0)[None], block * length)[0] for block in later]
+    chosen = [int(ratios.argmax()) for ratios in seen]
+    path = sum(by_block[block][:, [trial]] for block, trial in zip(later, chosen, strict=True))
+    count = length * len(later)
+    held = _sharpe(by_block[begin:].sum(axis=0)[None], count)[0]
+    (found,) = _sharpe(np.asarray(path)[None], count)[0].tolist()
+    if not (np.isfinite(held).all() and math.isfinite(found)):
+        return None
+    return Walked(chosen=tuple(chosen), sharpe=found, best=float(held.max()), median=float(np.median(held)))
 
 
 def of_returns(returns: Floats, blocks: int = BLOCKS) -> Overfitting | None:

@@ -2,6 +2,7 @@
 
 import datetime as dt
 import json
+import math
 from itertools import groupby
 
 import numpy as np
@@ -138,12 +139,32 @@ def test_costs_that_cannot_be_are_refused(folder, costs, message):
     assert message in result.errors
 
 
-def test_costs_need_weights_that_stay_and_one_book(folder):
-    refused = simulate(folder, "--drift", "--grid", "adjustment.rate=0.5,1")
-    assert (refused.exit_code, "a grid says what its policies earn before costs" in refused.errors) == (2, True)
-    edit_yaml(folder / "trial.yaml", overlay={"enabled": True, "apply": "daily"})
-    refused = simulate(folder, "--drift")
-    assert (refused.exit_code, "the overlay scales them every session" in refused.errors) == (1, True)
+def test_costs_need_weights_that_stay_between_rebalances(folder):
+    given = ("--drift", "--grid", "overlay.enabled=false,true", "--grid", "overlay.apply=daily")
+    refused = simulate(folder, *given)
+    assert (refused.exit_code, "the overlay scales them every session" in refused.errors) == (2, True)
+
+
+def test_a_grid_with_costs_is_judged_after_them(folder):
+    (folder / "costs.yaml").write_text("{fee: 0.02, rebalance: 0.0001}")
+    given = ("--costs", folder / "costs.yaml", "--grid", "adjustment.rate=0.1,1")
+    content = json.loads(simulate(folder, *given, "--json", "--output", folder / "grid.csv").output)
+    rows = content["grid"]
+    edit_yaml(folder / "trial.yaml", adjustment={"rate": 1})
+    alone = json.loads(simulate(folder, *given[:2], "--json").output)
+    assert rows[1]["costs"] == alone["costs"]
+    after = [row["costs"]["after"]["sharpe"] for row in rows]
+    assert [row["best_sharpe"] for row in rows] == [value == max(after) for value in after]
+    assert content["choice"]["best_sharpe_by_luck"] == expected_maximum_sharpe(np.var(after, ddof=1), 2)
+    written = pd.read_csv(folder / "grid.csv", float_precision="round_trip")
+    assert written["after_sharpe"].tolist() == after
+    assert written["fees_per_year"].tolist() == [row["costs"]["fees_per_year"] for row in rows]
+
+    text = simulate(folder, *given).output
+    (line,) = (line for line in text.splitlines() if "← best Sharpe" in line)
+    best = rows[after.index(max(after))]["costs"]
+    assert line.split()[1:4] == [f"{best['before']['sharpe']:.2f}", f"{best['after']['cagr']:.2%}", f"{max(after):.2f}"]
+    assert "after them, at weights that are held constant between rebalances." in " ".join(text.split())
 
 
 def test_text_shows_weights_and_figures(folder):
@@ -364,12 +385,16 @@ def test_a_grid_is_so_many_simulations_and_marks_the_best_with_a_warning(folder)
     assert choice["policies"] == 4
     assert choice["best_sharpe_by_luck"] == expected_maximum_sharpe(np.var(sharpe, ddof=1), 4)
     assert choice["overfitting"]["ways"] == 12_870
+    assert len(choice["walk_forward"]["chosen"]) == 8
+    assert choice["walk_forward"]["best"] >= choice["walk_forward"]["median"]
 
     text = simulate(folder, *given).output
     assert len([line for line in text.splitlines() if "← best Sharpe" in line]) == 1
     assert "flattered by the choice" in text
     assert f"would show a Sharpe ratio of {choice['best_sharpe_by_luck']:.2f}." in " ".join(text.split())
     assert f"Probability of backtest overfitting {choice['overfitting']['probability']:.1%}: " in text
+    walked = choice["walk_forward"]["sharpe"] * math.sqrt(252)
+    assert f"policies would have shown a Sharpe ratio of {walked:.2f} there;" in " ".join(text.split())
 
 
 def test_values_of_a_grid_may_be_mappings(folder):
@@ -393,11 +418,11 @@ def test_a_grid_that_was_interrupted_goes_on_where_it_was(folder, monkeypatch):
     computed = []
     monkeypatch.setattr(policy_grid, "BATCH", 1)
 
-    def interrupted(simulation):
+    def interrupted(simulation, paid):
         if len(computed) == 3:
             raise KeyboardInterrupt
         computed.append(simulation.policy)
-        return figures_of(simulation)
+        return figures_of(simulation, paid)
 
     with monkeypatch.context() as patch:
         patch.setattr(policy_grid, "figures_of", interrupted)
@@ -408,7 +433,7 @@ def test_a_grid_that_was_interrupted_goes_on_where_it_was(folder, monkeypatch):
 
     before = len(computed)
     with monkeypatch.context() as patch:
-        patch.setattr(policy_grid, "figures_of", lambda each: computed.append(each.policy) or figures_of(each))
+        patch.setattr(policy_grid, "figures_of", lambda each, _: computed.append(each.policy) or figures_of(each))
         assert simulate(folder, *given).exit_code == 0
     assert len(computed) == before + 4  # of six, two were whole
     assert (folder / "grid.parquet").read_bytes() == whole
@@ -432,11 +457,11 @@ def test_a_file_that_is_somebody_elses_is_left_alone(folder):
     assert (folder / "grid.csv.partial").read_text() == "my notes\n"
 
 
-@pytest.mark.parametrize("change", ["values", "book", "returns"])
+@pytest.mark.parametrize("change", ["values", "book", "returns", "costs"])
 def test_results_of_another_grid_are_not_gone_on_with(folder, change, monkeypatch):
     output = ("--output", folder / "grid.csv")
 
-    def stops(simulation):
+    def stops(simulation, _):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
@@ -450,7 +475,7 @@ def test_results_of_another_grid_are_not_gone_on_with(folder, change, monkeypatc
         wide.loc[200, "alpha"] += 1e-6
         wide.to_csv(folder / "wide.csv", index=False)
     values = "adjustment.rate=0.1,0.9" if change == "values" else "adjustment.rate=0.1,1"
-    result = simulate(folder, "--grid", values, *output)
+    result = simulate(folder, "--grid", values, *output, *(["--drift"] if change == "costs" else []))
     assert result.exit_code == 2
     assert "grid.csv.partial: holds results of another grid" in result.errors
     assert (folder / "grid.csv.partial").read_bytes() == kept

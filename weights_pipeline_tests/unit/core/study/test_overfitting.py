@@ -1,4 +1,4 @@
-"""The probability of backtest overfitting, against a plain implementation of the paper."""
+"""The probability of backtest overfitting and the walk forward, against plain implementations."""
 
 import math
 from itertools import combinations
@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from weights_pipeline.core.study.overfitting import BLOCKS, block_sums, of_returns, overfitting
+from weights_pipeline.core.study.overfitting import BLOCKS, SHORTEST, block_sums, of_returns, overfitting, walked
 
 
 def plainly(returns, blocks):
@@ -103,3 +103,40 @@ def test_sums_of_blocks_are_enough():
     returns = noise(6)
     sums = [block_sums(column) for column in returns.T]
     assert overfitting(sums, len(returns) // BLOCKS) == of_returns(returns)
+
+
+def ratio(returns):
+    return float(returns.mean() / returns.std(ddof=1))
+
+
+@pytest.mark.parametrize("edge", [0.0, 0.01])
+def test_a_walk_forward_chooses_by_what_was_seen_before(edge):
+    returns = noise(11, sessions=16 * 25 + 3, edge=edge)
+    parts = np.split(returns[3:], BLOCKS)
+    chosen, earned = [], []
+    for block in range(8, 16):
+        seen = [ratio(column) for column in np.concatenate(parts[:block]).T]
+        chosen.append(seen.index(max(seen)))
+        earned.append(parts[block][:, chosen[-1]])
+    found = walked([block_sums(column) for column in returns.T], 25)
+    assert found.chosen == tuple(chosen)
+    assert found.sharpe == pytest.approx(ratio(np.concatenate(earned)), abs=1e-12)
+    held = [ratio(column) for column in np.concatenate(parts[8:]).T]
+    assert (found.best, found.median) == pytest.approx((max(held), float(np.median(held))), abs=1e-12)
+    assert edge == 0.0 or set(found.chosen) == {2}
+
+
+def test_what_comes_later_changes_no_choice_before_it():
+    returns = noise(12, sessions=16 * 25)
+    altered = returns.copy()
+    altered[12 * 25 :] *= -2
+    one, other = (walked([block_sums(column) for column in each.T], 25).chosen for each in (returns, altered))
+    assert one[:5] == other[:5]
+
+
+def test_there_is_no_walk_without_a_choice_or_returns_that_move():
+    returns = noise(13)
+    sums = [block_sums(column) for column in returns.T]
+    assert walked(sums[:1], 25) is None
+    assert walked(sums, SHORTEST - 1) is None
+    assert walked([*sums, np.zeros((2, BLOCKS))], 25) is None
