@@ -156,9 +156,9 @@ def _cpu_seconds() -> float:
 
 def run(quick: bool = False) -> list[dict[str, Any]]:
     """Measure each kind of file in a process of its own, so that the peak is that of the measured work."""
-    lots, found = 20_000 if quick else 10_000_000, []
+    lots, found, done = 20_000 if quick else 10_000_000, [], apart(quick)
     for kind in ("csv", "parquet"):
-        with tempfile.TemporaryDirectory() as folder, apart(quick) as done:
+        with tempfile.TemporaryDirectory() as folder:
             done(create, Path(folder), kind, lots)
             measured = done(measure, Path(folder))
         found.append({"file": kind, "lots": lots} | {name: round(figure, 2) for name, figure in measured.items()})
@@ -167,8 +167,8 @@ def run(quick: bool = False) -> list[dict[str, Any]]:
 
 def run_months(quick: bool = False) -> list[dict[str, Any]]:
     """Measure what a new month costs after eleven others and after 119; in the last row, how many times as much."""
-    lots = 24_000 if quick else 1_200_000
-    with tempfile.TemporaryDirectory() as folder, apart(quick) as done:
+    lots, done = 24_000 if quick else 1_200_000, apart(quick)
+    with tempfile.TemporaryDirectory() as folder:
         done(create_months, Path(folder), lots)
         seconds: dict[str, dict[str, float]] = done(measure_months, Path(folder))
     first, last = seconds.values()

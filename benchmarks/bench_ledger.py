@@ -126,7 +126,8 @@ def run(quick: bool = False) -> list[dict[str, Any]]:
     Creation and measurement have a process each, so that the peak memory is that of the measured work.
     """
     size, rounds = (20_000, 1) if quick else (10_000_000, 5)
-    with tempfile.TemporaryDirectory() as folder, apart(quick) as done:
+    done = apart(quick)
+    with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "ledger.duckdb"
         done(create, file, size)
         found = done(measure, file, rounds)

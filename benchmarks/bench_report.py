@@ -55,7 +55,7 @@ def run(quick: bool = False) -> list[dict[str, object]]:
             raise RuntimeError("; ".join(made.errors))
         environment = os.environ | {"WEIGHTS_DATA": str(DATA), "WEIGHTS_HOME": str(home)}
         rows = []
-        for form, aim in AIMS.items():
+        for form, aim in [*AIMS.items()][: 1 if quick else None]:
             file = home / f"report.{form}"
             command = [sys.executable, "-c", _TIMED, "--book", BOOK, "--format", form, "--out", str(file)]
             timed = []

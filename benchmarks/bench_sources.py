@@ -162,8 +162,8 @@ def measure(kind: str, folder: Path, rows: int) -> dict[str, float]:
 def run(quick: bool = False) -> list[dict[str, Any]]:
     """Measure each kind in a process of its own, so that the peak memory is that of the measured work."""
     rows = 20_000 if quick else 10_000_000
-    found = []
-    with tempfile.TemporaryDirectory() as folder, apart(quick) as done:
+    found, done = [], apart(quick)
+    with tempfile.TemporaryDirectory() as folder:
         # Apart as well: what is measured begins as large as what has started it.
         done(create, Path(folder), rows)
         files = ("csv", "quoted", "json", "xml", "parquet", "s3", "s3_json")

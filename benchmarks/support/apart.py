@@ -1,25 +1,20 @@
 """Work in processes of its own, so that the peak of memory is that of the work alone."""
 
 import multiprocessing
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
 from typing import Any
 
 
-@contextmanager
-def apart(quick: bool) -> Iterator[Callable[..., Any]]:
-    """What calls a function in a new process each time; in the same one if quick, where to start it takes longest."""
+def apart(quick: bool) -> Callable[..., Any]:
+    """What calls a function in a new process each time; in this one if quick, where to start one takes longest."""
+    return _here if quick else _alone
 
-    def process() -> ProcessPoolExecutor:
-        return ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn"))
 
-    def alone(work: Callable[..., Any], *arguments: Any) -> Any:
-        with process() as own:
-            return own.submit(work, *arguments).result()
+def _here(work: Callable[..., Any], *arguments: Any) -> Any:
+    return work(*arguments)
 
-    if quick:
-        with process() as shared:
-            yield lambda work, *arguments: shared.submit(work, *arguments).result()
-    else:
-        yield alone
+
+def _alone(work: Callable[..., Any], *arguments: Any) -> Any:
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as own:
+        return own.submit(work, *arguments).result()

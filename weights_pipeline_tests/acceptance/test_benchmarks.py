@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 import shutil
 import subprocess
 
@@ -9,6 +10,7 @@ import pytest
 
 from benchmarks import __main__ as benchmarks
 from benchmarks.support import circumstances
+from benchmarks.support.apart import apart
 
 
 @pytest.mark.parametrize("suite", benchmarks.SUITES)
@@ -19,6 +21,12 @@ def test_a_quick_run_gives_rows_of_figures(suite):
         figures = [value for value in row.values() if isinstance(value, float)]
         assert figures
         assert all(math.isfinite(figure) and figure > -1e-6 for figure in figures), row
+
+
+def test_what_is_measured_apart_has_a_process_of_its_own_each_time():
+    alone, together = apart(quick=False), apart(quick=True)
+    assert len({os.getpid(), alone(os.getpid), alone(os.getpid)}) == 3
+    assert together(os.getpid) == os.getpid()
 
 
 @pytest.mark.parametrize(("load", "said"), [(0.1, "the machine was idle"), (7.0, "the machine was busy")])
