@@ -96,6 +96,23 @@ def page(report):
     return render(report)
 
 
+@pytest.fixture(scope="module")
+def later(finished):
+    """The report as commands and runs tell it now."""
+    return reports(finished.settings, [[BOOK]], now=NOW)[0]
+
+
+@pytest.fixture(scope="module")
+def page_later(later):
+    return render(later)
+
+
+@pytest.fixture
+def undrawn(monkeypatch):
+    """Pages without their figures, which take most of the time of one."""
+    monkeypatch.setattr("weights_pipeline.charts.report.inline", lambda *_: "")
+
+
 def test_the_file_needs_nothing_else(page):
     parsed = Page(page)
     assert not {tag for tag, _ in parsed.tags} & {"script", "link", "img", "iframe", "object", "base", "form", "image"}
@@ -183,6 +200,7 @@ def test_profit_booked_on_exit_is_what_a_ledger_without_prices_has(finished, rep
     assert report.books[0].earned.booked is None
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_marked_figures_stand_beside_booked_ones(report):
     earned = report.books[0].earned
     beside = dataclasses.replace(earned, booked=dict(earned.figures) | {"sharpe": 9.87})
@@ -200,7 +218,7 @@ def test_the_choice_among_weightings_is_doubted_in_every_form(report, page):
     assert report.document["overfitting"]["probability"] == found.probability
 
 
-def test_the_page_goes_from_changes_to_trust_and_begins_with_its_caveats(report, page):
+def test_the_page_goes_from_changes_to_trust_and_begins_with_its_caveats(report, page, undrawn):
     titles = (
         "What has changed, and why",
         "What it has earned, and who earned it",
@@ -262,6 +280,7 @@ def test_the_checks_are_those_of_the_command(finished, report):
     assert words.verdict(report) in words.summary(report)
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_an_error_is_said_first_and_loudly(report):
     wrong = [
         Outcome(
@@ -346,26 +365,34 @@ def test_a_book_without_weights_is_named_among_all_and_refused_alone(finished, t
         reports(settings, [["young"]])
 
 
-def test_the_command_writes_the_page_to_the_byte_and_what_is_published(finished, page, tmp_path, monkeypatch, capsys):
-    page_now = render(reports(finished.settings, [[BOOK]], now=NOW)[0])
-    assert page_now != page
+def test_the_command_writes_the_page_to_the_byte_and_what_is_published(
+    finished, page, later, page_later, tmp_path, monkeypatch, capsys
+):
+    assert page_later != page
     monkeypatch.setenv("WEIGHTS_DATA", str(finished.settings.data))
     monkeypatch.setenv("WEIGHTS_HOME", str(finished.settings.home))
     file = tmp_path / "deep" / "report.html"
     with pytest.raises(SystemExit, match="0"):
         main(["report", "--json", "--out", str(file)])
     said = json.loads(capsys.readouterr().out)
-    assert file.read_text() == page_now
+    assert file.read_text() == page_later
     assert said["path"] == str(file)
-    assert said["bytes"] == len(page_now.encode())
+    assert said["bytes"] == len(page_later.encode())
     assert said["summary"].startswith(f"{BOOK}: Weights in force from")
     assert sum(said["books"][BOOK]["weights"].values()) == pytest.approx(
         finished.store.read(BOOK, catalog.FINAL_WEIGHTS).groupby("as_of")["final"].sum().iloc[-1]
     )
-    written = {form: tmp_path / f"report.{form}" for form in ("md", "json")}
-    for form, other in written.items():
-        with pytest.raises(SystemExit, match="0"):
-            main(["report", "--format", form, "--out", str(other)])
+    for arguments, code in ((["--book", "nothing"], 2), (["--as-of", "2011-01-03"], 3)):
+        with pytest.raises(SystemExit, match=str(code)):
+            main(["report", *arguments])
+    # What the command gathers has just been seen to be this.
+    with monkeypatch.context() as patch:
+        patch.setattr("weights_pipeline.report.facts.gather", lambda *_, **__: (later,))
+        written = {form: tmp_path / f"report.{form}" for form in ("md", "json", "pdf")}
+        for form, other in written.items():
+            with pytest.raises(SystemExit, match="0"):
+                main(["report", "--format", form, "--out", str(other)])
+    assert written["pdf"].read_bytes() == render_pdf(later)
     found = json.loads(written["json"].read_text())["books"][BOOK]
     cells = [value for row in found["attribution"]["since_inception"].values() for value in row.values()]
     assert math.fsum(cells) == pytest.approx(found["earned"]["periods"]["Since inception"]["return"], abs=1e-14)
@@ -373,12 +400,6 @@ def test_the_command_writes_the_page_to_the_byte_and_what_is_published(finished,
     cells = [line.replace(r"\|", "").count("|") if line.startswith("|") else 0 for line in lines]
     assert all(here == after for here, after in itertools.pairwise(cells) if here and after)
     assert any(line.startswith("| **The book** |") for line in lines)
-    with pytest.raises(SystemExit, match="0"):
-        main(["report", "--format", "pdf", "--out", str(tmp_path / "report.pdf")])
-    assert (tmp_path / "report.pdf").read_bytes() == render_pdf(reports(finished.settings, [[BOOK]], now=NOW)[0])
-    for arguments, code in ((["--book", "nothing"], 2), (["--as-of", "2011-01-03"], 3)):
-        with pytest.raises(SystemExit, match=str(code)):
-            main(["report", *arguments])
     monkeypatch.setenv("WEIGHTS_HOME", str(tmp_path / "empty"))
     with pytest.raises(SystemExit, match="3"):
         main(["report", "--all"])
@@ -411,16 +432,21 @@ def test_the_command_loads_no_orchestrator():
     assert "dagster" not in loaded_by(statement)
 
 
-def test_the_asset_writes_every_book_and_all_of_them(finished, tmp_path):
+def test_the_asset_writes_every_book_and_all_of_them_and_mails_where_it_is_asked_to(
+    finished, page_later, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("weights_pipeline.report.mail.FRESH", dt.timedelta(days=100_000))
     shutil.copy(finished.store.path, tmp_path)
-    workspace = Workspace(dataclasses.replace(finished.settings, home=tmp_path))
-    asset = report_asset(workspace)
+    settings = dataclasses.replace(finished.settings, home=tmp_path, mail_reports=True)
+    asset = report_asset(Workspace(settings))
     with dg.DagsterInstance.ephemeral() as instance:
         assert dg.materialize([asset], instance=instance).success
     assert sorted(file.name for file in (tmp_path / "reports").iterdir()) == [f"{BOOK}.html", "index.html"]
     written = (tmp_path / "reports" / f"{BOOK}.html").read_text()
-    assert written == render(reports(workspace.settings, [[BOOK]], now=NOW)[0])
+    assert written == page_later.replace(str(finished.store.path), str(settings.store_path))
     assert "services go by base weights" in written
+    ((alert, _),) = Outbox(settings.alerts).contents().alerts.values()
+    assert Path(alert.attachment).read_text() == written
     assert {key.path[-1] for key in asset.asset_deps[asset.key]} == {"final_weights", "weight_history", "live_weights"}
 
 
@@ -460,17 +486,6 @@ def test_a_report_is_mailed_once_a_rebalance_again_until_it_arrives_and_never_la
     assert attached.get_filename() == kept.name
     assert attached.get_content_type() == "text/html"
     assert attached.get_payload(decode=True).decode() == page
-
-
-def test_the_asset_mails_where_it_is_asked_to(finished, tmp_path, monkeypatch):
-    monkeypatch.setattr("weights_pipeline.report.mail.FRESH", dt.timedelta(days=100_000))
-    shutil.copy(finished.store.path, tmp_path)
-    settings = dataclasses.replace(finished.settings, home=tmp_path, mail_reports=True)
-    asset = report_asset(Workspace(settings))
-    with dg.DagsterInstance.ephemeral() as instance:
-        assert dg.materialize([asset], instance=instance).success
-    ((alert, _),) = Outbox(settings.alerts).contents().alerts.values()
-    assert Path(alert.attachment).read_bytes() == (tmp_path / "reports" / f"{BOOK}.html").read_bytes()
 
 
 # --- The comparison -----------------------------------------------------------------------------------------------
