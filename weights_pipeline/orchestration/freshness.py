@@ -17,6 +17,7 @@ operator has looked (`weights restate`, before the ledger is read again) and mat
 from __future__ import annotations
 
 import datetime as dt
+from functools import cache
 
 import dagster as dg
 
@@ -33,6 +34,9 @@ GRACE = dt.timedelta(minutes=30)
 
 _DAY = dt.timedelta(days=1)
 _WEEKDAYS, _ALL_DAYS = "1-5", "*"
+
+# To judge a policy Dagster walks through years of ticks, and a book has the same one for each of its tables.
+_cron = cache(dg.FreshnessPolicy.cron)
 
 
 def ledger_freshness(source: LedgerSource) -> dg.FreshnessPolicy | None:
@@ -52,7 +56,7 @@ def book_freshness(book: Book, source: LedgerSource, table: Table) -> dg.Freshne
     deadline = book.cadence.ticks(GRACE)
     if deadline is None:
         return dg.FreshnessPolicy.time_window(book.cadence.longest + GRACE)
-    return dg.FreshnessPolicy.cron(deadline, book.cadence.wait + GRACE, book.timezone)
+    return _cron(deadline, book.cadence.wait + GRACE, book.timezone)
 
 
 def live_freshness(book: Book, source: LedgerSource) -> dg.FreshnessPolicy | None:
@@ -94,4 +98,4 @@ def _every_morning(source: LedgerSource, time: dt.time, zone: str, weekdays: str
         return None
     midnight = dt.datetime.combine(dt.date.min, dt.time())
     due = dt.datetime.combine(dt.date.min, time) + GRACE
-    return dg.FreshnessPolicy.cron(f"{due.minute} {due.hour} * * {weekdays}", min(due - midnight, _DAY), zone)
+    return _cron(f"{due.minute} {due.hour} * * {weekdays}", min(due - midnight, _DAY), zone)
