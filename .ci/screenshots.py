@@ -80,6 +80,7 @@ def take_all(browser: BrowserContext, store: DuckDBStore) -> None:
     ui.open_check(page, f"{BOOK}/realized_weights", "hard_limits")
     ui.move_weight(store, BOOK, MONTH, 0.08, "trend_long", "rsi2")
     ui.execute_check(page)
+    ui.expect_red(page)
     page.get_by_role("row", name="offending").get_by_text("[Show Markdown]").click()
     expect(page.get_by_role("dialog").get_by_role("row", name="rsi2")).to_be_visible()
     take(page, "img/check_red")

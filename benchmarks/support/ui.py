@@ -4,6 +4,7 @@ import http.client
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -49,7 +50,7 @@ _SWITCHES = [
 
 
 class Served:
-    """``weights ui`` and what it starts, on a free loopback port; ``log`` is what it has said."""
+    """``weights ui`` and what it starts: ``running``, on a free loopback port; ``log`` is what it has said."""
 
     def __init__(self, home: Path, data: Path) -> None:
         self.port = free_port()
@@ -61,13 +62,15 @@ class Served:
         paths = os.pathsep.join(filter(None, [str(startup), os.environ.get("PYTHONPATH", "")]))
         own = {"WEIGHTS_HOME": str(home), "DAGSTER_HOME": str(home), "WEIGHTS_DATA": str(data), "PYTHONPATH": paths}
         with self.log.open("w") as log:
-            self._running = Together(
+            self.running = Together(
                 [sys.executable, "-c", f"from weights_pipeline.cli import main; main(['ui', '--port', '{self.port}'])"],
                 cwd=ROOT,
                 env=kept | own,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
+                # As a shell starts what ends in `&`.
+                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_IGN),
             )
 
     def ready(self) -> None:
@@ -80,13 +83,13 @@ class Served:
         """
         deadline = time.monotonic() + START
         while not self._answers():
-            if self._running.process.poll() is not None or time.monotonic() > deadline:
+            if self.running.process.poll() is not None or time.monotonic() > deadline:
                 raise RuntimeError(f"weights ui does not answer on {self.url}:\n{self.log.read_text()[-3000:]}")
             time.sleep(0.2)
 
     def stop(self) -> None:
         """End it and everything it has started, at once: its home is thrown away."""
-        self._running.kill()
+        self.running.kill()
 
     def _answers(self) -> bool:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)
@@ -204,8 +207,13 @@ def outcome(page: Page) -> str | None:
 
 
 def execute_check(page: Page) -> None:
-    """Execute the check that is shown, and wait until it is red."""
+    """Launch the check that is shown."""
     page.get_by_role("button", name=re.compile("Execute$")).click()
+    expect(page.get_by_role("region", name="Notifications").get_by_text("View")).to_be_visible()
+
+
+def expect_red(page: Page) -> None:
+    """Wait until the check that is shown has failed."""
     expect(page.get_by_text("Failed", exact=True).first).to_be_visible(timeout=RUN)
 
 

@@ -1,10 +1,12 @@
 """What a person at the desk sees and does in the UI: ``weights ui`` over a small store, in a real browser."""
 
 import http.server
+import os
 import re
 import shutil
+import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
@@ -16,6 +18,7 @@ from playwright.sync_api import BrowserContext, ConsoleMessage, Error, Page, exp
 from benchmarks.support import ui
 from benchmarks.support.data import BOOK, LEDGER
 from weights_pipeline_tests.support.desk import Desk
+from weights_pipeline_tests.support.waiting import until
 
 # One server and one browser for all of them, so all of them on one worker.
 pytestmark = pytest.mark.xdist_group("ui")
@@ -43,14 +46,20 @@ def store(small_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterato
 
 
 @pytest.fixture(scope="module")
-def browser(store: Desk) -> Iterator[BrowserContext]:
-    """A browser on the UI, which starts while three months of ledger and one of weights are stored."""
+def served(store: Desk) -> Iterator[ui.Served]:
+    """The UI, which starts while three months of ledger and one of weights are stored."""
     with ui.serving(store.settings.home, store.settings.data) as served:
         store.job(LEDGER, "2012-01-01", "2012-03-01")
         store.job(BOOK, "2012-01-01")
         served.ready()
-        with ui.browsing(served.url) as browser:
-            yield browser
+        yield served
+
+
+@pytest.fixture(scope="module")
+def browser(served: ui.Served) -> Iterator[BrowserContext]:
+    """A browser on the UI."""
+    with ui.browsing(served.url) as browser:
+        yield browser
 
 
 @pytest.fixture(scope="module")
@@ -77,6 +86,12 @@ def page(tab: Page) -> Iterator[Page]:
     tab.remove_listener("console", listen)
     tab.remove_listener("pageerror", catch)
     assert not wrong
+
+
+def ended(store: Desk, page: Page, chosen: Callable[[dg.DagsterRun], object]) -> None:
+    """Wait until a run that was launched has ended; a page that shows it would ask for it all the time."""
+    page.goto("about:blank")
+    until(lambda: any(run.is_finished and chosen(run) for run in store.instance.get_runs()), ui.RUN / 1000)
 
 
 @pytest.fixture(scope="module")
@@ -123,14 +138,16 @@ def test_partition_shows_its_figures_and_its_chart(page: Page):
     assert chart.evaluate("image => image.naturalWidth") > 300
 
 
-def test_month_is_materialised_by_its_run(page: Page, launched: tuple[str, str]):
+def test_month_is_materialised_by_its_run(page: Page, store: Desk, launched: tuple[str, str]):
+    ended(store, page, lambda run: launched[0].endswith(run.run_id))
     page.goto(launched[0])
     assert ui.outcome(page) == "Success"
     ui.open_partition(page, f"{LEDGER}/market_regime", "2012-04-01")
     expect(page.get_by_text("Materialized", exact=True)).to_be_visible()
 
 
-def test_range_of_weights_is_materialised_in_one_run(page: Page, launched: tuple[str, str]):
+def test_range_of_weights_is_materialised_in_one_run(page: Page, store: Desk, launched: tuple[str, str]):
+    ended(store, page, lambda run: run.tags.get("dagster/backfill") == launched[1])
     page.goto(f"/runs/b/{launched[1]}?tab=runs")
     assert ui.outcome(page) == "Success"
     expect(page.get_by_role("link", name=BOOK, exact=True)).to_have_count(1)
@@ -152,6 +169,9 @@ def test_broken_cap_turns_its_check_red_and_names_the_strategies(page: Page, sto
     ui.move_weight(store.store, BOOK, "2012-01-01", 0.09, "trend_long", "rsi2")
     ui.open_check(page, f"{BOOK}/realized_weights", "hard_limits")
     ui.execute_check(page)
+    ended(store, page, lambda run: run.asset_check_selection)
+    ui.open_check(page, f"{BOOK}/realized_weights", "hard_limits")
+    ui.expect_red(page)
     expect(page.get_by_text("weights that break a limit: 2")).to_be_visible()
     page.get_by_role("row", name=re.compile("^offending ")).get_by_text("[Show Markdown]").click()
     named = page.get_by_role("dialog")
@@ -227,6 +247,17 @@ def pages_of_others(content: str) -> Iterator[int]:
         threading.Thread(target=served.serve_forever, daemon=True).start()
         yield served.server_address[1]
         served.shutdown()
+
+
+def test_when_a_part_of_it_ends_it_says_so_and_leaves_nothing_running(served: ui.Served):
+    """The last of those that need it. It tells itself to end as a service manager would."""
+    running = served.running
+    assert len(running.members()) >= 3
+    [daemon] = [pid for pid, command in running.members().items() if "dagster._daemon" in command]
+    os.kill(daemon, signal.SIGKILL)
+    assert running.process.wait(120) == 1
+    assert "a process of the interface has ended; see the end of" in served.log.read_text()
+    until(lambda: not running.members())
 
 
 def test_without_chromium_it_is_said_how_to_get_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
