@@ -4,18 +4,24 @@ Scope: how the databases are opened. Not here: what is in them, which is Dagster
 as well.
 
 Dagster opens a database anew for every event that it stores: an engine without a single compiled statement, a
-connection whose end writes back the journal, and questions to the schema. That was most of what a run cost.
+connection whose end writes back the journal, and questions to the schema. For a new database it reads the eighty files
+of its migrations three times. That was most of what a run cost.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any, Self
+from contextlib import contextmanager, suppress
+from functools import cache
 
 import dagster as dg
 import sqlalchemy
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from dagster._core.storage.event_log.schema import SqlEventLogStorageMetadata
+from dagster._core.storage.event_log.sqlite import sqlite_event_log
 from dagster._core.storage.event_log.sqlite.sqlite_event_log import INDEX_SHARD_NAME, SqliteEventLogStorage
+from dagster._core.storage.sql import get_alembic_config
 from dagster._core.storage.sqlite import SQLITE_BUSY_TIMEOUT_SECONDS
 from dagster._serdes import ConfigurableClassData
 
@@ -32,11 +38,6 @@ class EventLog(SqliteEventLogStorage):
         self._has_index_columns = False
         super().__init__(base_dir, inst_data)
 
-    @classmethod
-    def from_config_value(cls, inst_data: ConfigurableClassData | None, config_value: Any) -> Self:
-        """Open the log in the folder that ``base_dir`` names."""
-        return cls(config_value["base_dir"], inst_data)
-
     def has_table(self, table_name: str) -> bool:
         """Whether a table exists; one that does stays."""
         if table_name not in self._tables and super().has_table(table_name):
@@ -46,6 +47,21 @@ class EventLog(SqliteEventLogStorage):
     def _has_asset_key_index_cols_on_connection(self, conn: sqlalchemy.Connection) -> bool:
         self._has_index_columns = self._has_index_columns or super()._has_asset_key_index_cols_on_connection(conn)
         return self._has_index_columns
+
+    def _initdb(self, engine: sqlalchemy.Engine, for_index_shard: bool = False) -> None:
+        # Left to Dagster: what an older one has begun, and waiting for a process that keeps the database to itself.
+        with suppress(sqlalchemy.exc.DatabaseError), engine.connect() as connection:
+            migration = MigrationContext.configure(connection)
+            if migration.get_current_revision():
+                return
+            connection.exec_driver_sql("PRAGMA journal_mode=WAL")
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+            if not sqlalchemy.inspect(connection).get_table_names():
+                SqlEventLogStorageMetadata.create_all(connection)
+                migration.stamp(_migrations(), "head")
+                connection.commit()
+                return
+        super()._initdb(engine, for_index_shard)
 
     @contextmanager
     def _connect(self, shard: str) -> Iterator[sqlalchemy.Connection]:
@@ -83,14 +99,17 @@ class EventLog(SqliteEventLogStorage):
             self._engines.clear()
 
 
+@cache
+def _migrations() -> ScriptDirectory:
+    """What Dagster would bring an older database up to date with; the newest is what a new one is as new as."""
+    return ScriptDirectory.from_config(get_alembic_config(sqlite_event_log.__file__))
+
+
 def kept_open(instance: dg.DagsterInstance) -> dg.DagsterInstance:
-    """An instance that records in the same places, its event log kept open; itself where its log is none on SQLite."""
-    if type(instance.event_log_storage) is not SqliteEventLogStorage:
-        return instance
-    ref = instance.get_ref()
-    own = ConfigurableClassData(
-        __name__, EventLog.__name__, ref.event_storage_data.config_yaml if ref.event_storage_data else ""
-    )
-    instance.dispose()
-    # The log is opened by itself only where no one class stands for all storages.
-    return dg.DagsterInstance.from_ref(ref._replace(storage_data=None, event_storage_data=own))
+    """Keep the event log of an instance open, where it is one on SQLite; the same instance."""
+    stock = instance.event_log_storage
+    if type(stock) is SqliteEventLogStorage:
+        # What an instance is made of says how it is made in other processes, and stays.
+        instance._event_storage = EventLog(stock._base_dir, stock.inst_data)
+        instance._event_storage.register_instance(instance)
+    return instance

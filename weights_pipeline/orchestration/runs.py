@@ -271,28 +271,31 @@ def _advance(on_progress: Progress, before: int, total: int, done: int, what: st
 def _followed(
     instance: dg.DagsterInstance, run_id: str, pools: Collection[str], report: Callable[[int, str], None]
 ) -> Iterator[None]:
-    """Report materialisations of a run while it goes on, from a thread that reads its event log."""
-    over = threading.Event()
+    """Report materialisations of a run while it goes on, from a thread that hears of its events."""
+    over, done, names = threading.Event(), set[tuple[dg.AssetKey | None, str | None]](), list[str]()
+
+    def heard(entry: dg.EventLogEntry) -> None:
+        event = entry.dagster_event
+        if event is not None and event.event_type == dg.DagsterEventType.ASSET_MATERIALIZATION:
+            names.append(event.asset_key.to_user_string() if event.asset_key else "")
+            done.add((event.asset_key, event.partition))
 
     def follow() -> None:
-        cursor, done, seconds = None, set[tuple[dg.AssetKey | None, str | None]](), _POLL_SECONDS
+        told, since = 0, time.monotonic()
         while True:
-            last_look = over.wait(seconds)
-            page = instance.get_records_for_run(
-                run_id, cursor=cursor, of_type=dg.DagsterEventType.ASSET_MATERIALIZATION
-            )
-            cursor, waits_for = page.cursor, ""
-            if page.records:
-                done |= {(record.asset_key, record.partition_key) for record in page.records}
-                key = page.records[-1].asset_key
-                report(len(done), key.to_user_string() if key else "")
-            elif waits_for := holder(instance, run_id, pools):
-                report(len(done), waits_for)
-            # Whoever waits does not keep the one that it waits for from the database.
-            seconds = _WAITING_SECONDS if waits_for else _POLL_SECONDS
-            if last_look and not page.has_more:
+            last_look = over.wait(_POLL_SECONDS)
+            if len(done) > told:
+                told, since = len(done), time.monotonic()
+                report(told, names[-1])
+            elif time.monotonic() - since > _WAITING_SECONDS:
+                # Whoever waits does not keep the one that it waits for from the database.
+                since = time.monotonic()
+                if waits_for := holder(instance, run_id, pools):
+                    report(told, waits_for)
+            if last_look:
                 return
 
+    instance.add_event_listener(run_id, heard)
     thread = threading.Thread(target=follow, name="progress", daemon=True)
     thread.start()
     try:

@@ -34,7 +34,7 @@ from weights_pipeline.orchestration.metadata import (
     written_to,
 )
 from weights_pipeline.orchestration.partitions import SINGLE_RUN, Input, Partitions
-from weights_pipeline.store.base import Store
+from weights_pipeline.store.base import Reader, Store
 from weights_pipeline.store.parts import Parts
 from weights_pipeline.store.working import Working
 from weights_pipeline.tables import catalog
@@ -241,9 +241,10 @@ def table_step(
         try:
             with ExitStack() as opened:
                 opened.enter_context(run.store.view())
-                if selected and (strays := _strays(store, shown.schema, made)):
+                if selected and (strays := _strays(run.store, shown.schema, made)):
                     opened.close()  # while one process reads, none writes
                     _archive(context, store, shown.schema, strays)
+                    run = Run(context, store)
                     opened.enter_context(run.store.view())
                 for each in wanted:
                     done.append(_make(run, shown.schema, each))
@@ -269,7 +270,7 @@ def table_step(
     return step
 
 
-def _strays(store: Store, schema: str, made: Sequence[Made]) -> dict[Table, list[str]]:
+def _strays(store: Reader, schema: str, made: Sequence[Made]) -> dict[Table, list[str]]:
     """Keys that are no partitions any more, of all tables that have any."""
     own = {each.table.name: each.partitions.periods for each in made if each.partitions}
     if not own:
@@ -298,7 +299,7 @@ def _archive(
     )
 
 
-def _tables(store: Store) -> list[tuple[str, str]]:
+def _tables(store: Reader) -> list[tuple[str, str]]:
     """Tables there are; none in a store that does not exist yet."""
     try:
         return store.tables()

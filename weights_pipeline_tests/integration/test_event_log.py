@@ -1,5 +1,7 @@
 """The event log that is kept open holds what Dagster's own holds, and is read by it."""
 
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 from threading import Thread
 
@@ -49,6 +51,34 @@ def test_another_process_reads_what_was_stored_while_it_is_stored(opened, tmp_pa
         other = run(stock, "b")
     assert opened.get_materialized_partitions(dg.AssetKey("made")) == {"a", "b"}
     assert len(told(opened, other)) == len(told(opened, run_id))
+
+
+def schema_of(database):
+    with closing(sqlite3.connect(database)) as connection:
+        made = connection.execute("SELECT type, name, tbl_name, sql FROM sqlite_master ORDER BY type, name").fetchall()
+        return made, *(
+            connection.execute(query).fetchall() for query in ("SELECT * FROM alembic_version", "PRAGMA journal_mode")
+        )
+
+
+def test_a_new_database_is_what_dagster_makes(opened, tmp_path):
+    (tmp_path / "stock").mkdir()
+    own = run(opened)
+    with dg.DagsterInstance.local_temp(str(tmp_path / "stock")) as stock:
+        theirs = run(stock)
+        log = stock.event_log_storage
+        for mine, other in ((own, theirs), ("index", "index")):
+            made = schema_of(opened.event_log_storage.path_for_shard(mine))
+            assert made == schema_of(log.path_for_shard(other))
+
+
+def test_a_database_that_was_only_begun_is_completed(opened):
+    path = opened.event_log_storage.path_for_shard("begun")
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("CREATE TABLE pending_steps (id INTEGER NOT NULL)")
+    with opened.event_log_storage.run_connection("begun") as connection:
+        assert connection.exec_driver_sql("SELECT count(*) FROM event_logs").scalar() == 0
+    assert schema_of(path)[1] == schema_of(opened.event_log_storage.path_for_shard(run(opened)))[1]
 
 
 def test_a_log_of_more_runs_than_are_kept_open_is_whole(opened, monkeypatch):
