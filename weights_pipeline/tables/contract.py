@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import datetime as dt
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import combinations
+from itertools import chain, combinations
 
 import numpy as np
 import pandas as pd
@@ -237,16 +237,22 @@ class Prepared:
         return cls(schema, table, rows, partition_records(rows, table, keys, run_id, recorded_at))
 
 
+Span = tuple[int, int]
+"""First row of a partition, and the row after its last one."""
+
+
 def partition_slices(stored: pa.Table, table: Table, keys: Sequence[str]) -> dict[str, pa.Table]:
     """Content of each partition of a table in stored form (key ``""`` for an unpartitioned table), without a copy."""
+    spans = _spans(stored, table, keys)
+    return {key: _said(stored.slice(first, after - first), table) for key, (first, after) in spans.items()}
+
+
+def _spans(stored: pa.Table, table: Table, keys: Sequence[str]) -> dict[str, Span]:
     if table.time_column is None:
-        return {"": _said(stored, table)}
+        return {"": (0, stored.num_rows)}
     partition = stored.column(PARTITION_COLUMN).to_numpy(zero_copy_only=False)
-    result = {}
-    for key in keys:
-        first, last = np.searchsorted(partition, [key, key + "\0"])
-        result[key] = _said(stored.slice(first, last - first), table)
-    return result
+    edges = (np.searchsorted(partition, [key, key + "\0"]) for key in keys)
+    return {key: (int(first), int(after)) for key, (first, after) in zip(keys, edges, strict=True)}
 
 
 def _said(part: pa.Table, table: Table) -> pa.Table:
@@ -261,8 +267,9 @@ def content_hashes(stored: pa.Table, table: Table, keys: Sequence[str]) -> dict[
     The hash covers column names, types and values in storage order and nothing else, so equal content has equal
     hashes whatever the run, the store, the file layout or the size of the range it was written in.
     """
-    slices = partition_slices(stored, table, keys)
-    return {key: (part.num_rows, content_hash(part)) for key, part in slices.items()}
+    spans = _spans(stored, table, keys)
+    hashes = _hashes(stored, [*spans.values()], later={c.name for c in table.columns if c.later})
+    return {key: (after - first, said) for (key, (first, after)), said in zip(spans.items(), hashes, strict=True)}
 
 
 def partition_records(
@@ -278,31 +285,58 @@ def partition_records(
 
 def content_hash(part: pa.Table) -> str:
     """SHA-256 of rows in stored form; see :func:`content_hashes`."""
-    digest = hashlib.sha256()
-    for field, column in zip(part.schema, part.columns, strict=True):
-        digest.update(f"{field.name}:{field.type};".encode())
-        if pa.types.is_string(field.type):
-            digest.update(_text_bytes(column))
-        else:
-            digest.update(np.ascontiguousarray(column.to_numpy(zero_copy_only=False)).tobytes())
-    return digest.hexdigest()
+    (said,) = _hashes(part, [(0, part.num_rows)])
+    return said
 
 
-def _text_bytes(column: pa.ChunkedArray) -> bytes:
+def _hashes(stored: pa.Table, spans: Sequence[Span], later: Collection[str] = ()) -> list[str]:
+    """SHA-256 of the rows of each span, without those columns of a later release that are null throughout it."""
+    digests = [hashlib.sha256() for _ in spans]
+    for field, column in zip(stored.schema, stored.columns, strict=True):
+        nulls, whole = _nulls(column, spans), column.combine_chunks()
+        values = _text_bytes(whole, spans, nulls) if pa.types.is_string(field.type) else _number_bytes(whole, spans)
+        for digest, (first, after), null, own in zip(digests, spans, nulls, values, strict=True):
+            if field.name not in later or null < after - first:
+                digest.update(f"{field.name}:{field.type};".encode())
+                digest.update(own)
+    return [digest.hexdigest() for digest in digests]
+
+
+def _nulls(column: pa.ChunkedArray, spans: Sequence[Span]) -> list[int]:
+    if not column.null_count:
+        return [0] * len(spans)
+    before = np.concatenate([[0], np.cumsum(column.is_null().to_numpy())])
+    return [int(before[after] - before[first]) for first, after in spans]
+
+
+def _number_bytes(column: pa.Array, spans: Sequence[Span]) -> Iterator[bytes]:
+    # Whole numbers beside a null would be made into others.
+    whole = None if column.null_count else column.to_numpy(zero_copy_only=False)
+    for first, after in spans:
+        own = column[first:after].to_numpy(zero_copy_only=False) if whole is None else whole[first:after]
+        yield np.ascontiguousarray(own).tobytes()
+
+
+def _text_bytes(column: pa.Array, spans: Sequence[Span], nulls: Sequence[int]) -> Iterator[bytes]:
     r"""Bytes of a column of texts, which no other column and no other pair of columns has.
 
     Values are parted by ``\x1f``, a null is ``\x00``, and the next column begins with its name and ``:type;``. Where a
     text holds any of these itself, every value is behind its length instead.
     """
-    rows, text = len(column), pa.large_string()
-    texts = pyarrow.compute.fill_null(column.cast(text), "\x00").combine_chunks()
-    one = pa.ListArray.from_arrays(pa.array([0, rows], pa.int32()), texts)
-    (whole,) = pyarrow.compute.binary_join(one, pa.scalar("\x1f", text))
-    joined: bytes = whole.as_buffer().to_pybytes()
-    parted = joined.count(b"\x1f") == max(rows - 1, 0) and joined.count(b"\x00") == column.null_count
-    if parted and b"\x1e" not in joined and not any(spelled in joined for spelled in _SPELLED_TYPES):
-        return joined
-    return "".join("\x1e-" if v is None else f"\x1e{len(v)}:{v}" for v in column.to_pylist()).encode()
+    text = pa.large_string()
+    texts = pyarrow.compute.fill_null(column.cast(text), "\x00")
+    edges = sorted({0, *chain.from_iterable(spans)})
+    # Spans do not overlap, so that each lies between two edges that follow each other.
+    lists = pa.ListArray.from_arrays(pa.array(edges, pa.int32()), texts)
+    joined = dict(zip(edges, pyarrow.compute.binary_join(lists, pa.scalar("\x1f", text)), strict=False))
+    for (first, after), null in zip(spans, nulls, strict=True):
+        own: bytes = joined[first].as_buffer().to_pybytes() if after > first else b""
+        parted = own.count(b"\x1f") == max(after - first - 1, 0) and own.count(b"\x00") == null
+        if parted and b"\x1e" not in own and not any(spelled in own for spelled in _SPELLED_TYPES):
+            yield own
+        else:
+            values = column[first:after].to_pylist()
+            yield "".join("\x1e-" if v is None else f"\x1e{len(v)}:{v}" for v in values).encode()
 
 
 def is_content(part: pa.Table, expected: str) -> bool:
