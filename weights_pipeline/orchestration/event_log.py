@@ -35,7 +35,8 @@ class EventLog(SqliteEventLogStorage):
     def __init__(self, base_dir: str, inst_data: ConfigurableClassData | None = None) -> None:
         self._engines: dict[str, sqlalchemy.Engine] = {}
         self._tables: set[str] = set()
-        self._has_index_columns = False
+        self._asset_columns: set[str] = set()
+        self._secondary_indexes: set[str] = set()
         super().__init__(base_dir, inst_data)
 
     def has_table(self, table_name: str) -> bool:
@@ -44,9 +45,20 @@ class EventLog(SqliteEventLogStorage):
             self._tables.add(table_name)
         return table_name in self._tables
 
-    def _has_asset_key_index_cols_on_connection(self, conn: sqlalchemy.Connection) -> bool:
-        self._has_index_columns = self._has_index_columns or super()._has_asset_key_index_cols_on_connection(conn)
-        return self._has_index_columns
+    def has_asset_key_col(self, column_name: str) -> bool:
+        """Whether assets have a column; one that they have they keep."""
+        return column_name in self._asset_columns or super().has_asset_key_col(column_name)
+
+    def _has_asset_key_col_on_connection(self, conn: sqlalchemy.Connection, column_name: str) -> bool:
+        if column_name not in self._asset_columns and super()._has_asset_key_col_on_connection(conn, column_name):
+            self._asset_columns.add(column_name)
+        return column_name in self._asset_columns
+
+    def has_secondary_index(self, name: str) -> bool:
+        """Whether an index has been made; one that has been stays."""
+        if name not in self._secondary_indexes and super().has_secondary_index(name):
+            self._secondary_indexes.add(name)
+        return name in self._secondary_indexes
 
     def _initdb(self, engine: sqlalchemy.Engine, for_index_shard: bool = False) -> None:
         # Left to Dagster: what an older one has begun, and waiting for a process that keeps the database to itself.
@@ -86,6 +98,8 @@ class EventLog(SqliteEventLogStorage):
         """Delete everything."""
         self._close()
         super().wipe()
+        for known in (self._tables, self._asset_columns, self._secondary_indexes):
+            known.clear()
 
     def dispose(self) -> None:
         """Close the databases."""

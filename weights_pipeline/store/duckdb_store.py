@@ -204,13 +204,15 @@ class DuckDBStore:
     def commit(self, prepared: Sequence[Prepared]) -> None:
         """Replace partitions of several tables in one transaction."""
         with self.writing() as connection:
+            found = {schema: _schema_columns(connection, schema) for schema in {each.schema for each in prepared}}
             for each in prepared:
-                _replace(connection, each.schema, each.table, each.rows, each.records)
+                stored = found[each.schema].get(each.table.name, {})
+                _replace(connection, each.schema, each.table, each.rows, each.records, stored)
 
     def archive(self, schema: str, table: Table, keys: Collection[str]) -> None:
         """Move rows to the archive beside the manifest, in one transaction."""
         with self.writing() as connection:
-            _ensure_table(connection, schema, table)
+            _ensure_table(connection, schema, table, _columns(connection, schema, table.name))
             _archive(connection, schema, table, dict.fromkeys(keys, ""))
             _delete(connection, schema, table, keys)
 
@@ -232,7 +234,7 @@ class DuckDBStore:
             rows = _rows(connection, schema, table, stored=found) if found else no_rows(table)
             stored = prepare(change(rows), table, ())
             records = partition_records(stored, table, [""], run_id, recorded_at)
-            _replace(connection, schema, table, stored, records)
+            _replace(connection, schema, table, stored, records, found)
         return records[0]
 
     def read(
@@ -405,12 +407,20 @@ def _in_words(path: Path, error: duckdb.Error) -> StoreError | None:
 
 def _columns(connection: duckdb.DuckDBPyConnection, schema: str, table: str) -> Columns:
     """Columns of a stored table; none where there is no such table."""
+    return _schema_columns(connection, schema).get(table, {})
+
+
+def _schema_columns(connection: duckdb.DuckDBPyConnection, schema: str) -> dict[str, dict[str, tuple[str, bool]]]:
+    """Columns of every stored table of a schema. DuckDB makes its whole catalog for this, which takes a while."""
     rows = connection.execute(
-        "SELECT column_name, data_type, is_nullable FROM duckdb_columns() "
-        "WHERE database_name = current_database() AND schema_name = ? AND table_name = ?",
-        [schema, table],
+        "SELECT table_name, column_name, data_type, is_nullable FROM duckdb_columns() "
+        "WHERE database_name = current_database() AND schema_name = ?",
+        [schema],
     ).fetchall()
-    return {name: (kind, nullable) for name, kind, nullable in rows}
+    found: dict[str, dict[str, tuple[str, bool]]] = {}
+    for table, name, kind, nullable in rows:
+        found.setdefault(table, {})[name] = kind, nullable
+    return found
 
 
 def _rows(
@@ -446,10 +456,14 @@ def _replace(
     table: Table,
     stored: pa.Table,
     records: Sequence[PartitionRecord],
+    found: Columns,
 ) -> None:
-    """Put rows in the place of those of the same partitions, and their records in the manifest."""
+    """Put rows in the place of those of the same partitions, and their records in the manifest.
+
+    ``found`` are the columns of the table as it is stored, none where there is no such table yet.
+    """
     connection.execute(MANIFEST_DDL).fetchall()
-    _ensure_table(connection, schema, table)
+    _ensure_table(connection, schema, table, found)
     keys = [r.key for r in records]
     if table.kept:
         _archive(connection, schema, table, {r.key: r.content_hash for r in records})
@@ -494,7 +508,7 @@ def _archive(connection: duckdb.DuckDBPyConnection, schema: str, table: Table, c
         return
     content = Column("content_hash", Type.TEXT, "Hash of the content that the row is of.")
     archive = replace(table, name=f"{schema}.{table.name}", columns=(content, *table.columns))
-    _ensure_table(connection, _ARCHIVE, archive)
+    _ensure_table(connection, _ARCHIVE, archive, _columns(connection, _ARCHIVE, archive.name))
     kept, own = f"{_ARCHIVE}.{quoted(archive.name)}", ", ".join(map(quoted, defined_columns(table)))
     same = f"{PARTITION_COLUMN} = key" if table.time_column is not None else "true"
     connection.execute(
@@ -546,9 +560,8 @@ def _content_hashes(
     return dict(rows)
 
 
-def _ensure_table(connection: duckdb.DuckDBPyConnection, schema: str, table: Table) -> None:
+def _ensure_table(connection: duckdb.DuckDBPyConnection, schema: str, table: Table, found: Columns) -> None:
     """Create the table, add the nullable columns it lacks, let columns be null; the rest is for a person to migrate."""
-    found = _columns(connection, schema, table.name)
     if not found:
         create_table(connection, schema, table.name, defined_columns(table))
         return

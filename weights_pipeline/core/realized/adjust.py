@@ -172,11 +172,13 @@ def carried(
     """
     if previous is None:
         return base, np.zeros(len(base), dtype=np.bool_)
-    if not (previous >= 0).all() or previous.index.has_duplicates:
+    # A dict, as an index of names would cost more than the step.
+    held = dict(zip(previous.index, previous.to_numpy(np.float64).tolist(), strict=True))
+    if len(held) < len(previous) or not all(weight >= 0 for weight in held.values()):
         raise ValueError(f"previous: expected one weight of at least 0 per strategy, got {previous.to_dict()}")
-    place = previous.index.get_indexer(pd.Index(strategies))
-    entered = place < 0
-    return np.where(entered, base, previous.to_numpy(np.float64)[place] if len(previous) else base), entered
+    entered = np.array([name not in held for name in strategies], dtype=np.bool_)
+    start = [held.get(name, own) for name, own in zip(strategies, base.tolist(), strict=True)]
+    return np.array(start, dtype=np.float64), entered
 
 
 def _feasible(weights: Floats, lower: Floats, upper: Floats, gross: float, slack: float) -> bool:

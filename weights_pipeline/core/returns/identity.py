@@ -14,12 +14,15 @@ import pandas as pd
 from weights_pipeline.core.returns.cells import Fault, Indices
 
 _BUCKETS = 64
+_AT_ONCE = 100_000
+"""Rows of which it is no matter to hold them twice."""
 
 
 def repeats(rows: pd.DataFrame, names: Sequence[str]) -> bool:
     """Whether any two rows are the same in some columns, or in all where none is named; two nulls are equal.
 
-    Rows whose last column ends alike are compared, a bucket at a time: what is unique would otherwise be held twice.
+    Of many, rows whose last column ends alike are compared, a bucket at a time: what is unique would otherwise be held
+    twice.
 
     Parameters
     ----------
@@ -28,10 +31,8 @@ def repeats(rows: pd.DataFrame, names: Sequence[str]) -> bool:
     names : sequence of str
         The columns, the last of them of text.
     """
-    if len(rows) < 2:
-        return False
-    if not names or len(rows) <= _BUCKETS:
-        return bool(rows.duplicated([*names] or None).any())
+    if not names or len(rows) <= _AT_ONCE:
+        return bool(rows.duplicated(list(names) or None).any())
     bucket = pd.factorize(rows[names[-1]].str[-2:])[0] % _BUCKETS
     order = np.argsort(bucket.astype(np.uint8), kind="stable")
     ends = np.cumsum(np.bincount(bucket, minlength=_BUCKETS)).tolist()

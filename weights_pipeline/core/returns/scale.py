@@ -52,6 +52,9 @@ def profit_multiples(lots: pd.DataFrame) -> list[Multiple]:
     some = np.isfinite(given) & np.isfinite(gross) & (np.abs(gross) > _CENT)
     rows = lots.loc[some, ["strategy", "symbol"]].assign(given=given[some], gross=gross[some])
     rows["ratio"] = rows["given"] / rows["gross"]
+    # Nearly all are at their scale, and seen to be so at once.
+    scale = rows.groupby(["strategy", "symbol"], sort=False)["ratio"].transform("median")
+    rows = rows[(scale - 1).abs() > WITHIN / 2]
     found = []
     for (strategy, symbol), own in rows.groupby(["strategy", "symbol"], sort=True):
         factor = float(own["ratio"].median())

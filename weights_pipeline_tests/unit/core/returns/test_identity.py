@@ -6,10 +6,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from weights_pipeline.core.returns import identity
 from weights_pipeline.core.returns.identity import repeats
 from weights_pipeline_tests.support.examples import examples
 
 TEXTS = st.sampled_from([None, "", "a", "b", "xa", "ya", "fill 17", "fill 27", "é", "ﬁé"])
+
+
+@pytest.fixture(autouse=True, scope="module")
+def few_are_many():
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(identity, "_AT_ONCE", 1)
+        yield
 
 
 @examples(80, derandomize=True)
