@@ -137,26 +137,11 @@ def table_figures(frame: pd.DataFrame, table: Table) -> dict[str, Any]:
     if frame.empty:
         return {"dagster/row_count": 0, "preview": dg.MetadataValue.md("no rows")}
     rows, percent = frame.tail(_ROWS_SHOWN), {column.name for column in table.columns if column.percent}
-    numbers = [str(name) for name in rows if rows[name].dtype.kind in "if"]
-
-    def shown(read: Callable[..., str]) -> dg.MarkdownMetadataValue:
-        columns = {str(name): _read(rows[name], partial(read, in_percent=name in percent)) for name in rows}
-        return dg.MetadataValue.md(markdown_table(rows.assign(**columns), right=numbers))
-
-    figures: dict[str, Any] = {"dagster/row_count": len(frame)}
-    figures["preview"] = shown(lambda value, in_percent: f"{value:.2%}" if in_percent else f"{value:.4g}")
+    preview = markdown_table(rows, lambda name, value: f"{value:.2%}" if name in percent else f"{value:.4g}")
+    figures: dict[str, Any] = {"dagster/row_count": len(frame), "preview": dg.MetadataValue.md(preview)}
     if percent and table.time_column == "as_of":
-        figures["exact"] = shown(lambda value, in_percent: repr(value))
+        figures["exact"] = dg.MetadataValue.md(markdown_table(rows, lambda name, value: repr(value)))
     return figures
-
-
-def _read(column: pd.Series, number: Callable[[float], str]) -> pd.Series:
-    """A column as people read it: its numbers in their form, days that do not wrap."""
-    if column.dtype.kind == "f":
-        return column.map(lambda v: "" if pd.isna(v) else number(float(v)))
-    if column.dtype.kind == "M" and _are_days(column):
-        return column.map(lambda v: "" if pd.isna(v) else f"{v:%Y-%m-%d}".replace("-", "\N{NON-BREAKING HYPHEN}"))
-    return column
 
 
 def _at_a_glance(figures: Mapping[str, Any]) -> dict[str, str]:
@@ -169,30 +154,34 @@ def _at_a_glance(figures: Mapping[str, Any]) -> dict[str, str]:
     return {"at a glance": ", ".join(said)} if said else {}
 
 
-def markdown_table(frame: pd.DataFrame, right: Sequence[str] = ()) -> str:
+def markdown_table(frame: pd.DataFrame, number: Callable[[str, float], str] = lambda name, value: f"{value:g}") -> str:
     """A frame as a Markdown table that shows its texts as they are, whatever they hold; nulls are empty.
 
-    Columns of numbers are aligned to the right, and those whose texts are numbers and that are named as such.
+    Parameters
+    ----------
+    frame
+        Any rows; columns of numbers are aligned to the right.
+    number
+        From the name of a column and a number in it, which is no whole one, to how it is read.
     """
-    texts = [name for name in frame if frame[name].dtype.kind not in "biufM"]
-    dates = [name for name in frame if frame[name].dtype.kind == "M" and _are_days(frame[name])]
-    shown = frame.assign(
-        **{str(name): ["" if pd.isna(value) else markdown(value) for value in frame[name]] for name in texts}
-    ).assign(**{str(name): frame[name].dt.strftime("%Y-%m-%d").fillna("") for name in dates})
-    # A strategy that is called 1e5 is not the number.
-    numbers = [str(name) in right or frame[name].dtype.kind in "iuf" for name in frame]
-    return str(
-        shown.to_markdown(
-            index=False,
-            disable_numparse=[frame.columns.get_loc(name) for name in texts],
-            colalign=["right" if number else "left" for number in numbers],
-        )
-    )
+    names = [str(name) for name in frame]
+    columns = [_read(frame[name], partial(number, str(name))) for name in frame]
+    sides = ["--:" if frame[name].dtype.kind in "iuf" else ":--" for name in frame]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in (names, sides, *zip(*columns, strict=True)))
 
 
-def _are_days(times: pd.Series) -> bool:
-    known = times.dropna()
-    return bool((known == known.dt.normalize()).all())
+def _read(column: pd.Series, number: Callable[[float], str]) -> list[str]:
+    """A column as people read it: its numbers in their form, days that do not wrap, a text as it is."""
+    values, kind = column.tolist(), column.dtype.kind
+    known = [value for value in values if not pd.isna(value)]
+    read: Callable[[Any], str]
+    if kind == "f":
+        read = number
+    elif kind == "M" and all(value == value.normalize() for value in known):
+        read = "{:%Y\N{NON-BREAKING HYPHEN}%m\N{NON-BREAKING HYPHEN}%d}".format
+    else:
+        read = str if kind in "biuM" else markdown
+    return ["" if pd.isna(value) else read(value) for value in values]
 
 
 def written_to(schema: str, table: Table, windows: Sequence[Window]) -> dict[str, Any]:
