@@ -23,6 +23,7 @@ from weights_pipeline.core.metrics.measures import MetricParameters
 from weights_pipeline.core.metrics.starter import StarterMetrics
 from weights_pipeline.core.policy import Policy
 from weights_pipeline.core.realized.band import Band
+from weights_pipeline.core.realized.costs import Costs
 from weights_pipeline.core.realized.speed import optimal_speed
 from weights_pipeline.core.returns.frequency import DAILY, Frequency
 from weights_pipeline.core.targets.methods import METHODS
@@ -163,6 +164,11 @@ class Book(Model):
     metrics: MetricParameters = MetricParameters()
     adjustment: Adjustment
     limits: Limits
+    costs: Costs | None = Field(
+        default=None,
+        description="What trading and borrowing cost: fee, by_strategy, rebalance (each one's fixed cost), financing; "
+        "for figures after costs, and for a method that counts them.",
+    )
     overlay: AllocatorParameters | None = Field(description="The allocator; null for a book without one.")
     starter_metrics: str | None = Field(default=None, description="JSON file, relative to the data folder.")
     max_turnover: float = Field(default=0.1, gt=0, description="One-way turnover of a rebalance that draws a warning.")
@@ -227,4 +233,5 @@ class Book(Model):
             ensemble=self.ensemble is not None,
             starter=starter or {},
             frequency=frequency,
+            costs=self.costs,
         )

@@ -15,8 +15,8 @@ from weights_pipeline.books.book import Book, Name, Owner, SchemaName
 from weights_pipeline.books.load import load_book, load_starter_metrics, stage_overrides
 from weights_pipeline.books.reading import BookError, read_yaml, validated
 from weights_pipeline.core.policy import Policy
+from weights_pipeline.core.realized.costs import Costs
 from weights_pipeline.core.returns.frequency import DAILY, Frequency
-from weights_pipeline.core.study.costs import Costs
 
 
 class Comparison(BaseModel):

@@ -7,7 +7,7 @@ these in order; an orchestrator calls them one by one.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import zip_longest
@@ -41,7 +41,15 @@ from weights_pipeline.core.returns.history import ReturnHistory
 from weights_pipeline.core.returns.marking import mark_to_market
 from weights_pipeline.core.returns.sessions import sessions_after
 from weights_pipeline.core.shards import Over, Shard, shards_of
-from weights_pipeline.core.targets.methods.base import MISSING, Codes, CrossSection, target_weights, targets_frame
+from weights_pipeline.core.targets.methods.base import (
+    MISSING,
+    Codes,
+    CrossSection,
+    Method,
+    Targets,
+    target_weights,
+    targets_frame,
+)
 from weights_pipeline.core.targets.normalise import GROSS_TOLERANCE, Floats
 from weights_pipeline.core.targets.samples import samples
 
@@ -272,7 +280,39 @@ def with_samples(
     return [replace(section, sample=sample) for section, sample in zip(sections, drawn, strict=True)]
 
 
-def target_table(metrics: pd.DataFrame, policy: Policy, history: ReturnHistory | None = None) -> pd.DataFrame:
+def targets_in_turn(
+    read: Iterable[tuple[Method, CrossSection]], policy: Policy, held: pd.Series | None = None
+) -> list[Targets]:
+    """Targets of some dates, each the weights that the next one trades from where the method counts costs.
+
+    Parameters
+    ----------
+    read
+        Method and what it reads, by date, ascending.
+    policy
+        The book's policy.
+    held
+        Weights by strategy before the first date; None in the first partition, which starts from base weights.
+    """
+    made = list[Targets]()
+    fees = policy.costs.fees(policy.strategies) if policy.counts_costs and policy.costs is not None else None
+    for method, section in read:
+        if fees is not None:
+            start, _ = carried(held, policy.strategies, policy.weights)
+            section = replace(section, held=start, fees=fees)
+        made.append(target_weights(method, section, policy.limits))
+        # A policy that counts costs goes to its targets at once.
+        held = pd.Series(made[-1].target, index=pd.Index(policy.strategies))
+    return made
+
+
+def target_table(
+    metrics: pd.DataFrame,
+    policy: Policy,
+    history: ReturnHistory | None = None,
+    previous: pd.DataFrame | None = None,
+    opening: pd.Series | None = None,
+) -> pd.DataFrame:
     """Target weights of every date in a metrics table.
 
     Parameters
@@ -283,6 +323,8 @@ def target_table(metrics: pd.DataFrame, policy: Policy, history: ReturnHistory |
         The book's policy.
     history
         Returns from the lookback of the first date on; read by a method that optimises or shrinks, and needed by it.
+    previous, opening
+        As of :func:`realized_table`; read by a method that counts costs alone.
 
     Returns
     -------
@@ -299,7 +341,8 @@ def target_table(metrics: pd.DataFrame, policy: Policy, history: ReturnHistory |
         if history is None:
             raise ValueError(f"history: method {policy.method.kind} reads the returns of the window, got none")
         sections = with_samples(sections, history, as_of, policy)
-    targets = [target_weights(policy.method, section, policy.limits) for section in sections]
+    held = _newest(previous) if previous is not None and len(previous) else opening
+    targets = targets_in_turn(((policy.method, section) for section in sections), policy, held)
     n = len(policy.strategies)
     table = targets_frame(targets, policy.strategies, policy.weights)
     shown = [policy.label(lookback) for lookback in lookbacks]

@@ -20,8 +20,10 @@ from weights_pipeline.core.metrics.lookback import Lookback
 from weights_pipeline.core.metrics.measures import METRICS, MetricParameters
 from weights_pipeline.core.metrics.starter import StarterMetrics
 from weights_pipeline.core.realized.band import Band
+from weights_pipeline.core.realized.costs import Costs
 from weights_pipeline.core.returns.frequency import DAILY, Frequency
 from weights_pipeline.core.targets.methods.base import Limits, Method, require_budget
+from weights_pipeline.core.targets.methods.skfolio import Skfolio
 from weights_pipeline.core.targets.normalise import GROSS_TOLERANCE, Floats, Group
 
 
@@ -59,6 +61,9 @@ class Policy:
         Figures from before a strategy was live, by strategy.
     frequency
         How often the returns that it reads are observed.
+    costs
+        What trading and borrowing cost; None where the book does not say it. Weights depend on them where the method
+        counts them, and on nothing but their fees.
 
     Raises
     ------
@@ -79,6 +84,7 @@ class Policy:
     ensemble: bool = False
     starter: Mapping[str, StarterMetrics] = field(default_factory=dict)
     frequency: Frequency = DAILY
+    costs: Costs | None = None
 
     def __post_init__(self) -> None:
         for key, rate in _by_key("rate", self.rate).items():
@@ -148,6 +154,18 @@ class Policy:
             raise ValueError("method.lookback: an ensemble has one window; expected no window per risk regime")
         if self.adaptive and self.method.optimises:
             raise ValueError("method.lookback: a shrunk metric has one window; expected no window per risk regime")
+        if self.costs is not None:
+            try:
+                self.costs.require_known(self.strategies)
+            except ValueError as error:
+                raise ValueError(f"costs.{error}") from None
+        if self.counts_costs and self.costs is None:
+            raise ValueError("method.cost_horizon: expected the book to name its costs, it names none")
+        if self.counts_costs and not (self.rate == self.aim == 1 and self.band is None and self.turnover_cap is None):
+            raise ValueError(
+                "adjustment: a method that counts costs chooses what is traded; expected a rate of 1, without band and "
+                "turnover_cap"
+            )
         daily = {"overlay": self.overlay, "ensemble": self.ensemble, "method.lookback per risk regime": self.adaptive}
         if self.frequency.monthly and (asked := [key for key, value in daily.items() if value]):
             raise ValueError(f"{asked[0]}: counts sessions, of which returns by month have none; expected no such key")
@@ -177,6 +195,11 @@ class Policy:
     def aimed(self, base: Floats, target: Floats, lower: Floats, upper: Floats) -> Floats:
         """What steps go towards, shape (n,): targets, or a part of the way to them from base; keeps all limits."""
         return target if self.aim == 1 else np.clip(base + self.aim * (target - base), lower, upper)
+
+    @property
+    def counts_costs(self) -> bool:
+        """Whether targets depend on the weights held and on what trading costs."""
+        return isinstance(self.method, Skfolio) and self.method.cost_horizon is not None
 
     def label(self, lookback: str) -> str:
         """Label of the metric that is shown beside weights, over a lookback such as ``12m``."""

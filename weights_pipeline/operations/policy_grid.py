@@ -24,10 +24,11 @@ import pandas as pd
 from weights_pipeline.books.book import Book
 from weights_pipeline.core.allocator.overlay import performance
 from weights_pipeline.core.policy import Policy
+from weights_pipeline.core.realized.costs import Costs
 from weights_pipeline.core.returns.frequency import Frequency
 from weights_pipeline.core.returns.history import ReturnHistory
 from weights_pipeline.core.shards import Over
-from weights_pipeline.core.study.costs import Costs, Earned, earned_by, require_rebalanced
+from weights_pipeline.core.study.costs import Earned, earned_by, require_rebalanced
 from weights_pipeline.core.study.overfitting import BLOCKS, Overfitting, Walked, block_sums, overfitting, walked
 from weights_pipeline.core.study.sharpe_inference import expected_maximum_sharpe
 from weights_pipeline.core.study.simulate import Simulation, grid

@@ -43,6 +43,7 @@ from weights_pipeline.core.policy import Policy
 from weights_pipeline.core.returns.capital import CapitalBase, CapitalEntry, CapitalPolicy
 from weights_pipeline.core.returns.frequency import DAILY, Frequency
 from weights_pipeline.core.targets.methods.fixed import Decision, Fixed
+from weights_pipeline.core.targets.methods.skfolio import Skfolio
 from weights_pipeline.core.versions import (
     canonical,
     chain,
@@ -326,6 +327,10 @@ def parameters_of(setup: BookSetup, as_of: pd.Timestamp) -> str:
     # A key that books have gained is left out while it says what always was: the same weights are no new version.
     later: dict[str, Any] = {"metrics": {"min_volatility"}} if book.metrics.min_volatility == MIN_VOLATILITY else {}
     later |= {} if book.starts else {"starts": True}
+    if isinstance(book.method, Skfolio) and book.method.cost_horizon is None:
+        later |= {"method": {"cost_horizon"}}
+    # Of no other method they change a weight.
+    later |= {} if setup.policy.counts_costs else {"costs": True}
     limits = {"groups": book.limits.groups, "capital": book.limits.capital, "max_capital": book.limits.max_capital}
     later |= {"limits": {key for key, value in limits.items() if not value}}
     return canonical(

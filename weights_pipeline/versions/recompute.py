@@ -184,7 +184,7 @@ def rebalanced(
     else:
         metrics = chain.metric_rows(history, as_of, policy)
         overrides = taken.overrides[taken.overrides["as_of"].isin(as_of)]
-        targets = chain.target_table(with_overrides(metrics, overrides), policy, history)
+        targets = chain.target_table(with_overrides(metrics, overrides), policy, history, taken.past, taken.opening)
     realized = chain.realized_table(taken.past, targets, policy, sessions, returns, taken.opening)
     scalars = None
     if policy.overlay is not None:

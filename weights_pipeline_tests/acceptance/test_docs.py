@@ -586,7 +586,7 @@ def test_settings_in_yaml_are_those_of_a_book_a_ledger_or_the_component(page, tm
                 assert content["type"] == "weights_pipeline.Desk"
                 assert {*content["attributes"]} <= {*component.Desk.model_fields}
                 continue
-            if "costs" in content:
+            if "drift" in content:
                 compared = yaml.safe_load((DATA / "comparisons" / "methods.yaml").read_text())
                 del compared["fee"]
                 assert Comparison.model_validate(compared | content).charged.by_strategy

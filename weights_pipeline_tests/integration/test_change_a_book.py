@@ -5,6 +5,7 @@ import re
 import shutil
 
 import dagster as dg
+import pandas as pd
 import pytest
 
 from benchmarks.support.data import edit_yaml
@@ -109,6 +110,31 @@ def test_months_with_an_optimal_speed_and_a_band_are_checked_and_computed_again(
     assert (aimed["target"] != aimed["target_whole"]).all()
     assert (aimed["rate"] == 0).any()
     assert (misses(own), differing(own)) == ({}, [])
+
+
+@pytest.mark.xdist_group("skfolio")
+def test_an_optimiser_that_counts_costs_trades_from_what_is_held(own, desk, tmp_path):
+    pytest.importorskip("skfolio", reason="an extra: pip install -e '.[skfolio]'")
+    optimiser = {"kind": "MeanRisk", "objective_function": "maximize_utility", "risk_aversion": 5.0}
+    method = {"kind": "skfolio", "lookback": "40s", "cost_horizon": 21, "optimiser": optimiser}
+    change(own, method=method, adjustment={"rate": 1.0}, costs={"fee": 0.0005, "by_strategy": {"bee": 0.001}})
+    step = desk(shutil.copytree(own.settings.data, tmp_path / "steps"), like=own)
+    rebalance(own, LAST + 1, LAST + 2)
+    for month in (LAST + 1, LAST + 2):
+        rebalance(step, month)
+    for table in (catalog.TARGET_WEIGHTS, catalog.REALIZED_WEIGHTS, catalog.FINAL_WEIGHTS):
+        pd.testing.assert_frame_equal(own.store.read(BOOK, table), step.store.read(BOOK, table), check_exact=True)
+    assert (misses(own), differing(own)) == ({}, [])
+    # What trading costs is part of the policy now.
+    change(own, costs={"fee": 0.002})
+    (error,) = own.errors(own.try_job(BOOK, "2024-07-01", checks=False))
+    assert "costs.fee 0.0005 → 0.002" in error
+
+
+def test_costs_that_no_method_counts_are_no_other_policy(own):
+    change(own, costs={"fee": 0.0005})
+    own.job(BOOK, "2024-05-01", checks=False)
+    assert differing(own) == []
 
 
 def test_the_past_that_somebody_altered_is_wrong_still(own):

@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 
     from weights_pipeline.books.book import Book
     from weights_pipeline.core.policy import Policy
+    from weights_pipeline.core.realized.costs import Costs
     from weights_pipeline.core.returns.frequency import Frequency
     from weights_pipeline.core.returns.history import ReturnHistory
-    from weights_pipeline.core.study.costs import Costs
     from weights_pipeline.core.study.simulate import Simulation
     from weights_pipeline.ledger import ReturnsFile
     from weights_pipeline.operations.policy_grid import Choice, PolicyGrid, Rebalances, Results, Trading, Trial
@@ -292,7 +292,7 @@ def _costs(file: Path | None) -> Costs:
     from pydantic import TypeAdapter
 
     from weights_pipeline.books.reading import read_yaml, validated
-    from weights_pipeline.core.study.costs import Costs
+    from weights_pipeline.core.realized.costs import Costs
 
     if file is None:
         return Costs()

@@ -22,10 +22,11 @@ from weights_pipeline.core.metrics.lookback import Lookback
 from weights_pipeline.core.metrics.measures import REASONS, MetricParameters
 from weights_pipeline.core.metrics.table import metrics_grid
 from weights_pipeline.core.policy import Policy
+from weights_pipeline.core.realized.costs import Costs
 from weights_pipeline.core.returns.columns import texts
 from weights_pipeline.core.returns.frequency import Frequency
 from weights_pipeline.core.returns.history import ReturnHistory
-from weights_pipeline.core.study.costs import Costs, earned
+from weights_pipeline.core.study.costs import earned
 from weights_pipeline.core.study.simulate import Simulation, grid
 from weights_pipeline.core.targets.normalise import Floats
 from weights_pipeline.core.verify import Finding

@@ -22,7 +22,7 @@ from weights_pipeline.core.allocator.regime import FEATURES, classify
 from weights_pipeline.core.allocator.regime_walk import RegimeWalk
 from weights_pipeline.core.allocator.scalar import WHOLE_BOOK, AllocatorParameters, risk_scalar
 from weights_pipeline.core.allocator.state import WARM_UP, component_correlations, required_features
-from weights_pipeline.core.chain import metric_grids, scalar_table, state_of, with_samples
+from weights_pipeline.core.chain import metric_grids, scalar_table, state_of, targets_in_turn, with_samples
 from weights_pipeline.core.ensembles import ALL, WEIGHT_SETS, choose, current_regime, is_active, sections_of
 from weights_pipeline.core.metrics.table import MetricGrid, metrics_grid
 from weights_pipeline.core.policy import Policy
@@ -31,7 +31,7 @@ from weights_pipeline.core.returns.columns import texts
 from weights_pipeline.core.returns.frequency import Frequency
 from weights_pipeline.core.returns.history import ReturnHistory
 from weights_pipeline.core.returns.sessions import sessions_after
-from weights_pipeline.core.targets.methods.base import CrossSection, Method, Targets, target_weights, targets_frame
+from weights_pipeline.core.targets.methods.base import CrossSection, Method, Targets, targets_frame
 from weights_pipeline.core.targets.methods.equal import Equal
 from weights_pipeline.core.targets.normalise import Floats
 
@@ -369,7 +369,7 @@ class _Shared:
     def tilts(self, policy: Policy) -> _Tilts:
         """Targets of every rebalance, from what it reads."""
         read = self.weight_sets_read(policy) if policy.ensemble else self.metrics_read(policy)
-        targets = tuple(target_weights(each.method, each.section, policy.limits) for each in read)
+        targets = tuple(targets_in_turn(((each.method, each.section) for each in read), policy))
         unknown = np.full(len(policy.strategies), np.nan)
         return _Tilts(
             values={

@@ -129,12 +129,24 @@ def _targets(setup: BookSetup, checks: Sequence[Check]) -> Made:
     ins = [own_input(setup, catalog.METRICS)]
     if any(each.policy.method.optimises for each in setup.every):
         ins += _measured_on(setup, _longest(setup))
+    if any(each.policy.counts_costs for each in setup.every):
+        # Trades are counted from the weights before, which follow from the targets before.
+        ins.append(past_input(setup, catalog.TARGET_WEIGHTS, 1))
 
     def target_weights(run: Run, **tables: pd.DataFrame) -> Computed:
-        made, tables = [], tables | (_earned(setup, run, {}) if by_stored(run) else {})
-        for part in parts_of(setup, run):
+        made, tables = list[pd.DataFrame](), tables | (_earned(setup, run, {}) if by_stored(run) else {})
+        parts = parts_of(setup, run)
+        # The first rebalance trades from what it opens with, as realized weights do.
+        counting = any(part.policy.counts_costs for part in parts)
+        before = run.load(past_input(setup, catalog.REALIZED_WEIGHTS, 1)) if counting else None
+        opening = started_from(setup, run.store, tables["metrics"]["as_of"].min()) if counting else None
+        for part in parts:
             history = _seen(tables, part.windows, setup.source) if "strategy_returns" in tables else None
-            made.append(target_table(only_windows(tables["metrics"], "as_of", part.windows), part.policy, history))
+            metrics = only_windows(tables["metrics"], "as_of", part.windows)
+            made.append(target_table(metrics, part.policy, history, before, opening))
+            if before is not None:
+                sessions = sessions_of(setup.source, part.windows)
+                before = realized_table(before, made[-1], part.policy, sessions, opening=opening)
         table = pd.concat(made, ignore_index=True)
         return Computed(table, Told(figures=_target_figures, chart=weight_charts.multipliers))
 

@@ -236,6 +236,9 @@ class CrossSection:
         The date; None where a method is asked that depends on none.
     sample
         Returns of the window, for a method that reads them; None for all others.
+    held, fees
+        Weights before the rebalance, and the cost of trading one unit of each, shape (n,), for a method that counts
+        costs; None for all others.
     """
 
     strategies: tuple[str, ...]
@@ -245,6 +248,8 @@ class CrossSection:
     reasons: Mapping[str, Codes]
     as_of: pd.Timestamp | None = None
     sample: Sample | None = None
+    held: Floats | None = None
+    fees: Floats | None = None
 
     @classmethod
     def of(

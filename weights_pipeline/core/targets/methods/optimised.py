@@ -103,6 +103,8 @@ class Optimised:
                 periods=periods,
                 strategies=names,
                 groups=tuple(group.beside(section.base, free) for group in limits.grouped(section.strategies)),
+                held=None if section.held is None else section.held[chosen],
+                fees=None if section.fees is None else section.fees[chosen],
             )
             try:
                 found = cast(Objective, self).solve(problem)

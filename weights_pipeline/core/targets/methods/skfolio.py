@@ -47,14 +47,29 @@ class Skfolio(Optimised):
         ``kind``, the name of an optimiser such as ``MeanRisk`` or ``HierarchicalRiskParity``, and its parameters under
         skfolio's own names. An estimator among them is a mapping with ``kind`` again; a member of an enumeration is
         given by value, such as ``cvar``. Whatever depends on time is per observation.
+    cost_horizon
+        Observations over which what a trade costs is spread, such as 21 for a month of sessions: the expected return of
+        an observation is less by the fees of the book, times what is traded, over this number. None leaves costs out.
     """
 
     optimiser: Mapping[str, Any]
+    cost_horizon: float | None = None
     kind: Literal["skfolio"] = "skfolio"
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        optimiser(self.optimiser, "optimiser")
+        estimator = optimiser(self.optimiser, "optimiser")
+        if self.cost_horizon is None:
+            return
+        if not 0 < self.cost_horizon < math.inf:
+            raise ValueError(f"cost_horizon: expected a number of observations above 0, got {self.cost_horizon!r}")
+        if "transaction_costs" in self.optimiser:
+            raise ValueError("optimiser.transaction_costs: the book's costs say it; leave it out")
+        if not _weighs_return(estimator):
+            raise ValueError(
+                f"cost_horizon: expected MeanRisk with an objective that weighs return, or with a min_return; costs "
+                f"change no weight of {self.optimiser['kind']} as it is"
+            )
 
     def multipliers(self, section: CrossSection, limits: Limits) -> Multipliers:
         """See :meth:`Optimised.multipliers`; refuses parameters by strategy that name one the book does not have."""
@@ -114,6 +129,8 @@ class Skfolio(Optimised):
             gross=most,
             slack=most,
             groups=tuple(group.beside(problem.lower, moved) for group in problem.groups),
+            held=None if problem.held is None else problem.held[moved],
+            fees=None if problem.fees is None else problem.fees[moved],
         )
         estimator = optimiser(self.optimiser, "optimiser")
         least = min(max(problem.gross - problem.slack - rest, 0.0), most) if _knows_cash(estimator) else most
@@ -127,15 +144,26 @@ class Skfolio(Optimised):
                 pd.DataFrame(inside.returns, columns=names),
                 inside,
                 least=least,
+                horizon=self.cost_horizon,
             )
         weights = _settled(problem, weights, least + rest)
         distance = max(problem.gross - math.fsum(weights), 0.0)
+        parts = problem.figures(weights)
+        if problem.held is not None and problem.fees is not None:
+            parts |= {"cost_of_trading": math.fsum(problem.fees * np.abs(weights - problem.held))}
         return Optimum(
             weights=weights,
             title=self.optimiser["kind"],
-            parts=problem.figures(weights),
+            parts=parts,
             distances={"gross": distance},
         )
+
+
+def _weighs_return(estimator: Any) -> bool:
+    skfolio = library()
+    if not isinstance(estimator, skfolio.MeanRisk) or isinstance(estimator, skfolio.MaximumDiversification):
+        return False
+    return estimator.objective_function != skfolio.ObjectiveFunction.MINIMIZE_RISK or estimator.min_return is not None
 
 
 def _knows_cash(estimator: Any) -> bool:
@@ -148,7 +176,9 @@ def _knows_cash(estimator: Any) -> bool:
     return isinstance(estimator, skfolio.DistributionallyRobustCVaR)
 
 
-def _chosen(estimator: Any, returns: pd.DataFrame, problem: Problem, *, least: float) -> Floats:
+def _chosen(
+    estimator: Any, returns: pd.DataFrame, problem: Problem, *, least: float, horizon: float | None = None
+) -> Floats:
     """Weights that an optimiser chooses, inside the limits but for the tolerance of a solver.
 
     An optimiser without a budget answers in shares of it. What one answers that takes no limits is scaled by one factor
@@ -164,6 +194,8 @@ def _chosen(estimator: Any, returns: pd.DataFrame, problem: Problem, *, least: f
         Limits, groups and gross, which is the most that weights add up to.
     least
         The least that they add up to.
+    horizon
+        Observations that what a trade costs is spread over; None where costs are not counted.
 
     Raises
     ------
@@ -180,6 +212,8 @@ def _chosen(estimator: Any, returns: pd.DataFrame, problem: Problem, *, least: f
         unit = most
     if "min_weights" in takes:
         estimator.set_params(min_weights=lower / unit, max_weights=upper / unit)
+    if horizon is not None and problem.held is not None and problem.fees is not None:
+        estimator.set_params(previous_weights=problem.held, transaction_costs=problem.fees / horizon)
     rows, sides, _ = problem.inequalities()
     if "left_inequality" in takes and len(sides):
         own = takes["left_inequality"], takes["right_inequality"]

@@ -43,6 +43,8 @@ class Problem:
         Names of the columns; read by an objective whose parameters name strategies.
     groups
         Limits on sums of weights, a group after all that lie within it.
+    held, fees
+        Weights before, and the cost of trading one unit of each, shape (n,); None where trades cost nothing.
     """
 
     returns: Floats
@@ -53,6 +55,8 @@ class Problem:
     periods: float
     strategies: tuple[str, ...] = ()
     groups: tuple[Group, ...] = ()
+    held: Floats | None = None
+    fees: Floats | None = None
 
     def __post_init__(self) -> None:
         if self.returns.ndim != 2 or not np.isfinite(self.returns).all():

@@ -17,10 +17,10 @@ from weights_pipeline.core.allocator.overlay import performance
 from weights_pipeline.core.allocator.scalar import AllocatorParameters
 from weights_pipeline.core.metrics.measures import MetricParameters
 from weights_pipeline.core.policy import Policy
+from weights_pipeline.core.realized.costs import Costs
 from weights_pipeline.core.returns.frequency import DAILY, MONTHLY
 from weights_pipeline.core.returns.history import ReturnHistory
 from weights_pipeline.core.study.comparison import compare, same_sessions, windows
-from weights_pipeline.core.study.costs import Costs
 from weights_pipeline.core.study.simulate import simulate
 from weights_pipeline.core.targets.market_regime import MARKET_REGIMES
 from weights_pipeline.core.targets.methods.base import Limits

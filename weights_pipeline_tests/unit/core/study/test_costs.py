@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from weights_pipeline.core.policy import Policy
-from weights_pipeline.core.study.costs import Costs, earned, earned_by
+from weights_pipeline.core.realized.costs import Costs
+from weights_pipeline.core.study.costs import earned, earned_by
 from weights_pipeline.core.study.simulate import simulate
 from weights_pipeline.core.targets.methods.equal import Equal
 from weights_pipeline_tests.unit.core.study.test_simulate import BASE, CALENDAR, MONTHS, history_of, random_returns

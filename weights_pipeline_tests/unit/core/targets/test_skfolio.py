@@ -6,6 +6,7 @@ import math
 import subprocess
 import sys
 import warnings
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -15,6 +16,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
+from weights_pipeline.core import chain
+from weights_pipeline.core.metrics.measures import MetricParameters
+from weights_pipeline.core.policy import Policy
+from weights_pipeline.core.realized.band import Band
+from weights_pipeline.core.realized.costs import Costs
+from weights_pipeline.core.returns.history import ReturnHistory
+from weights_pipeline.core.study.simulate import simulate
 from weights_pipeline.core.targets.methods.base import CrossSection, Limits, target_weights
 from weights_pipeline.core.targets.methods.skfolio import Skfolio, _chosen
 from weights_pipeline.core.targets.optimise import skfolio_estimators
@@ -455,3 +463,92 @@ def test_the_same_bits_twice_and_in_another_process():
     )
     expected = [solved(kind, returns).weights for kind in ("MeanRisk", "HierarchicalRiskParity")]
     assert run.stdout.splitlines() == [weights.tobytes().hex() for weights in expected]
+
+
+# --- what trading costs -------------------------------------------------------------------------------------
+
+UTILITY = {"kind": "MeanRisk", "objective_function": "maximize_utility", "risk_aversion": 5.0}
+FEES = np.array([0.001, 0.002, 0.001, 0.003, 0.001])
+HELD = np.array([0.3, 0.1, 0.1, 0.3, 0.2])
+COSTS = Costs(fee=0.001, by_strategy={"b": 0.002, "d": 0.003})
+SESSIONS = pd.bdate_range("2020-01-01", periods=320).as_unit("us")
+
+
+def counting(horizon=21, **optimiser):
+    return Skfolio(optimiser=UTILITY | optimiser, lookback="120s", cost_horizon=horizon)
+
+
+def costed(**changes):
+    given = {"base": dict.fromkeys(NAMES, 0.2), "method": counting(), "limits": Limits(of="weight", cap=1, floor=0)}
+    return Policy(**given | {"costs": COSTS, "metrics": MetricParameters(min_sessions=20)} | changes)
+
+
+@pytest.mark.parametrize("objective", ["maximize_utility", "maximize_ratio", "maximize_return"])
+def test_costs_are_those_of_skfolio(sk, objective):
+    returns, goal = drawn(), sk.ObjectiveFunction(objective)
+    given = replace(problem(returns, upper=0.6), held=HELD, fees=FEES)
+    found = counting(objective_function=objective).solve(given)
+    own = sk.MeanRisk(
+        objective_function=goal, risk_aversion=5.0, previous_weights=HELD, transaction_costs=FEES / 21, max_weights=0.6
+    )
+    np.testing.assert_allclose(found.weights, fitted(own, returns, min_weights=0, budget=1.0), atol=1e-5)
+    free = counting(objective_function=objective).solve(replace(given, held=None, fees=None))
+    assert np.abs(found.weights - HELD).sum() < np.abs(free.weights - HELD).sum()
+    assert found.parts["cost_of_trading"] == pytest.approx(float(FEES @ np.abs(found.weights - HELD)))
+
+
+def test_what_is_too_dear_is_not_traded():
+    given = replace(problem(drawn()), held=HELD, fees=1000 * FEES)
+    np.testing.assert_allclose(counting().solve(given).weights, HELD, atol=1e-5)
+
+
+def test_dates_one_by_one_are_the_dates_together_and_the_simulated_ones():
+    policy, as_of = costed(), SESSIONS[[150, 200, 250]]
+    history = ReturnHistory.from_arrays(drawn(sessions=300), SESSIONS[:300], NAMES)
+    metrics = chain.metric_rows(history, as_of, policy)
+    together = chain.target_table(metrics, policy, history)
+    alone, before = [], None
+    for date in as_of:
+        alone.append(chain.target_table(metrics[metrics["as_of"] == date], policy, history, before))
+        before = chain.realized_table(pd.DataFrame() if before is None else before, alone[-1], policy, SESSIONS)
+        assert before["realized"].tolist() == alone[-1]["target"].tolist()
+    pd.testing.assert_frame_equal(pd.concat(alone, ignore_index=True), together, check_exact=True)
+    simulated = simulate(history, as_of, SESSIONS, policy)
+    assert simulated.target.ravel().tolist() == together["target"].tolist()
+    opened = chain.target_table(
+        metrics[metrics["as_of"] == as_of[0]], policy, history, opening=pd.Series(HELD, index=list(NAMES))
+    )
+    assert opened["target"].tolist() != alone[0]["target"].tolist()
+    free = simulate(history, as_of, SESSIONS, replace(policy, method=replace(policy.method, cost_horizon=None)))
+    assert simulated.turnover.sum() < free.turnover.sum()
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"costs": None}, "expected the book to name its costs"),
+        ({"rate": 0.5}, "expected a rate of 1, without band and turnover_cap"),
+        ({"band": Band(absolute=0.01)}, "expected a rate of 1, without band and turnover_cap"),
+        ({"turnover_cap": 0.1}, "expected a rate of 1, without band and turnover_cap"),
+        ({"costs": Costs(by_strategy={"zebra": 0.1})}, "costs.by_strategy: .'zebra'. are no strategies of the book"),
+    ],
+)
+def test_a_policy_that_counts_costs_has_them_and_trades_at_once(changes, words):
+    with pytest.raises(ValueError, match=words):
+        costed(**changes)
+
+
+@pytest.mark.parametrize(
+    ("optimiser", "horizon", "words"),
+    [
+        ({"kind": "MeanRisk"}, 21, "costs change no weight of MeanRisk as it is"),
+        ({"kind": "MaximumDiversification"}, 21, "costs change no weight of MaximumDiversification"),
+        ({"kind": "HierarchicalRiskParity"}, 21, "costs change no weight of HierarchicalRiskParity"),
+        (UTILITY | {"transaction_costs": 0.001}, 21, "optimiser.transaction_costs: the book's costs say it"),
+        (UTILITY, 0, "cost_horizon: expected a number of observations above 0"),
+    ],
+)
+def test_an_optimiser_counts_costs_where_it_weighs_return(optimiser, horizon, words):
+    with pytest.raises(ValueError, match=words):
+        Skfolio(optimiser=optimiser, cost_horizon=horizon)
+    assert Skfolio(optimiser={"kind": "MeanRisk", "min_return": 0.0001}, cost_horizon=21).cost_horizon == 21
