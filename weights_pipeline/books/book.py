@@ -213,6 +213,11 @@ class Book(Model):
         """All that it was before its dated changes, and itself."""
         return (*(book for _, book in self._earlier), self)
 
+    @property
+    def max_gross(self) -> float:
+        """Most that its final weights may add up to."""
+        return self.policy().max_gross
+
     def policy(self, starter: Mapping[str, StarterMetrics] | None = None, frequency: Frequency = DAILY) -> Policy:
         """What the book means to the formulas.
 

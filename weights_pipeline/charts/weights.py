@@ -283,4 +283,6 @@ def _overlay(rows: pd.DataFrame) -> str:
         return "no risk scalar"
     spread = f"{scalars.min():.2f}" + (f" to {scalars.max():.2f}" if len(scalars) > 1 else "")
     said = f"risk scalar {spread} ({rows['regime'].iloc[0].lower() or 'no regime'})"
+    if pd.notna(targeted := rows["volatility_scalar"].iloc[0]):
+        said += f", volatility target {targeted:.2f}"
     return said if rows["applied"].all() else f"{said}, not applied"

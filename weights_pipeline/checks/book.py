@@ -19,7 +19,7 @@ from weights_pipeline.checks.written import RESTORE, stored_as_written
 from weights_pipeline.core import verify
 from weights_pipeline.core.allocator.scalar import AllocatorParameters
 from weights_pipeline.core.allocator.state import WARM_UP
-from weights_pipeline.core.chain import overlay_path
+from weights_pipeline.core.chain import overlay_path, volatility_table
 from weights_pipeline.core.policy import Policy
 from weights_pipeline.core.targets.normalise import Group
 from weights_pipeline.core.verify import Finding
@@ -118,6 +118,11 @@ def _measures(of: BookRows) -> bool:
 
 def _scales(of: BookRows) -> bool:
     return of.policy.overlay is not None
+
+
+def _targets_volatility(of: BookRows) -> bool:
+    """Whether there is a volatility target, now or under an earlier policy of its file."""
+    return any(book.overlay is not None and book.overlay.volatility_target for book in of.setup.book.every)
 
 
 def _has_groups(of: BookRows) -> bool:
@@ -393,6 +398,18 @@ def smoothness(of: BookRows) -> Finding:
         catalog.RISK_SCALAR,
         lambda stretch, overlay: verify.smooth_scalars(stretch.of(scalars, "session"), overlay.resolved_profile()),
     )
+
+
+@BOOK.check(catalog.RISK_SCALAR, blocking=True, when=_targets_volatility)
+def volatility_target(of: BookRows) -> Finding:
+    """Scalars of the volatility target follow from what the unscaled book has earned."""
+    scalars, realized, returns = of.read(catalog.RISK_SCALAR), of.read(catalog.REALIZED_WEIGHTS), of.returns()
+
+    def found(stretch: Stretch, overlay: AllocatorParameters) -> Finding:
+        expected = volatility_table(returns, realized, overlay, of.policy.frequency)
+        return verify.volatility_targeted(stretch.of(scalars, "session"), expected)
+
+    return of.scaled(catalog.RISK_SCALAR, found)
 
 
 @BOOK.check(

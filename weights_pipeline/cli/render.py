@@ -76,7 +76,8 @@ def weights(found: WeightSet) -> None:
         since = f"on {found.scalar_session}" if found.scalar_session else "before the first state"
         effect = "applied" if found.applied else "computed, not applied"
         shown = f"{scalars[0]:.4f}" if len(scalars) == 1 else f"{scalars[0]:.4f} to {scalars[-1]:.4f} by sleeve"
-        say(f"Regime {found.regime or 'not known yet'}, risk scalar {shown} ({since}), {effect}.")
+        beside = "" if found.volatility_scalar is None else f", volatility target {found.volatility_scalar:.4f}"
+        say(f"Regime {found.regime or 'not known yet'}, risk scalar {shown}{beside} ({since}), {effect}.")
     say(f"Speed: {speed_sentence(found.rate)}")
     if found.reconciled is not None:
         say(f"Ledger reconciled to {found.reconciled}.")

@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from weights_pipeline.core.allocator.overlay import applied_scalar, audit, scalars_in_force, sleeve_scalars
+from weights_pipeline.core.allocator.overlay import applied_scalar, audit, scalars_in_force, scalars_on
 from weights_pipeline.core.allocator.regime import REGIMES, RegimeThresholds, classify
 from weights_pipeline.core.allocator.regime_walk import RegimeWalk
 from weights_pipeline.core.allocator.scalar import WHOLE_BOOK, AllocatorParameters, risk_scalar
@@ -27,6 +27,7 @@ from weights_pipeline.core.allocator.state import (
     reference_portfolio,
     sleeve_contributions,
 )
+from weights_pipeline.core.allocator.volatility import volatility_scalars
 from weights_pipeline.core.metrics.lookback import Lookback
 from weights_pipeline.core.metrics.measures import REASONS
 from weights_pipeline.core.metrics.table import MetricGrid, metrics_grid
@@ -562,8 +563,10 @@ def regime_table(state: pd.DataFrame, thresholds: RegimeThresholds) -> pd.DataFr
     return classify(state.set_index("session"), thresholds).rename_axis("session").reset_index()
 
 
-def scalar_table(regimes: pd.DataFrame, overlay: AllocatorParameters) -> pd.DataFrame:
-    """Risk scalars of every session of a regime table, from its first row on.
+def scalar_table(
+    regimes: pd.DataFrame, overlay: AllocatorParameters, targeted: pd.DataFrame | None = None
+) -> pd.DataFrame:
+    """Scalars of every session of a regime table, from its first row on.
 
     Parameters
     ----------
@@ -571,12 +574,14 @@ def scalar_table(regimes: pd.DataFrame, overlay: AllocatorParameters) -> pd.Data
         Rows of ``risk_regime`` from the first session on.
     overlay
         The book's allocator.
+    targeted
+        What :func:`volatility_table` makes of an overlay with a volatility target; None of any other.
 
     Returns
     -------
     DataFrame
         Rows of ``risk_scalar``: those of the whole book, with an empty ``sleeve``, and after them those of each sleeve
-        with a map of its own, by name.
+        with a map of its own, by name. What follows from a volatility target is in those of the whole book alone.
     """
     by_session = regimes.set_index("session")["regime"]
     tables = [
@@ -585,7 +590,37 @@ def scalar_table(regimes: pd.DataFrame, overlay: AllocatorParameters) -> pd.Data
         )
         for sleeve, profile in overlay.profiles().items()
     ]
+    if targeted is None:
+        targeted = pd.DataFrame({"volatility": np.nan, "volatility_scalar": np.nan}, index=by_session.index)
+    tables[0] = tables[0].join(targeted)
     return pd.concat(tables).rename_axis("session").reset_index()
+
+
+def volatility_table(
+    returns: pd.DataFrame, realized: pd.DataFrame, overlay: AllocatorParameters, frequency: Frequency
+) -> pd.DataFrame | None:
+    """What a volatility target makes of the unscaled reference portfolio on every session at weights.
+
+    Parameters
+    ----------
+    returns, realized
+        Rows of ``strategy_returns`` and ``realized_weights`` from the first on.
+    overlay
+        The book's allocator.
+    frequency
+        How many sessions make a year.
+
+    Returns
+    -------
+    DataFrame or None
+        ``volatility`` and ``volatility_scalar`` by session, see
+        :func:`~weights_pipeline.core.allocator.volatility.volatility_scalars`; None without a target.
+    """
+    if overlay.volatility_target is None:
+        return None
+    weights = realized.pivot(index="effective_from", columns="strategy", values="realized")
+    held = reference_portfolio(weights, wide(returns).reindex(columns=weights.columns)).returns
+    return volatility_scalars(held, overlay.volatility_target, frequency.per_year)
 
 
 class OverlayPath(NamedTuple):
@@ -612,7 +647,8 @@ def overlay_path(
     """
     state = state_table(returns, realized, overlay.sleeves, frequency)
     regimes = regime_table(state, overlay.thresholds)
-    return OverlayPath(state, regimes, scalar_table(regimes, overlay))
+    targeted = volatility_table(returns, realized, overlay, frequency)
+    return OverlayPath(state, regimes, scalar_table(regimes, overlay, targeted))
 
 
 def final_table(
@@ -697,10 +733,11 @@ def daily_table(
 def _scaled(
     table: pd.DataFrame, scalars: pd.DataFrame | None, policy: Policy, sessions: pd.DatetimeIndex
 ) -> pd.DataFrame:
-    """Scale realized weights, each by the scalar of its sleeve that is in force when they are."""
+    """Scale realized weights, each by the scalar of its sleeve that is in force when they are, and by the target's."""
     if policy.overlay is None or scalars is None:
         nowhere = pd.DatetimeIndex([pd.NaT] * len(table)).as_unit("us")
-        unscaled = table.assign(scalar=np.nan, scalar_session=nowhere, regime="", scaled=np.nan, applied=False)
+        nothing = dict.fromkeys(("scalar", "volatility", "volatility_scalar", "scaled"), np.nan)
+        unscaled = table.assign(**nothing, scalar_session=nowhere, regime="", applied=False)
         return unscaled.assign(final=table["realized"])
     overlay = policy.overlay
     dates = pd.DatetimeIndex(table["effective_from"].unique()).sort_values()
@@ -712,12 +749,20 @@ def _scaled(
     for name in overlay.sleeve_maps:
         own = scalars[scalars["sleeve"] == name].set_index("session")["scalar"]
         mine = sleeve == name
-        value[mine] = sleeve_scalars(own, name, values, used, enabled=overlay.enabled)[date[mine]]
+        value[mine] = scalars_on(own, f"sleeve {name}", values, used, enabled=overlay.enabled)[date[mine]]
     scaled = table["realized"].to_numpy() * value
+    volatility = targeted = np.full(len(table), np.nan)
+    if overlay.volatility_target is not None:
+        volatility = book["volatility"].reindex(session).to_numpy()
+        neutral, of = np.ones(len(session)), "volatility target"
+        targeted = scalars_on(book["volatility_scalar"], of, neutral, session, enabled=overlay.enabled)
+        scaled = scaled * targeted
     return table.assign(
         scalar=value,
         scalar_session=session,
         regime=book["regime"].reindex(session).fillna("").to_numpy(),
+        volatility=volatility,
+        volatility_scalar=targeted,
         scaled=scaled,
         applied=overlay.enabled,
         final=scaled if overlay.enabled else table["realized"],
@@ -766,13 +811,19 @@ def audit_table(
             for name in weights.columns
         }
     )
+    targeted = pd.Series(1.0, index=daily.index)
+    if overlay.volatility_target is not None:
+        found = scalars[scalars["sleeve"] == WHOLE_BOOK].set_index("session")["volatility_scalar"]
+        targeted = applied_scalar(found, pd.DatetimeIndex(daily.index), overlay.lag)
     if overlay.apply == "rebalance":
-        factor = factor.reindex(weights.index).fillna(1.0)
-    factor, in_force = factor.reindex(days, method="ffill"), weights.reindex(days, method="ffill")
-    scaled = reference_portfolio(in_force * factor, daily).returns
+        factor, targeted = factor.reindex(weights.index).fillna(1.0), targeted.reindex(weights.index).fillna(1.0)
+    factor, targeted = factor.reindex(days, method="ffill"), targeted.reindex(days, method="ffill")
+    in_force = weights.reindex(days, method="ffill")
+    scaled = reference_portfolio((in_force * factor).mul(targeted, axis=0), daily).returns
     lowest = factor.min(axis=1)
     # Exactly the scalar where it is the same for all strategies.
     exposure = lowest + (in_force * factor.sub(lowest, axis=0)).sum(axis=1) / in_force.sum(axis=1)
+    exposure *= targeted
     path = regimes.set_index("session")["regime"]
     tables = [
         audit(unscaled.loc[:date], scaled.loc[:date], exposure.loc[:date], path.loc[:date], policy.frequency).assign(

@@ -36,7 +36,7 @@ class Policy:
     base
         Base weight by strategy, non-negative, adding up to ``gross``, inside the limits.
     gross
-        What weights add up to; the most that they do where the limits ask for gross at most.
+        What unscaled weights add up to; the most that they do where the limits ask for gross at most.
     method
         From metrics to multipliers of base weights.
     limits
@@ -166,6 +166,11 @@ class Policy:
                 "adjustment: a method that counts costs chooses what is traded; expected a rate of 1, without band and "
                 "turnover_cap"
             )
+        if overlay.leverage > 1 and self.limits.gross == "at_most":
+            raise ValueError(
+                f"overlay.volatility_target.cap: expected 1 where weights add up to gross at most, got "
+                f"{overlay.leverage:g}; or let limits.gross be exactly, so that final weights may add up to gross × cap"
+            )
         daily = {"overlay": self.overlay, "ensemble": self.ensemble, "method.lookback per risk regime": self.adaptive}
         if self.frequency.monthly and (asked := [key for key, value in daily.items() if value]):
             raise ValueError(f"{asked[0]}: counts sessions, of which returns by month have none; expected no such key")
@@ -210,6 +215,11 @@ class Policy:
     def slack(self) -> float:
         """How far below gross weights may stay."""
         return self.limits.slack(self.gross)
+
+    @property
+    def max_gross(self) -> float:
+        """Most that final weights may add up to."""
+        return self.gross * self.overlay.leverage if self.overlay else self.gross
 
     @property
     def paced_by_regime(self) -> bool:

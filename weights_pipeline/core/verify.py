@@ -669,6 +669,35 @@ def smooth_scalars(scalars: pd.DataFrame, profile: Profile) -> Finding:
     )
 
 
+def volatility_targeted(scalars: pd.DataFrame, expected: pd.DataFrame | None) -> Finding:
+    """The stored scalars of a volatility target are those of the unscaled portfolio that was held, to the bit.
+
+    Parameters
+    ----------
+    scalars
+        Rows of ``risk_scalar``.
+    expected
+        ``volatility`` and ``volatility_scalar`` by session; None where there is no target, and nothing is stored of
+        one.
+    """
+    columns = ["volatility", "volatility_scalar"]
+    rows = scalars[scalars["sleeve"] == WHOLE_BOOK]
+    found, again = rows[columns].to_numpy(np.float64), np.full((len(rows), 2), np.nan)
+    if expected is not None:
+        again = expected[columns].reindex(pd.DatetimeIndex(rows["session"])).to_numpy(np.float64)
+    broken = ~((found == again) | (np.isnan(found) & np.isnan(again))).all(axis=1)
+    names = [f"{name}_expected" for name in columns]
+    offending = rows.loc[broken, ["session", *columns]]
+    offending[names] = again[broken]
+    return Finding(
+        passed=not broken.any(),
+        value=float(broken.sum()),
+        limit=0.0,
+        summary=f"{len(rows)} sessions, {int(broken.sum())} whose scalar is not target over volatility",
+        offending=offending,
+    )
+
+
 def ordered_scalars(scalars: pd.DataFrame) -> Finding:
     """The mean scalar of a worse regime is not above that of a calmer one, for the book and each sleeve."""
     means = scalars.groupby(["sleeve", "regime"])["scalar"].mean().unstack().reindex(columns=list(REGIMES))
@@ -749,7 +778,15 @@ def audit_gates(audited: pd.DataFrame, gates: AuditGates) -> Finding:
 def overlay_applied(
     final: pd.DataFrame, realized: pd.DataFrame, scalars: pd.DataFrame, overlay: AllocatorParameters | None
 ) -> Finding:
-    """Final weights are the stored realized ones times the stored scalar of their sleeve where applied, to the bit."""
+    """Final weights are the stored realized ones times the stored scalars where applied, to the bit.
+
+    Parameters
+    ----------
+    final, realized, scalars
+        Rows of ``final_weights``, ``realized_weights`` and ``risk_scalar``.
+    overlay
+        The allocator, which says by what a strategy is scaled.
+    """
     rows = final.merge(
         realized[["as_of", "strategy", "realized"]], on=["as_of", "strategy"], how="outer", suffixes=("", "_stored")
     )
@@ -758,28 +795,34 @@ def overlay_applied(
         columns={"session": "scalar_session", "scalar": "smoothed"}
     )
     rows = rows.merge(stored, on=["scalar_session", "sleeve"], how="left")
-    scalar = np.where(rows["scalar_session"].notna(), rows["smoothed"], rows["scalar"])
-    expected = np.where(rows["applied"], rows["realized_stored"] * scalar, rows["realized_stored"])
+    known = rows["scalar_session"].notna()
+    scaled = rows["realized_stored"] * np.where(known, rows["smoothed"], rows["scalar"])
+    off = rows["volatility_scalar"].notna()
+    if overlay is not None and overlay.volatility_target is not None:
+        book = scalars[scalars["sleeve"] == WHOLE_BOOK].set_index("session")["volatility_scalar"]
+        targeted = np.where(known, book.reindex(rows["scalar_session"]).to_numpy(), 1.0)
+        scaled, off = scaled * targeted, rows["volatility_scalar"] != targeted
+    expected = np.where(rows["applied"], scaled, rows["realized_stored"])
     gap = np.abs(rows["final"] - expected)
-    broken = ~(gap == 0) | (rows["realized"] != rows["realized_stored"])
+    broken = ~(gap == 0) | (rows["realized"] != rows["realized_stored"]) | off
     return Finding(
         passed=not broken.any(),
         value=float(gap.max()) if len(gap) else 0.0,
         limit=0.0,
-        summary=f"{len(rows)} final weights, {int(broken.sum())} differ from realized × scalar",
+        summary=f"{len(rows)} final weights, {int(broken.sum())} differ from realized × scalars",
         offending=rows[broken],
     )
 
 
 def reproduced(recomputed: pd.DataFrame, stored: pd.DataFrame) -> Finding:
-    """Weights computed again are those stored: unscaled, scalar and final, bit for bit.
+    """Weights computed again are those stored: unscaled, scalars and final, bit for bit.
 
     Parameters
     ----------
     recomputed, stored
         Rows of ``final_weights`` for the same dates.
     """
-    columns = ["realized", "scalar", "final"]
+    columns = ["realized", "scalar", "volatility_scalar", "final"]
     rows = stored.merge(
         recomputed[["as_of", "strategy", *columns]],
         on=["as_of", "strategy"],

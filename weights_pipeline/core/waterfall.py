@@ -199,10 +199,21 @@ def _to_realized(row: Mapping[str, Any], target: float) -> list[Step]:
 
 
 def _to_final(row: Mapping[str, Any]) -> list[Step]:
-    final, scalar = float(row["final"]), float(row["scalar"])
-    if row["applied"]:
-        since = "before the first scalar" if pd.isna(row["scalar_session"]) else f"of {row['scalar_session']:%Y-%m-%d}"
-        return [Step("final weight", "times", (scalar,), final, f"risk scalar {since} {row['regime']}".rstrip())]
+    final, scalar, targeted = (float(row[name]) for name in ("final", "scalar", "volatility_scalar"))
     if math.isnan(scalar):
         return [Step("final weight", "times", (1.0,), final, "no risk scalar")]
-    return [Step("final weight", "times", (1.0,), final, f"risk scalar {scalar:.6g} {row['regime']} not applied")]
+    since = "before the first scalar" if pd.isna(row["scalar_session"]) else f"of {row['scalar_session']:%Y-%m-%d}"
+    risk = f"risk scalar {since} {row['regime']}".rstrip()
+    if row["applied"] and math.isnan(targeted):
+        return [Step("final weight", "times", (scalar,), final, risk)]
+    if row["applied"]:
+        measured = "too few sessions" if pd.isna(row["volatility"]) else f"over {row['volatility']:.4%} a year"
+        return [
+            Step("risk scalar", "times", (scalar,), float(row["realized"]) * scalar, risk),
+            Step("volatility target", "times", (targeted,), final, f"{since}, {measured}"),
+            Step("final weight", "times", (1.0,), final, "scaled by both"),
+        ]
+    beside = "" if math.isnan(targeted) else f" and volatility target {targeted:.6g}"
+    return [
+        Step("final weight", "times", (1.0,), final, f"risk scalar {scalar:.6g} {row['regime']}{beside} not applied")
+    ]

@@ -151,8 +151,9 @@ class BookReport:
         Label of the metric shown, how a multiplier follows from it, and of an ensemble the sets that were read.
     rate
         Share of the gap to target that the rebalance closed; None where a no-trade band gave each strategy its own.
-    regime, scalar, applied
-        Risk regime and scalar behind the weights (NaN: there is none, or one per sleeve), and whether it was applied.
+    regime, scalar, volatility_scalar, applied
+        Risk regime and scalar behind the weights (NaN: there is none, or one per sleeve), that of a volatility target
+        (NaN: there is none), and whether they were applied.
     final, targets
         Weights traded from each session on, and targets from each rebalance on; columns strategies.
     scalars, regimes
@@ -198,6 +199,7 @@ class BookReport:
     rate: float | None
     regime: str
     scalar: float
+    volatility_scalar: float
     applied: bool
     final: pd.DataFrame
     targets: pd.DataFrame
@@ -318,6 +320,7 @@ class Report:
                     "published": [place.state for place in each.published],
                     "regime": each.regime,
                     "scalar": each.scalar,
+                    "volatility_scalar": each.volatility_scalar,
                     "turnover": each.turnover,
                     "weights": {move.strategy: move.final for move in sorted(each.moves, key=lambda m: m.strategy)},
                 }
@@ -461,6 +464,7 @@ def _book(setup: BookSetup, seen: SeenStore) -> BookReport:
         rate=common_rate(realized.loc[realized["as_of"] == newest, "rate"].tolist()),
         regime=one["regime"],
         scalar=float(scalars[0]) if len(scalars) == 1 else math.nan,
+        volatility_scalar=float(one["volatility_scalar"]),
         applied=applied,
         final=held_by_session,
         targets=by_session(targets.assign(effective_from=targets["as_of"].map(since)), "target"),

@@ -100,6 +100,7 @@ def headline(book: BookReport) -> str:
         return f"{since_when} The book has no risk overlay."
     effect = "applied" if book.applied else "computed, not applied"
     scalar = "one risk scalar per sleeve" if math.isnan(book.scalar) else f"risk scalar {book.scalar:.2f}"
+    scalar += "" if math.isnan(book.volatility_scalar) else f", volatility target {book.volatility_scalar:.2f}"
     return f"{since_when} Regime {book.regime or 'not known yet'}, {scalar}, {effect}."
 
 

@@ -70,6 +70,7 @@ class WeightSet:
     ``reconciled`` is the newest date on which the ledger agrees with the broker's statement, where there is any;
     ``newest`` is the newest session on which one of them earned or lost anything, and null for a past day.
     ``rate`` is the share of the gap that the rebalance closed, null where a no-trade band gave each strategy its own.
+    ``volatility_scalar`` is what a volatility target scales the whole book by, null without one.
     """
 
     book: str
@@ -83,6 +84,7 @@ class WeightSet:
     scalar_session: dt.date | None
     regime: str
     applied: bool
+    volatility_scalar: float | None
     previous_from: dt.date | None = None
     unknown: tuple[UnknownPosition, ...] = ()
     reconciled: dt.date | None = None
@@ -203,11 +205,14 @@ def _in_force(connection: duckdb.DuckDBPyConnection, book: str, on: dt.date | No
     if newest is None:
         raise NothingInForceError(f"{book}: no weights in force on {on}; the first are from {first} on")
     table, since = _newest_scaling(connection, book, newest, on, scaled_daily=scaled_daily)
+    # A store of an earlier release has no such column until it is written to.
+    columns = connection.execute(f"SELECT * FROM {schema}.{table} LIMIT 0").description  # noqa: S608 - quoted
+    targeted = "f.volatility_scalar" if "volatility_scalar" in {name for name, *_ in columns} else "NULL"
     rows: list[tuple[Any, ...]] = connection.execute(
         f"""
         SELECT strategy, r.base, t.target, f.realized, f.final, t.metric_value, t.note, f.scalar,
                t.metric, t.weight_set, r.as_of, f.effective_from, w.next_rebalance, r.rate,
-               f.scalar_session, f.regime, f.applied
+               f.scalar_session, f.regime, f.applied, {targeted}
         FROM {schema}.{table} f
         JOIN {schema}.final_weights w USING (strategy)
         JOIN {schema}.realized_weights r USING (strategy)

@@ -400,6 +400,25 @@ RISK_REGIME = Table(
     may_be_empty=True,
 )
 
+_TARGETED = (
+    Column(
+        "volatility",
+        FLOAT,
+        "Annualised volatility of the unscaled book over the window of the volatility target; null where sessions are "
+        "too few.",
+        nullable=True,
+        later=True,
+        percent=True,
+    ),
+    Column(
+        "volatility_scalar",
+        FLOAT,
+        "Scalar of the volatility target, for the whole book; null without one.",
+        nullable=True,
+        later=True,
+    ),
+)
+
 RISK_SCALAR = Table(
     name="risk_scalar",
     description="Smoothed scalar that the overlay multiplies weights with, lagged.",
@@ -409,6 +428,7 @@ RISK_SCALAR = Table(
         Column("regime", TEXT, "Regime the target is for."),
         Column("target", FLOAT, "Scalar of the regime by the profile's or the sleeve's map."),
         Column("scalar", FLOAT, "Exponentially smoothed target, inside the profile's bounds."),
+        *_TARGETED,
     ),
     key=("session", "sleeve"),
     time_column="session",
@@ -423,14 +443,15 @@ _FINAL_COLUMNS = (
     Column("scalar", FLOAT, "Risk scalar used; null where none was to be had.", nullable=True),
     Column("scalar_session", DATE, "Session of that scalar; null before the first one.", nullable=True),
     Column("regime", TEXT, "Risk regime on that session; empty before the first one."),
-    Column("scaled", FLOAT, "realized × scalar.", nullable=True, percent=True),
+    *_TARGETED,
+    Column("scaled", FLOAT, "realized × scalar × volatility_scalar, if there is one.", nullable=True, percent=True),
     Column("applied", BOOLEAN, "Whether the overlay is enabled, so that final is the scaled weight."),
     Column("final", FLOAT, "Weight to trade.", percent=True),
 )
 
 FINAL_WEIGHTS = Table(
     name="final_weights",
-    description="Weights to trade: realized, scaled by the lagged risk scalar where the overlay is enabled.",
+    description="Weights to trade: realized, scaled by the lagged scalars where the overlay is enabled.",
     columns=(
         *_FINAL_COLUMNS,
         Column("next_rebalance", TEXT, "When the book is due again, ISO 8601 in the book's zone."),

@@ -333,6 +333,8 @@ def parameters_of(setup: BookSetup, as_of: pd.Timestamp) -> str:
     later |= {} if setup.policy.counts_costs else {"costs": True}
     limits = {"groups": book.limits.groups, "capital": book.limits.capital, "max_capital": book.limits.max_capital}
     later |= {"limits": {key for key, value in limits.items() if not value}}
+    if book.overlay is not None and book.overlay.volatility_target is None:
+        later |= {"overlay": {**_EXCLUDED["overlay"], "volatility_target": True}}
     return canonical(
         {
             "book": book.model_dump(mode="json", exclude=_EXCLUDED | later),

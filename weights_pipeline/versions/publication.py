@@ -20,6 +20,7 @@ from weights_pipeline.live.standing import Course, course
 from weights_pipeline.store.base import Reader, Store
 from weights_pipeline.tables import catalog
 from weights_pipeline.versions.history import NoVersionError, read_version, weights_known
+from weights_pipeline.versions.policies import Kept
 from weights_pipeline.workspace import BookSetup
 
 LIVE_TIME = dt.time(4)
@@ -62,7 +63,7 @@ def live_weights(setup: BookSetup, now: dt.datetime) -> LiveWeights:
         reason=str(one["reason"]),
         run_id=str(one["run_id"]),
         max_age=book.max_age,
-        gross=book.gross,
+        gross=_max_gross(setup, one),
         base=_by_strategy(version, "base"),
         target=_by_strategy(version, "target"),
         realized=_by_strategy(version, "realized"),
@@ -84,6 +85,14 @@ def publish_live(document: LiveWeights, targets: Sequence[str], key: SigningKey 
         A target holds newer weights or cannot be reached. The targets before it have the document.
     """
     return {target: publish(document, target, key) for target in targets}
+
+
+def _max_gross(setup: BookSetup, version: pd.Series) -> float:
+    """Most that the weights of a version may add up to, by the policy that it was made under."""
+    key = str(version["rebalance"])
+    if key == OPENING:
+        return setup.book.gross
+    return Kept(setup, setup.store).policies(key, version["recorded_at"])[0].max_gross
 
 
 def _by_strategy(rows: pd.DataFrame, column: str) -> dict[str, float]:

@@ -32,6 +32,7 @@ LAST = 5
 LEFT, JOINED = {"ant": 0.6, "cow": 0.4}, {"ant": 0.4, "bee": 0.2, "cow": 0.2, "dog": 0.2}
 NERVOUS = {"vol_accel_enter": 1.05, "vol_accel_exit": 1.0, "corr_shock_enter": 0.02, "corr_shock_exit": 0.0}
 OVERLAY = {"enabled": True, "profile": "low", "lag": 1}
+TARGETED = OVERLAY | {"volatility_target": {"target": 0.3, "window": 20, "cap": 1.5}}
 CHANGES = {
     "rate": {"adjustment": {"rate": 0.1}},
     "turnover cap": {"adjustment": {"rate": 0.5, "turnover_cap": 0.01}},
@@ -48,6 +49,7 @@ CHANGES = {
     "lag": {"overlay": OVERLAY | {"lag": 30}},
     "overlay disabled": {"overlay": OVERLAY | {"enabled": False}},
     "no overlay": {"overlay": None},
+    "volatility target": {"overlay": TARGETED},
     "sleeves": {"overlay": OVERLAY | {"sleeves": {"ant": "fast", "bee": "fast"}}},
 }
 
@@ -306,6 +308,34 @@ def test_limits_of_groups_that_come_or_change_stop_no_restatement(own):
         result = own.try_job(BOOK, "2024-04-01", "2024-05-01", policy="today")
         assert result.success, own.errors(result)
         assert misses(own) == {}
+
+
+@pytest.mark.parametrize("apply", ["rebalance", "daily"])
+def test_a_volatility_target_that_comes_changes_or_goes_stops_no_restatement(own, apply):
+    plain = own.hashes(book=BOOK)
+    for target in (0.3, 0.4):
+        overlay = TARGETED | {"apply": apply, "volatility_target": TARGETED["volatility_target"] | {"target": target}}
+        change(own, overlay=overlay)
+        result = own.try_job(BOOK, "2024-05-01", "2024-06-01", policy="today")
+        assert result.success, own.errors(result)
+        assert (misses(own), differing(own)) == ({}, [])
+    final = own.store.read(BOOK, catalog.FINAL_WEIGHTS)
+    scaled = final[final["as_of"] > "2024-05-01"]
+    assert ((scaled["volatility_scalar"] > 1) & (scaled["final"] > scaled["scalar"] * scaled["realized"])).all()
+    assert final.loc[final["as_of"] < "2024-05-01", "volatility_scalar"].isna().all()
+    assert live_weights(own.workspace.setup(BOOK), dt.datetime(2024, 7, 2, tzinfo=dt.UTC)).gross == 1.5
+    [shown] = weights_in_force(own.store, BOOK)
+    assert shown.volatility_scalar == scaled["volatility_scalar"].iloc[-1]
+    facts = gather(own.workspace, [[BOOK]], now=dt.datetime(2024, 7, 2, tzinfo=dt.UTC))[0].books[0]
+    assert facts.volatility_scalar == shown.volatility_scalar
+
+    # Weights in force keep the leverage that they were made with until others take their place.
+    change(own, overlay=OVERLAY)
+    assert live_weights(own.workspace.setup(BOOK), dt.datetime(2024, 7, 2, tzinfo=dt.UTC)).gross == 1.5
+    assert misses(own) == {}
+    rebalance(own, 5, policy="today")
+    assert misses(own) == {}
+    assert {key: value for key, value in own.hashes(book=BOOK).items() if key in plain} == plain
 
 
 def test_partitions_made_without_an_overlay_are_made_so_again_by_their_own_policy(own):

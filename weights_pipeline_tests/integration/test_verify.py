@@ -319,8 +319,9 @@ def test_an_ensemble_that_reads_another_regimes_set_is_found():
 
 @pytest.mark.parametrize(("column", "value", "passes"), [("final", 0.0, True), ("final", 1e-15, False)])
 def test_books_without_a_scalar_are_compared_too(column, value, passes):
+    none = {"scalar": np.nan, "volatility_scalar": np.nan}
     stored = pd.DataFrame(
-        {"as_of": pd.Timestamp("2020-01-31"), "strategy": ["a"], "realized": 0.5, "scalar": np.nan, "final": 0.5}
+        {"as_of": pd.Timestamp("2020-01-31"), "strategy": ["a"], "realized": 0.5, **none, "final": 0.5}
     )
     assert verify.reproduced(stored.assign(**{column: stored[column] - value}), stored).passed == passes
     assert not verify.reproduced(stored.assign(scalar=1.0), stored).passed

@@ -281,6 +281,8 @@ def _print_scalar(document: Mapping[str, Any]) -> None:
     lines = [line("all sessions", document["scalar"])]
     lines += [line(regime, document["by_regime"][regime]) for regime in REGIMES]
     lines += [line(f"sleeve {name}", figures["scalar"]) for name, figures in document["sleeves"].items()]
+    if targeted := document.get("volatility_target"):
+        lines.append(line("volatility target", targeted["scalar"]))
     render.table(lines, ["", "Mean", "Min", "Max", "Std", "Last", "Below 0.99"])
     if step := document["scalar"]["largest_step"]:
         render.say(f"Largest step in a session: {step['change']:+.4f} on {step['session']}.")

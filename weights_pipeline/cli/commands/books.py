@@ -289,6 +289,12 @@ def _overlay(book: Book) -> str:
             if (own := sorted(book.overlay.sleeve_maps))
             else ""
         )
+        + (
+            f" After it a volatility target of {wanted.target:.4g} a year over {wanted.window} sessions, at most "
+            f"{wanted.cap:g} times."
+            if (wanted := book.overlay.volatility_target)
+            else ""
+        )
     )
 
 

@@ -100,7 +100,7 @@ def _mandate(options: argparse.Namespace, now: dt.datetime) -> Mandate:
             options.live or workspace.settings.live[0],
             book=book.name,
             base=book.strategies,
-            max_leverage=book.gross,
+            max_leverage=book.max_gross,
             max_age=book.max_age,
             keys=keys,
         )

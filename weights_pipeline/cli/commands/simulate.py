@@ -411,6 +411,7 @@ def _weight_set(trial: Trial, simulation: Simulation, table: pd.DataFrame) -> We
         scalar_session=None if pd.isna(one["scalar_session"]) else one["scalar_session"].date(),
         regime=one["regime"],
         applied=bool(one["applied"]),
+        volatility_scalar=None if pd.isna(one["volatility_scalar"]) else one["volatility_scalar"],
         previous_from=earlier["effective_from"].iloc[0].date() if len(earlier) else None,
     )
 

@@ -200,36 +200,38 @@ def scalars_in_force(
     return value, pd.DatetimeIndex(needed.where(place >= 0)).as_unit("us").rename(None)
 
 
-def sleeve_scalars(
-    scalar: pd.Series, sleeve: str, values: NDArray[np.float64], sessions: pd.DatetimeIndex, *, enabled: bool
+def scalars_on(
+    scalar: pd.Series, of: str, values: NDArray[np.float64], sessions: pd.DatetimeIndex, *, enabled: bool
 ) -> NDArray[np.float64]:
-    """Scalars of a sleeve on the sessions whose scalars are in force for the book.
+    """Other scalars, of a sleeve or of a volatility target, on the sessions whose scalars are in force for the book.
 
     Parameters
     ----------
     scalar : Series, shape (scalar sessions,)
-        Risk scalars of the sleeve.
-    sleeve : str
-        Its name, for errors.
-    values, sessions
-        What :func:`scalars_in_force` gives for the book; where it has no session, the sleeve has its value.
+        The scalars.
+    of : str
+        What they are of, for errors.
+    values : array, shape (dates,)
+        What they are where the book has no session.
+    sessions : DatetimeIndex, shape (dates,)
+        What :func:`scalars_in_force` gives for the book.
     enabled : bool
         Whether final weights are the scaled ones.
 
     Returns
     -------
     array, shape (dates,)
-        Null where the sleeve of a disabled overlay lacks the session.
+        Null where those of a disabled overlay lack the session.
 
     Raises
     ------
     StaleScalarError
-        The overlay is enabled and the sleeve lacks a session that the book has.
+        The overlay is enabled and they lack a session that the book has.
     """
     own = np.where(sessions.isna(), values, scalar.reindex(sessions).to_numpy(np.float64))
     if enabled and np.isnan(own).any():
         session = sessions[np.isnan(own)][0]
-        raise StaleScalarError(f"sleeve {sleeve}: no scalar for {session:%Y-%m-%d}, for which the book has one")
+        raise StaleScalarError(f"{of}: no scalar for {session:%Y-%m-%d}, for which the book has one")
     return own
 
 

@@ -1,7 +1,8 @@
 """Risk scalars: how much of the realized weights each regime leaves standing.
 
 Scope: the profiles (regime to scalar), their smoothing, and the parameters of the whole overlay. Not here: regimes as
-such (``regime``), and the application of a scalar to weights (``overlay``).
+such (``regime``), the scalar that follows volatility (``volatility``), and the application of a scalar to weights
+(``overlay``).
 """
 
 import json
@@ -21,6 +22,7 @@ from weights_pipeline.core.allocator.regime import (
     RegimeThresholds,
     regime_levels,
 )
+from weights_pipeline.core.allocator.volatility import VolatilityTarget
 
 WHOLE_BOOK = ""
 """What stands for the book as a whole where scalars are told apart by sleeve."""
@@ -96,7 +98,8 @@ class AllocatorParameters:
     half_life : float, optional
         Sessions in which half of a change of target is followed; takes the place of the profile's alpha.
     lag : int
-        Sessions between the scalar and the weights it is applied to, at least 1: no look-ahead.
+        Sessions between the scalar and the weights it is applied to, at least 1: no look-ahead. It counts for the
+        volatility target too.
     thresholds : RegimeThresholds
     sleeves : mapping of strategy to sleeve
         Strategies it does not name are their own sleeve. For the concentration feature and ``sleeve_maps``.
@@ -107,6 +110,8 @@ class AllocatorParameters:
         Whether weights are scaled once, when they come into force, or anew for every session.
     audit : AuditGates
         Limits on the comparison of scaled with unscaled returns.
+    volatility_target : VolatilityTarget, optional
+        Scales the whole book, after the risk scalar, towards a volatility.
     """
 
     __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
@@ -120,6 +125,7 @@ class AllocatorParameters:
     sleeve_maps: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     apply: Apply = "rebalance"
     audit: AuditGates = field(default_factory=AuditGates)
+    volatility_target: VolatilityTarget | None = None
 
     def __post_init__(self) -> None:
         if isinstance(self.profile, str) and self.profile not in PROFILES:
@@ -147,6 +153,11 @@ class AllocatorParameters:
         book = self.resolved_profile()
         own = {sleeve: replace(book, map=self.sleeve_maps[sleeve]) for sleeve in sorted(self.sleeve_maps)}
         return {WHOLE_BOOK: book} | own
+
+    @property
+    def leverage(self) -> float:
+        """Most that realized weights are multiplied with to become final ones."""
+        return self.volatility_target.cap if self.enabled and self.volatility_target else 1.0
 
     def sleeve(self, strategy: str) -> str:
         """Sleeve of a strategy; its own where none is named."""
@@ -202,8 +213,8 @@ def parameter_hash(parameters: AllocatorParameters) -> str:
 
     SHA-256 of the canonical JSON (sorted keys, no spaces) with the profile resolved to its numbers: a named
     profile and the same profile spelled out hash alike, and a change to a named profile changes the hash. Left out
-    are the gates of the audit, which no weight depends on, and ``sleeve_maps`` and ``apply`` where they change
-    nothing.
+    are the gates of the audit, which no weight depends on, and ``sleeve_maps``, ``apply`` and ``volatility_target``
+    where they change nothing.
     """
     meaning = asdict(replace(parameters, profile=parameters.resolved_profile(), half_life=None))
     del meaning["audit"]
@@ -211,6 +222,8 @@ def parameter_hash(parameters: AllocatorParameters) -> str:
         del meaning["sleeve_maps"]
     if parameters.apply == "rebalance":
         del meaning["apply"]
+    if parameters.volatility_target is None:
+        del meaning["volatility_target"]
     # Numbers as floats throughout: 1 and 1.0 mean the same.
     numbers = json.loads(json.dumps(meaning), parse_int=float)
     canonical = json.dumps(numbers, sort_keys=True, separators=(",", ":"), allow_nan=False)

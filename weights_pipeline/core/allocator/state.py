@@ -267,7 +267,7 @@ def required_features(
         By name, in the order of ``REQUIRED``; null only as ``MAY_BE_NULL`` says.
     """
     drawdown = equity / np.maximum(np.maximum.accumulate(equity), peak) - 1.0
-    vol_fast, vol_slow = (_volatility(portfolio, window, per_year) for window in (FAST, SLOW))
+    vol_fast, vol_slow = (rolling_volatility(portfolio[SLOW - window :], window, per_year) for window in (FAST, SLOW))
     corr_fast, corr_slow = correlations
     shock = corr_fast - corr_slow
     return {
@@ -497,11 +497,25 @@ def _varies(count: Floats, squares: Floats) -> Bools:
     return (count > 1.0) & (np.sqrt(squares / np.maximum(count - 1.0, 1.0)) > MIN_STD)
 
 
-def _volatility(returns: Floats, window: int, per_year: float) -> Floats:
-    """Annualised rolling std, for the sessions after the warm-up."""
-    tail = returns[SLOW - window :]
-    squares = _moments(tail, None, window)[2]
-    lags = _lags(tail, window)
+def rolling_volatility(returns: Floats, window: int, per_year: float) -> Floats:
+    """Annualised std (ddof = 1) over windows; exactly 0 for a constant.
+
+    Parameters
+    ----------
+    returns : array, shape (sessions,)
+        Never null; at least as many as the window has.
+    window : int
+        Sessions in a window, at least 2.
+    per_year : float
+        Sessions a year.
+
+    Returns
+    -------
+    array, shape (sessions − window + 1,)
+        Each value has the same bits whatever there is beside its window.
+    """
+    squares = _moments(returns, None, window)[2]
+    lags = _lags(returns, window)
     # The mean of equal floats may be off by a rounding, which would make a std out of nothing.
     squares[lags.max(axis=0) == lags.min(axis=0)] = 0.0
     volatility: Floats = np.sqrt(squares / (window - 1)) * np.sqrt(per_year)

@@ -188,7 +188,9 @@ def scalar_document(scalars: pd.DataFrame, regimes: pd.DataFrame, overlay: Alloc
         (sessions below 0.99) and ``largest_step``, the largest change from one session to the next with its sign and
         ``session``, the first of equal ones; null where nothing changes. ``by_regime``: the same of the sessions of
         each regime, but for the step, and their number. ``sleeves``: ``scalar`` and ``by_regime`` of each sleeve that
-        has scalars of its own. Beside them what :func:`documents` have in common.
+        has scalars of its own. With a volatility target also ``volatility_target``: its ``parameters``, ``volatility``
+        (``min``, ``max``, ``mean`` and ``last``, null where never measured), ``scalar`` as above but for the step, and
+        ``share_at_cap`` of the sessions. Beside them what :func:`documents` have in common.
 
     Raises
     ------
@@ -197,13 +199,23 @@ def scalar_document(scalars: pd.DataFrame, regimes: pd.DataFrame, overlay: Alloc
     """
     by_session = _by_session(regimes, "risk_regime")["regime"]
     sleeves = scalars["sleeve"]
-    whole = _by_session(scalars[sleeves == WHOLE_BOOK], "risk_scalar")["scalar"]
+    book = _by_session(scalars[sleeves == WHOLE_BOOK], "risk_scalar")
+    whole = book["scalar"]
     content = _scalar_figures(whole, by_session) | {
         "sleeves": {
             sleeve: _scalar_figures(_by_session(rows, f"risk_scalar of sleeve {sleeve}")["scalar"], by_session)
             for sleeve, rows in scalars[sleeves != WHOLE_BOOK].groupby("sleeve")
         }
     }
+    if wanted := overlay.volatility_target:
+        volatility, scalar = (book[name].to_numpy(np.float64) for name in ("volatility", "volatility_scalar"))
+        content["volatility_target"] = {
+            "parameters": asdict(wanted),
+            "volatility": _range(volatility[~np.isnan(volatility)])
+            | {"last": volatility[-1] if len(volatility) else None},
+            "scalar": _spread(scalar),
+            "share_at_cap": np.mean(scalar == wanted.cap) if len(scalar) else None,
+        }
     return _document("scalar", whole.index, overlay, content)
 
 

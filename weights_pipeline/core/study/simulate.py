@@ -17,11 +17,12 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 import pandas as pd
 
-from weights_pipeline.core.allocator.overlay import scalars_in_force, sleeve_scalars
+from weights_pipeline.core.allocator.overlay import scalars_in_force, scalars_on
 from weights_pipeline.core.allocator.regime import FEATURES, classify
 from weights_pipeline.core.allocator.regime_walk import RegimeWalk
 from weights_pipeline.core.allocator.scalar import WHOLE_BOOK, AllocatorParameters, risk_scalar
 from weights_pipeline.core.allocator.state import WARM_UP, component_correlations, required_features
+from weights_pipeline.core.allocator.volatility import volatility_scalars
 from weights_pipeline.core.chain import metric_grids, scalar_table, state_of, targets_in_turn, with_samples
 from weights_pipeline.core.ensembles import ALL, WEIGHT_SETS, choose, current_regime, is_active, sections_of
 from weights_pipeline.core.metrics.table import MetricGrid, metrics_grid
@@ -70,8 +71,10 @@ class Simulation:
         Session of that scalar; NaT where there is none.
     strategy_scalar : ndarray, shape (A, S)
         Risk scalar of each strategy: that of its sleeve where the sleeve has a map of its own, else that of the book.
+    volatility_scalar : ndarray, shape (A,)
+        Scalar of the volatility target at each rebalance; NaN without one.
     final : ndarray, shape (A, S)
-        Weights to trade from a rebalance on: realized × scalar under an enabled overlay, else the realized ones.
+        Weights to trade from a rebalance on: realized × scalars under an enabled overlay, else the realized ones.
     turnover : ndarray, shape (A,)
         One-way turnover ½·Σ|realized − previous|.
     unscaled, traded : Series, shape (sessions,)
@@ -82,6 +85,9 @@ class Simulation:
         Risk regime and risk scalar of the book, by session; see
         :func:`~weights_pipeline.core.allocator.regime.classify` and
         :func:`~weights_pipeline.core.allocator.scalar.risk_scalar`.
+    targeted : DataFrame or None
+        Volatility of the book and scalar of its volatility target, by session; see
+        :func:`~weights_pipeline.core.allocator.volatility.volatility_scalars`. None without a target.
     targets : tuple of Targets, length A
         How each target came about.
     metric, weight_set : tuple of str, length A
@@ -103,12 +109,14 @@ class Simulation:
     scalar: Floats
     scalar_session: pd.DatetimeIndex
     strategy_scalar: Floats
+    volatility_scalar: Floats
     final: Floats
     turnover: Floats
     unscaled: pd.Series
     traded: pd.Series
     regimes: pd.DataFrame | None
     scalars: pd.DataFrame | None
+    targeted: pd.DataFrame | None
     targets: tuple[Targets, ...]
     metric: tuple[str, ...]
     weight_set: tuple[str, ...]
@@ -140,7 +148,9 @@ class Simulation:
             scalar=self.strategy_scalar.ravel(),
             scalar_session=self.scalar_session[date],
             regime="",
-            scaled=(self.realized * self.strategy_scalar).ravel(),
+            volatility=np.nan,
+            volatility_scalar=self.volatility_scalar[date],
+            scaled=self.realized.ravel() * self.strategy_scalar.ravel(),
             applied=overlay is not None and overlay.enabled,
             final=self.final.ravel(),
         )
@@ -148,6 +158,9 @@ class Simulation:
         if overlay is None or self.regimes is None:
             return tables
         final["regime"] = self.regimes["regime"].reindex(self.scalar_session).fillna("").to_numpy()[date]
+        if self.targeted is not None:
+            final["volatility"] = self.targeted["volatility"].reindex(self.scalar_session).to_numpy()[date]
+            final["scaled"] *= self.volatility_scalar[date]
         weights = pd.DataFrame(self.realized, index=self.effective_from, columns=list(self.strategies))
         history = self.history
         returns = pd.DataFrame(history.returns, index=history.sessions, columns=list(history.strategies))
@@ -155,7 +168,7 @@ class Simulation:
         return tables | {
             "allocator_state": state_of(weights, returns.dropna(how="all"), overlay.sleeves, self.policy.frequency),
             "risk_regime": regimes,
-            "risk_scalar": scalar_table(regimes, overlay),
+            "risk_scalar": scalar_table(regimes, overlay, self.targeted),
         }
 
 
@@ -322,9 +335,10 @@ class _Shared:
         paced_by = policy.overlay.thresholds if policy.paced_by_regime and policy.overlay else None
         moved_by = (policy.rate, policy.aim, policy.turnover_cap, policy.band, paced_by, tilted_by)
         path = self.once("path", moved_by, lambda: self.path(policy, tilts))
-        final, traded, regimes, scalars = path.realized, path.earned, None, None
+        final, traded, regimes, scalars, targeted = path.realized, path.earned, None, None, None
         scalar = np.full(len(self.as_of), np.nan)
         strategy_scalar = np.full(path.realized.shape, np.nan)
+        volatility_scalar = np.full(len(self.as_of), np.nan)
         scalar_session = pd.DatetimeIndex([pd.NaT] * len(self.as_of)).as_unit("us")
         if overlay is not None:
             features = self.once("features", moved_by, lambda: self.features(strategies, path))
@@ -333,12 +347,20 @@ class _Shared:
             by_sleeve = {name: risk_scalar(regimes["regime"], each) for name, each in overlay.profiles().items()}
             scalars = by_sleeve[WHOLE_BOOK]
             scalar, scalar_session, strategy_scalar = self.in_force_at(self.effective_from, by_sleeve, policy)
+            if wanted := overlay.volatility_target:
+                held = pd.Series(path.earned, index=self.days)
+                targeted_by, per_year = (wanted, moved_by), self.frequency.per_year
+                targeted = self.once("targeted", targeted_by, lambda: volatility_scalars(held, wanted, per_year))
+                volatility_scalar = _targeted_on(scalar_session, targeted, overlay)
             if overlay.enabled:
                 final = path.realized * strategy_scalar
+                final = final if targeted is None else final * volatility_scalar[:, None]
                 traded = self.earned(strategies, self.by_day(final))
             if overlay.enabled and overlay.apply == "daily":
-                _, _, daily = self.in_force_at(self.days, by_sleeve, policy)
-                traded = self.earned(strategies, self.by_day(path.realized) * daily.T)
+                _, used, daily = self.in_force_at(self.days, by_sleeve, policy)
+                each_day = self.by_day(path.realized) * daily.T
+                each_day = each_day if targeted is None else each_day * _targeted_on(used, targeted, overlay)
+                traded = self.earned(strategies, each_day)
         return Simulation(
             policy=policy,
             history=self.history,
@@ -355,12 +377,14 @@ class _Shared:
             scalar=scalar,
             scalar_session=scalar_session,
             strategy_scalar=strategy_scalar,
+            volatility_scalar=volatility_scalar,
             final=final,
             turnover=np.array([math.fsum(row) / 2 for row in np.abs(path.realized - path.previous).tolist()]),
             unscaled=pd.Series(path.earned, index=self.days, name="unscaled"),
             traded=pd.Series(traded, index=self.days, name="traded"),
             regimes=regimes,
             scalars=scalars,
+            targeted=targeted,
             targets=tilts.targets,
             metric=tilts.metric,
             weight_set=tilts.weight_set,
@@ -480,7 +504,7 @@ class _Shared:
         enabled, book = overlay.enabled, by_sleeve[WHOLE_BOOK]["scalar"]
         value, session = scalars_in_force(book, dates, self.sessions, lag=overlay.lag, enabled=enabled)
         own = {WHOLE_BOOK: value} | {
-            name: sleeve_scalars(by_sleeve[name]["scalar"], name, value, session, enabled=enabled)
+            name: scalars_on(by_sleeve[name]["scalar"], f"sleeve {name}", value, session, enabled=enabled)
             for name in overlay.sleeve_maps
         }
         return value, session, np.stack([own[overlay.scaled_by(name)] for name in policy.strategies], axis=1)
@@ -525,6 +549,12 @@ def _measured_by(policy: Policy) -> tuple[Any, ...]:
     """What the metrics of a policy depend on."""
     regimes = (policy.base, policy.gross, policy.overlay) if policy.adaptive else ()
     return policy.method.reads, policy.lookbacks, policy.metrics, policy.strategies, policy.starter, *regimes
+
+
+def _targeted_on(sessions: pd.DatetimeIndex, targeted: pd.DataFrame, overlay: AllocatorParameters) -> Floats:
+    """Scalars of a volatility target that go with the risk scalars of some sessions; 1 where there is none."""
+    neutral, of = np.ones(len(sessions)), "volatility target"
+    return scalars_on(targeted["volatility_scalar"], of, neutral, sessions, enabled=overlay.enabled)
 
 
 def _label(grid: MetricGrid, policy: Policy) -> str:

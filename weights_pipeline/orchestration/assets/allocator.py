@@ -303,6 +303,8 @@ def _final_figures(rows: pd.DataFrame, steps: Mapping[str, Sequence[Step]]) -> M
     figures: dict[str, Any] = {"gross": total(rows["final"]), "max_weight": float(rows["final"].max())}
     if pd.notna(rows["scalar"].iloc[0]):
         figures["scalar"] = float(rows["scalar"].iloc[0])
+    if pd.notna(rows["volatility_scalar"].iloc[0]):
+        figures["volatility_scalar"] = float(rows["volatility_scalar"].iloc[0])
     return figures | {"waterfall": dg.MetadataValue.md(_as_table(steps))}
 
 

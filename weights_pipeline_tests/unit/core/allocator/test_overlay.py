@@ -16,7 +16,7 @@ from weights_pipeline.core.allocator.overlay import (
     audit_misses,
     scalar_in_force,
     scalars_in_force,
-    sleeve_scalars,
+    scalars_on,
 )
 from weights_pipeline_tests.support.examples import examples
 
@@ -132,15 +132,15 @@ class TestManyDates:
 
     def test_a_sleeve_is_read_on_the_sessions_of_the_book(self) -> None:
         values, sessions = scalars_in_force(SCALAR, SESSIONS[10:14], SESSIONS, lag=1, enabled=True)
-        own = sleeve_scalars(SCALAR / 2, "trend", values, sessions, enabled=True)
+        own = scalars_on(SCALAR / 2, "sleeve trend", values, sessions, enabled=True)
         assert own.tolist() == [1.0, 0.25, 0.375, 0.125]
         short = (SCALAR / 2).drop(SESSIONS[11])
-        assert np.isnan(sleeve_scalars(short, "trend", values, sessions, enabled=False)).tolist() == [False] * 2 + [
+        assert np.isnan(scalars_on(short, "sleeve trend", values, sessions, enabled=False)).tolist() == [False] * 2 + [
             True,
             False,
         ]
         with pytest.raises(StaleScalarError, match="sleeve trend: no scalar for 2024-01-16, for which the book has"):
-            sleeve_scalars(short, "trend", values, sessions, enabled=True)
+            scalars_on(short, "sleeve trend", values, sessions, enabled=True)
 
 
 class TestAudit:

@@ -15,6 +15,7 @@ from weights_pipeline.core import chain
 from weights_pipeline.core.allocator.overlay import performance
 from weights_pipeline.core.allocator.regime import RegimeThresholds
 from weights_pipeline.core.allocator.scalar import AllocatorParameters
+from weights_pipeline.core.allocator.volatility import VolatilityTarget
 from weights_pipeline.core.ensembles import ensemble_targets, weight_sets
 from weights_pipeline.core.metrics.measures import MetricParameters
 from weights_pipeline.core.metrics.starter import StarterMetrics
@@ -43,6 +44,7 @@ SLEEVE_MAPS = {
     "fast": {"NORMAL": 1.0, "ELEVATED": 0.7, "STRESS": 0.3, "CRISIS": 0.0},
     "gamma": {"NORMAL": 0.9, "ELEVATED": 0.9, "STRESS": 0.9, "CRISIS": 0.9},
 }
+TARGET = VolatilityTarget(target=0.10, window=20, cap=1.5)
 STARTER = {
     "beta": StarterMetrics(twelve_month_return=0.2, twelve_month_max_drawdown=0.1, calmar_ratio=2.0, months_of_data=12)
 }
@@ -120,6 +122,28 @@ POLICIES = {
             overlay=replace(OVERLAY, apply="daily", lag=2, sleeve_maps=SLEEVE_MAPS),
         ),
     ),
+    "volatility target with leverage": (
+        WEEKS,
+        Policy(
+            base=BASE,
+            method=METHOD["sharpe_tilt"](lookback="60s"),
+            metrics=EAGER,
+            rate=0.5,
+            overlay=replace(OVERLAY, sleeve_maps=SLEEVE_MAPS, volatility_target=TARGET),
+        ),
+    ),
+    "volatility target applied daily, with a lag": (
+        MONTHS,
+        Policy(
+            base=BASE,
+            method=METHOD["equal"](),
+            overlay=replace(OVERLAY, apply="daily", lag=3, volatility_target=replace(TARGET, window=90)),
+        ),
+    ),
+    "volatility target computed, not applied": (
+        MONTHS,
+        Policy(base=BASE, method=METHOD["equal"](), overlay=replace(OVERLAY, enabled=False, volatility_target=TARGET)),
+    ),
     "composite of three metrics": (
         MONTHS,
         Policy(
@@ -177,7 +201,8 @@ def by_chain(history, as_of, policy, regimes=None):
     if policy.overlay is not None:
         state = chain.state_table(returns.dropna(), realized, policy.overlay.sleeves, DAILY)
         regime = chain.regime_table(state, policy.overlay.thresholds)
-        scalars = chain.scalar_table(regime, policy.overlay)
+        targeted = chain.volatility_table(returns.dropna(), realized, policy.overlay, DAILY)
+        scalars = chain.scalar_table(regime, policy.overlay, targeted)
         tables |= {"allocator_state": state, "risk_regime": regime, "risk_scalar": scalars}
     return tables | {"final_weights": chain.final_table(realized, scalars, policy, CALENDAR)}
 
@@ -194,13 +219,14 @@ def assert_is_the_chain(simulation, expected):
         for name, columns in {
             "target_weights": ["multiplier", "target"],
             "realized_weights": ["previous", "realized", "rate"],
-            "final_weights": ["final", "scalar"],
+            "final_weights": ["final", "scalar", "volatility_scalar"],
         }.items()
         for column in columns
     }
     for name in ("multiplier", "target", "previous", "realized", "rate", "final"):
         np.testing.assert_array_equal(getattr(simulation, name), spread[name], err_msg=name)
     np.testing.assert_array_equal(simulation.strategy_scalar, spread["scalar"])
+    np.testing.assert_array_equal(simulation.volatility_scalar, spread["volatility_scalar"][:, 0])
     [unmapped, *_] = {*simulation.strategies} - {*SLEEVE_MAPS, *OVERLAY.sleeves}
     np.testing.assert_array_equal(simulation.scalar, spread["scalar"][:, simulation.strategies.index(unmapped)])
 
