@@ -400,7 +400,7 @@ def smoothness(of: BookRows) -> Finding:
     )
 
 
-@BOOK.check(catalog.RISK_SCALAR, blocking=True, when=_targets_volatility)
+@BOOK.check(catalog.RISK_SCALAR, blocking=True, when=_targets_volatility, advice=_DO_NOT_TRADE)
 def volatility_target(of: BookRows) -> Finding:
     """Scalars of the volatility target follow from what the unscaled book has earned."""
     scalars, realized, returns = of.read(catalog.RISK_SCALAR), of.read(catalog.REALIZED_WEIGHTS), of.returns()
