@@ -57,7 +57,7 @@ class Move:
     target, realized, final, before
         Weights now, and the weight that was traded before: ``change`` is final − before.
     by_tilt, by_scalar
-        What of the change the realized weight and the risk scalar made; they add up to it.
+        What of the change the realized weight and the overlay made; they add up to it.
     label, metric, metric_reason, metric_before
         Metric that the method read, its value, why it is null, and the value before.
     multiplier, multiplier_before, formula, note, bound
@@ -97,7 +97,7 @@ class Move:
 
     @property
     def by_risk(self) -> bool:
-        """Whether the risk scalar moved it more than tilting did."""
+        """Whether the overlay moved it more than tilting did."""
         return abs(self.by_scalar) > abs(self.by_tilt)
 
 
@@ -232,7 +232,7 @@ class BookReport:
 
     @property
     def turnover_by(self) -> tuple[float, float]:
-        """One-way turnover that tilting alone and the risk scalar alone would have made."""
+        """One-way turnover that tilting alone and the overlay alone would have made."""
         tilt, scalar = ([abs(getattr(move, by)) for move in self.moves] for by in ("by_tilt", "by_scalar"))
         return math.fsum(tilt) / 2, math.fsum(scalar) / 2
 

@@ -61,21 +61,21 @@ def cause(move: Move) -> str:
 
 
 def why(move: Move) -> str:
-    """How the weight followed from what was read: multiplier, bound, and what the risk scalar did."""
+    """How the weight followed from what was read: multiplier, bound, and what the overlay did."""
     said = [Rule.of(move.note).said if move.label else ""]
     if move.bound:
         said.append(f"target held at its {move.bound}")
     if move.entered:
         said.append("new in the book")
     if abs(move.by_scalar) >= SMALLEST:
-        said.append(f"risk scalar {points(move.by_scalar)}")
+        said.append(f"overlay {points(move.by_scalar)}")
     return "; ".join(each for each in said if each)
 
 
 def driver(move: Move) -> str:
-    """What moved a weight: the risk scalar, what the method read, or a target that it had not reached."""
+    """What moved a weight: the overlay, what the method read, or a target that it had not reached."""
     if move.by_risk:
-        return f"risk scalar {points(move.by_scalar)}, tilt {points(move.by_tilt)}"
+        return f"overlay {points(move.by_scalar)}, tilt {points(move.by_tilt)}"
     if not math.isnan(move.metric) and (move.multiplier - move.multiplier_before) * move.change <= 0.0:
         return f"to a target of {move.target:.2%}, though {cause(move)}"
     return cause(move)

@@ -266,7 +266,7 @@ def test_a_move_is_told_by_what_made_it(report):
     held = dataclasses.replace(move, by_tilt=0.01, by_scalar=0.0, multiplier=1.2)
     assert words.driver(held) == f"to a target of 9.00%, though {rose}"
     cut = dataclasses.replace(move, final=0.04, by_tilt=0.002, by_scalar=-0.012)
-    assert words.driver(cut) == "risk scalar −1.20, tilt +0.20"
+    assert words.driver(cut) == "overlay −1.20, tilt +0.20"
 
 
 def test_the_checks_are_those_of_the_command(finished, report):

@@ -164,11 +164,14 @@ def test_a_method_without_metrics_says_how_it_chose_once():
 def test_final_weights_stand_beside_what_the_scalar_would_make_of_them():
     rows = realized().rename(columns={"realized": "final"})
     rows = rows.assign(realized=rows["final"] * 2, scalar=0.5, scaled=rows["final"], regime="STRESS", applied=True)
+    rows = rows.assign(volatility_scalar=np.nan)
     drawn = weights.final(rows)
     assert marked(drawn, "realized") == {0: 1.0, 1: 0.6, 2: 0.4}
     assert "sum 100.0%, risk scalar 0.50 (stress)" in texts(drawn)
     idle = weights.final(rows.assign(applied=False, realized=rows["final"], scaled=rows["final"] / 2))
     assert marked(idle, "scaled, not applied") == {0: 0.25, 1: 0.15, 2: 0.1}
+    levered = weights.final(rows.assign(volatility_scalar=1.25))
+    assert "sum 100.0%, risk scalar 0.50 (stress), volatility target 1.25" in texts(levered)
     without = weights.final(rows.assign(applied=False, scalar=np.nan, scaled=np.nan, regime=""))
     assert "sum 100.0%, no risk scalar" in texts(without)
     assert marked(without, "scaled, not applied") == {}
