@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import gc
 import shutil
 from collections.abc import Iterator
@@ -41,11 +42,24 @@ if settings.get_current_profile_name() == "default":
     settings.load_profile("fixed")
 
 
+UNIT = Path(__file__).parent / "unit"
+
+
 @pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    # What a file of unit tests makes or imports is made once; beside long tests they fill what those leave, one by one.
+    by_file = all(UNIT in item.path.parents for item in items)
     for item in items:
         if shared := next((name for name in ON_ONE_WORKER if name in getattr(item, "fixturenames", ())), None):
             item.add_marker(pytest.mark.xdist_group(shared))
+        elif by_file and item.get_closest_marker("xdist_group") is None:
+            item.add_marker(pytest.mark.xdist_group(str(item.path.relative_to(UNIT))))
+
+
+def pytest_collection_finish() -> None:
+    # What is there by now stays to the end: nobody has to look through it again.
+    gc.freeze()
+    atexit.register(gc.unfreeze)
 
 
 @pytest.fixture(scope="session")

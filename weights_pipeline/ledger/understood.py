@@ -95,7 +95,7 @@ def sample(
     """
     written = part.written if len(part.written) else part.cells.head(SHOWN)
     shown = []
-    read, wrote = typed.to_dict("list"), written.to_dict("list")
+    read, wrote = ({str(name): rows[name].tolist() for name in rows} for rows in (typed, written))
     for i in range(min(len(typed), len(written))):
         row = {name: cells[i] for name, cells in wrote.items()}
         cells = [Cell(name, *_origin(name, part, row), _text(read[name][i], of)) for name, of in columns.items()]

@@ -110,8 +110,11 @@ def opposites(events: pd.DataFrame) -> list[Opposites]:
 def _at_one_instant(events: pd.DataFrame) -> pd.DataFrame:
     """Fills of instants at which a strategy and symbol has several: of most ledgers few, or none."""
     fills = np.flatnonzero(events["event"] == FILL)
-    together = events.take(fills[events["ts"].take(fills).duplicated(keep=False)])
-    return together[together.duplicated(["strategy", "symbol", "ts"], keep=False)] if len(together) else together
+    together = fills[events["ts"].take(fills).duplicated(keep=False)]
+    if not len(together):
+        return events.iloc[:0]
+    rows = events.take(together)
+    return rows[rows.duplicated(["strategy", "symbol", "ts"], keep=False)]
 
 
 def _realized(queue: deque[_Fill], fills: Iterable[_Fill]) -> float:

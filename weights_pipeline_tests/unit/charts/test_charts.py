@@ -1,24 +1,28 @@
 """Charts: what stands on a figure is what stands in the table, whatever the table holds, and in the same bytes."""
 
+from __future__ import annotations
+
 import base64
 import datetime as dt
 import io
 import subprocess
 import sys
 from itertools import pairwise
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 import pytest
-from matplotlib.figure import Figure
-from matplotlib.text import Text
-from PIL import Image
 
 from weights_pipeline.charts import metrics, parts, regime, style, weights
 from weights_pipeline.core.allocator.regime import REGIMES
 from weights_pipeline.orchestration.metadata import CHARTED, HISTORY, Told, per_partition
 from weights_pipeline.tables import catalog
 from weights_pipeline.tables.contract import Window
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from PIL import Image
 
 AS_OF = pd.Timestamp("2024-01-31")
 
@@ -78,6 +82,8 @@ def path() -> dict[str, pd.DataFrame]:
 
 
 def texts(drawn: Figure) -> list[str]:
+    from matplotlib.text import Text
+
     return [text.get_text() for text in drawn.findobj(Text) if text.get_text()]
 
 
@@ -94,6 +100,8 @@ def marked(drawn: Figure, label: str, panel: int = 0) -> dict[int, float]:
 
 
 def picture(markdown: str) -> Image.Image:
+    from PIL import Image
+
     return Image.open(io.BytesIO(base64.b64decode(markdown.rpartition("base64,")[2].rstrip(")"))))
 
 
@@ -300,6 +308,8 @@ def test_any_name_is_shown_as_it_is(name):
 
 
 def test_named_colours_are_kept_exactly():
+    from PIL import Image
+
     palette = Image.new("P", (1, 1))
     palette.putpalette(style._palette())
     assert len(style._palette()) <= 3 * 256

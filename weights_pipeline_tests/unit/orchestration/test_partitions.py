@@ -161,17 +161,17 @@ SPAN = {"first_month": "2012-02", "last_month": "2012-12"}
 
 
 @pytest.mark.parametrize(
-    "partitions",
+    ("source", "cadence"),
     [
-        counted(SOURCE.model_copy(update=SPAN)),
-        counted(SOURCE.model_copy(update=SPAN | {"last_month": None})),
-        counted(SOURCE.model_copy(update=SPAN), every=1, time="15:30"),
-        counted(SOURCE.model_copy(update=SPAN), every=3, time="08:00", timezone="Australia/Sydney"),
-        counted(SOURCE.model_copy(update=SPAN | {"calendar": "24/7"}), every=30, time="04:00"),
+        pytest.param({}, {}, id="finished"),
+        pytest.param({"last_month": None}, {}, id="open"),
+        pytest.param({}, {"every": 1, "time": "15:30"}, id="every one"),
+        pytest.param({}, {"every": 3, "time": "08:00", "timezone": "Australia/Sydney"}, id="elsewhere"),
+        pytest.param({"calendar": "24/7"}, {"every": 30, "time": "04:00"}, id="every day"),
     ],
-    ids=["finished", "open", "every one", "elsewhere", "every day"],
 )
-def test_partitions_of_sessions_there_are_at_an_instant(partitions):
+def test_partitions_of_sessions_there_are_at_an_instant(source, cadence):
+    partitions = counted(SOURCE.model_copy(update=SPAN | source), **cadence)
     there = elsewhere(partitions)
     windows = partitions.periods.ended(dt.datetime(2013, 1, 1, tzinfo=dt.UTC))
     for window in (windows[0], windows[-1]):

@@ -4,7 +4,6 @@ import math
 
 import numpy as np
 import pytest
-from scipy import stats
 
 from weights_pipeline.core.metrics.bootstrap import (
     block_length,
@@ -78,6 +77,8 @@ def test_the_seed_decides_the_draws_and_a_series_its_own_figures_alone():
 
 
 def test_intervals_of_independent_returns_are_those_of_scipy():
+    from scipy import stats
+
     returns = np.random.default_rng(12).normal(0.001, 0.01, 400)
     lower, upper = percentile_interval(drawn(returns[:, None], stationary_draws(400, 1.0, 4000, seed=13), sharpe))
     oracle = stats.bootstrap(

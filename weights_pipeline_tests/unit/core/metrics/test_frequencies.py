@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import statistics
 
-import empyrical
 import numpy as np
 import pandas as pd
 import pytest
@@ -77,6 +76,8 @@ def test_half_a_year_of_months_is_annualised_by_twelve_over_six() -> None:
     ("frequency", "seed"), [(EVERY_DAY, 0), (EVERY_DAY, 1), (MONTHLY, 2), (MONTHLY, 3), (DAILY, 4)]
 )
 def test_agrees_with_empyrical_at_any_number_a_year(frequency: Frequency, seed: int) -> None:
+    import empyrical
+
     n, year = 20, frequency.per_year
     returns = np.random.default_rng(seed).normal(0.004, 0.02, n)
     sessions = MONTHS[:n] if frequency.monthly else pd.date_range("2024-01-01", periods=n)

@@ -5,8 +5,6 @@ import math
 import statistics
 from types import MappingProxyType
 
-import empyrical
-import ffn
 import numpy as np
 import pandas as pd
 import pytest
@@ -562,6 +560,8 @@ def test_always_active_makes_active_days_only_the_default():
 
 @pytest.mark.parametrize("seed", range(4))
 def test_agrees_with_empyrical(seed):
+    import empyrical
+
     returns = market(252, 1, seed)[:, 0]
     got = last(history(returns[:, None]), Lookback(252, "sessions"))
     peers = {
@@ -580,6 +580,8 @@ def test_agrees_with_empyrical(seed):
 @pytest.mark.parametrize("seed", range(4))
 def test_agrees_with_ffn(seed):
     """ffn takes the annual rate to a day geometrically, and drawdowns from prices as given."""
+    import ffn
+
     returns = pd.Series(market(252, 1, seed)[:, 0], index=pd.bdate_range("2020-01-01", periods=252))
     got = last(
         history(returns.to_numpy()[:, None]),
@@ -593,6 +595,8 @@ def test_agrees_with_ffn(seed):
 
 
 def test_prices_without_an_anchor_miss_the_loss_we_count():
+    import ffn
+
     returns = np.array([-0.30, 0.10, -0.05])
     unanchored = -ffn.calc_max_drawdown(pd.Series((1 + returns).cumprod()))
     ours = last(history(returns[:, None]), Lookback(3, "sessions"))["max_drawdown"][0]
@@ -601,6 +605,8 @@ def test_prices_without_an_anchor_miss_the_loss_we_count():
 
 
 def test_every_window_agrees_with_empyrical():
+    import empyrical
+
     returns = market(300, 2)
     h = history(returns)
 
@@ -643,6 +649,8 @@ def test_build_up_begins_with_the_starter_and_ends_with_the_live_window():
 
 
 def test_starter_metrics_carry_a_strategy_through_its_first_year():
+    import empyrical
+
     sessions = pd.bdate_range("2020-01-01", "2021-03-31")
     live = sessions >= "2020-03-16"
     returns = np.where(live, np.random.default_rng(4).normal(0.0005, 0.01, len(sessions)), np.nan)[:, None]

@@ -1,6 +1,5 @@
 """Beta and correlation to a benchmark, against NumPy, pandas and empyrical."""
 
-import empyrical
 import numpy as np
 import pandas as pd
 import pytest
@@ -20,6 +19,8 @@ def made(seed=1):
 
 
 def test_they_are_those_of_others():
+    import empyrical
+
     own, prices, market = made()
     found = against_benchmark(own, prices, SPANS)
     # The first session has no close before it.

@@ -5,8 +5,6 @@ import math
 import numpy as np
 import pandas as pd
 import pytest
-from scipy.cluster.hierarchy import leaves_list, linkage
-from scipy.spatial.distance import squareform
 
 from weights_pipeline.core.study.holdings import cluster_order, effective_bets, holdings_risk
 
@@ -47,6 +45,9 @@ def test_contributions_are_derivatives_and_add_up_to_the_volatility(returns):
 
 
 def test_correlations_stand_in_the_order_of_scipys_tree(returns):
+    from scipy.cluster.hierarchy import leaves_list, linkage
+    from scipy.spatial.distance import squareform
+
     found = holdings_risk(WEIGHTS, returns).correlations
     ordered = returns.iloc[-252:][list("abcde")].corr()
     distance = np.sqrt((1 - ordered.to_numpy()) / 2)
@@ -57,6 +58,9 @@ def test_correlations_stand_in_the_order_of_scipys_tree(returns):
 
 @pytest.mark.parametrize("seed", range(5))
 def test_any_correlations_are_ordered_as_scipy_does(seed):
+    from scipy.cluster.hierarchy import leaves_list, linkage
+    from scipy.spatial.distance import squareform
+
     correlations = np.corrcoef(np.random.default_rng(seed).normal(size=(12, 40)))
     tree = linkage(squareform(np.sqrt((1 - correlations) / 2), checks=False), "average")
     assert cluster_order(correlations) == leaves_list(tree).tolist()

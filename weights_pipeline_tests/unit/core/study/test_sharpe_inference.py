@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy import stats
 
 from weights_pipeline.core.study.sharpe_inference import (
     SharpeEstimate,
@@ -50,6 +49,8 @@ def test_deflation_by_one_trial_is_none_and_by_more_is_more():
 
 
 def test_moments_are_those_of_scipy():
+    from scipy import stats
+
     returns = np.random.default_rng(3).standard_t(5, 400) / 100
     found = sharpe_estimate(returns)
     assert found.ratio == pytest.approx(returns.mean() / returns.std(ddof=1))

@@ -1,6 +1,5 @@
 """Figures of a reader's page against empyrical, and against what is reckoned by hand."""
 
-import empyrical
 import numpy as np
 import pandas as pd
 import pytest
@@ -25,6 +24,8 @@ returns_of = st.lists(st.floats(-0.2, 0.2), min_size=1, max_size=60).map(series)
 
 
 def test_tail_risk_and_rolling_figures_are_those_of_empyrical(noise):
+    import empyrical
+
     for level in (0.95, 0.99):
         tail = sheet.tail_risk(noise, level)
         assert tail.var == pytest.approx(-empyrical.value_at_risk(noise, 1 - level), rel=1e-12)
@@ -38,6 +39,8 @@ def test_tail_risk_and_rolling_figures_are_those_of_empyrical(noise):
 
 
 def test_periods_months_and_years_are_those_of_empyrical(noise):
+    import empyrical
+
     monthly = empyrical.aggregate_returns(noise, "monthly")
     np.testing.assert_allclose(monthly_returns(noise), monthly, rtol=1e-9)
     yearly = sheet.yearly_figures(noise)
@@ -92,6 +95,8 @@ def test_drawdowns_are_told_from_peak_to_recovery():
 
 @given(returns_of)
 def test_the_deepest_drawdown_is_the_largest_and_none_overlap(returns):
+    import empyrical
+
     found = sheet.worst_drawdowns(returns, most=len(returns))
     deepest = found[0].depth if found else 0.0
     assert deepest == pytest.approx(-empyrical.max_drawdown(returns), abs=1e-12)

@@ -10,7 +10,6 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.optimize import minimize
 
 from weights_pipeline.core import verify
 from weights_pipeline.core.policy import Policy
@@ -65,6 +64,8 @@ def test_all_limits_hold_and_the_factors_replay_the_weights(seed, slack):
 
 @pytest.mark.parametrize("seed", range(20))
 def test_the_weights_are_those_of_least_relative_entropy(seed):
+    from scipy.optimize import minimize
+
     weights, lower, upper, groups = random_case(seed, zeros=False)
     weights = np.maximum(weights, 1e-3)
     fitted = fit_to_groups(weights, lower, upper, groups, gross=1.0).weights
@@ -302,6 +303,8 @@ def problem(seed: int, slack: float) -> Problem:
 
 @pytest.mark.parametrize(("seed", "slack"), [(3, 0.0), (5, 1.0), (8, 1.0)])
 def test_max_hybrid_is_the_maximum_inside_groups(seed, slack):
+    from scipy.optimize import minimize
+
     case = problem(seed, slack)
     found = MaxHybrid(max_drawdown=0.3, smallest=0.0).solve(case)
     assert all(group.keeps(found.weights, 1e-12) for group in case.groups)

@@ -16,7 +16,6 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
-from scipy.optimize import minimize, nnls
 
 from weights_pipeline.core.targets.optimise.drawdown import Region
 from weights_pipeline.core.targets.optimise.hybrid import HybridObjective, solve
@@ -80,6 +79,8 @@ def sample():
 
 def slsqp(given, objective, starts):
     """Best admissible value that SLSQP finds from these starts, with the gradients written out."""
+    from scipy.optimize import minimize
+
     returns, limit = given.returns, -math.log1p(-objective.max_drawdown)
     covariance, mean = np.atleast_2d(np.cov(returns.T)), returns.mean(axis=0)
     share, growth_share = objective.sharpe_share, (1 - objective.sharpe_share) / objective.cagr_scale
@@ -274,6 +275,8 @@ def gradient_and_active_rows(posed, weights, objective):
 
 
 def test_what_binds_makes_up_the_gradient():
+    from scipy.optimize import nnls
+
     exact = replace(WHOLE, ridge=1e-9)
     chosen = [posed for _, posed in many() if len(posed.returns) <= 504]
     for posed in chosen:

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
-from scipy.optimize import brentq
 
 from weights_pipeline.core.targets.normalise import capped, fit_to_gross, fit_within, proportional
 from weights_pipeline_tests.support.examples import examples
@@ -66,6 +65,8 @@ def test_capped_is_the_clipped_common_scale(problem):
 @examples(60)
 @given(problem=problems(st.floats(0.1, 10)))
 def test_capped_agrees_with_a_root_finder(problem):
+    from scipy.optimize import brentq
+
     base, multipliers, floor, cap = problem
     assume(floor < 0.99 and cap > 1.01)
 
