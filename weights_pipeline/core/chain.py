@@ -596,6 +596,11 @@ def scalar_table(
     return pd.concat(tables).rename_axis("session").reset_index()
 
 
+def scalars_told(scalars: pd.DataFrame, overlay: AllocatorParameters) -> pd.DataFrame:
+    """Rows of ``risk_scalar`` for people and files: without columns of a volatility target where there is none."""
+    return scalars if overlay.volatility_target else scalars.drop(columns=["volatility", "volatility_scalar"])
+
+
 def volatility_table(
     returns: pd.DataFrame, realized: pd.DataFrame, overlay: AllocatorParameters, frequency: Frequency
 ) -> pd.DataFrame | None:

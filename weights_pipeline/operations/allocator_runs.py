@@ -21,7 +21,7 @@ from weights_pipeline.books.book import Book
 from weights_pipeline.core.allocator.scalar import AllocatorParameters
 from weights_pipeline.core.allocator.state import reference_portfolio
 from weights_pipeline.core.allocator.summary import documents
-from weights_pipeline.core.chain import audit_table, overlay_path
+from weights_pipeline.core.chain import audit_table, overlay_path, scalars_told
 from weights_pipeline.core.returns.daily import wide
 from weights_pipeline.core.returns.frequency import DAILY, Frequency
 from weights_pipeline.core.returns.history import ReturnHistory
@@ -55,7 +55,7 @@ class AllocatorRun:
     frequency
         How many sessions make a year.
     state, regime, scalar
-        Rows of ``allocator_state``, ``risk_regime`` and ``risk_scalar``.
+        Rows of ``allocator_state``, ``risk_regime`` and ``risk_scalar``, the last as they are told.
     """
 
     name: str
@@ -278,5 +278,5 @@ def _run(
         frequency=frequency,
         state=path.state,
         regime=path.regimes,
-        scalar=path.scalars,
+        scalar=scalars_told(path.scalars, overlay),
     )

@@ -671,7 +671,11 @@ DERIVED_FROM: dict[str, dict[str, tuple[tuple[str, str], ...]]] = {
     "risk_regime": {
         "regime": tuple(("allocator_state", n) for n in ("vol_accel", "corr_shock", "dd_level", "dd_slope_10d")),
     },
-    "risk_scalar": {"scalar": (("risk_regime", "regime"),)},
+    "risk_scalar": {
+        "scalar": (("risk_regime", "regime"),),
+        "volatility": (("strategy_returns", "daily_return"), ("realized_weights", "realized")),
+        "volatility_scalar": (("strategy_returns", "daily_return"), ("realized_weights", "realized")),
+    },
     "daily_weights": {
         "realized": (("realized_weights", "realized"),),
         "scalar": (("strategy_returns", "daily_return"), ("realized_weights", "realized")),
@@ -683,7 +687,13 @@ DERIVED_FROM: dict[str, dict[str, tuple[tuple[str, str], ...]]] = {
     "final_weights": {
         "realized": (("realized_weights", "realized"),),
         "scalar": (("risk_scalar", "scalar"),),
-        "final": (("realized_weights", "realized"), ("risk_scalar", "scalar")),
+        "volatility": (("risk_scalar", "volatility"),),
+        "volatility_scalar": (("risk_scalar", "volatility_scalar"),),
+        "final": (
+            ("realized_weights", "realized"),
+            ("risk_scalar", "scalar"),
+            ("risk_scalar", "volatility_scalar"),
+        ),
     },
 }
 """Columns that follow from columns of the tables before, for the lineage a person clicks through."""

@@ -15,6 +15,7 @@ from weights_pipeline.checks import book_checks
 from weights_pipeline.ledger import LedgerError
 from weights_pipeline.operations.rebalance import open_history
 from weights_pipeline.report.facts import gather
+from weights_pipeline.report.words import headline
 from weights_pipeline.store.once import ReadOnce
 from weights_pipeline.store.queries import weights_in_force
 from weights_pipeline.tables import catalog
@@ -328,6 +329,7 @@ def test_a_volatility_target_that_comes_changes_or_goes_stops_no_restatement(own
     assert shown.volatility_scalar == scaled["volatility_scalar"].iloc[-1]
     facts = gather(own.workspace, [[BOOK]], now=dt.datetime(2024, 7, 2, tzinfo=dt.UTC))[0].books[0]
     assert facts.volatility_scalar == shown.volatility_scalar
+    assert f"volatility target {shown.volatility_scalar:.2f}, applied." in headline(facts)
 
     # Weights in force keep the leverage that they were made with until others take their place.
     change(own, overlay=OVERLAY)

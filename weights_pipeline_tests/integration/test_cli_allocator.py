@@ -60,10 +60,12 @@ def test_of_a_book_the_stored_tables_are_made_again(weights, finished, tmp_path,
     result = weights(command, "--book", BOOK, "--output", tmp_path)
     assert result.exit_code == 0, result.errors
     assert sorted(file.name for file in tmp_path.iterdir()) == [f"{part}.csv", f"{part}.json"]
-    stored = finished.store.read(BOOK, table)
+    # Without a volatility target there are no columns of it.
+    stored = finished.store.read(BOOK, table).dropna(axis="columns", how="all")
     written = pd.read_csv(tmp_path / f"{part}.csv", parse_dates=["session"], keep_default_na=False, na_values=[""])
     if command == "risk":
         written["sleeve"] = written["sleeve"].fillna("")
+        assert set(written) == set(stored)
     pd.testing.assert_frame_equal(
         written[list(stored)], stored, check_exact=True, check_dtype=False, check_index_type=False
     )
@@ -116,6 +118,25 @@ def test_sleeves_with_a_map_of_their_own_have_rows_and_figures(finished, own_dat
     assert document["sleeves"]["trend"]["scalar"]["mean"] < document["scalar"]["mean"]
     assert document["profile"]["sleeve_maps"] == maps
     assert "sleeve trend" in Result("allocator", "risk", "--book", BOOK).output
+
+
+def test_a_volatility_target_has_columns_figures_and_a_part_in_the_audit(finished, own_data, monkeypatch):
+    monkeypatch.setenv("WEIGHTS_DATA", str(own_data))
+    monkeypatch.setenv("WEIGHTS_HOME", str(finished.settings.home))
+    plain = json.loads(Result("allocator", "audit", "--book", BOOK, "--json").output)
+    assert "volatility" not in json.loads(Result("allocator", "risk", "--book", BOOK, "--json").output)["last"][0]
+    overlay = {"enabled": True, "volatility_target": {"target": 0.05, "window": 20, "cap": 1.5}}
+    edit_yaml(own_data / "books" / f"{BOOK}.yaml", overlay=overlay)
+    content = json.loads(Result("allocator", "risk", "--book", BOOK, "--json").output)
+    last, told = content["last"][-1], content["document"]["volatility_target"]
+    assert last["volatility_scalar"] == min(1.5, 0.05 / last["volatility"]) == told["scalar"]["last"]
+    assert told["parameters"] == overlay["volatility_target"]
+    assert "volatility target" in Result("allocator", "risk", "--book", BOOK).output
+    levered = json.loads(Result("allocator", "audit", "--book", BOOK, "--json").output)
+    means = [
+        next(row["value"] for row in each["figures"] if row["metric"] == "mean_scalar") for each in (plain, levered)
+    ]
+    assert means[0] < 1 < means[1]
 
 
 def test_a_file_of_returns_is_held_at_equal_weights(weights, returns, returns_file, tmp_path):

@@ -290,8 +290,8 @@ def _overlay(book: Book) -> str:
             else ""
         )
         + (
-            f" After it a volatility target of {wanted.target:.4g} a year over {wanted.window} sessions, at most "
-            f"{wanted.cap:g} times."
+            f" After it a volatility target of {100 * wanted.target:.4g}% a year over {wanted.window} sessions, "
+            f"at most {wanted.cap:g} times."
             if (wanted := book.overlay.volatility_target)
             else ""
         )

@@ -27,6 +27,7 @@ from weights_pipeline.core.chain import (
     final_table,
     last_sessions,
     overlay_path,
+    scalars_told,
 )
 from weights_pipeline.core.waterfall import Step, waterfalls_by_date
 from weights_pipeline.files import write_artefacts
@@ -175,7 +176,7 @@ def _told_of(
             )
             held = sessions[(sessions >= begun) & (sessions <= as_of)]
             found = documents(state, regimes, scalars, held, overlay, source.frequency.per_year)
-            own = {"state": state, "regime": regimes, "scalar": scalars}
+            own = {"state": state, "regime": regimes, "scalar": scalars_told(scalars, overlay)}
             own = {name: only_windows(table, "session", [window]) for name, table in own.items()}
             write_artefacts(artefacts / setup.name / window.key, own, found)
             rows += [(as_of, name, json.dumps(document, allow_nan=False)) for name, document in found.items()]

@@ -157,6 +157,10 @@ def test_a_valid_book_is_told_in_words(data, name, sentences):
             "Sleeves with scalars of their own: fast.",
         ),
         (
+            {"overlay": {"volatility_target": {"target": 0.125, "window": 40, "cap": 1.5}}},
+            "After it a volatility target of 12.5% a year over 40 sessions, at most 1.5 times.",
+        ),
+        (
             {
                 "adjustment": {
                     "rate": {"NORMAL": 0.1, "ELEVATED": 0.2, "STRESS": 0.5, "CRISIS": 1},
