@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import atexit
+import errno
 import gc
 import os
 import shutil
@@ -68,6 +69,9 @@ EXAMPLES = {name: example for group in GROUPS.values() for name, example in grou
 _BESIDE = {"as-of": "history", "diff": "history", "reproduce": "history"}
 """Commands that are declared in the file of another one."""
 
+_NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+"""A full disk, a quota that is used up, a file that is too large."""
+
 _WIDEST = 100
 """Columns that help fills at most."""
 
@@ -111,9 +115,13 @@ def _leave(codes: Sequence[int]) -> None:
 
 def _answer(words: Sequence[str]) -> NoReturn:
     """Run the command that some words are."""
-    options = _parser(*words[:1]).parse_args(words)
     try:
-        code = options.command(options)
+        try:
+            options = _parser(*words[:1]).parse_args(words)
+            code = options.command(options)
+        except SystemExit:
+            sys.stdout.flush()
+            raise
         sys.stdout.flush()
     except StoreError as error:
         common.stop(str(error), common.FAILED)
@@ -127,10 +135,20 @@ def _answer(words: Sequence[str]) -> NoReturn:
     except KeyboardInterrupt:
         common.stop("stopped", 130)
     except BrokenPipeError:
-        # Whoever reads has seen enough (`weights check | head`); nothing may be written at exit either.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # Whoever reads has seen enough (`weights check | head`).
+        _say_no_more()
         code = 0
+    except OSError as error:
+        if error.errno not in _NO_ROOM:
+            raise
+        _say_no_more()
+        common.stop(f"{error.filename or 'the output'} cannot be written: {error.strerror}", common.FAILED)
     sys.exit(code)
+
+
+def _say_no_more() -> None:
+    """Let nothing be written to standard output any more, at exit either."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 class _Version(argparse.Action):

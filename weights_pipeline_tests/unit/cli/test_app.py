@@ -1,5 +1,6 @@
 """Help: every command in a group, in lines that fit, and with a use that works."""
 
+import os
 import re
 import shlex
 import subprocess
@@ -78,3 +79,15 @@ def test_a_process_that_fails_says_where():
     ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     assert ended.returncode == 1
     assert "ZeroDivisionError" in ended.stderr
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device of Linux")
+@pytest.mark.parametrize("words", [["new", "--help"], ["completion", "bash"]])
+def test_where_there_is_no_room_for_what_is_printed_one_line_says_so(words):
+    command = [sys.executable, "-c", f"from weights_pipeline.cli import main; main({words})"]
+    # The parser of arguments lets an error of a stream that keeps nothing back pass.
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    with Path("/dev/full").open("w") as full:
+        ended = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, env=environment, check=False)
+    assert ended.stderr == "weights: the output cannot be written: No space left on device\n"
+    assert ended.returncode == 1
