@@ -22,7 +22,7 @@ from weights_pipeline.doctor.orchestration import (
     webserver,
 )
 from weights_pipeline.doctor.patient import PATIENCE, Answer, Diagnosis, Patient
-from weights_pipeline.doctor.stored import former, live, lock, schema, store
+from weights_pipeline.doctor.stored import cells, former, live, lock, schema, store
 from weights_pipeline.settings import without_secrets
 from weights_pipeline.tables.errors import StoreLockedError
 
@@ -45,6 +45,7 @@ EXAMINATIONS: tuple[Callable[[Patient], Answer], ...] = (
     lock,
     store,
     schema,
+    cells,
     live,
     former,
     code_location,

@@ -184,6 +184,26 @@ def _leftovers(folder: Path, now: dt.datetime) -> Iterator[Path]:
             yield file
 
 
+def cells(patient: Patient) -> Answer:
+    """Cells of ledgers' files, which are kept so that a run need not parse a file again, are as they were written."""
+    from weights_pipeline.ledger.kept import as_written, entries
+
+    folder = patient.settings.cells
+    if not (kept := entries(folder)):
+        return "ok", "none are kept yet: the next run reads every file", ""
+    size = sum(entry.stat().st_size for entry in kept if entry.exists())
+    said = f"{folder}: {len(kept)} files of cells, {amount(size)}"
+    if damaged := [entry for entry in kept if not as_written(entry)]:
+        todo = "Look at the disk. Runs read the ledger's own files instead; remove these while none is under way."
+        return "warn", f"{said}; {len(damaged)} are not as they were written", todo, *map(str, damaged)
+    former = sorted(
+        {entry.parent.name for entry in kept} - {each.schema_name for each in patient.workspace.sources.values()}
+    )
+    if former:
+        return "warn", f"{said}; {', '.join(former)}: no ledger any more", "Remove these folders: nothing reads them."
+    return "ok", said, ""
+
+
 def live(patient: Patient) -> Answer:
     """What is published can be read and is fresh, of the books whose ledger goes on."""
     from weights_pipeline.live import Keys, LiveError, LiveWeights, MissingError, NotInForceError, UnreachableError

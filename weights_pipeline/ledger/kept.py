@@ -99,15 +99,36 @@ def _digest(file: File) -> str:
     return content.hexdigest()
 
 
+def entries(folder: Path) -> list[Path]:
+    """Files of the cells of all ledgers, of which each has a folder in this one."""
+    return sorted(entry for entry in folder.glob("*/*.arrow") if not entry.name.startswith("."))
+
+
+def as_written(entry: Path) -> bool:
+    """Whether a file of cells is what was written; one that is removed meanwhile is."""
+    try:
+        _sealed(entry)
+    except FileNotFoundError:
+        return True
+    except (OSError, ValueError):
+        return False
+    return True
+
+
+def _sealed(entry: Path) -> pa.Buffer:
+    """What was written to an entry, mapped into memory."""
+    with pa.memory_map(str(entry)) as mapped:
+        content = mapped.read_buffer()
+    body: pa.Buffer = content[: max(content.size - _SEAL, 0)]
+    if hashlib.sha256(body).digest() != content[body.size :].to_pybytes():
+        raise ValueError("its content is not what was written")
+    return body
+
+
 def _read(entry: Path, reading: Reading) -> Part | None:
     """What an entry holds, mapped into memory; None where there is none, or it is not as it was written."""
     try:
-        with pa.memory_map(str(entry)) as mapped:
-            content = mapped.read_buffer()
-        body = content[: max(content.size - _SEAL, 0)]
-        if hashlib.sha256(body).digest() != content[body.size :].to_pybytes():
-            raise ValueError("its content is not what was written")
-        table = pyarrow.ipc.open_file(pa.BufferReader(body)).read_all()
+        table = pyarrow.ipc.open_file(pa.BufferReader(_sealed(entry))).read_all()
         said = json.loads(table.schema.metadata[b"part"])
         if said["entry"] != entry.name:
             raise ValueError("it is the content of another entry")

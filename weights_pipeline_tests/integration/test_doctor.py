@@ -2,6 +2,7 @@
 
 import contextlib
 import datetime as dt
+import hashlib
 import json
 import os
 import shutil
@@ -92,6 +93,22 @@ def test_settings_that_are_not_valid_are_one_failure_and_the_rest_is_not_looked_
     assert [(d.name, d.state) for d in every if d.state == "fail"] == [("settings", "fail")]
     assert "WEIGHTS_STAGE" in every[1].found
     assert sum(d.found.startswith("not looked at") for d in every) >= 10
+
+
+def test_kept_cells_are_weighed_and_those_that_are_damaged_or_of_no_ledger_are_named(environment, home):
+    assert found("cells", environment).state == "ok"
+    entry = home / "cells" / "sample_ledger" / "a.arrow"
+    entry.parent.mkdir(parents=True)
+    (entry.parent / ".b.arrow").write_bytes(b"being written")
+    content = b"cells" * 300
+    entry.write_bytes(content + hashlib.sha256(content).digest())
+    whole = found("cells", environment)
+    assert (whole.state, whole.found) == ("ok", f"{home / 'cells'}: 1 files of cells, 2 kB")
+    shutil.copytree(entry.parent, home / "cells" / "renamed_ledger")
+    assert found("cells", environment).found.endswith("2 files of cells, 3 kB; renamed_ledger: no ledger any more")
+    entry.write_bytes(entry.read_bytes()[:-1])
+    damaged = found("cells", environment)
+    assert (damaged.state, damaged.details) == ("warn", (str(entry),))
 
 
 def test_machine_that_nothing_has_run_on_has_no_failure_and_stays_as_it_is(environment, home, tmp_path):
