@@ -5,10 +5,12 @@ import datetime as dt
 import io
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from benchmarks.support.data import edit_yaml
 from weights_pipeline.books.load import load_book
 from weights_pipeline.cli import app
 from weights_pipeline.live import LiveWeights, SigningKey, publish
@@ -98,6 +100,19 @@ def test_an_entry_on_published_weights_is_approved(desk):
         "Allocation 5.00% of equity, capital 5,000.00, margin 5,000.00.",
         f"Weights: live, version 7 (scheduled), in force from {TODAY}.",
     ]
+
+
+def test_leverage_of_a_volatility_target_is_allowed_by_the_book_that_asks_for_it(desk):
+    levered = {name: 1.4 * weight for name, weight in BOOK.strategies.items()}
+    publish(replace(document(), gross=1.5, final=levered), desk / "home" / "live")
+    code, said = answer()
+    assert (code, said["source"]) == (4, "base")
+    assert "allows 1.5 of equity, expected at most 1" in said["weights"]
+    overlay = {"enabled": True, "volatility_target": {"target": 0.1, "cap": 1.5}}
+    edit_yaml(desk / "data" / "books" / "calmar_core.yaml", overlay=overlay)
+    code, said = answer()
+    assert (code, said["source"], said["allocation"]) == (0, "live", pytest.approx(0.14))
+    assert said["margin"] == pytest.approx(said["capital"] / 1.5)
 
 
 def test_weights_are_only_those_that_a_key_of_the_environment_has_signed(desk, monkeypatch):
