@@ -218,6 +218,11 @@ class Book(Model):
         """Most that its final weights may add up to."""
         return self.policy().max_gross
 
+    @property
+    def scaled_daily(self) -> bool:
+        """Whether its overlay scales weights anew for every session."""
+        return self.overlay is not None and self.overlay.enabled and self.overlay.apply == "daily"
+
     def policy(self, starter: Mapping[str, StarterMetrics] | None = None, frequency: Frequency = DAILY) -> Policy:
         """What the book means to the formulas.
 

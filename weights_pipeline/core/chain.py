@@ -801,11 +801,40 @@ def audit_table(
     DataFrame
         Date by date: ``as_of`` and the columns of :func:`~weights_pipeline.core.allocator.overlay.audit`.
     """
+    weights, daily = audited_weights(realized, returns, scalars, policy), wide(returns)
+    unscaled, scaled = (reference_portfolio(each, daily).returns for each in (weights.unscaled, weights.scaled))
+    exposure, path = weights.exposure, regimes.set_index("session")["regime"]
+    tables = [
+        audit(unscaled.loc[:date], scaled.loc[:date], exposure.loc[:date], path.loc[:date], policy.frequency).assign(
+            as_of=date
+        )
+        for date in as_of
+    ]
+    return pd.concat(tables, ignore_index=True)
+
+
+class AuditedWeights(NamedTuple):
+    """Weights that an audit is of: unscaled and scaled, sessions × strategies, and scaled over unscaled gross."""
+
+    unscaled: pd.DataFrame
+    scaled: pd.DataFrame
+    exposure: pd.Series
+
+
+def audited_weights(
+    realized: pd.DataFrame, returns: pd.DataFrame, scalars: pd.DataFrame, policy: Policy
+) -> AuditedWeights:
+    """Weights in force on each session of an audit, as they were and as they were or would have been scaled.
+
+    Parameters
+    ----------
+    realized, returns, scalars, policy
+        See :func:`audit_table`.
+    """
     overlay = policy.overlay or AllocatorParameters()
     daily = wide(returns)
     weights = realized.pivot(index="effective_from", columns="strategy", values="realized").fillna(0.0)
-    unscaled = reference_portfolio(weights, daily).returns
-    days = pd.DatetimeIndex(unscaled.index)
+    days = pd.DatetimeIndex(daily.index[daily.index >= weights.index.min()])
     by_sleeve = scalars.pivot(index="session", columns="sleeve", values="scalar")
     # A sleeve that has got a map of its own only later was scaled as the book before.
     own = {name: by_sleeve[name].fillna(by_sleeve[WHOLE_BOOK]) for name in by_sleeve}
@@ -824,16 +853,7 @@ def audit_table(
         factor, targeted = factor.reindex(weights.index).fillna(1.0), targeted.reindex(weights.index).fillna(1.0)
     factor, targeted = factor.reindex(days, method="ffill"), targeted.reindex(days, method="ffill")
     in_force = weights.reindex(days, method="ffill")
-    scaled = reference_portfolio((in_force * factor).mul(targeted, axis=0), daily).returns
     lowest = factor.min(axis=1)
     # Exactly the scalar where it is the same for all strategies.
     exposure = lowest + (in_force * factor.sub(lowest, axis=0)).sum(axis=1) / in_force.sum(axis=1)
-    exposure *= targeted
-    path = regimes.set_index("session")["regime"]
-    tables = [
-        audit(unscaled.loc[:date], scaled.loc[:date], exposure.loc[:date], path.loc[:date], policy.frequency).assign(
-            as_of=date
-        )
-        for date in as_of
-    ]
-    return pd.concat(tables, ignore_index=True)
+    return AuditedWeights(in_force, (in_force * factor).mul(targeted, axis=0), exposure * targeted)

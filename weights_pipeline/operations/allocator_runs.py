@@ -21,10 +21,11 @@ from weights_pipeline.books.book import Book
 from weights_pipeline.core.allocator.scalar import AllocatorParameters
 from weights_pipeline.core.allocator.state import reference_portfolio
 from weights_pipeline.core.allocator.summary import documents
-from weights_pipeline.core.chain import audit_table, overlay_path, scalars_told
+from weights_pipeline.core.chain import audit_table, audited_weights, overlay_path, scalars_told
 from weights_pipeline.core.returns.daily import wide
 from weights_pipeline.core.returns.frequency import DAILY, Frequency
 from weights_pipeline.core.returns.history import ReturnHistory
+from weights_pipeline.core.study.costs import in_force_after
 from weights_pipeline.files import write_artefacts
 from weights_pipeline.ledger import LedgerError, read_returns_file
 from weights_pipeline.ledger.files import read_part
@@ -207,6 +208,26 @@ def audit_of_book(run: AllocatorRun, book: Book) -> pd.DataFrame:
     policy = replace(book.policy(frequency=run.frequency), overlay=run.overlay)
     last = pd.DatetimeIndex(run.portfolio.index[-1:])
     return audit_table(run.realized, run.returns, run.scalar, run.regime, policy, last)
+
+
+def costs_of_book(run: AllocatorRun, book: Book) -> dict[str, Any]:
+    """What a book would have earned unscaled and scaled, before and after the costs that it names.
+
+    Returns
+    -------
+    dict
+        ``unscaled`` and ``scaled``, each as :func:`~weights_pipeline.core.study.costs.in_force_after` has it; empty
+        where the book names no costs.
+    """
+    if book.costs is None:
+        return {}
+    policy = replace(book.policy(frequency=run.frequency), overlay=run.overlay)
+    weights = audited_weights(run.realized, run.returns, run.scalar, policy)
+    returns = wide(run.returns)
+    return {
+        name: in_force_after(each, returns, book.costs, run.frequency)
+        for name, each in (("unscaled", weights.unscaled), ("scaled", weights.scaled))
+    }
 
 
 def audit_sentence(audited: pd.DataFrame) -> str:

@@ -28,7 +28,7 @@ from weights_pipeline.core.realized.costs import Costs
 from weights_pipeline.core.returns.frequency import Frequency
 from weights_pipeline.core.returns.history import ReturnHistory
 from weights_pipeline.core.shards import Over
-from weights_pipeline.core.study.costs import Earned, earned_by, require_rebalanced
+from weights_pipeline.core.study.costs import Earned, before_and_after, earned_by, require_rebalanced
 from weights_pipeline.core.study.overfitting import BLOCKS, Overfitting, Walked, block_sums, overfitting, walked
 from weights_pipeline.core.study.sharpe_inference import expected_maximum_sharpe
 from weights_pipeline.core.study.simulate import Simulation, grid
@@ -114,9 +114,9 @@ class Trial(NamedTuple):
 
 
 class Trading(NamedTuple):
-    """What trading costs, and whether weights drift between rebalances."""
+    """What trading costs, in place of what each book says, and whether weights drift between rebalances."""
 
-    costs: Costs
+    costs: Costs | None
     drift: bool
 
     def require(self, policy: Policy) -> None:
@@ -127,12 +127,13 @@ class Trading(NamedTuple):
         ValueError
             A cost of a strategy that it does not have, or weights that do not stay between rebalances.
         """
-        self.costs.require_known(policy.strategies)
+        if self.costs is not None:
+            self.costs.require_known(policy.strategies)
         require_rebalanced(policy)
 
     def of(self, simulation: Simulation) -> Earned:
         """What traded weights earn; see :func:`~weights_pipeline.core.study.costs.earned_by`."""
-        return earned_by(simulation, self.costs, drift=self.drift)
+        return earned_by(simulation, self.costs or simulation.policy.costs or Costs(), drift=self.drift)
 
 
 class Batch(NamedTuple):
@@ -219,23 +220,9 @@ def figures_of(simulation: Simulation, paid: Earned | None = None) -> dict[str, 
             for returns in (simulation.unscaled, simulation.traded)
         },
     }
-    if paid is None:
-        return figures
-    frequency, days = simulation.policy.frequency, simulation.traded.index
-    a_year = frequency.per_year / max(len(days), 1)
-    figures["costs"] = {
-        "drift": paid.drift,
-        "traded_per_year": float(paid.traded.sum()) * a_year,
-        "fees_per_year": paid.fees * a_year,
-        "rebalances_per_year": paid.rebalances * a_year,
-        "financing_per_year": paid.financing * a_year,
-        **{
-            side: {
-                name: float(value) for name, (value, _) in performance(pd.Series(each, days), side, frequency).items()
-            }
-            for side, each in (("before", paid.before), ("after", paid.after))
-        },
-    }
+    if paid is not None:
+        days = pd.DatetimeIndex(simulation.traded.index)
+        figures["costs"] = before_and_after(paid, days, simulation.policy.frequency)
     return figures
 
 

@@ -17,6 +17,7 @@ from weights_pipeline.core.returns.frequency import Frequency
 from weights_pipeline.core.study.attribution import DECISIONS, Contributions, by_sleeve, contributions, hit_rate
 from weights_pipeline.core.study.benchmark import AgainstBenchmark, against_benchmark
 from weights_pipeline.core.study.book_comparison import net_returns
+from weights_pipeline.core.study.costs import in_force_after
 from weights_pipeline.core.study.holdings import HoldingsRisk, holdings_risk
 from weights_pipeline.core.study.tear_sheet import (
     Drawdown,
@@ -61,6 +62,9 @@ class Earned:
         Returns unscaled and scaled, after fees; None for a book without overlay.
     booked
         Figures of the whole with all profit booked on exit; None where ``figures`` are that already.
+    costs
+        Figures before and after the costs that the book names, see
+        :func:`~weights_pipeline.core.study.costs.in_force_after`; None where it names none.
     benchmark
         Beta and correlation to the ledger's benchmark; None where it names none, or none is stored.
     """
@@ -79,6 +83,7 @@ class Earned:
     rolling: Mapping[str, pd.DataFrame]
     overlay: tuple[pd.Series, pd.Series] | None
     booked: Mapping[str, float] | None
+    costs: Mapping[str, Any] | None
     benchmark: AgainstBenchmark | None
 
     @property
@@ -112,6 +117,7 @@ class Earned:
             "tails": [{"level": each.level, "var": each.var, "cvar": each.cvar} for each in self.tails],
             "tail_ratio": self.tail_ratio,
             "booked_on_exit": dict(self.booked) if self.booked else None,
+            "costs": dict(self.costs) if self.costs else None,
             "benchmark": {name: getattr(self.benchmark, name) for name in ("observations", "beta", "correlation")}
             if self.benchmark
             else None,
@@ -228,6 +234,7 @@ def earned(
         rolling={name: rolling_figures(net, span, frequency) for name, span in spans.items()},
         overlay=overlay,
         booked=figures(net_returns(final, booked)) if booked is not None else None,
+        costs=in_force_after(final, returns, book.costs, frequency) if book.costs else None,
         benchmark=against_benchmark(net, prices, spans, frequency) if prices is not None else None,
     )
     found = contributions(base, realized, final, returns)

@@ -21,6 +21,7 @@ from weights_pipeline.charts import report as charts
 from weights_pipeline.core.allocator.overlay import STRESS_WINDOWS, performance, through_stress
 from weights_pipeline.core.metrics.label import in_words
 from weights_pipeline.core.study.book_comparison import DRAWS, FEE, LEVEL, SEED, BookComparison
+from weights_pipeline.core.study.costs import paid_in_words
 from weights_pipeline.core.study.holdings import HoldingsRisk
 from weights_pipeline.core.study.tear_sheet import underwater
 from weights_pipeline.core.waterfall import Step
@@ -340,6 +341,7 @@ def _environment() -> jinja2.Environment:
         "rolled": _rolled,
         "fsum": math.fsum,
         "basis": words.basis,
+        "paid": paid_in_words,
         "headline_figures": words.figures,
     }
     environment.filters.update(filters)

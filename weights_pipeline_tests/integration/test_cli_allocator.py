@@ -243,6 +243,24 @@ def test_a_missed_gate_is_listed_and_no_error(finished, own_data, monkeypatch):
         assert f"the limit {limit:.4g}." in result.output
 
 
+def test_an_audit_of_a_book_with_costs_is_before_and_after_them(weights, finished, own_data, monkeypatch):
+    assert json.loads(weights("audit", "--book", BOOK, "--json").output)["costs"] == {}
+    monkeypatch.setenv("WEIGHTS_DATA", str(own_data))
+    edit_yaml(own_data / "books" / f"{BOOK}.yaml", costs={"fee": 0.01, "rebalance": 0.0001})
+    content = json.loads(weights("audit", "--book", BOOK, "--json").output)
+    figures = {(row["window"], row["portfolio"], row["metric"]): row["value"] for row in content["figures"]}
+    for portfolio, found in content["costs"].items():
+        for metric in ("cagr", "sharpe", "max_drawdown"):
+            assert found["before"][metric] == pytest.approx(figures["all", portfolio, metric], rel=1e-9)
+        assert found["after"]["sharpe"] < found["before"]["sharpe"]
+        assert found["fees_per_year"] == pytest.approx(0.01 * found["traded_per_year"])
+    scaled, unscaled = (content["costs"][portfolio] for portfolio in ("scaled", "unscaled"))
+    assert scaled["traded_per_year"] > unscaled["traded_per_year"]
+    said = weights("audit", "--book", BOOK).output
+    assert "Weights constant between rebalances, before and after the costs that the book names:" in said
+    assert "Scaled, after costs" in said
+
+
 @pytest.mark.parametrize(
     ("scaled", "verdict"),
     [

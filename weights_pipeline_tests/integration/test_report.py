@@ -20,7 +20,7 @@ import pandas as pd
 import pytest
 from aiosmtpd.controller import Controller
 
-from benchmarks.support.data import BOOK, LEDGER
+from benchmarks.support.data import BOOK, LEDGER, edit_yaml
 from weights_pipeline.alerts import Outbox
 from weights_pipeline.alerts.delivery import Remote, deliver
 from weights_pipeline.checks import book_checks, ledger_checks
@@ -208,6 +208,24 @@ def test_marked_figures_stand_beside_booked_ones(report):
     rows = {row[0]: row for row in Page(text).rows if row and row[0] in ("Marked to market", "Booked on exit")}
     assert rows["Marked to market"][3] == words.signed(earned.figures["sharpe"])
     assert rows["Booked on exit"][3] == "9.87"
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_a_book_with_costs_has_figures_before_and_after_them(finished, own_data, report):
+    assert report.books[0].earned.document["costs"] is None
+    assert "Before costs" not in render_markdown(report)
+    edit_yaml(own_data / "books" / f"{BOOK}.yaml", costs={"fee": FEE})
+    (own,) = reports(dataclasses.replace(finished.settings, data=own_data), [[BOOK]])
+    earned, costs = own.books[0].earned, own.document["books"][BOOK]["earned"]["costs"]
+    # Its own fee is that of every book here.
+    assert costs["after"] == pytest.approx(dict(earned.figures), rel=1e-9)
+    assert earned.figures == report.books[0].earned.figures
+    assert costs["before"]["sharpe"] > costs["after"]["sharpe"]
+    rows = {row[0]: row for row in Page(render(own)).rows if row and row[0] in ("Before costs", "After costs")}
+    assert [rows[side][3] for side in ("Before costs", "After costs")] == [
+        words.signed(costs[side]["sharpe"]) for side in ("before", "after")
+    ]
+    assert "| After costs |" in render_markdown(own)
 
 
 def test_the_choice_among_weightings_is_doubted_in_every_form(report, page):

@@ -126,11 +126,11 @@ def _audit(options: argparse.Namespace) -> int:
     """Compare what scaled weights would have earned with unscaled ones, and say whether the overlay helped."""
     from weights_pipeline.cli import render
     from weights_pipeline.core.allocator.overlay import audit_misses
-    from weights_pipeline.operations.allocator_runs import audit_of_book, audit_sentence
+    from weights_pipeline.operations.allocator_runs import audit_of_book, audit_sentence, costs_of_book
 
     book, run = _of_book(options, until=options.as_of)
     try:
-        audited = audit_of_book(run, book)
+        audited, costs = audit_of_book(run, book), costs_of_book(run, book)
     except ValueError as error:
         common.stop(f"{book.name}: {error}", common.FAILED)
     misses, sentence = audit_misses(audited, run.overlay.audit), audit_sentence(audited)
@@ -138,13 +138,14 @@ def _audit(options: argparse.Namespace) -> int:
     enabled = book.overlay is not None and book.overlay.enabled
     if options.json:
         content = {"book": book.name, "enabled": enabled, "apply": run.overlay.apply, "first": first, "last": last}
-        figures = {"figures": _records(audited), "misses": _records(misses), "sentence": sentence}
+        figures = {"figures": _records(audited), "misses": _records(misses), "sentence": sentence, "costs": costs}
         common.print_json(content | figures)
         return 0
     effect = "is applied" if enabled else "is not applied; this is what it would have done"
     render.say(f"{book.name}: scaled against unscaled weights, {first} to {last}. The overlay {effect}.")
     render.say("All before fees, Sharpe ratios over a risk-free rate of 0%; `weights report` has the same after fees.")
     _print_audit(audited)
+    _print_costs(costs)
     for miss in misses.to_dict("records"):
         render.say(f"Gate missed: {miss['gate']} is {miss['value']:.4g}, the limit {miss['limit']:.4g}.")
     if misses.empty:
@@ -317,6 +318,24 @@ def _print_audit(audited: pd.DataFrame) -> None:
         render.table(rows, ["Window", *headings, shown["share_scaled"]])
     if missing := [name for name in windows if name not in covered]:
         render.say(f"Not covered by the history: {', '.join(missing)}.")
+
+
+def _print_costs(costs: Mapping[str, Any]) -> None:
+    """Print what the costs of the book leave of either portfolio."""
+    from weights_pipeline.cli import render
+    from weights_pipeline.core.study.costs import paid_in_words
+
+    if not costs:
+        return
+    lines = [
+        [f"{portfolio.capitalize()}, {side} costs", *_figures(found[side])]
+        for portfolio, found in costs.items()
+        for side in ("before", "after")
+    ]
+    render.say("\nWeights constant between rebalances, before and after the costs that the book names:")
+    render.table(lines, ["Whole history", *_FIGURES.values()])
+    for portfolio, found in costs.items():
+        render.say(f"{portfolio.capitalize()}. {paid_in_words(found)}")
 
 
 def _print_tune(result: TuneResult, overfitting: Overfitting | None) -> None:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from weights_pipeline.books.book import Book
     from weights_pipeline.core.policy import Policy
     from weights_pipeline.core.realized.band import Band
+    from weights_pipeline.core.realized.costs import Costs
     from weights_pipeline.core.targets.methods.base import GroupLimits, Limits
 
 
@@ -174,6 +175,7 @@ def _in_words(book: Book, policy: Policy) -> dict[str, str]:
         else f"the share of the gap to target closed in a rebalance is {_per_regime(policy.rate)}.",
         **({"aim": f"steps go {policy.aim:.0%} of the way from base to target."} if policy.aim < 1 else {}),
         **({"band": _band(policy.band)} if policy.band else {}),
+        **({"costs": _costs(book.costs, counted=policy.counts_costs)} if book.costs else {}),
         "overlay": _overlay(book),
         "ensemble": "one weight set per market regime (bull, bear, range, neutral) and one on all sessions; that of "
         "the current regime is read, else the newest other."
@@ -184,6 +186,15 @@ def _in_words(book: Book, policy: Policy) -> dict[str, str]:
         **({"starts": f"with {book.starts}, from what was published by then."} if book.starts else {}),
         **({"changed": f"in {', '.join(book.changed)}; this is the book since then."} if book.changed else {}),
     }
+
+
+def _costs(costs: Costs, *, counted: bool) -> str:
+    own = "".join(f", {name} {fee:.4g}" for name, fee in sorted(costs.by_strategy.items()))
+    use = "the method counts those of trading, and figures are stated" if counted else "figures are stated"
+    return (
+        f"trading one unit of weight costs {costs.fee:.4g}{own}, a rebalance {costs.rebalance:.4g}, gross above 1 "
+        f"{costs.financing:.4g} a year; {use} before and after them."
+    )
 
 
 def _band(band: Band) -> str:

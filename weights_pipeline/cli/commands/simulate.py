@@ -57,7 +57,8 @@ def add(commands: common.Commands) -> None:
         "--costs",
         type=Path,
         metavar="FILE",
-        help="YAML file of costs: fee, by_strategy, rebalance, financing; says what is earned after them",
+        help="YAML file of costs in place of the book's: fee, by_strategy, rebalance, financing; says what is earned "
+        "after them",
     )
     simulate.add_argument(
         "--drift", action="store_true", help="let weights drift with returns between rebalances; otherwise constant"
@@ -101,7 +102,8 @@ def _simulate(options: argparse.Namespace) -> int:
         common.stop(f"--grid {error}", common.INVALID)
     try:
         first = _book(options, data, values.changes(0))
-        trading = Trading(_costs(options.costs), options.drift) if options.costs or options.drift else None
+        asked = options.costs or options.drift or (first.costs is not None and not first.scaled_daily)
+        trading = Trading(_costs(options.costs), options.drift) if asked else None
         calendar, per_year = common.calendar(options)
         frequency = MONTHLY if options.monthly else Frequency(per_year=per_year)
         read = _read(options, first, calendar, frequency)
@@ -287,15 +289,15 @@ def _require_costs(options: argparse.Namespace, trading: Trading | None, policy:
         raise BookError(f"{options.costs or options.book}: {error}") from error
 
 
-def _costs(file: Path | None) -> Costs:
-    """Costs that a file says; none where there is no file."""
+def _costs(file: Path | None) -> Costs | None:
+    """Costs that a file says; None where there is no file."""
     from pydantic import TypeAdapter
 
     from weights_pipeline.books.reading import read_yaml, validated
     from weights_pipeline.core.realized.costs import Costs
 
     if file is None:
-        return Costs()
+        return None
     costs: Costs = validated(TypeAdapter(Costs), read_yaml(file), file)
     return costs
 
@@ -431,6 +433,7 @@ def _write(table: pd.DataFrame, file: Path) -> None:
 
 def _print_run(simulation: Simulation, newest: WeightSet, unknown: Sequence[str], figures: dict[str, Any]) -> None:
     from weights_pipeline.cli import render
+    from weights_pipeline.core.study.costs import paid_in_words
 
     as_of = simulation.as_of
     render.say(f"Simulated {len(as_of)} rebalances, on data to {as_of[0]:%Y-%m-%d} up to {as_of[-1]:%Y-%m-%d}.")
@@ -460,11 +463,7 @@ def _print_run(simulation: Simulation, newest: WeightSet, unknown: Sequence[str]
         sides = ("before", "after")
         rows = [[side.capitalize(), *(_shown(metric, costs[side][metric]) for metric in _FIGURES)] for side in sides]
         render.table(rows, ["Costs", *_FIGURES.values()])
-        render.say(
-            f"A year: {costs['traded_per_year']:.1%} of capital bought and sold; {costs['fees_per_year']:.3%} paid for "
-            f"that, {costs['rebalances_per_year']:.3%} for rebalances as such, {costs['financing_per_year']:.3%} for "
-            f"gross above 1."
-        )
+        render.say(paid_in_words(costs))
 
 
 def _print_grid(values: PolicyGrid, figures: dict[int, dict[str, Any]], options: argparse.Namespace) -> None:
@@ -474,7 +473,7 @@ def _print_grid(values: PolicyGrid, figures: dict[int, dict[str, Any]], options:
 
     ranked = by_sharpe(figures)
     whole = len(figures) <= _SHOWN
-    costed = bool(options.costs or options.drift)
+    costed = "costs" in figures[0]
     lines = [
         [
             *map(str, values.cells(place).values()),

@@ -1,20 +1,23 @@
 """What a path of weights earns once it is traded: drift between rebalances, and costs of trading and of borrowing.
 
-Scope: from weights, returns and costs to returns before and after. Not here: what costs there are (``realized.costs``),
-how weights come about (``simulate``), and figures of the returns.
+Scope: from weights, returns and costs to returns before and after, and their figures side by side. Not here: what costs
+there are (``realized.costs``), how weights come about (``simulate``), and the formulas of figures.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 
+from weights_pipeline.core.allocator.overlay import performance
 from weights_pipeline.core.policy import Policy
 from weights_pipeline.core.realized.costs import Costs
+from weights_pipeline.core.returns.frequency import Frequency
 from weights_pipeline.core.study.simulate import Simulation
 from weights_pipeline.core.targets.normalise import GROSS_TOLERANCE, Floats
 
@@ -80,6 +83,81 @@ def earned_by(simulation: Simulation, costs: Costs, *, drift: bool = False) -> E
         drift=drift,
         per_year=policy.frequency.per_year,
     )
+
+
+def before_and_after(paid: Earned, days: pd.DatetimeIndex, frequency: Frequency) -> dict[str, Any]:
+    """Figures of what was earned before and after costs, and what was traded and paid in a year.
+
+    Parameters
+    ----------
+    paid
+        Of T sessions.
+    days
+        These sessions, shape (T,).
+    frequency
+        How many of them make a year.
+
+    Returns
+    -------
+    dict
+        ``drift``; ``traded_per_year`` (Σ|Δw|), ``fees_per_year``, ``rebalances_per_year`` and ``financing_per_year``,
+        fractions of capital; ``before`` and ``after``, each by name of a figure of
+        :func:`~weights_pipeline.core.allocator.overlay.performance`, null as NaN.
+    """
+    a_year = frequency.per_year / max(len(days), 1)
+    return {
+        "drift": paid.drift,
+        "traded_per_year": float(paid.traded.sum()) * a_year,
+        "fees_per_year": paid.fees * a_year,
+        "rebalances_per_year": paid.rebalances * a_year,
+        "financing_per_year": paid.financing * a_year,
+        **{
+            side: {
+                name: float(value) for name, (value, _) in performance(pd.Series(each, days), side, frequency).items()
+            }
+            for side, each in (("before", paid.before), ("after", paid.after))
+        },
+    }
+
+
+def paid_in_words(figures: Mapping[str, Any]) -> str:
+    """What :func:`before_and_after` says was paid, in a sentence."""
+    return (
+        f"A year: {figures['traded_per_year']:.1%} of capital bought and sold; {figures['fees_per_year']:.3%} paid for "
+        f"that, {figures['rebalances_per_year']:.3%} for rebalances as such, {figures['financing_per_year']:.3%} for "
+        f"gross above 1."
+    )
+
+
+def in_force_after(
+    weights: pd.DataFrame, returns: pd.DataFrame, costs: Costs, frequency: Frequency
+) -> dict[str, Any] | None:
+    """Figures of weights that were in force, before and after costs; None where they have been on no session.
+
+    Weights are constant until others are in force; what they add to or take from those is traded then, the first ones
+    from cash.
+
+    Parameters
+    ----------
+    weights
+        Indexed by the session they are in force from; columns strategies. Null is 0.
+    returns
+        Daily, sessions × strategies; null is 0.
+    costs
+        Those of a strategy without weights count nothing.
+    frequency
+        How often returns are observed.
+    """
+    days = pd.DatetimeIndex(returns.index[returns.index >= weights.index.min()])
+    names = sorted({*weights, *costs.by_strategy})
+    place = days.searchsorted(pd.DatetimeIndex(weights.index))
+    # Of several that come into force by the same session, and of those after the last one, none but the newest is held.
+    held = weights.reindex(columns=names).fillna(0.0)[place < len(days)].groupby(place[place < len(days)]).last()
+    if held.empty:
+        return None
+    live = returns.reindex(index=days, columns=names).to_numpy(np.float64)
+    paid = earned(held.to_numpy(np.float64), held.index.to_numpy(), live, names, costs, per_year=frequency.per_year)
+    return before_and_after(paid, days, frequency)
 
 
 def earned(

@@ -192,6 +192,22 @@ def test_words_follow_the_policy(data, changes, sentence):
     assert sentence in result.output
 
 
+def test_costs_are_told_in_words(data):
+    file = data / "books" / "calmar_core.yaml"
+    edit_yaml(file, costs={"fee": 0.0005, "by_strategy": {"rsi2": 0.002}, "financing": 0.05})
+    result = Result("books", "validate", str(file))
+    assert (
+        "trading one unit of weight costs 0.0005, rsi2 0.002, a rebalance 0, gross above 1 0.05 a year; figures are "
+        "stated before and after them."
+    ) in " ".join(result.output.split())
+    edit_yaml(file, costs={"by_strategy": {"zebra": 0.002}})
+    refused = Result("books", "validate", str(file))
+    assert (refused.exit_code, "costs.by_strategy: ['zebra'] are no strategies of the book" in refused.errors) == (
+        2,
+        True,
+    )
+
+
 @pytest.mark.xdist_group("skfolio")
 def test_the_page_on_books_spells_a_shrunk_metric_and_two_optimisers_of_skfolio(data):
     pytest.importorskip("skfolio", reason="an extra: pip install -e '.[skfolio]'")

@@ -139,6 +139,20 @@ def test_costs_that_cannot_be_are_refused(folder, costs, message):
     assert message in result.errors
 
 
+def test_costs_of_the_book_count_where_no_file_says_others(folder):
+    edit_yaml(folder / "trial.yaml", costs={"fee": 0.002})
+    (folder / "costs.yaml").write_text("{fee: 0.004}")
+    own = json.loads(simulate(folder, "--json").output)["costs"]
+    other = json.loads(simulate(folder, "--costs", folder / "costs.yaml", "--json").output)["costs"]
+    assert own["traded_per_year"] == other["traded_per_year"]
+    assert other["fees_per_year"] == pytest.approx(2 * own["fees_per_year"])
+    rows = json.loads(simulate(folder, "--grid", "costs.fee=0.002,0.004", "--json").output)["grid"]
+    assert [row["costs"] for row in rows] == [own, other]
+    # Of weights that are scaled every session costs are not counted.
+    edit_yaml(folder / "trial.yaml", overlay={"enabled": True, "apply": "daily"})
+    assert "costs" not in json.loads(simulate(folder, "--json").output)
+
+
 def test_costs_need_weights_that_stay_between_rebalances(folder):
     given = ("--drift", "--grid", "overlay.enabled=false,true", "--grid", "overlay.apply=daily")
     refused = simulate(folder, *given)

@@ -1,13 +1,17 @@
 """Costs and drift: worked by hand, against a plain ledger of money, and the conventions they have."""
 
+from dataclasses import replace
+
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from weights_pipeline.core.policy import Policy
 from weights_pipeline.core.realized.costs import Costs
-from weights_pipeline.core.study.costs import earned, earned_by
+from weights_pipeline.core.returns.frequency import DAILY
+from weights_pipeline.core.study.costs import before_and_after, earned, earned_by, in_force_after, paid_in_words
 from weights_pipeline.core.study.simulate import simulate
 from weights_pipeline.core.targets.methods.equal import Equal
 from weights_pipeline_tests.unit.core.study.test_simulate import BASE, CALENDAR, MONTHS, history_of, random_returns
@@ -81,6 +85,32 @@ def test_constant_weights_earn_what_a_simulation_says_to_the_bit():
     found = earned_by(simulation, Costs(fee=0.001))
     np.testing.assert_array_equal(found.before, simulation.traded.to_numpy())
     assert earned_by(simulation, Costs(), drift=True).traded[1:].sum() > found.traded[1:].sum()
+
+
+def test_weights_in_force_are_those_of_a_simulation():
+    policy = Policy(base=BASE, method=Equal(), rate=0.5)
+    simulation = simulate(history_of(random_returns(3)), MONTHS, CALENDAR, policy)
+    costs = Costs(fee=0.001, by_strategy={simulation.strategies[0]: 0.002}, rebalance=0.0001)
+    days, history = pd.DatetimeIndex(simulation.traded.index), simulation.history
+    weights = pd.DataFrame(simulation.final, simulation.effective_from, list(simulation.strategies))
+    returns = pd.DataFrame(history.returns, history.sessions, list(history.strategies))
+    found = in_force_after(weights, returns, costs, DAILY)
+    assert found == before_and_after(earned_by(simulation, costs), days, DAILY)
+    assert found["after"]["sharpe"] < found["before"]["sharpe"]
+    # One without weights and one that comes in force after everything change nothing.
+    later = pd.concat([weights, weights.tail(1).set_axis([returns.index[-1] + pd.Timedelta(days=3)], axis=0)])
+    assert (
+        in_force_after(later, returns, replace(costs, by_strategy={**costs.by_strategy, "zebra": 1.0}), DAILY) == found
+    )
+    assert in_force_after(later.tail(1), returns, costs, DAILY) is None
+
+
+def test_what_was_paid_is_a_sentence():
+    rates = {"traded_per_year": 0.5, "fees_per_year": 0.001, "rebalances_per_year": 0.0, "financing_per_year": 0.02}
+    assert paid_in_words(rates) == (
+        "A year: 50.0% of capital bought and sold; 0.100% paid for that, 0.000% for rebalances as such, 2.000% for "
+        "gross above 1."
+    )
 
 
 def test_a_book_that_drifts_may_not_lose_all():
