@@ -1,4 +1,4 @@
 """Fixtures of tests of several rooms together: desks, empty and with finished histories."""
 
 from weights_pipeline_tests.support.finished import desk, finished, finished_weekly  # noqa: F401
-from weights_pipeline_tests.support.read_once import read_once  # noqa: F401
+from weights_pipeline_tests.support.once import once  # noqa: F401
