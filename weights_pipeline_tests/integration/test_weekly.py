@@ -12,11 +12,13 @@ import yaml
 
 from benchmarks.support.data import DATA, LEDGER, WEEKLY_BOOKS, edit_yaml, open_ended
 from weights_pipeline.books.load import load_book, load_books
+from weights_pipeline.checks import book_checks, ledger_checks
 from weights_pipeline.ledger import LedgerError, calendar_sessions, load_ledger_source, session_closes
 from weights_pipeline.orchestration.definitions import build_definitions
 from weights_pipeline.orchestration.partitions import book_partitions
 from weights_pipeline.orchestration.runs import RangeError
 from weights_pipeline.settings import Settings
+from weights_pipeline.store.once import ReadOnce
 from weights_pipeline.tables import catalog
 from weights_pipeline.workspace import Workspace
 from weights_pipeline_tests.support.desk import clock_at
@@ -57,9 +59,16 @@ def test_a_week_sees_the_sessions_that_had_closed_by_its_end(finished_weekly, bo
     assert all(closes[date] > end for date, end in zip(after, ends, strict=True))
 
 
-@BOTH
-def test_a_week_alone_and_again_in_a_range_gives_the_bytes_of_one_range(finished_weekly, weekly_data, desk, book):
-    other = desk(weekly_data, like=finished_weekly)
+def test_every_check_holds(finished_weekly):
+    once, setups = ReadOnce(finished_weekly.store), [finished_weekly.workspace.setup(name) for name in WEEKLY_BOOKS]
+    checks = [*ledger_checks(setups[0].source, setups), *(check for setup in setups for check in book_checks(setup))]
+    with once.view():
+        findings = {check: check.run(once) for check in checks}
+    assert [check for check, finding in findings.items() if check.error and not finding.passed] == []
+
+
+def test_a_week_alone_and_again_in_a_range_gives_the_bytes_of_one_range(finished_weekly, weekly_data, desk):
+    other, book = desk(weekly_data, like=finished_weekly), ENSEMBLE
     first, last = sorted(finished_weekly.store.partitions(book, "final_weights"))[-2:]
     other.forget(book, since=first)
     other.job(book, first, checks=False)
@@ -198,16 +207,17 @@ def test_ranges_that_are_not_weeks_of_the_book(weekly_data, desk, first, last, m
         desk(weekly_data).run(first, last, SHARPE)
 
 
-def test_a_book_may_read_a_ledger_of_its_own(weekly_data, tmp_path, desk):
+def test_a_book_may_read_a_ledger_of_its_own(finished_weekly, weekly_data, tmp_path, desk):
     data = shutil.copytree(weekly_data, tmp_path / "two")
     other = yaml.safe_load((data / "ledgers" / "sample.yaml").read_text()) | {"name": "second"}
     del other["fills"], other["benchmark"]
     (data / "ledgers" / "second.yaml").write_text(yaml.safe_dump(other))
     edit_yaml(data / "books" / f"{SHARPE}.yaml", ledger="second")
-    both = desk(data)
-    for schema, key, book in (("second_ledger", "2012-01-01", SHARPE), (LEDGER, "2012-01-02", ENSEMBLE)):
-        both.job(schema, "2012-01-01", checks=False)
-        both.job(book, key, checks=False)
+    both = desk(data, like=finished_weekly)
+    both.forget(SHARPE)
+    both.job("second_ledger", "2012-01-01", checks=False)
+    both.job(SHARPE, "2012-01-01", checks=False)
+    assert both.hashes(book=ENSEMBLE) == finished_weekly.hashes(book=ENSEMBLE)
     lots = {schema: both.store.read(schema, catalog.TRADE_LEDGER) for schema in ("second_ledger", LEDGER)}
     assert set(lots["second_ledger"]["source"]) == {"lots"}
     assert set(lots[LEDGER]["source"]) == {"lots", "fills"}

@@ -9,7 +9,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from benchmarks.support.data import WEEKLY_BOOKS
+from benchmarks.support.data import LEDGER, WEEKLY_BOOKS
 from weights_pipeline_tests.support.desk import DRAWN, Desk
 from weights_pipeline_tests.support.kept import Kept
 
@@ -38,14 +38,13 @@ def finished(small_data: Path, kept: Kept) -> Iterator[Desk]:
 
 @pytest.fixture(scope="session")
 def finished_weekly(weekly_data: Path, kept: Kept) -> Iterator[Desk]:
-    """The weekly books over the first year, each in one run; tests only read it."""
+    """The weekly books over the first year, whose last week ends in the next; tests only read it."""
 
     def fill(desk: Desk) -> None:
-        first, *others = WEEKLY_BOOKS
-        desk.done("2012-01", "2012-12", first)
-        for name in others:
+        desk.job(LEDGER, "2012-01-01", "2013-01-01", checks=False)
+        for name in WEEKLY_BOOKS:
             weeks = desk.workspace.setup(name).periods.keys("2012-01-01", "2012-12-31")
-            desk.job(name, weeks[0], weeks[-1])
+            desk.job(name, weeks[0], weeks[-1], checks=False)
 
     with _finished(kept, "finished_weekly", weekly_data, fill) as desk:
         yield desk
