@@ -36,7 +36,7 @@ from weights_pipeline.versions.policies import OF_TODAY
 from weights_pipeline.versions.recompute import LedgerView, reproduce
 from weights_pipeline.workspace import Workspace
 from weights_pipeline_tests.support.by_library import assert_stored, tables_of
-from weights_pipeline_tests.support.desk import Desk
+from weights_pipeline_tests.support.desk import Desk, drawing
 from weights_pipeline_tests.support.small_table import WINDOWS, frame, month, small_table
 
 FIRST_CORRECTED = "2013-01-01"
@@ -60,7 +60,8 @@ def record_only(desk, first, last, **tags):
 def materialised(desk, selection, first, last, **tags):
     job = build_definitions(desk.workspace).resolve_implicit_global_asset_job_def()
     keys = [*selection.resolve(job.asset_layer.asset_graph)]
-    return job.execute_in_process(instance=desk.instance, asset_selection=keys, tags=range_tags(first, last) | tags)
+    with drawing(0):
+        return job.execute_in_process(instance=desk.instance, asset_selection=keys, tags=range_tags(first, last) | tags)
 
 
 @pytest.fixture(scope="module")
