@@ -49,7 +49,8 @@ def in_parts(returns, parts, policy, regimes):
         scalars = None
         if policy.overlay is not None:
             state = chain.state_table(rows, realized, policy.overlay.sleeves, policy.frequency)
-            scalars = chain.scalar_table(chain.regime_table(state, policy.overlay.thresholds), policy.overlay)
+            targeted = chain.volatility_table(rows, realized, policy.overlay, policy.frequency)
+            scalars = chain.scalar_table(chain.regime_table(state, policy.overlay.thresholds), policy.overlay, targeted)
         final.append(chain.final_table(moved, scalars, policy, CALENDAR))
         targets.append((made, sets))
     return {
