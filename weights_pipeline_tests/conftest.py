@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import HealthCheck, settings
+from hypothesis.internal.conjecture import providers
 
 from benchmarks.support.data import BOOK, DATA, WEEKLY_BOOKS, beginning
 from weights_pipeline_tests.support.kept import Kept
@@ -40,6 +41,9 @@ settings.register_profile("fixed", settings.get_profile("new"), derandomize=True
 if settings.get_current_profile_name() == "default":
     # A suite that passed passes again; `make fuzz` draws new examples.
     settings.load_profile("fixed")
+    # Hypothesis draws constants of whatever code is loaded by then too: examples would be others after any change of
+    # it, and after other tests. To look for them takes seconds besides.
+    providers._get_local_constants = lambda: providers._local_constants
 
 
 UNIT = Path(__file__).parent / "unit"
