@@ -194,7 +194,11 @@ def odd_scales(returns: Mapping[str, Floats], frequency: Frequency) -> list[OddS
 
 def _aged(given: pd.DataFrame, sessions: pd.DatetimeIndex) -> tuple[pd.DataFrame, NDArray[np.int64]]:
     """Values, sessions × strategies, and sessions since the newest one: −1 before the first, 0 where there is one."""
-    spread = given.pivot(index="session", columns="strategy", values="daily_return").reindex(sessions)
+    code, names = pd.factorize(given["strategy"], sort=True)
+    at = sessions.get_indexer(pd.DatetimeIndex(given["session"]))
+    values = np.full((len(sessions), len(names)), np.nan)
+    values[at[at >= 0], code[at >= 0]] = given["daily_return"].to_numpy(np.float64)[at >= 0]
+    spread = pd.DataFrame(values, index=sessions, columns=pd.Index(names, name="strategy"))
     place = np.arange(len(sessions))[:, None]
     newest = np.maximum.accumulate(np.where(spread.notna().to_numpy(), place, -1), axis=0)
     return spread, np.where(newest < 0, -1, place - newest)
