@@ -2,10 +2,14 @@
 
 import asyncio
 import json
+import runpy
+from itertools import product
+from pathlib import Path
 
 import pytest
 
 from weights_pipeline.ui import ROLE, Access, AccessError, Guard, Role
+from weights_pipeline.ui.access import credentials
 
 UI, PORT = "https://weights.example.com", 3000
 TOKEN, READING = "w" * 32, "r" * 32
@@ -210,3 +214,11 @@ def test_a_header_that_stands_twice_is_no_name_of_a_person():
 
     asyncio.run(Guard(application, rules)(scope, None, send))
     assert sent[1]["body"] == b"reader"
+
+
+def test_the_health_of_a_stage_is_asked_for_under_the_rules_of_the_interface():
+    # A script that needs nothing but the standard library repeats them.
+    login = runpy.run_path(str(Path(__file__).resolve().parents[3] / "deploy" / "health.py"))["_login"]
+    for read, write, header in product(["", READING], ["", TOKEN], ["", "X-User"]):
+        given = {"WEIGHTS_UI_READ_TOKEN": read, "WEIGHTS_UI_TOKEN": write, "WEIGHTS_UI_USER_HEADER": header}
+        assert login(given) == credentials(given) | ({header: "health"} if header else {})
