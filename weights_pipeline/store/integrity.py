@@ -17,7 +17,7 @@ import pyarrow.ipc
 
 from weights_pipeline.store.base import Reader
 from weights_pipeline.tables import catalog
-from weights_pipeline.tables.contract import PartitionRecord, arrow_schema, is_content, partition_slices
+from weights_pipeline.tables.contract import PartitionRecord, arrow_schema, content_hashes, is_content, partition_slices
 from weights_pipeline.tables.definition import PARTITION_COLUMN, Table
 
 
@@ -70,10 +70,17 @@ def compared(store: Reader, schema: str, table: Table, seal: str = "") -> Compar
         return Compared([], seal)
     altered = [
         key
-        for key, part in (partition_slices(stored, table, left) if left else {}).items()
-        if key not in records or part.num_rows != records[key].rows or not is_content(part, records[key].content_hash)
+        for key, (count, content) in (content_hashes(stored, table, left) if left else {}).items()
+        if key not in records
+        or count != records[key].rows
+        # All at once cost least; of one that differs, columns may have been added since.
+        or (content != (said := records[key].content_hash) and not is_content(_part(stored, table, key), said))
     ]
     return Compared(altered, _seal(stored, records, keys[-1], table) if keys and not altered else "")
+
+
+def _part(stored: pa.Table, table: Table, key: str) -> pa.Table:
+    return partition_slices(stored, table, [key])[key]
 
 
 def altered_tables(
