@@ -197,7 +197,8 @@ def cells(patient: Patient) -> Answer:
         todo = "Look at the disk. Runs read the ledger's own files instead; remove these while none is under way."
         return "warn", f"{said}; {len(damaged)} are not as they were written", todo, *map(str, damaged)
     former = sorted(
-        {entry.parent.name for entry in kept} - {each.schema_name for each in patient.workspace.sources.values()}
+        {entry.relative_to(folder).parts[0] for entry in kept}
+        - {each.schema_name for each in patient.workspace.sources.values()}
     )
     if former:
         return "warn", f"{said}; {', '.join(former)}: no ledger any more", "Remove these folders: nothing reads them."

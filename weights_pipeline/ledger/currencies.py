@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import cast
 
 import numpy as np
@@ -49,6 +50,8 @@ class Currencies:
         the ledger's own where that has none either.
     of_symbols
         Currency of symbols that have one.
+    elsewhere
+        Currencies that other rows state, each with its place.
 
     Raises
     ------
@@ -64,6 +67,7 @@ class Currencies:
         sessions: pd.DatetimeIndex,
         rows: Iterable[Rows],
         of_symbols: Mapping[str, str],
+        elsewhere: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         self.path, self._sessions = source.fx or "", sessions
         stated: dict[str, str] = {}
@@ -81,6 +85,7 @@ class Currencies:
                 first = typed.loc[counts, column].dropna().drop_duplicates()
                 places = zip(first.tolist(), first.index.tolist(), strict=True)
                 stated = {name: each.place(row) for name, row in places} | stated
+        stated = {**elsewhere} | stated
         self.several = {*stated} - {source.currency} != set() if source.currency else len(stated) > 1
         self.own = source.currency or (next(iter(stated)) if len(stated) == 1 else "")
         if self.several and not self.path:

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import datetime as dt
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -23,19 +24,20 @@ from weights_pipeline.core.returns.delivered import compounded, delivery_finding
 from weights_pipeline.core.returns.findings import SEVERITIES, LedgerFinding
 from weights_pipeline.core.returns.frequency import Frequency
 from weights_pipeline.core.returns.lots import (
-    LOT_COLUMNS,
     cash_faults,
     entry_value,
     lot_faults,
-    lot_pnl,
     return_faults,
 )
 from weights_pipeline.core.returns.matching import open_lots_at
 from weights_pipeline.core.returns.reconciliation import Break, reconciled
 from weights_pipeline.core.returns.scale import profit_multiples
-from weights_pipeline.core.returns.sessions import Instants, day_start, session_assigner
+from weights_pipeline.core.returns.sessions import SessionOf, day_start, session_assigner
 from weights_pipeline.core.returns.stream import Unknown
+from weights_pipeline.core.returns.sums import exact_sum
+from weights_pipeline.ledger.aside import Aside, Span
 from weights_pipeline.ledger.calendars import exchange_timezone, observed_sessions, recorded_bounds, session_hours
+from weights_pipeline.ledger.closed import LOT_ORDER, SORTED_BY, ClosedLots, completed, placed
 from weights_pipeline.ledger.currencies import Currencies
 from weights_pipeline.ledger.errors import LedgerError
 from weights_pipeline.ledger.flawless import flawless_rows
@@ -58,8 +60,8 @@ class Intake:
 
     Attributes
     ----------
-    lots : DataFrame
-        Closed lots, given or matched from fills: ``lot_id``, ``strategy``, ``symbol``, ``side``,
+    closed : ClosedLots
+        Closed lots, given or matched from fills, to be read by session: ``lot_id``, ``strategy``, ``symbol``, ``side``,
         ``quantity``, ``opened_at``, ``closed_at``, ``open_price``, ``close_price``, ``pnl``, ``fees`` (0
         where none are given), ``margin_used``, ``parent_lot_id`` (both may be null), ``entry_value``,
         ``open_session``, ``session`` (of the exit), ``source`` (lots or fills), ``currency`` (of all that is not profit
@@ -99,7 +101,7 @@ class Intake:
         First rows of each kind of file, as they are written and as they were read.
     """
 
-    lots: pd.DataFrame
+    closed: ClosedLots
     holdings: pd.DataFrame
     lost: pd.DataFrame
     unknown: Sequence[Unknown]
@@ -118,6 +120,11 @@ class Intake:
         for file, accepted, rejected, read in zip(*(self.files[name] for name in columns), strict=True):
             if accepted + rejected != read or listed[file] != rejected:
                 raise ValueError("intake: accepted + rejected differs from the rows read")
+
+    @property
+    def lots(self) -> pd.DataFrame:
+        """All closed lots at once."""
+        return self.closed.all()
 
     def open_lots(self, sessions: pd.DatetimeIndex) -> pd.DataFrame:
         """Lots from fills still open at the end of each session, such as the last ones of the months.
@@ -160,14 +167,6 @@ class Intake:
         return named.astype(_UNKNOWN_SESSION_TYPES)
 
 
-_LOT_ORDER = [
-    *(name for name in LOT_COLUMNS if name not in {"multiplier", "currency", "fees_currency"}),
-    "entry_value",
-    "open_session",
-    "session",
-    "source",
-    "currency",
-]
 _OPEN_LOT_ORDER = [
     "lot_id", "strategy", "symbol", "side", "quantity", "opened_at", "open_price", "fees", "entry_value",
     "open_session", "snapshot", "currency",
@@ -183,7 +182,7 @@ _NO_LOTS, _NO_CASH, _NOT_HELD = (
     framed(
         [], {name: "datetime64[us]" if name in _TIMES else "float64" if name in _FIGURES else "str" for name in names}
     )
-    for names in (_LOT_ORDER, _CASH_ORDER, _HELD_ORDER)
+    for names in (LOT_ORDER, _CASH_ORDER, _HELD_ORDER)
 )
 _UNKNOWN_SESSION_TYPES = {"session": "datetime64[us]", "strategy": "str", "symbols": "str"}
 
@@ -204,8 +203,9 @@ def read_ledger(source: LedgerSource, root: Path, *, horizon: dt.date, kept: Pat
     horizon : date
         The day up to which the ledger is read, in the exchange's zone.
     kept : Path, optional
-        Folder in which cells of its files are kept, so that those which have not changed are not parsed again; what
-        is read is the same. Nothing is kept when left out.
+        Folder in which cells of its files are kept, so that those which have not changed are not parsed again, and
+        lots that nothing is wrong with, so that they are not judged again; what is read is the same. Nothing is kept
+        when left out.
 
     Raises
     ------
@@ -213,45 +213,56 @@ def read_ledger(source: LedgerSource, root: Path, *, horizon: dt.date, kept: Pat
         A file cannot be a ledger at all, no file has any row, a strategy has both daily returns and
         trades, or `horizon` is before the first month.
     """
-    read = _judged(source, root, horizon, None if kept is None else Kept(kept))
+    read = _judged(source, root, horizon, None if kept is None else Kept(kept), kept)
     # What the lots were made of is gone, and there is room to order them once Arrow gives it back.
     pa.default_memory_pool().release_unused()
-    return replace(read, lots=in_order(read.lots, ["session", "strategy", "lot_id"], spent=True))
+    closed = replace(read.closed, here=in_order(read.closed.here, SORTED_BY, spent=True))
+    return replace(read, closed=closed)
 
 
-def _judged(source: LedgerSource, root: Path, horizon: dt.date, kept: Kept | None) -> Intake:
+def _judged(source: LedgerSource, root: Path, horizon: dt.date, kept: Kept | None, folder: Path | None) -> Intake:
     """As :func:`read_ledger`, but for the order of the lots."""
     zone = exchange_timezone(source.calendar)
-    kinds = gather(source, root, zone, kept=kept)
-    if kept is not None:
-        kept.tidy()
-    pa.default_memory_pool().release_unused()
-    lots, fills, cash, openings, returns = kinds.values()
-    if not any(part.read for rows in kinds.values() for part in rows.parts):
-        raise LedgerError(f"ledger {source.name}: none of its files has a row; expected at least one")
-    instants = lots.typed["opened_at"], fills.typed["ts"], openings.typed["date"], cash.typed["ts"]
-    hours, first, last = _history(source, horizon, *instants)
-    sessions = pd.DatetimeIndex(hours.index)
+    instruments = read_instruments(source, root)
     over = day_start(pd.DatetimeIndex([pd.Timestamp(horizon) + pd.Timedelta(days=1)]), zone)[0]
 
-    session_of = session_assigner(hours, zone, over)
-    for rows, column, of in (
-        (lots, "open_session", "opened_at"),
-        (lots, "session", "closed_at"),
-        (fills, "session", "ts"),
-        (cash, "session", "ts"),
-    ):
+    def span(*earlier: pd.Series) -> Span:
+        hours, first, last = _history(source, horizon, *earlier)
+        return Span(hours, first, last, over, session_assigner(hours, zone, over))
+
+    aside = None
+    # Ids of lots from fills are known once these are matched, and amounts in several currencies are converted together.
+    if kept is not None and folder is not None and source.lots and not (source.fills or source.fx):
+        aside = Aside(folder / "aside", kept, source, zone, instruments, span)
+    kinds = gather(source, root, zone, kept=kept, aside=aside)
+    while aside and not aside.settled(kinds["lots"]):
+        kinds = gather(source, root, zone, kept=kept, aside=aside)
+    if kept is not None:
+        kept.tidy()
+    if aside:
+        aside.keep()
+    pa.default_memory_pool().release_unused()
+    lots, fills, cash, openings, returns = kinds.values()
+    if not any(part.read for rows in kinds.values() for part in rows.parts) and not lots.aside:
+        raise LedgerError(f"ledger {source.name}: none of its files has a row; expected at least one")
+    instants = lots.typed["opened_at"], fills.typed["ts"], openings.typed["date"], cash.typed["ts"]
+    hours, first, last, _, session_of = span(*instants, *([aside.earliest] if aside else []))
+    sessions = pd.DatetimeIndex(hours.index)
+
+    if lots.parts:
+        placed(lots, session_of, instruments.multiplier)
+    for rows in (fills, cash):
         if rows.parts:
-            rows.typed[column] = session_of(rows.typed[of])
+            rows.typed["session"] = session_of(rows.typed["ts"])
     if openings.parts:
         openings.typed["session"] = _on_or_after(openings.typed["date"], sessions)
         openings.typed["ts"] = _begins(openings.typed["date"], hours, zone)
-    instruments = read_instruments(source, root)
-    currencies = Currencies(source, root, sessions, (lots, fills, cash, openings), instruments.currency)
+    elsewhere = aside.currencies if aside else {}
+    currencies = Currencies(source, root, sessions, (lots, fills, cash, openings), instruments.currency, elsewhere)
     for rows in (lots, fills, cash):
         currencies.convert_fees(rows)
     if instruments.multiplier:
-        for rows in (lots, fills, openings):
+        for rows in (fills, openings):
             rows.typed["multiplier"] = rows.typed["multiplier"].fillna(rows.typed["symbol"].map(instruments.multiplier))
     lineage, idle_actions = read_actions(source, root, hours, [rows.typed["symbol"] for rows in (fills, openings)])
     statement = read_statement(
@@ -291,14 +302,16 @@ def _judged(source: LedgerSource, root: Path, horizon: dt.date, kept: Kept | Non
     if len(made):
         made = made[in_history].assign(margin_used=np.nan, source="fills")
     # Where there is nothing to join, there is nothing to copy.
-    parts = [rows[_LOT_ORDER] for rows in (given, made) if len(rows)] or [given[_LOT_ORDER]]
+    parts = [rows[LOT_ORDER] for rows in (given, made) if len(rows)] or [given[LOT_ORDER]]
     booked = pd.concat(parts) if len(parts) > 1 else parts[0]
     for held, end in ((booked, "session"), (holdings, "until"), (lost, "until")):
         currencies.held(held, end, pd.Timestamp(horizon))
     if currencies.several:
         left = currencies.rate(booked["currency"], booked["session"])
         booked = booked.assign(pnl=booked["pnl"] * left, fees=booked["fees"] * left)
+    known = aside.strategies if aside else {}
     trading = {name for frame in (booked, holdings, booked_cash) if len(daily) for name in frame["strategy"].unique()}
+    trading.update(known)
     if both := sorted(trading.intersection(daily["strategy"].unique())):
         raise LedgerError(f"ledger {source.name}: {both} have daily returns and trades; give one of the two")
 
@@ -321,14 +334,14 @@ def _judged(source: LedgerSource, root: Path, horizon: dt.date, kept: Kept | Non
         stated = compared.newest
     findings += [each for rows in kinds.values() for each in rows.findings()]
     findings += _unknown_findings(unknown)
-    for rows, there in ((lots, given), (cash, booked_cash)):
-        findings += _missing_findings(rows, there, currencies.own)
-    findings += _scale_findings(lots)
+    for rows, there, others in ((lots, given, known), (cash, booked_cash, {})):
+        findings += _missing_findings(rows, there, others, currencies.own)
+    findings += _scale_findings(lots, aside)
     read = [rows for rows in kinds.values() if rows.parts]
     rejected = [frame for rows in read if len(frame := rows.rejected())]
     files = sorted((each for rows in read for each in rows.account()), key=lambda account: str(account[0]))
     return Intake(
-        lots=booked,
+        closed=ClosedLots(booked, aside.blocks if aside else ()),
         holdings=holdings,
         lost=lost,
         unknown=unknown,
@@ -339,7 +352,7 @@ def _judged(source: LedgerSource, root: Path, horizon: dt.date, kept: Kept | Non
         findings=sorted(findings, key=_importance),
         lots_before_history=int((~in_history).sum()),
         stated=stated,
-        samples=[each for rows in kinds.values() for each in samples(rows)],
+        samples=[each for rows in kinds.values() for each in samples(rows, currencies.own)],
     )
 
 
@@ -380,7 +393,6 @@ def judged_returns(rows: Rows, observed: pd.DatetimeIndex, frequency: Frequency,
     return rows.accepted_with_origin().rename(columns={"session": "date", "stands_on": "session"})
 
 
-_SessionOf = Callable[[Instants], pd.DatetimeIndex]
 _HOLDING_SESSIONS = {"since": "since", "until": "until", "open_session": "opened_at"}
 
 
@@ -402,12 +414,7 @@ def _given_lots(
     lots.reject_duplicates(["lot_id"], "duplicate_lot_id")
     clash = np.flatnonzero(_among(typed["lot_id"], taken)).tolist()
     lots.faults += [Fault(i, "duplicate_lot_id", "lot_id: a lot matched from fills has it") for i in clash]
-    given = lots.accepted().fillna({"fees": 0.0, "multiplier": 1.0}).assign(source="lots")
-    # A date alone that closes a lot of that day is no instant before it.
-    given["closed_at"] = given["closed_at"].clip(lower=given["opened_at"])
-    figures = (given[name] for name in ("side", "quantity", "open_price", "close_price", "fees", "multiplier"))
-    given["pnl"] = given["pnl"].fillna(lot_pnl(*figures))
-    given["entry_value"] = entry_value(given["quantity"], given["open_price"], given["multiplier"])
+    given = completed(lots.accepted())
     given["currency"] = currencies.foreign(given["currency"])
     return given
 
@@ -440,7 +447,7 @@ def _booked_cash(accepted: pd.DataFrame, currencies: Currencies) -> pd.DataFrame
     return rows[_CASH_ORDER].sort_values(["session", "strategy", "cash_id"], ignore_index=True)
 
 
-def _unknown(stretches: Sequence[Unknown], session_of: _SessionOf, first: pd.Timestamp) -> list[Unknown]:
+def _unknown(stretches: Sequence[Unknown], session_of: SessionOf, first: pd.Timestamp) -> list[Unknown]:
     """Stretches by session; one that begins after the last session is not known of yet."""
     found = []
     for each in stretches:
@@ -451,7 +458,7 @@ def _unknown(stretches: Sequence[Unknown], session_of: _SessionOf, first: pd.Tim
     return sorted(found, key=lambda each: (each.strategy, each.symbol, each.since))
 
 
-def _session(instant: pd.Timestamp | None, session_of: _SessionOf) -> pd.Timestamp | None:
+def _session(instant: pd.Timestamp | None, session_of: SessionOf) -> pd.Timestamp | None:
     if instant is None:
         return None
     session = session_of(pd.DatetimeIndex([instant]))
@@ -476,23 +483,32 @@ def _unknown_findings(unknown: Sequence[Unknown]) -> Iterator[LedgerFinding]:
         )
 
 
-def _scale_findings(lots: Rows) -> Iterator[LedgerFinding]:
-    for each in profit_multiples(lots.typed[lots.flawless()]) if lots.parts else ():
+def _scale_findings(lots: Rows, aside: Aside | None) -> Iterator[LedgerFinding]:
+    if not lots.parts:
+        return
+    sound = lots.accepted_with_origin()
+    rows = aside.suspects(sound) if aside else sound
+    for each in profit_multiples(rows):
         yield LedgerFinding(
             code="scale",
             strategy=each.strategy,
             symbol=each.symbol,
-            since=lots.typed["session"].iloc[each.row],
-            source_file=lots.parts[lots.file[each.row]].name,
-            line=int(lots.line[each.row]),
+            since=rows["session"].iloc[each.row],
+            source_file=str(rows["source_file"].iloc[each.row]),
+            line=int(rows["line"].iloc[each.row]),
             message=f"pnl is {each.factor:.6g} times what prices give, over {each.lots} lots",
             figures={"factor": each.factor, "lots": float(each.lots)},
             setting=f"a multiplier of {each.factor:.6g}, as a column or under constants",
         )
 
 
-def _missing_findings(rows: Rows, accepted: pd.DataFrame, own_currency: str) -> Iterator[LedgerFinding]:
-    """What rejected lots or cash are of all that a strategy has."""
+def _missing_findings(
+    rows: Rows, accepted: pd.DataFrame, aside: Mapping[str, tuple[int, Fraction]], own_currency: str
+) -> Iterator[LedgerFinding]:
+    """What rejected lots or cash are of all that a strategy has.
+
+    Set aside are, by strategy, so many rows more, of so much value together.
+    """
     codes: dict[int, set[str]] = {}
     for fault in rows.faults:
         codes.setdefault(fault.row, set()).add(fault.code)
@@ -504,13 +520,17 @@ def _missing_findings(rows: Rows, accepted: pd.DataFrame, own_currency: str) -> 
     for strategy, own in lost.groupby(names):
         row = int(own.index[0])
         there = accepted[accepted["strategy"] == strategy]
-        figures = {"rejected": float(len(own)), "read": float(len(own) + len(there))}
+        more, worth = aside.get(strategy, (0, Fraction(0)))
+        figures = {"rejected": float(len(own)), "read": float(len(own) + len(there) + more)}
         share = ""
         # Values in several currencies have no sum, and a rejected lot no rate.
-        if rows.kind == "lots" and len({*own["currency"], *there["currency"].fillna(own_currency)}) == 1:
-            value = float(entry_value(own["quantity"].abs(), own["open_price"], own["multiplier"].fillna(1.0)).sum())
-            figures |= {"entry_value": value, "of": value + float(there["entry_value"].sum())}
-            share = f", with {value:.2f} of {figures['of']:.2f} of entry value"
+        stated = {*own["currency"], *there["currency"].fillna(own_currency)} if rows.kind == "lots" else set[str]()
+        if len(stated | {own_currency} if more else stated) == 1:
+            lost_value = entry_value(own["quantity"].abs(), own["open_price"], own["multiplier"].fillna(1.0))
+            value = exact_sum(lost_value)
+            worth += value + exact_sum(there["entry_value"])
+            figures |= {"entry_value": float(value), "of": float(worth)}
+            share = f", with {float(value):.2f} of {float(worth):.2f} of entry value"
         yield LedgerFinding(
             code=f"{rows.kind}_rejected",
             strategy=strategy,

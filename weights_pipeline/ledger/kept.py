@@ -14,9 +14,11 @@ import hashlib
 import json
 import logging
 import platform
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -55,7 +57,7 @@ class Kept:
             As ``read_part``.
         """
         # An object that the listing names with its version need not be fetched to know what it holds.
-        version = file.version or _digest(file)
+        version = file.version or digest_of(file)
         entry = self._entry(file, version, reading)
         self._used.add(entry.name)
         if (known := _read(entry, reading)) is not None:
@@ -75,23 +77,24 @@ class Kept:
     def _entry(self, file: File, version: str, reading: Reading) -> Path:
         # Objects of one ETag may differ, if they are not the same object.
         of = file.path if file.version else PurePosixPath(file.path).suffix.lower()
-        named = json.dumps([of, version, reading.model_dump_json(), _reader()])
+        named = json.dumps([of, version, reading.model_dump_json(), reader()])
         return self._folder / f"{hashlib.sha256(named.encode()).hexdigest()}.arrow"
 
 
 @lru_cache(maxsize=1)
-def _reader() -> str:
-    """What turns bytes into cells: the code of this room, and the libraries that it parses with."""
-    room = Path(__file__).parent
-    content, sources = hashlib.sha256(), sorted(room.rglob("*.py"))
-    if not sources:
-        raise FileNotFoundError(f"{room}: no source files there; install the package again")
-    for source in sources:
-        content.update(f"{source.relative_to(room).as_posix()}\n".encode() + source.read_bytes())
+def reader() -> str:
+    """What turns bytes into rows: the code of this room and of the rules, and the libraries that it parses with."""
+    ledger = Path(__file__).parent
+    content, rooms = hashlib.sha256(), (ledger, ledger.parent / "core" / "returns")
+    for room in rooms:
+        if not (sources := sorted(room.rglob("*.py"))):
+            raise FileNotFoundError(f"{room}: no source files there; install the package again")
+        for source in sources:
+            content.update(f"{source.relative_to(ledger.parent).as_posix()}\n".encode() + source.read_bytes())
     return " ".join([content.hexdigest(), platform.python_version(), pd.__version__, pa.__version__])
 
 
-def _digest(file: File) -> str:
+def digest_of(file: File) -> str:
     """SHA-256 of a file, read a piece at a time."""
     content = hashlib.sha256()
     for piece in file.pieces():
@@ -100,14 +103,14 @@ def _digest(file: File) -> str:
 
 
 def entries(folder: Path) -> list[Path]:
-    """Files of the cells of all ledgers, of which each has a folder in this one."""
-    return sorted(entry for entry in folder.glob("*/*.arrow") if not entry.name.startswith("."))
+    """Files that are kept of all ledgers, of which each has a folder in this one."""
+    return sorted(entry for entry in folder.glob("*/**/*.arrow") if not entry.name.startswith("."))
 
 
 def as_written(entry: Path) -> bool:
-    """Whether a file of cells is what was written; one that is removed meanwhile is."""
+    """Whether a file that is kept is what was written; one that is removed meanwhile is."""
     try:
-        _sealed(entry)
+        _body(entry)
     except FileNotFoundError:
         return True
     except (OSError, ValueError):
@@ -115,7 +118,7 @@ def as_written(entry: Path) -> bool:
     return True
 
 
-def _sealed(entry: Path) -> pa.Buffer:
+def _body(entry: Path) -> pa.Buffer:
     """What was written to an entry, mapped into memory."""
     with pa.memory_map(str(entry)) as mapped:
         content = mapped.read_buffer()
@@ -125,16 +128,66 @@ def _sealed(entry: Path) -> pa.Buffer:
     return body
 
 
+def sealed(file: Path, name: str) -> tuple[pa.Table, dict[str, Any]]:
+    """What :func:`write_sealed` has written under a name, mapped into memory.
+
+    Raises
+    ------
+    FileNotFoundError
+        There is no such file.
+    ValueError, KeyError, OSError, pyarrow.ArrowException
+        It is not as it was written.
+    """
+    table = pyarrow.ipc.open_file(pa.BufferReader(_body(file))).read_all()
+    said = json.loads(table.schema.metadata[b"part"])
+    if said["entry"] != name:
+        raise ValueError("it is the content of another entry")
+    return table, said
+
+
+def write_sealed(file: Path, name: str, table: pa.Table, said: Mapping[str, Any]) -> None:
+    """Write a table and what is said of it, sealed with a hash of all that is written; whole or not at all."""
+    table = table.replace_schema_metadata({"part": json.dumps({"entry": name, **said})})
+    with replacing(file, durable=False) as path:
+        with pa.OSFile(str(path), "wb") as sink, pyarrow.ipc.new_file(sink, table.schema) as writer:
+            writer.write_table(table, PAGE)
+        with path.open("r+b") as written:
+            seal = hashlib.file_digest(written, "sha256").digest()
+            written.write(seal)
+
+
+def read_said(file: Path) -> dict[str, Any]:
+    """What :func:`write_said` has written; nothing where there is no such file, or it is not as it was written."""
+    try:
+        said = sealed(file, file.name)[1]
+    except FileNotFoundError:
+        return {}
+    except UNUSABLE as error:
+        _LOG.warning("%s: cannot be used, it is made again: %s", file, error)
+        return {}
+    del said["entry"]
+    return said
+
+
+def write_said(file: Path, said: Mapping[str, Any]) -> None:
+    """Keep what is known of a ledger's files; where it cannot be kept, say so."""
+    try:
+        write_sealed(file, file.name, pa.table({}), said)
+    except OSError as error:
+        _LOG.warning("%s: cannot be kept, it will be made again: %s", file, error)
+
+
+UNUSABLE = (OSError, ValueError, KeyError, TypeError, pa.ArrowException)
+"""Errors of what cannot be used, as it is not what was written."""
+
+
 def _read(entry: Path, reading: Reading) -> Part | None:
     """What an entry holds, mapped into memory; None where there is none, or it is not as it was written."""
     try:
-        table = pyarrow.ipc.open_file(pa.BufferReader(_sealed(entry))).read_all()
-        said = json.loads(table.schema.metadata[b"part"])
-        if said["entry"] != entry.name:
-            raise ValueError("it is the content of another entry")
+        table, said = sealed(entry, entry.name)
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, KeyError, TypeError, pa.ArrowException) as error:
+    except UNUSABLE as error:
         _LOG.warning("%s: cannot be used, its file is read again: %s", entry, error)
         return None
     cells = table.drop_columns(["line"]).to_pandas()
@@ -156,7 +209,6 @@ def _write(entry: Path, part: Part) -> None:
     if not part.cells.shape[1]:
         return  # Rows without a cell have no columns that could say how many they are.
     said = {
-        "entry": entry.name,
         "columns": [*part.cells],
         "header": [*part.header],
         "malformed": [(int(line), why, [*fields]) for line, why, fields in part.malformed],
@@ -166,13 +218,7 @@ def _write(entry: Path, part: Part) -> None:
     # Columns go by their place, as a file may call one as it likes.
     columns = {str(place): pa.array(part.cells.iloc[:, place]) for place in range(part.cells.shape[1])}
     table = pa.table(columns | {"line": pa.array(part.line.astype(np.int64))})
-    table = table.replace_schema_metadata({"part": json.dumps(said)})
     try:
-        with replacing(entry, durable=False) as path:
-            with pa.OSFile(str(path), "wb") as sink, pyarrow.ipc.new_file(sink, table.schema) as writer:
-                writer.write_table(table, PAGE)
-            with path.open("r+b") as written:
-                seal = hashlib.file_digest(written, "sha256").digest()
-                written.write(seal)
+        write_sealed(entry, entry.name, table, said)
     except OSError as error:
         _LOG.warning("%s: cells cannot be kept, their file will be read again: %s", entry, error)

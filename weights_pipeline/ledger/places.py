@@ -40,12 +40,15 @@ class File:
         ETag that the listing found, and that what is read has; empty where a place has none.
     stream
         Gives the same piece by piece, where a place can.
+    at
+        Where it is on this machine, if it is.
     """
 
     path: str
     read: Callable[[], bytes]
     version: str = ""
     stream: Callable[[], Iterator[bytes]] | None = None
+    at: Path | None = None
 
     def pieces(self) -> Iterator[bytes]:
         """Its bytes, a piece at a time."""
@@ -92,7 +95,7 @@ class Folder:
 
     def at(self, path: str) -> File:
         """The file of a path, which need not be there."""
-        return File(path, lambda: self._read(path), stream=lambda: self._pieces(path))
+        return File(path, lambda: self._read(path), stream=lambda: self._pieces(path), at=self.root / path)
 
     def _read(self, path: str) -> bytes:
         with self._opened(path) as (file, size):

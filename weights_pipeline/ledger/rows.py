@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import groupby, pairwise, takewhile
 from pathlib import Path
-from typing import Any
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
 import pandas as pd
@@ -41,6 +43,9 @@ from weights_pipeline.ledger.prices import read_prices
 from weights_pipeline.ledger.source import Kind, LedgerSource
 from weights_pipeline.ledger.sources import RowSource, read_rows
 from weights_pipeline.ledger.vocabulary import ByTable, Reading
+
+if TYPE_CHECKING:
+    from weights_pipeline.ledger.aside import Aside
 
 Indices = NDArray[np.intp]
 
@@ -92,6 +97,16 @@ MEANING = frozenset(
 """Words in the name of a column that say it may change what a row means."""
 
 
+class SetAside(NamedTuple):
+    """Rows of a file that are accepted whatever other rows there are: how many.
+
+    And what gives its first rows, whatever became of them: as they are written, and as they were read.
+    """
+
+    rows: int
+    first: Callable[[], tuple[Part, pd.DataFrame]]
+
+
 class Rows:
     """All rows of one kind, over all its files, and the faults found in them.
 
@@ -107,7 +122,11 @@ class Rows:
         Which part each row is of, shape (n,).
     loose
         Lines that are no row, as far as they can be read: the columns of `typed`, ``part``, ``line`` and ``why`` each.
+    aside
+        What was set aside of files by their names: rows that were accepted, and are not among these.
     """
+
+    aside: Mapping[str, SetAside] = MappingProxyType({})
 
     def __init__(self, kind: Kind, parts: Sequence[Part], timezone: str, exchange_timezone: str) -> None:
         columns = COLUMNS[kind]
@@ -145,6 +164,68 @@ class Rows:
         if "fees" in columns and parts:
             self._turn_fees()
         self.loose = self._loose(timezone, exchange_timezone)
+
+    @classmethod
+    def of(
+        cls, kind: Kind, parts: Sequence[Part], *, typed: pd.DataFrame, days: pd.DataFrame, faults: Sequence[Fault]
+    ) -> Self:
+        """Rows that were read before, none of a file of dates alone, nor with a time that the clocks leave open."""
+        rows = cls.__new__(cls)
+        rows.kind, rows.parts, rows.columns = kind, parts, COLUMNS[kind]
+        rows.cells = _cells([part for part in parts if len(part.cells)], COLUMNS[kind])
+        rows.file = np.repeat(np.arange(len(parts)), [len(part.line) for part in parts])
+        rows.line = np.concatenate([np.empty(0, np.intp), *(part.line for part in parts)])
+        rows.typed, rows.days, rows.faults = typed, days, [*faults]
+        rows.near, rows.as_days, rows.loose = pd.DataFrame(index=typed.index), np.zeros(len(typed), dtype=bool), []
+        return rows
+
+    @classmethod
+    def merged(cls, kind: Kind, parts: Sequence[Part], pieces: Sequence[Rows]) -> Self:
+        """Rows of some of the parts each as those of all, in the order of the parts."""
+        place = {part.name: number for number, part in enumerate(parts)}
+        file = np.concatenate([np.array([place[part.name] for part in piece.parts])[piece.file] for piece in pieces])
+        order = np.argsort(file, kind="stable")
+        new = np.argsort(order)
+        begins = np.cumsum([0, *(len(piece.typed) for piece in pieces)]).tolist()
+        rows = cls.__new__(cls)
+        rows.kind, rows.columns = kind, COLUMNS[kind]
+        named = {part.name: part for piece in pieces for part in piece.parts}
+        rows.parts = [named[part.name] for part in parts]
+        rows.file = file[order]
+        rows.line, rows.as_days = (
+            np.concatenate([getattr(piece, name) for piece in pieces])[order] for name in ("line", "as_days")
+        )
+        rows.cells, rows.typed, rows.days, rows.near = (
+            pd.concat([getattr(piece, name) for piece in pieces], ignore_index=True).take(order).reset_index(drop=True)
+            for name in ("cells", "typed", "days", "near")
+        )
+        rows.faults = [
+            fault._replace(row=int(new[fault.row + begin]))
+            for piece, begin in zip(pieces, begins, strict=False)
+            for fault in piece.faults
+        ]
+        rows.loose = []
+        return rows
+
+    def only(self, mask: NDArray[np.bool_], faults: Sequence[Fault]) -> Rows:
+        """Some rows, with those of the faults that are theirs."""
+        number = np.cumsum(mask) - 1
+        ends = np.cumsum([0, *(len(part.line) for part in self.parts)])
+        parts = [
+            replace(
+                part,
+                cells=self.cells[begin:end][mask[begin:end]].reset_index(drop=True),
+                line=part.line[mask[begin:end]],
+            )
+            for part, (begin, end) in zip(self.parts, pairwise(ends.tolist()), strict=True)
+        ]
+        return Rows.of(
+            self.kind,
+            parts,
+            typed=self.typed[mask].reset_index(drop=True),
+            days=self.days[mask].reset_index(drop=True),
+            faults=[fault._replace(row=int(number[fault.row])) for fault in faults if mask[fault.row]],
+        )
 
     def reject_duplicates(self, identity: Sequence[str], code: str) -> None:
         """Compare rows by their typed cells, and by the text of cells that could not be read.
@@ -216,8 +297,8 @@ class Rows:
             (
                 part.name,
                 self.kind,
-                part.read,
-                int(flawless[mine].sum()),
+                part.read + aside,
+                int(flawless[mine].sum()) + aside,
                 int((~flawless[mine]).sum()) + len(part.malformed),
                 int(repeats[mine].sum()),
                 ";".join(unread(part, COLUMNS[self.kind])),
@@ -226,6 +307,7 @@ class Rows:
                 part.version or None,
             )
             for part, mine in zip(self.parts, self._slices(), strict=True)
+            for aside in [self.aside[part.name].rows if part.name in self.aside else 0]
         ]
 
     def findings(self) -> list[LedgerFinding]:
@@ -377,10 +459,12 @@ def gather(
     exchange_timezone: str,
     kinds: Collection[Kind] = tuple(COLUMNS),
     kept: Kept | None = None,
+    aside: Aside | None = None,
 ) -> dict[Kind, Rows]:
     """Read all files of a ledger that are of some kinds, each kind's in the order of their names.
 
-    With ``kept``, files that are as they were the last time are not parsed again.
+    With ``kept``, files that are as they were the last time are not parsed again; with ``aside``, lots are only those
+    that are to be judged with others.
 
     Raises
     ------
@@ -389,7 +473,7 @@ def gather(
     """
     taken: dict[str, list[tuple[Kind, Part]]] = {}
     read = read_part if kept is None else kept.part
-    parts = {kind: [*_parts_of(source, root, kind, taken, read)] for kind in kinds}
+    parts = {kind: [*_parts_of(source, root, kind, taken, read, aside)] for kind in kinds}
     allocated = [part for part in parts.get("returns", ()) if part.reading.allocations]
     if allocated and (closes := read_prices(source, root)) is not None:
 
@@ -398,7 +482,12 @@ def gather(
 
         computed = dict(zip(map(id, allocated), returns_of(allocated, closes, written), strict=True))
         parts["returns"] = [computed.get(id(part), part) for part in parts["returns"]]
-    return {kind: Rows(kind, parts[kind], source.timezone, exchange_timezone) for kind in kinds}
+    return {
+        kind: aside.rows(parts[kind])
+        if aside and kind == "lots"
+        else Rows(kind, parts[kind], source.timezone, exchange_timezone)
+        for kind in kinds
+    }
 
 
 def _parts_of(
@@ -407,21 +496,21 @@ def _parts_of(
     kind: Kind,
     taken: dict[str, list[tuple[Kind, Part]]],
     read: Callable[[File, Reading], Part],
+    aside: Aside | None,
 ) -> Iterator[Part]:
     key = f"ledger {source.name}: {kind}"
     entries = [(entry, entry.reading(source)) for entry in getattr(source, kind) or ()]
-    found: dict[tuple[str, int], File | None] = {}
-    for number, (entry, _) in enumerate(entries):
-        if entry.query:
-            found[entry.query.name, number] = None
-        else:
-            found |= {(file.path, number): file for file in find_files(root, entry.files or (), key)}
+    found = _found(source, root, kind)
+    alone = _found_once(source, root, found) if aside and kind == "lots" else ()
     for path, number in sorted(found):
         before = taken.setdefault(path, [])
         entry, reading = entries[number]
         if any(other == kind and earlier.reading == reading for other, earlier in before):
             continue
         file, rule = found[path, number], reading.strategy_from
+        if aside and file and path in alone and not isinstance(rule, ByTable):
+            yield aside.part(file, reading, partial(_in_words, file, reading, kind))
+            continue
         part = read(file, reading) if file else queried(entry.query, reading)
         part = mapped(part, COLUMNS[kind], read_part(file_at(root, rule.table)) if isinstance(rule, ByTable) else None)
         if before:
@@ -441,6 +530,33 @@ def _parts_of(
             if kind != "returns":
                 require_meaning_read(each, COLUMNS[kind])
             yield each
+
+
+def _in_words(file: File, reading: Reading, kind: Kind, read: Callable[[File, Reading], Part]) -> Part:
+    """A file whose rows stand on lines of their own, in the ledger's words."""
+    part = mapped(read(file, reading), COLUMNS[kind], None)
+    require_columns(part, COLUMNS[kind])
+    require_meaning_read(part, COLUMNS[kind])
+    return part
+
+
+def _found(source: LedgerSource, root: Path, kind: Kind) -> dict[tuple[str, int], File | None]:
+    """Files and queries of a kind by their name and the number of the entry that names them."""
+    key = f"ledger {source.name}: {kind}"
+    found: dict[tuple[str, int], File | None] = {}
+    for number, entry in enumerate(getattr(source, kind) or ()):
+        if entry.query:
+            found[entry.query.name, number] = None
+        else:
+            found |= {(file.path, number): file for file in find_files(root, entry.files or (), key)}
+    return found
+
+
+def _found_once(source: LedgerSource, root: Path, found: Collection[tuple[str, int]]) -> set[str]:
+    """Paths that one entry of one kind names."""
+    others = [path for kind in COLUMNS if kind != "lots" for path, _ in _found(source, root, kind)]
+    times = Counter([*others, *(path for path, _ in found)])
+    return {path for path, number in times.items() if number == 1}
 
 
 def queried(query: RowSource, reading: Reading) -> Part:

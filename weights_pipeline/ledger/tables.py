@@ -8,6 +8,7 @@ kept.
 from __future__ import annotations
 
 import datetime as dt
+import hashlib
 import json
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -38,11 +39,13 @@ from weights_pipeline.ledger import (
     read_rates,
     session_closes,
 )
+from weights_pipeline.ledger.closed import ClosedLots
 from weights_pipeline.ledger.errors import LedgerError
+from weights_pipeline.ledger.kept import read_said, write_said
 from weights_pipeline.ledger.periods import only_windows, window_dates
 from weights_pipeline.ledger.prices import blamed
 from weights_pipeline.tables import catalog
-from weights_pipeline.tables.contract import Window, content_hashes, prepare
+from weights_pipeline.tables.contract import Window, arrow_schema, content_hashes, prepare
 from weights_pipeline.tables.definition import Table
 
 
@@ -60,7 +63,7 @@ def intake_rows(
     lost = intake.lost_lots()
     shown = [intake.open_lots(last_sessions(sessions, begun)), lost[lost["snapshot"].isin(sessions)]]
     rows = {
-        catalog.TRADE_LEDGER: only_windows(intake.lots, "session", windows),
+        catalog.TRADE_LEDGER: intake.closed.between(dates.left[0], dates.right[-1]),
         catalog.OPEN_LOTS: pd.concat([shown[0], only_windows(shown[1], "snapshot", windows)], ignore_index=True),
         catalog.CASH: only_windows(intake.cash, "session", windows),
         catalog.GIVEN_RETURNS: only_windows(intake.returns, "session", windows),
@@ -282,3 +285,35 @@ def hashes_of(frame: pd.DataFrame, table: Table, windows: Sequence[Window]) -> d
     stored = prepare(only_windows(frame, str(table.time_column), windows), table, windows)
     found = content_hashes(stored, table, [window.key for window in windows])
     return {key: content for key, (_, content) in found.items()}
+
+
+def lot_hashes(closed: ClosedLots, windows: Sequence[Window], kept: Path | None = None) -> dict[str, str]:
+    """Content hash by month of the closed lots that a store would hold.
+
+    Months whose lots are all set aside are not hashed again for as long as they are set aside in the same places.
+
+    Parameters
+    ----------
+    closed
+        The lots.
+    windows
+        The months.
+    kept
+        Folder of the ledger's cells, beside which hashes are kept; nothing is when left out.
+    """
+    file = None if kept is None else kept / "aside" / "hashes"
+    known, hashes = dict[str, str]() if file is None else read_said(file), dict[str, str]()
+    of, now = [str(field) for field in arrow_schema(catalog.TRADE_LEDGER)], dict[str, str]()
+    for window in windows:
+        first, after = pd.Timestamp(window.first), pd.Timestamp(window.after)
+        sources = closed.sources(first, after)
+        named = hashlib.sha256(json.dumps([window.key, str(first), str(after), of, sources]).encode()).hexdigest()
+        content = None if sources is None else known.get(named)
+        if content is None:
+            content = hashes_of(closed.between(first, after), catalog.TRADE_LEDGER, [window])[window.key]
+        hashes[window.key] = content
+        if sources is not None:
+            now[named] = content
+    if file is not None and now != known:
+        write_said(file, now)
+    return hashes

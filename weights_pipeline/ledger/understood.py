@@ -55,16 +55,23 @@ class Sample:
         return any(cell.theirs not in ("", cell.column) for row in self.rows for cell in row.cells)
 
 
-def samples(rows: Rows) -> Iterator[Sample]:
-    """Yield the first rows of the first file of each way of reading."""
+def samples(rows: Rows, currency: str) -> Iterator[Sample]:
+    """Yield the first rows of the first file of each way of reading; amounts are in a currency, unless they say so."""
     seen: list[Reading] = []
     reasons: dict[int, list[str]] = {}
     for fault in rows.faults:
         reasons.setdefault(fault.row, []).append(fault.code)
     for number, part in enumerate(rows.parts):
-        if part.reading in seen or not len(part.line):
+        aside = rows.aside.get(part.name)
+        if part.reading in seen or not (len(part.line) or aside):
             continue
         seen.append(part.reading)
+        if aside:
+            why = {rows.line[row]: codes for row, codes in reasons.items() if rows.file[row] == number}
+            written, typed = aside.first()
+            by_place = {place: why[line] for place, line in enumerate(written.line.tolist()) if line in why}
+            yield sample(written, rows.kind, rows.columns, typed.fillna({"currency": currency}), by_place)
+            continue
         begin = int((rows.file < number).sum())
         typed = rows.typed.iloc[begin : begin + min(SHOWN, len(part.line))]
         yield sample(part, rows.kind, rows.columns, typed, reasons, begin)

@@ -15,6 +15,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 Instants = pd.Series | pd.DatetimeIndex | NDArray[np.datetime64]
+SessionOf = Callable[[Instants], pd.DatetimeIndex]
+"""Says which session each instant belongs to."""
 
 
 class UtcTimes(NamedTuple):
@@ -88,9 +90,7 @@ def assign_session(times: Instants, hours: pd.DataFrame, timezone: str) -> pd.Da
     return session_assigner(hours, timezone)(times)
 
 
-def session_assigner(
-    hours: pd.DataFrame, timezone: str, over: pd.Timestamp | None = None
-) -> Callable[[Instants], pd.DatetimeIndex]:
+def session_assigner(hours: pd.DataFrame, timezone: str, over: pd.Timestamp | None = None) -> SessionOf:
     """:func:`assign_session` of one calendar, for several calls; an instant from `over` on has no session either."""
     days = _ascending(pd.DatetimeIndex(hours.index))
     opens, closes = (hours[name].to_numpy(dtype="datetime64[us]") for name in ("open", "close"))

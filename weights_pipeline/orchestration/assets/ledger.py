@@ -18,8 +18,8 @@ from weights_pipeline.ledger import Intake, LedgerSource, read_ledger
 from weights_pipeline.ledger.periods import horizon
 from weights_pipeline.ledger.tables import (
     finding_rows,
-    hashes_of,
     intake_rows,
+    lot_hashes,
     market_rows,
     month_tables,
     stored_return_rows,
@@ -72,7 +72,7 @@ def ledger_assets(
         # Months follow each other without a gap: whatever is written between the earlier ones is looked at in vain.
         looked_at = existing[earlier[0] : earlier[-1] + 1] if earlier else []
         return unchanged_months(
-            hashes_of(run.once(intake).lots, catalog.TRADE_LEDGER, looked_at) if looked_at else {},
+            lot_hashes(run.once(intake).closed, looked_at, kept),
             {key: record.content_hash for key, record in stored.items()},
             being_written=written,
         )

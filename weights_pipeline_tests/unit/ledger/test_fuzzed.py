@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from benchmarks import fuzz
+from weights_pipeline.ledger.closed import ClosedLots
 
 
 @given(number=st.integers(0, 2**31))
@@ -35,7 +36,7 @@ def test_what_is_lost_or_made_of_whole_rows_is_seen(tmp_path: Path, monkeypatch:
         def without_lots(source, root, *, horizon, changed=changed, readings=readings):
             intake = read(source, root, horizon=horizon)
             readings.append(intake)
-            return replace(intake, lots=intake.lots.iloc[:0]) if len(readings) - 1 == changed else intake
+            return replace(intake, closed=ClosedLots(intake.lots.iloc[:0])) if len(readings) - 1 == changed else intake
 
         monkeypatch.setattr(fuzz, "read_ledger", without_lots)
         with pytest.raises(AssertionError, match=f"^{said}"):
