@@ -14,6 +14,7 @@ import dagster as dg
 from dagster._core.storage.runs import SqliteRunStorage
 
 from weights_pipeline.orchestration.event_log import kept_open
+from weights_pipeline.orchestration.step_logs import in_files_alone
 from weights_pipeline.settings import Settings, SettingsError
 from weights_pipeline.shipped import shipped
 
@@ -48,7 +49,7 @@ def recorded_on(settings: Settings, given: dg.DagsterInstance | None) -> Iterato
         return
     furnish(settings)
     try:
-        found = kept_open(dg.DagsterInstance.get())
+        found = in_files_alone(kept_open(dg.DagsterInstance.get()))
     except Exception as error:
         if not settings.deployed:
             raise
