@@ -49,6 +49,7 @@ def benchmark() -> pd.Series:
     return pd.read_csv(SAMPLE / "benchmark.csv", index_col="date").close
 
 
+@pytest.mark.xdist_group("skfolio")
 def test_the_script_makes_the_committed_bytes_and_the_table_of_the_readme(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

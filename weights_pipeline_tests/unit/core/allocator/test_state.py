@@ -1,4 +1,4 @@
-"""Reference portfolio and state features, against worked cases and a plain pandas implementation."""
+"""Reference portfolio and state features, against worked cases and a plain implementation."""
 
 from itertools import combinations
 
@@ -57,20 +57,20 @@ def mean_correlation(returns: np.ndarray, window: int) -> np.ndarray:
     return values
 
 
-def pandas_correlation(window: pd.DataFrame) -> float:
-    """The definition, spelled out on one window."""
-    kept = [name for name in window if window[name].count() >= 2 and window[name].std() > 1e-10]
+def plain_correlation(window: np.ndarray) -> float:
+    """The definition, spelled out on one window, sessions × components."""
+    rows = [row for row in window.T if np.isfinite(row).sum() >= 2 and np.nanstd(row, ddof=1) > 1e-10]
     rhos = []
-    for a, b in combinations(kept, 2):
-        shared = window[[a, b]].dropna()
-        if len(shared) >= 2 and (shared.std() > 1e-10).all():
-            rhos.append(shared[a].corr(shared[b]))
+    for a, b in combinations(rows, 2):
+        shared = np.array([a, b])[:, np.isfinite(a) & np.isfinite(b)]
+        if shared.shape[1] >= 2 and (shared.std(axis=1, ddof=1) > 1e-10).all():
+            rhos.append(np.corrcoef(shared)[0, 1])
     return float(np.mean(rhos)) if rhos else np.nan
 
 
 def rolling_oracle(frame: pd.DataFrame, window: int) -> np.ndarray:
     starts = range(len(frame) - window + 1)
-    return np.array([pandas_correlation(frame.iloc[start : start + window]) for start in starts])
+    return np.array([plain_correlation(frame.to_numpy()[start : start + window]) for start in starts])
 
 
 class TestReferencePortfolio:

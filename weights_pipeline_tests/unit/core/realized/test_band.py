@@ -207,9 +207,9 @@ class TestChain:
         ids=["edge", "target", "book", "turnover"],
     )
     def test_one_by_one_is_all_at_once_and_every_weight_follows_from_its_row(self, band):
-        returns = random_returns(7)
+        returns, weeks = random_returns(7), WEEKS[:30]
         policy = replace(PLAIN, band=band, turnover_cap=0.05)
-        metrics = chain.metric_rows(history(returns), WEEKS, policy)
+        metrics = chain.metric_rows(history(returns), weeks, policy)
         targets = chain.target_table(metrics, policy)
         whole = chain.realized_table(pd.DataFrame(), targets, policy, CALENDAR, long(returns))
         parts = whole.head(0)
@@ -225,11 +225,11 @@ class TestChain:
         stretched = whole.assign(rate=whole["rate"].where(whole["rate"] == 0, whole["rate"] * 0.9))
         assert not recurrence(stretched).passed
 
-        simulated = simulate(history(returns), WEEKS, CALENDAR, policy)
+        simulated = simulate(history(returns), weeks, CALENDAR, policy)
         made = simulated.tables()["realized_weights"]
         columns = ["as_of", "strategy", "previous", "rate", "realized"]
         pd.testing.assert_frame_equal(made[columns], whole[columns], check_dtype=False)
-        freely = simulate(history(returns), WEEKS, CALENDAR, replace(policy, band=None))
+        freely = simulate(history(returns), weeks, CALENDAR, replace(policy, band=None))
         assert simulated.turnover.mean() < freely.turnover.mean()
 
         final = chain.final_table(whole, None, policy, CALENDAR)

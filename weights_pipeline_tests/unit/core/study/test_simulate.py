@@ -1,5 +1,6 @@
 """Simulations: the bits of the chain, the past safe from the future, and grids that are so many simulations."""
 
+import functools
 import gc
 import math
 from dataclasses import fields, replace
@@ -250,12 +251,17 @@ def assert_same(one, other, until=None):
         np.testing.assert_array_equal(values[:until], other.values[name][:until], err_msg=name)
 
 
-@pytest.mark.parametrize("case", [case for case, (_, policy) in POLICIES.items() if policy.overlay is not None])
-@pytest.mark.parametrize("seed", [1, 2])
-def test_what_was_earned_is_what_the_audit_of_the_tables_compares(case, seed):
+@functools.cache
+def simulated(case, seed):
+    """Simulate a case on random returns; tests only read it."""
     as_of, policy = POLICIES[case]
-    returns = random_returns(seed)
-    simulation = simulate(history_of(returns), as_of, CALENDAR, policy)
+    return simulate(history_of(random_returns(seed)), as_of, CALENDAR, policy, market_regimes=market(seed))
+
+
+@pytest.mark.parametrize("case", [case for case, (_, policy) in POLICIES.items() if policy.overlay is not None])
+def test_what_was_earned_is_what_the_audit_of_the_tables_compares(case):
+    as_of, policy = POLICIES[case]
+    returns, simulation = random_returns(1), simulated(case, 1)
     tables, until = simulation.tables(), SESSIONS[-30]
     rows = returns.rename_axis(index="session", columns="strategy").stack().rename("daily_return").reset_index()
     on = [tables[name] for name in ("risk_scalar", "risk_regime")]
@@ -263,8 +269,8 @@ def test_what_was_earned_is_what_the_audit_of_the_tables_compares(case, seed):
     found = found[found["as_of"] == until]
     found = found[found["window"] == "all"].set_index(["portfolio", "metric"])["value"]
     enabled = replace(policy, overlay=replace(policy.overlay, enabled=True))
-    traded = simulate(history_of(returns), as_of, CALENDAR, enabled).traded
-    for portfolio, earned in (("unscaled", simulation.unscaled), ("scaled", traded)):
+    scaled = simulation if policy == enabled else simulate(history_of(returns), as_of, CALENDAR, enabled)
+    for portfolio, earned in (("unscaled", simulation.unscaled), ("scaled", scaled.traded)):
         for metric, (value, _) in performance(earned.loc[:until]).items():
             assert found[portfolio, metric] == value
 
@@ -273,27 +279,23 @@ def test_what_was_earned_is_what_the_audit_of_the_tables_compares(case, seed):
 @pytest.mark.parametrize("seed", [1, 2])
 def test_simulation_is_the_chain_bit_for_bit(case, seed):
     as_of, policy = POLICIES[case]
-    history, regimes = history_of(random_returns(seed)), market(seed)
-    simulation = simulate(history, as_of, CALENDAR, policy, market_regimes=regimes)
-    assert_is_the_chain(simulation, by_chain(history, as_of, policy, regimes))
+    simulation = simulated(case, seed)
+    assert_is_the_chain(simulation, by_chain(history_of(random_returns(seed)), as_of, policy, market(seed)))
     assert set(simulation.values) == set(policy.method.reads)
 
 
 def test_cases_reach_every_branch():
-    history = history_of(random_returns(1))
-
-    def run(case):
-        as_of, policy = POLICIES[case]
-        return simulate(history, as_of, CALENDAR, policy, market_regimes=market(1))
-
-    tilted, ensemble = run("calmar tilt, overlay on"), run("ensemble of softmax, limits of weight")
+    tilted, ensemble = (
+        simulated(case, 1) for case in ("calmar tilt, overlay on", "ensemble of softmax, limits of weight")
+    )
     assert (tilted.scalar < 1).any()
     assert tilted.scalar[0] == 1
     assert tilted.regimes["regime"].nunique() >= 3
     reasons = {choice.split(": ")[1].split(",")[0] for choice in ensemble.weight_set}
     assert reasons >= {"current regime", "latest other"}
-    assert len(set(run("lookback by risk regime").metric)) >= 2
-    paced, daily = run("paced by risk regime, capped turnover, sleeves of their own"), run("overlay applied daily")
+    assert len(set(simulated("lookback by risk regime", 1).metric)) >= 2
+    paced = simulated("paced by risk regime, capped turnover, sleeves of their own", 1)
+    daily = simulated("overlay applied daily", 1)
     assert len(set(paced.paced_by)) >= 3
     for simulation in (paced, daily):
         rates, caps = zip(*(simulation.policy.pace(regime) for regime in simulation.paced_by), strict=True)
