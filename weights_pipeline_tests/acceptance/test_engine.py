@@ -25,6 +25,7 @@ from weights_pipeline.store import open_store
 from weights_pipeline.tables import catalog
 from weights_pipeline.workspace import Workspace
 from weights_pipeline_tests.support.commands import Result
+from weights_pipeline_tests.support.desk import drawing
 from weights_pipeline_tests.support.on_workers import dies, dies_once, power, refused
 from weights_pipeline_tests.unit.core.study.test_simulate import BASE, MONTHS, history_of, random_returns
 
@@ -206,7 +207,8 @@ def test_a_run_through_dagster_on_s3_stores_what_one_process_stores(
     monkeypatch.setattr(shards, "SIZE", 3)
     monkeypatch.setitem(tables.stored_return_rows.__kwdefaults__, "at_once", 50)
     settings = Settings(data=small_data, home=tmp_path, store=moto().store().location, engine=two_workers)
-    report = runs.materialise(Workspace(settings), BOOK, "2012-01", "2012-02", instance=instance)
+    with drawing(0):
+        report = runs.materialise(Workspace(settings), BOOK, "2012-01", "2012-02", instance=instance)
     assert report.success, report.errors
 
     def hashes(store):

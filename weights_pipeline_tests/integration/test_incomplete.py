@@ -11,6 +11,7 @@ from weights_pipeline.settings import Settings
 from weights_pipeline.tables import catalog
 from weights_pipeline.workspace import Workspace
 from weights_pipeline_tests.support.commands import Result
+from weights_pipeline_tests.support.desk import drawing
 
 DAYS = pd.bdate_range("2024-01-03", "2024-02-28", freq="B").strftime("%Y-%m-%d")
 BOOK = {
@@ -61,7 +62,11 @@ def workspace(tmp_path, monkeypatch):
 
 
 def test_books_that_hold_the_strategy_stop_or_stay_neutral_and_others_go_on(workspace, instance):
-    stopped = materialise(workspace, "both", instance=instance)
+    def run(workspace, book):
+        with drawing(0):
+            return materialise(workspace, book, instance=instance)
+
+    stopped = run(workspace, "both")
     assert not stopped.success
     failed = {(check.asset, check.name): check for check in stopped.checks if not check.passed}
     assert failed["desk_ledger/ledger_findings", "positions_known"].error
@@ -72,12 +77,12 @@ def test_books_that_hold_the_strategy_stop_or_stay_neutral_and_others_go_on(work
     assert "loser X since 2024-01-08 (fills.csv line 8)" in failed["both/metrics", "positions_known"].summary
     assert not workspace.store.partitions("both", catalog.TARGET_WEIGHTS.name)
 
-    assert materialise(workspace, "one", instance=instance).success
+    assert run(workspace, "one").success
 
     source = workspace.root / "ledgers" / "desk.yaml"
     source.write_text(yaml.safe_dump(LEDGER | {"incomplete": "neutral"}))
     neutral = Workspace(workspace.settings)
-    report = materialise(neutral, "both", instance=instance)
+    report = run(neutral, "both")
     assert report.success
     assert [check.name for check in report.checks if check.error and not check.passed] == ["reconciled"]
     metrics = neutral.store.read("both", catalog.METRICS)

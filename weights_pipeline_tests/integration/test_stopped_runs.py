@@ -9,7 +9,7 @@ import dagster as dg
 import pytest
 
 from weights_pipeline.orchestration.definitions import definitions
-from weights_pipeline_tests.support.desk import QUIET
+from weights_pipeline_tests.support.desk import QUIET, drawing
 from weights_pipeline_tests.support.returns_desk import BOOK, LEDGER, random_returns, write_book, write_ledger
 
 RANGE = {"dagster/asset_partition_range_start": "2024-02-01", "dagster/asset_partition_range_end": "2024-03-01"}
@@ -34,14 +34,17 @@ def read(tmp_path, desk, monkeypatch):
 
 
 def test_a_canceled_run_that_is_re_executed_finishes_what_was_left_out(read, tmp_path, desk, monkeypatch):
-    job = dg.reconstructable(book_job)
+    def execute(**options):
+        job = dg.reconstructable(book_job)
+        with drawing(0):
+            return dg.execute_job(job, read.instance, run_config=QUIET, tags=RANGE, raise_on_error=False, **options)
+
     with monkeypatch.context() as patched:
         stop = "weights_pipeline.orchestration.assets.allocator.final_table"
         patched.setattr(stop, lambda *_, **__: signal.raise_signal(signal.SIGINT))
-        stopped = dg.execute_job(job, read.instance, run_config=QUIET, tags=RANGE, raise_on_error=False)
+        stopped = execute()
     read.instance.report_run_canceled(read.instance.get_run_by_id(stopped.run_id))
-    left = dg.ReexecutionOptions.from_failure(stopped.run_id, read.instance)
-    again = dg.execute_job(job, read.instance, run_config=QUIET, tags=RANGE, reexecution_options=left)
+    again = execute(reexecution_options=dg.ReexecutionOptions.from_failure(stopped.run_id, read.instance))
     assert again.success
     steps = [event.step_key for event in again.all_events if event.is_step_start]
     assert steps[:2] == [f"{BOOK}__final_weights", f"{BOOK}__weight_history"]

@@ -25,7 +25,7 @@ from weights_pipeline.orchestration.definitions import build_definitions, defini
 from weights_pipeline.report.facts import gather
 from weights_pipeline.report.words import headline
 from weights_pipeline_tests.support.commands import Result
-from weights_pipeline_tests.support.desk import QUIET, Desk, clock_at
+from weights_pipeline_tests.support.desk import QUIET, Desk, clock_at, drawing
 
 BOOK, LEDGER = "steady", "desk_ledger"
 ZONE = ZoneInfo("America/New_York")
@@ -156,7 +156,7 @@ class Year:
     def _executed(self, first: str, last: str, **options: Any) -> dg.ExecuteJobResult:
         job = dg.reconstructable(_book_job)
         tags = {"dagster/asset_partition_range_start": first, "dagster/asset_partition_range_end": last}
-        with clock_at(self.now.isoformat()):
+        with clock_at(self.now.isoformat()), drawing(0):
             return dg.execute_job(job, self.desk.instance, run_config=QUIET, tags=tags, raise_on_error=False, **options)
 
     # --- What everybody is told ---
