@@ -7,6 +7,7 @@ settings (``source.Reading``), nor reading. An importer is one YAML file.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import cache
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal, cast, get_args
@@ -49,7 +50,7 @@ def importers(folder: Path) -> Iterator[tuple[str, Importer, bool]]:
     """
     own = {file.stem: file for file in (folder / OWN).glob("*.yaml")}
     for name, file in sorted({**{file.stem: file for file in _presets()}, **own}.items()):
-        yield name, _loaded(file), name in own
+        yield name, _loaded(file)[0], name in own
 
 
 def importer(name: str, folder: Path) -> Importer:
@@ -60,7 +61,7 @@ def importer(name: str, folder: Path) -> Importer:
     LedgerError
         There is none of that name, or its file is not valid.
     """
-    return _loaded(_file(name, folder))
+    return _loaded(_file(name, folder))[0]
 
 
 def with_importers(ledger: Any, folder: Path) -> Any:
@@ -90,10 +91,9 @@ def _with_importer(entry: Any, kind: str, folder: Path) -> Any:
     name = entry.get("importer") if isinstance(entry, dict) else None
     if not isinstance(name, str):
         return entry
-    preset = importer(name, folder)
+    preset, content = _loaded(_file(name, folder))
     if preset.kind != kind:
         raise LedgerError(f"{kind}: importer {name} reads {preset.kind}; name it there")
-    content = cast(dict[str, Any], read_yaml(_file(name, folder)))
     inherited = {key: value for key, value in content.items() if key in Reading.model_fields}
     return inherited | {key: _added(inherited.get(key), value, key) for key, value in entry.items()}
 
@@ -106,6 +106,7 @@ def _added(inherited: Any, said: Any, key: str) -> Any:
     return {name: value for name, value in {**inherited, **said}.items() if value is not None}
 
 
+@cache
 def _presets() -> list[Path]:
     return [Path(str(file)) for file in resources.files(__name__).iterdir() if file.name.endswith(".yaml")]
 
@@ -121,9 +122,18 @@ def _file(name: str, folder: Path) -> Path:
     return found[name]
 
 
-def _loaded(file: Path) -> Importer:
+def _loaded(file: Path) -> tuple[Importer, Mapping[str, Any]]:
+    """An importer, and what its file says; those that come with the package are read once."""
+    return _shipped(file) if file in _presets() else _read(file)
+
+
+def _read(file: Path) -> tuple[Importer, Mapping[str, Any]]:
     try:
-        preset: Importer = validated(TypeAdapter(Importer), read_yaml(file), file)
+        content = read_yaml(file)
+        preset: Importer = validated(TypeAdapter(Importer), content, file)
     except BookError as error:
         raise LedgerError(str(error)) from error
-    return preset
+    return preset, cast(dict[str, Any], content)
+
+
+_shipped = cache(_read)
