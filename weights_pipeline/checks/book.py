@@ -457,7 +457,7 @@ def final_is_realized_times_scalar(of: BookRows) -> Finding:
     def found(stretch: Stretch, policy: Policy) -> Finding:
         scalars = of.scalars(stretch, policy.overlay) if policy.overlay else of.read(catalog.RISK_SCALAR)
         held, traded = stretch.of(realized, "as_of"), stretch.of(final, "as_of")
-        return verify.overlay_applied(traded, held, scalars, policy.overlay)
+        return verify.overlay_applied(traded, held, scalars, policy.overlay, policy.hedging)
 
     return of.by_policy(catalog.FINAL_WEIGHTS, found)
 

@@ -16,7 +16,14 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from weights_pipeline.core.allocator.overlay import applied_scalar, audit, scalars_in_force, scalars_on
+from weights_pipeline.core.allocator.hedges import hedged, hedged_rows, wanted
+from weights_pipeline.core.allocator.overlay import (
+    applied_scalar,
+    audit,
+    audit_of_hedges,
+    scalars_in_force,
+    scalars_on,
+)
 from weights_pipeline.core.allocator.regime import REGIMES, RegimeThresholds, classify
 from weights_pipeline.core.allocator.regime_walk import RegimeWalk
 from weights_pipeline.core.allocator.scalar import WHOLE_BOOK, AllocatorParameters, risk_scalar
@@ -215,7 +222,7 @@ def base_regimes(history: ReturnHistory, policy: Policy) -> pd.Series:
     returns = pd.DataFrame(history.returns, index=history.sessions, columns=list(history.strategies))
     weights = pd.DataFrame([policy.weights], index=history.sessions[:1], columns=list(policy.strategies))
     overlay = policy.overlay or AllocatorParameters()
-    state = state_of(weights, returns, overlay.sleeves, policy.frequency)
+    state = state_of(weights, returns, overlay, policy.frequency)
     return (
         regime_table(state, overlay.thresholds)
         .set_index("session")["regime"]
@@ -267,7 +274,7 @@ def cross_sections(metrics: pd.DataFrame, policy: Policy) -> tuple[pd.DatetimeIn
             values={name: grid[day] for name, grid in values.items()},
             reasons={name: grid[day] for name, grid in reasons.items()},
             as_of=as_of[day],
-        )
+        ).without(policy.are_hedges)
         for day in range(len(as_of))
     ]
     return as_of, by_date["first"].tolist(), sections
@@ -461,6 +468,7 @@ class _Walk:
                     f"the oldest, of {first:%Y-%m-%d}, does not"
                 )
         overlay = policy.overlay or AllocatorParameters()
+        self._hedges = list(overlay.hedging)
         self._names = pd.Index(sorted({*targets["strategy"], *(previous["strategy"] if len(previous) else ())}))
         daily = wide(returns).reindex(columns=self._names)
         self._days = pd.DatetimeIndex(daily.index[(daily.index > first) & (daily.index <= last)])
@@ -481,11 +489,11 @@ class _Walk:
 
     def hold(self, weights: pd.Series) -> None:
         """Put realized weights in force, by strategy."""
-        self._in_book = self._names.isin(weights.index)
+        self._in_book = self._names.isin(weights.index.difference(self._hedges))
         self._in_force = weights.reindex(self._names, fill_value=0.0).to_numpy(np.float64)
 
     def _components(self) -> tuple[Floats, Floats]:
-        """Correlations of the strategies in the book; they do not depend on weights."""
+        """Correlations of the strategies in the book but for hedges; they do not depend on weights."""
         key = self._in_book.tobytes()
         if len(self._days) <= WARM_UP or not self._in_book.any():
             return np.empty(0), np.empty(0)
@@ -501,7 +509,7 @@ def _newest(realized: pd.DataFrame) -> pd.Series:
 
 
 def state_table(
-    returns: pd.DataFrame, realized: pd.DataFrame, sleeves: Mapping[str, str], frequency: Frequency
+    returns: pd.DataFrame, realized: pd.DataFrame, overlay: AllocatorParameters, frequency: Frequency
 ) -> pd.DataFrame:
     """State of the unscaled reference portfolio on every session on which it can be computed.
 
@@ -511,8 +519,8 @@ def state_table(
         Rows of ``strategy_returns`` from the first session on.
     realized
         Rows of ``realized_weights`` from the first rebalance on.
-    sleeves
-        Sleeve of each strategy; each its own where empty.
+    overlay
+        The allocator: sleeves of strategies, and which are hedges.
     frequency
         How many sessions make a year.
 
@@ -522,19 +530,20 @@ def state_table(
         Rows of ``allocator_state``.
     """
     weights = realized.pivot(index="effective_from", columns="strategy", values="realized")
-    return state_of(weights, wide(returns), sleeves, frequency)
+    return state_of(weights, wide(returns), overlay, frequency)
 
 
 def state_of(
-    weights: pd.DataFrame, returns: pd.DataFrame, sleeves: Mapping[str, str], frequency: Frequency
+    weights: pd.DataFrame, returns: pd.DataFrame, overlay: AllocatorParameters, frequency: Frequency
 ) -> pd.DataFrame:
     """State as in :func:`state_table`, of weights by effective session and returns by session.
 
     A weight is null where the strategy is not in the book. The components of a session are the strategies in the book,
-    with what they returned before they joined it: whoever joins or leaves later does not change it.
+    with what they returned before they joined it: whoever joins or leaves later does not change it. Hedges are none:
+    the state is that of the portfolio that they hedge.
     """
     portfolio = reference_portfolio(weights, returns.reindex(columns=weights.columns))
-    in_book = weights.notna()
+    in_book = weights.notna() & ~weights.columns.isin(overlay.hedging)
     begun = in_book.index[(in_book != in_book.shift()).any(axis=1)]
     states = []
     for first, later in zip_longest(begun, begun[1:]):
@@ -547,7 +556,7 @@ def state_of(
                 portfolio.equity[until],
                 portfolio.components.loc[until, names],
                 trend_units=units,
-                sleeves=sleeve_contributions(units, sleeves or None),
+                sleeves=sleeve_contributions(units, overlay.sleeves or None),
                 per_year=frequency.per_year,
             ).loc[first:]
         )
@@ -650,7 +659,7 @@ def overlay_path(
     frequency
         How many sessions make a year.
     """
-    state = state_table(returns, realized, overlay.sleeves, frequency)
+    state = state_table(returns, realized, overlay, frequency)
     regimes = regime_table(state, overlay.thresholds)
     targeted = volatility_table(returns, realized, overlay, frequency)
     return OverlayPath(state, regimes, scalar_table(regimes, overlay, targeted))
@@ -741,8 +750,8 @@ def _scaled(
     """Scale realized weights, each by the scalar of its sleeve that is in force when they are, and by the target's."""
     if policy.overlay is None or scalars is None:
         nowhere = pd.DatetimeIndex([pd.NaT] * len(table)).as_unit("us")
-        nothing = dict.fromkeys(("scalar", "volatility", "volatility_scalar", "scaled"), np.nan)
-        unscaled = table.assign(**nothing, scalar_session=nowhere, regime="", applied=False)
+        nothing = ("scalar", "volatility", "volatility_scalar", "funding", "hedge", "scaled")
+        unscaled = table.assign(**dict.fromkeys(nothing, np.nan), scalar_session=nowhere, regime="", applied=False)
         return unscaled.assign(final=table["realized"])
     overlay = policy.overlay
     dates = pd.DatetimeIndex(table["effective_from"].unique()).sort_values()
@@ -762,16 +771,21 @@ def _scaled(
         neutral, of = np.ones(len(session)), "volatility target"
         targeted = scalars_on(book["volatility_scalar"], of, neutral, session, enabled=overlay.enabled)
         scaled = scaled * targeted
-    return table.assign(
+    table = table.assign(
         scalar=value,
         scalar_session=session,
         regime=book["regime"].reindex(session).fillna("").to_numpy(),
         volatility=volatility,
         volatility_scalar=targeted,
+        funding=np.nan,
+        hedge=np.nan,
         scaled=scaled,
         applied=overlay.enabled,
-        final=scaled if overlay.enabled else table["realized"],
     )
+    if policy.hedging:
+        table["funding"], table["hedge"] = hedged_rows(table, book["regime"], policy.hedging)
+        table["scaled"] = table["scaled"] * table["funding"] + table["hedge"]
+    return table.assign(final=table["scaled"] if overlay.enabled else table["realized"])
 
 
 def audit_table(
@@ -799,26 +813,45 @@ def audit_table(
     Returns
     -------
     DataFrame
-        Date by date: ``as_of`` and the columns of :func:`~weights_pipeline.core.allocator.overlay.audit`.
+        Date by date: ``as_of`` and the rows of :func:`~weights_pipeline.core.allocator.overlay.audit`; of a policy with
+        hedges also those of :func:`~weights_pipeline.core.allocator.overlay.audit_of_hedges`.
     """
     weights, daily = audited_weights(realized, returns, scalars, policy), wide(returns)
     unscaled, scaled = (reference_portfolio(each, daily).returns for each in (weights.unscaled, weights.scaled))
     exposure, path = weights.exposure, regimes.set_index("session")["regime"]
-    tables = [
-        audit(unscaled.loc[:date], scaled.loc[:date], exposure.loc[:date], path.loc[:date], policy.frequency).assign(
-            as_of=date
-        )
-        for date in as_of
-    ]
+    unhedged, hedges = scaled, None
+    if weights.hedges:
+        unhedged, given_up, earned = (reference_portfolio(each, daily).returns for each in weights.hedges)
+        together = weights.hedges.hedge.sum(axis=1)
+        hedges = pd.DataFrame({"weight": together, "earned": earned, "given_up": given_up})
+    tables = []
+    for date in as_of:
+        table = audit(unscaled.loc[:date], scaled.loc[:date], exposure.loc[:date], path.loc[:date], policy.frequency)
+        tables.append(table.assign(as_of=date))
+        if hedges is not None:
+            table = audit_of_hedges(unhedged.loc[:date], hedges.loc[:date], policy.frequency)
+            tables.append(table.assign(as_of=date))
     return pd.concat(tables, ignore_index=True)
 
 
+class AuditedHedges(NamedTuple):
+    """Scaled weights without hedges, how much of them has paid for these, and they; sessions × strategies."""
+
+    unhedged: pd.DataFrame
+    paid: pd.DataFrame
+    hedge: pd.DataFrame
+
+
 class AuditedWeights(NamedTuple):
-    """Weights that an audit is of: unscaled and scaled, sessions × strategies, and scaled over unscaled gross."""
+    """Weights that an audit is of: unscaled and scaled, sessions × strategies, and scaled over unscaled gross.
+
+    Scaled weights have the hedges among them; how, is None under a policy without any.
+    """
 
     unscaled: pd.DataFrame
     scaled: pd.DataFrame
     exposure: pd.Series
+    hedges: AuditedHedges | None = None
 
 
 def audited_weights(
@@ -833,7 +866,8 @@ def audited_weights(
     """
     overlay = policy.overlay or AllocatorParameters()
     daily = wide(returns)
-    weights = realized.pivot(index="effective_from", columns="strategy", values="realized").fillna(0.0)
+    held = realized.pivot(index="effective_from", columns="strategy", values="realized")
+    weights = held.fillna(0.0)
     days = pd.DatetimeIndex(daily.index[daily.index >= weights.index.min()])
     by_sleeve = scalars.pivot(index="session", columns="sleeve", values="scalar")
     # A sleeve that has got a map of its own only later was scaled as the book before.
@@ -856,4 +890,16 @@ def audited_weights(
     lowest = factor.min(axis=1)
     # Exactly the scalar where it is the same for all strategies.
     exposure = lowest + (in_force * factor.sub(lowest, axis=0)).sum(axis=1) / in_force.sum(axis=1)
-    return AuditedWeights(in_force, (in_force * factor).mul(targeted, axis=0), exposure * targeted)
+    scaled = (in_force * factor).mul(targeted, axis=0)
+    audited = AuditedWeights(in_force, scaled, exposure * targeted)
+    if policy.hedging is None:
+        return audited
+    regimes = scalars[scalars["sleeve"] == WHOLE_BOOK].set_index("session")["regime"]
+    goal = wanted(regimes, policy.hedging.hedges).reindex(daily.index).ffill().shift(overlay.lag).fillna(0.0)
+    dates = days if overlay.apply == "daily" else held.index
+    of_book = scaled.reindex(dates).where(held.notna().reindex(dates, method="ffill"))
+    made = hedged(of_book, goal.reindex(dates).to_numpy(), policy.hedging)
+    hedge = pd.DataFrame(made.hedge, index=dates, columns=held.columns).reindex(days, method="ffill")
+    funding = pd.Series(made.funding, index=dates).reindex(days, method="ffill")
+    paid = scaled.mul(1.0 - funding, axis=0)
+    return audited._replace(scaled=scaled.mul(funding, axis=0) + hedge, hedges=AuditedHedges(scaled, paid, hedge))

@@ -136,7 +136,7 @@ def sections_of(grid: MetricGrid, policy: Policy) -> list[CrossSection]:
             values={name: measured.value[day] for name, measured in grid.measured.items()},
             reasons={name: measured.reason[day] for name, measured in grid.measured.items()},
             as_of=grid.as_of[day],
-        )
+        ).without(policy.are_hedges)
         for day in range(len(grid.as_of))
     ]
 

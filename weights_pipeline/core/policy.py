@@ -12,7 +12,9 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
+import numpy.typing as npt
 
+from weights_pipeline.core.allocator.hedges import Hedges, Hedging
 from weights_pipeline.core.allocator.regime import REGIMES
 from weights_pipeline.core.allocator.scalar import AllocatorParameters
 from weights_pipeline.core.metrics.label import metric_label
@@ -145,6 +147,8 @@ class Policy:
             raise ValueError(f"overlay.sleeves: strategies {unknown} are not in the book")
         if unknown := sorted(set(overlay.sleeve_maps) - set(map(overlay.sleeve, self.base))):
             raise ValueError(f"overlay.sleeve_maps: {unknown} are no sleeves of the book, named or a strategy's own")
+        if overlay.hedges:
+            self._check_hedges(overlay.hedges)
         if not isinstance(self.method.lookback, str) and set(self.method.lookback) != set(REGIMES):
             raise ValueError(
                 f"method.lookback: expected one window, or one for each of {', '.join(REGIMES)}, "
@@ -174,6 +178,45 @@ class Policy:
         daily = {"overlay": self.overlay, "ensemble": self.ensemble, "method.lookback per risk regime": self.adaptive}
         if self.frequency.monthly and (asked := [key for key, value in daily.items() if value]):
             raise ValueError(f"{asked[0]}: counts sessions, of which returns by month have none; expected no such key")
+
+    def _check_hedges(self, hedges: Hedges) -> None:
+        key = "overlay.hedges"
+        if unknown := sorted(set(hedges.strategies) - set(self.base)):
+            raise ValueError(
+                f"{key}.strategies: {unknown} are not in the book; add them to its strategies, with a base weight of 0"
+            )
+        if held := [name for name in hedges.strategies if self.base[name] > 0]:
+            raise ValueError(
+                f"{key}.strategies: {held} have base weights; a hedge carries weight in its regimes alone: give it 0, "
+                f"and its base weight to others"
+            )
+        limits = [("gross and overlay.hedges.cap leave", hedges.cap * self.gross)]
+        for limit in self.hedging.limits if self.hedging else ():
+            own = [hedges.share(self.strategies[at]) for at in limit.members]
+            limits += [(f"the cap of {limit.name} leaves", limit.cap / math.fsum(own))] if any(own) else []
+        by, most = min(limits, key=lambda limit: limit[1])
+        if hedges.weight > most * (1 + GROSS_TOLERANCE):
+            raise ValueError(
+                f"{key}.weight: {hedges.weight:.12g} can never be reached, {by} at most {most:.12g}; that would do"
+            )
+
+    @cached_property
+    def are_hedges(self) -> npt.NDArray[np.bool_]:
+        """Which strategies are hedges, shape (n,)."""
+        hedges = self.overlay.hedging if self.overlay else ()
+        return np.array([name in hedges for name in self.strategies])
+
+    @cached_property
+    def hedging(self) -> Hedging | None:
+        """What hedges come to over the strategies; None where the book has none."""
+        hedges = self.overlay.hedges if self.overlay else None
+        if hedges is None:
+            return None
+        shares = np.array([hedges.share(name) for name in self.strategies])
+        alone = [Group(self.strategies[at], np.array([at]), 0.0, self.limits.cap) for at in np.flatnonzero(shares)]
+        # Of a base weight of 0, multiples say nothing.
+        single = alone if self.limits.of == "weight" else []
+        return Hedging(hedges, self.strategies, shares, (*single, *self.groups), self.gross)
 
     @cached_property
     def strategies(self) -> tuple[str, ...]:

@@ -15,6 +15,7 @@ from typing import Final
 import numpy as np
 import pandas as pd
 
+from weights_pipeline.core.allocator.hedges import Hedging, hedged_rows
 from weights_pipeline.core.allocator.overlay import AuditGates, audit_misses
 from weights_pipeline.core.allocator.regime import REGIMES, RegimeThresholds, regime_levels, regime_summary
 from weights_pipeline.core.allocator.scalar import WHOLE_BOOK, AllocatorParameters, Profile, risk_scalar
@@ -776,7 +777,11 @@ def audit_gates(audited: pd.DataFrame, gates: AuditGates) -> Finding:
 
 
 def overlay_applied(
-    final: pd.DataFrame, realized: pd.DataFrame, scalars: pd.DataFrame, overlay: AllocatorParameters | None
+    final: pd.DataFrame,
+    realized: pd.DataFrame,
+    scalars: pd.DataFrame,
+    overlay: AllocatorParameters | None,
+    hedging: Hedging | None = None,
 ) -> Finding:
     """Final weights are the stored realized ones times the stored scalars where applied, to the bit.
 
@@ -786,6 +791,8 @@ def overlay_applied(
         Rows of ``final_weights``, ``realized_weights`` and ``risk_scalar``.
     overlay
         The allocator, which says by what a strategy is scaled.
+    hedging
+        Hedges of the policy: they are among final weights as the stored regimes say.
     """
     rows = final.merge(
         realized[["as_of", "strategy", "realized"]], on=["as_of", "strategy"], how="outer", suffixes=("", "_stored")
@@ -796,20 +803,27 @@ def overlay_applied(
     )
     rows = rows.merge(stored, on=["scalar_session", "sleeve"], how="left")
     known = rows["scalar_session"].notna()
-    scaled = rows["realized_stored"] * np.where(known, rows["smoothed"], rows["scalar"])
-    off = rows["volatility_scalar"].notna()
+    rows["scaled"] = rows["realized_stored"] * np.where(known, rows["smoothed"], rows["scalar"])
+    book = scalars[scalars["sleeve"] == WHOLE_BOOK].set_index("session")
+    nothing = np.full(len(rows), np.nan)
+    told = dict.fromkeys(("volatility_scalar", "funding", "hedge"), nothing)
     if overlay is not None and overlay.volatility_target is not None:
-        book = scalars[scalars["sleeve"] == WHOLE_BOOK].set_index("session")["volatility_scalar"]
-        targeted = np.where(known, book.reindex(rows["scalar_session"]).to_numpy(), 1.0)
-        scaled, off = scaled * targeted, rows["volatility_scalar"] != targeted
-    expected = np.where(rows["applied"], scaled, rows["realized_stored"])
+        targeted = np.where(known, book["volatility_scalar"].reindex(rows["scalar_session"]).to_numpy(), 1.0)
+        told["volatility_scalar"], rows["scaled"] = targeted, rows["scaled"] * targeted
+    if hedging is not None:
+        told["funding"], told["hedge"] = hedged_rows(rows, book["regime"], hedging)
+        rows["scaled"] = rows["scaled"] * told["funding"] + told["hedge"]
+    expected = np.where(rows["applied"], rows["scaled"], rows["realized_stored"])
     gap = np.abs(rows["final"] - expected)
-    broken = ~(gap == 0) | (rows["realized"] != rows["realized_stored"]) | off
+    broken = ~(gap == 0) | (rows["realized"] != rows["realized_stored"])
+    for column, found in told.items():
+        broken |= (rows[column] != found) & ~(rows[column].isna() & np.isnan(found))
     return Finding(
         passed=not broken.any(),
         value=float(gap.max()) if len(gap) else 0.0,
         limit=0.0,
-        summary=f"{len(rows)} final weights, {int(broken.sum())} differ from realized × scalars",
+        summary=f"{len(rows)} final weights, {int(broken.sum())} differ from realized × scalars"
+        f"{' and hedges' if hedging else ''}",
         offending=rows[broken],
     )
 

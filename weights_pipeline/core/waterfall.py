@@ -199,20 +199,30 @@ def _to_realized(row: Mapping[str, Any], target: float) -> list[Step]:
 
 
 def _to_final(row: Mapping[str, Any]) -> list[Step]:
-    final, scalar, targeted = (float(row[name]) for name in ("final", "scalar", "volatility_scalar"))
+    final, scalar, targeted, funding, hedge = (
+        float(row[name]) for name in ("final", "scalar", "volatility_scalar", "funding", "hedge")
+    )
     if math.isnan(scalar):
         return [Step("final weight", "times", (1.0,), final, "no risk scalar")]
     since = "before the first scalar" if pd.isna(row["scalar_session"]) else f"of {row['scalar_session']:%Y-%m-%d}"
     risk = f"risk scalar {since} {row['regime']}".rstrip()
-    if row["applied"] and math.isnan(targeted):
+    hedged = not (math.isnan(hedge) or (funding == 1 and hedge == 0))
+    if row["applied"] and math.isnan(targeted) and not hedged:
         return [Step("final weight", "times", (scalar,), final, risk)]
     if row["applied"]:
-        measured = "too few sessions" if pd.isna(row["volatility"]) else f"over {row['volatility']:.4%} a year"
-        return [
-            Step("risk scalar", "times", (scalar,), float(row["realized"]) * scalar, risk),
-            Step("volatility target", "times", (targeted,), final, f"{since}, {measured}"),
-            Step("final weight", "times", (1.0,), final, "scaled by both"),
-        ]
+        value, said = float(row["realized"]) * scalar, "scaled by both"
+        steps = [Step("risk scalar", "times", (scalar,), value, risk)]
+        if not math.isnan(targeted):
+            measured = "too few sessions" if pd.isna(row["volatility"]) else f"over {row['volatility']:.4%} a year"
+            value = value * targeted if hedged else final
+            steps.append(Step("volatility target", "times", (targeted,), value, f"{since}, {measured}"))
+        if hedged:
+            value, said = value * funding, "with the hedges of the book"
+            steps.append(Step("funding", "times", (funding,), value, "what hedges leave of it"))
+        if hedged and hedge:
+            value += hedge
+            steps.append(Step("hedge", "plus", (hedge,), value, f"risk regime {since} {row['regime']}".rstrip()))
+        return [*steps, Step("final weight", "times", (1.0,), final, said)]
     beside = "" if math.isnan(targeted) else f" and volatility target {targeted:.6g}"
     return [
         Step("final weight", "times", (1.0,), final, f"risk scalar {scalar:.6g} {row['regime']}{beside} not applied")

@@ -444,7 +444,15 @@ _FINAL_COLUMNS = (
     Column("scalar_session", DATE, "Session of that scalar; null before the first one.", nullable=True),
     Column("regime", TEXT, "Risk regime on that session; empty before the first one."),
     *_TARGETED,
-    Column("scaled", FLOAT, "realized × scalar × volatility_scalar, if there is one.", nullable=True, percent=True),
+    Column("funding", FLOAT, "Factor that hedges leave of the weight; null without.", nullable=True, later=True),
+    Column("hedge", FLOAT, "Weight as a hedge; null without.", nullable=True, later=True, percent=True),
+    Column(
+        "scaled",
+        FLOAT,
+        "realized × scalar × volatility_scalar × funding + hedge, as far as there are any.",
+        nullable=True,
+        percent=True,
+    ),
     Column("applied", BOOLEAN, "Whether the overlay is enabled, so that final is the scaled weight."),
     Column("final", FLOAT, "Weight to trade.", percent=True),
 )
@@ -689,6 +697,8 @@ DERIVED_FROM: dict[str, dict[str, tuple[tuple[str, str], ...]]] = {
         "scalar": (("risk_scalar", "scalar"),),
         "volatility": (("risk_scalar", "volatility"),),
         "volatility_scalar": (("risk_scalar", "volatility_scalar"),),
+        "funding": (("realized_weights", "realized"), ("risk_scalar", "regime")),
+        "hedge": (("realized_weights", "realized"), ("risk_scalar", "regime")),
         "final": (
             ("realized_weights", "realized"),
             ("risk_scalar", "scalar"),

@@ -333,8 +333,10 @@ def parameters_of(setup: BookSetup, as_of: pd.Timestamp) -> str:
     later |= {} if setup.policy.counts_costs else {"costs": True}
     limits = {"groups": book.limits.groups, "capital": book.limits.capital, "max_capital": book.limits.max_capital}
     later |= {"limits": {key for key, value in limits.items() if not value}}
-    if book.overlay is not None and book.overlay.volatility_target is None:
-        later |= {"overlay": {**_EXCLUDED["overlay"], "volatility_target": True}}
+    if book.overlay is not None:
+        gained = {"volatility_target": book.overlay.volatility_target, "hedges": book.overlay.hedges}
+        absent = {key: True for key, value in gained.items() if value is None}
+        later |= {"overlay": {**_EXCLUDED["overlay"], **absent}}
     return canonical(
         {
             "book": book.model_dump(mode="json", exclude=_EXCLUDED | later),

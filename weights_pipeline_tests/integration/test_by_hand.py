@@ -614,7 +614,7 @@ def test_state_regime_and_scalar_at_a_month_end(ledger, monthly, package, packag
     until = {d: rows for d, rows in monthly.items() if d <= SCALAR_DAY}
     by_hand = allocator_by_hand(states_by_hand(ledger, until))
     overlay = package_monthly.policy.overlay
-    state = chain.state_table(package.returns, package_monthly.realized, overlay.sleeves, DAILY)
+    state = chain.state_table(package.returns, package_monthly.realized, overlay, DAILY)
     regimes = chain.regime_table(state, overlay.thresholds)
     scalars = chain.scalar_table(regimes, overlay).set_index("session").loc[: SCALAR_DAY.isoformat()]
     expected = by_hand[SCALAR_DAY]

@@ -53,6 +53,7 @@ CHANGES = {
     "volatility target": {"overlay": TARGETED},
     "sleeves": {"overlay": OVERLAY | {"sleeves": {"ant": "fast", "bee": "fast"}}},
 }
+HEDGES = {"strategies": ["dog"], "weight": 0.1, "regimes": ["ELEVATED", "STRESS", "CRISIS"], "ramp": 0.5}
 
 
 @pytest.fixture(scope="module")
@@ -338,6 +339,30 @@ def test_a_volatility_target_that_comes_changes_or_goes_stops_no_restatement(own
     rebalance(own, 5, policy="today")
     assert misses(own) == {}
     assert {key: value for key, value in own.hashes(book=BOOK).items() if key in plain} == plain
+
+
+def test_hedges_that_come_change_and_go_stop_no_restatement(own):
+    before = own.hashes(book=BOOK)
+    for paid in ("pro_rata", "cash"):
+        hedges = HEDGES | {"funded": paid}
+        change(own, strategies=STRATEGIES | {"dog": 0}, overlay=OVERLAY | {"thresholds": NERVOUS, "hedges": hedges})
+        result = own.try_job(BOOK, "2024-05-01", "2024-07-01", policy="today")
+        assert result.success, own.errors(result)
+        final = own.store.read(BOOK, catalog.FINAL_WEIGHTS)
+        made = final[final["as_of"] > "2024-05-01"]
+        assert made.loc[made["strategy"] == "dog", "hedge"].max() > 0
+        assert (made.loc[made["strategy"] != "dog", "hedge"] == 0).all()
+        assert made["funding"].min() < 1 if paid == "pro_rata" else (made["funding"] == 1).all()
+        audited = own.store.read(BOOK, catalog.ALLOCATOR_AUDIT)
+        assert audited.loc[audited["metric"] == "share_on", "value"].iloc[-1] > 0
+        assert (misses(own), differing(own)) == ({}, [])
+    with own.store.writing() as connection:
+        connection.execute(f"UPDATE {BOOK}.final_weights SET hedge = hedge * 1.01 WHERE as_of = '2024-05-31'")
+    assert "final_is_realized_times_scalar" in misses(own)
+    change(own, strategies=STRATEGIES, overlay=OVERLAY)
+    rebalance(own, 5, 7)
+    assert misses(own) == {}
+    assert before.items() <= own.hashes(book=BOOK).items()
 
 
 def test_partitions_made_without_an_overlay_are_made_so_again_by_their_own_policy(own):

@@ -10,7 +10,7 @@ import pytest
 from benchmarks.support.data import BOOK, edit_yaml
 from weights_pipeline.cli.commands import allocator
 from weights_pipeline.core.allocator.overlay import performance
-from weights_pipeline.core.allocator.scalar import PROFILES
+from weights_pipeline.core.allocator.scalar import PROFILES, AllocatorParameters
 from weights_pipeline.core.allocator.tune import SCORES
 from weights_pipeline.core.chain import state_of
 from weights_pipeline.core.returns.frequency import DAILY
@@ -144,7 +144,7 @@ def test_a_file_of_returns_is_held_at_equal_weights(weights, returns, returns_fi
     assert result.exit_code == 0, result.errors
     written = pd.read_csv(tmp_path / "state.csv", parse_dates=["session"])
     equal = pd.DataFrame([dict.fromkeys(NAMES, 1 / 3)], index=returns.index[:1])
-    expected = state_of(equal, returns, {}, DAILY)
+    expected = state_of(equal, returns, AllocatorParameters(), DAILY)
     pd.testing.assert_frame_equal(written[list(expected)], expected, check_exact=True, check_dtype=False)
     document = json.loads((tmp_path / "state.json").read_text())
     assert document["profile"]["name"] == "low"
@@ -165,7 +165,7 @@ def test_a_file_of_returns_may_be_held_at_other_weights(weights, returns, return
     assert result.exit_code == 0, result.errors
     written = pd.read_csv(tmp_path / "made" / "state.csv", parse_dates=["session"])
     own = pd.DataFrame([{"alpha": 0.5, "gamma": 0.25}], index=returns.index[:1])
-    expected = state_of(own, returns, {}, DAILY)
+    expected = state_of(own, returns, AllocatorParameters(), DAILY)
     pd.testing.assert_frame_equal(written[list(expected)], expected, check_exact=True, check_dtype=False)
 
 

@@ -296,13 +296,19 @@ def _print_audit(audited: pd.DataFrame) -> None:
     reasons = audited.set_index(["window", "metric", "portfolio"])["reason"].to_dict()
     values = audited.set_index(["window", "metric", "portfolio"])["value"].to_dict()
 
+    told = {"unscaled": "Unscaled", "unhedged": "Scaled, no hedges", "scaled": "Scaled"}
+    told = {portfolio: heading for portfolio, heading in told.items() if ("all", "sharpe", portfolio) in values}
+
     def cells(window: str, metric: str) -> list[str]:
-        found = ((window, metric, portfolio) for portfolio in ("unscaled", "scaled"))
+        found = ((window, metric, portfolio) for portfolio in told)
         return [_figure(metric, values[key]) if not reasons[key] else reasons[key] for key in found if key in values]
 
-    whole = audited[audited["window"] == "all"]["metric"].drop_duplicates()
-    lines = [[metric.replace("_", " "), *["", *cells("all", metric)][-2:]] for metric in whole]
-    render.table(lines, ["Whole history", "Unscaled", "Scaled"])
+    whole = audited[(audited["window"] == "all") & (audited["portfolio"] == "scaled")]["metric"]
+    empty = [""] * (len(told) - 1)
+    lines = [[metric.replace("_", " "), *[*empty, *cells("all", metric)][-len(told) :]] for metric in whole]
+    render.table(lines, ["Whole history", *told.values()])
+    if "unhedged" in told:
+        render.say(_hedges_in_words(values))
     render.say()
     shown = {
         "total_return": "Return",
@@ -313,11 +319,24 @@ def _print_audit(audited: pd.DataFrame) -> None:
     windows = [name for name in audited["window"].drop_duplicates() if name != "all"]
     covered = [name for name in windows if not reasons[name, "share_scaled", "scaled"]]
     rows = [[name, *(cell for metric in shown for cell in cells(name, metric))] for name in covered]
-    headings = [f"{heading} {of}" for heading in list(shown.values())[:3] for of in ("unscaled", "scaled")]
+    headings = [f"{heading} {of.lower()}" for heading in list(shown.values())[:3] for of in told.values()]
     if covered:
         render.table(rows, ["Window", *headings, shown["share_scaled"]])
     if missing := [name for name in windows if name not in covered]:
         render.say(f"Not covered by the history: {', '.join(missing)}.")
+
+
+def _hedges_in_words(values: Mapping[Any, float]) -> str:
+    """What hedges have given and cost a year, by the values of an audit."""
+    on, weight, earned, given_up, carry = (
+        values["all", metric, "hedges"] for metric in ("share_on", "mean_weight", "earned", "given_up", "carry")
+    )
+    if not on > 0:
+        return "Hedges were never on."
+    return (
+        f"Hedges were on in {on:.1%} of the sessions, with a mean weight of {weight:.2%} together. They earned "
+        f"{earned:+.2%} a year, and what paid for them would have earned {given_up:+.2%}: a carry of {carry:+.2%}."
+    )
 
 
 def _print_costs(costs: Mapping[str, Any]) -> None:

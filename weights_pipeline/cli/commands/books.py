@@ -15,6 +15,7 @@ from weights_pipeline.cli import common
 
 if TYPE_CHECKING:
     from weights_pipeline.books.book import Book
+    from weights_pipeline.core.allocator.hedges import Hedges
     from weights_pipeline.core.policy import Policy
     from weights_pipeline.core.realized.band import Band
     from weights_pipeline.core.realized.costs import Costs
@@ -306,6 +307,16 @@ def _overlay(book: Book) -> str:
             if (wanted := book.overlay.volatility_target)
             else ""
         )
+        + (_hedges_in_words(book.overlay.hedges) if book.overlay.hedges else "")
+    )
+
+
+def _hedges_in_words(hedges: Hedges) -> str:
+    paid = "by all others in proportion" if hedges.funded == "pro_rata" else "by cash"
+    most = f" and at most {hedges.cap:.6g} of all weights" if hedges.cap < 1 else ""
+    return (
+        f" In {', '.join(hedges.regimes)} the hedges {', '.join(hedges.strategies)} weigh {hedges.weight:g} together, "
+        f"paid {paid}, by steps of at most {hedges.weight * hedges.ramp:g} a session{most}."
     )
 
 

@@ -331,6 +331,60 @@ def audit(
     return pd.DataFrame(rows, columns=["window", "portfolio", "metric", "value", "reason"])
 
 
+def audit_of_hedges(unhedged: pd.Series, hedges: pd.DataFrame, frequency: Frequency = DAILY) -> pd.DataFrame:
+    """What hedges have given and cost, over a whole history.
+
+    The figures of :func:`performance` for the scaled portfolio without hedges, ``unhedged``, and of those of
+    :func:`through_stress` in each window; and of the portfolio ``hedges``:
+
+    =============== ===================================================================================
+    ``share_on``    share of sessions with a hedge
+    ``mean_weight`` their mean weight together on those
+    ``earned``      Σ weight · return of the hedges, a year's sessions of it
+    ``given_up``    the same of the weights that have paid for them; 0 where cash did
+    ``carry``       earned less given up: what a year cost where it is negative
+    =============== ===================================================================================
+
+    Parameters
+    ----------
+    unhedged : Series, shape (sessions,)
+        Daily returns above −1.
+    hedges : DataFrame, shape (sessions, 3)
+        ``weight``, ``earned`` and ``given_up`` on the same sessions.
+    frequency : Frequency
+        How many sessions make a year.
+
+    Returns
+    -------
+    DataFrame
+        Columns of :func:`audit`. A null value has one of its reasons, or ``never on`` of the mean weight.
+
+    Raises
+    ------
+    ValueError
+        See :func:`performance`.
+    """
+    rows = [
+        ("all", "unhedged", metric, *measured)
+        for metric, measured in performance(unhedged, "unhedged", frequency).items()
+    ]
+    covered = through_stress(unhedged)
+    for window in STRESS_WINDOWS:
+        through, reason = covered.get(window, dict.fromkeys(_THROUGH, np.nan)), "" if window in covered else NOT_COVERED
+        rows += [(window, "unhedged", metric, value, reason) for metric, value in through.items()]
+    on, enough = hedges["weight"] > 0.0, "" if len(hedges) >= frequency.enough else INSUFFICIENT
+    earned, given_up = (np.nan if enough else hedges[key].mean() * frequency.per_year for key in ("earned", "given_up"))
+    figures = {
+        "share_on": (on.mean(), "" if len(hedges) else INSUFFICIENT),
+        "mean_weight": (hedges.loc[on, "weight"].mean(), "" if on.any() else "never on"),
+        "earned": (earned, enough),
+        "given_up": (given_up, enough),
+        "carry": (earned - given_up, enough),
+    }
+    rows += [("all", "hedges", key, float(value), reason) for key, (value, reason) in figures.items()]
+    return pd.DataFrame(rows, columns=["window", "portfolio", "metric", "value", "reason"])
+
+
 def audit_misses(audited: pd.DataFrame, gates: AuditGates) -> pd.DataFrame:
     """Gates that an audit misses.
 

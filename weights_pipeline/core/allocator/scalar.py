@@ -16,6 +16,7 @@ from typing import ClassVar, Literal, get_args
 import numpy as np
 import pandas as pd
 
+from weights_pipeline.core.allocator.hedges import Hedges
 from weights_pipeline.core.allocator.overlay import AuditGates
 from weights_pipeline.core.allocator.regime import (
     REGIMES,
@@ -112,6 +113,8 @@ class AllocatorParameters:
         Limits on the comparison of scaled with unscaled returns.
     volatility_target : VolatilityTarget, optional
         Scales the whole book, after the risk scalar, towards a volatility.
+    hedges : Hedges, optional
+        Strategies that carry weight in named regimes alone, ``lag`` sessions after them.
     """
 
     __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
@@ -126,6 +129,7 @@ class AllocatorParameters:
     apply: Apply = "rebalance"
     audit: AuditGates = field(default_factory=AuditGates)
     volatility_target: VolatilityTarget | None = None
+    hedges: Hedges | None = None
 
     def __post_init__(self) -> None:
         if isinstance(self.profile, str) and self.profile not in PROFILES:
@@ -158,6 +162,11 @@ class AllocatorParameters:
     def leverage(self) -> float:
         """Most that realized weights are multiplied with to become final ones."""
         return self.volatility_target.cap if self.enabled and self.volatility_target else 1.0
+
+    @property
+    def hedging(self) -> tuple[str, ...]:
+        """Strategies that are hedges: no components of the portfolio whose state is watched."""
+        return self.hedges.strategies if self.hedges else ()
 
     def sleeve(self, strategy: str) -> str:
         """Sleeve of a strategy; its own where none is named."""
@@ -213,8 +222,8 @@ def parameter_hash(parameters: AllocatorParameters) -> str:
 
     SHA-256 of the canonical JSON (sorted keys, no spaces) with the profile resolved to its numbers: a named
     profile and the same profile spelled out hash alike, and a change to a named profile changes the hash. Left out
-    are the gates of the audit, which no weight depends on, and ``sleeve_maps``, ``apply`` and ``volatility_target``
-    where they change nothing.
+    are the gates of the audit, which no weight depends on, and ``sleeve_maps``, ``apply``, ``volatility_target`` and
+    ``hedges`` where they change nothing.
     """
     meaning = asdict(replace(parameters, profile=parameters.resolved_profile(), half_life=None))
     del meaning["audit"]
@@ -224,6 +233,8 @@ def parameter_hash(parameters: AllocatorParameters) -> str:
         del meaning["apply"]
     if parameters.volatility_target is None:
         del meaning["volatility_target"]
+    if not parameters.hedges:
+        del meaning["hedges"]
     # Numbers as floats throughout: 1 and 1.0 mean the same.
     numbers = json.loads(json.dumps(meaning), parse_int=float)
     canonical = json.dumps(numbers, sort_keys=True, separators=(",", ":"), allow_nan=False)

@@ -16,6 +16,7 @@ A null is NaN with a reason, never an infinity and never a stand-in number:
 ``overflow``           the value exceeds floating point
 ``missing``            there is no such metric of the strategy at all
 ``ledger_incomplete``  a position of the strategy is not known in some session of the window
+``hedge``              the strategy is a hedge, whose metrics tilt nothing
 =====================  ====================================================================================
 """
 
@@ -49,6 +50,7 @@ REASONS = (
     "missing",
     "ledger_incomplete",
     "ended",
+    "hedge",
 )
 """Reasons of a null, by code; code 0 is a measured value."""
 

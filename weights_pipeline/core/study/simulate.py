@@ -17,6 +17,7 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 import pandas as pd
 
+from weights_pipeline.core.allocator.hedges import funded, wanted
 from weights_pipeline.core.allocator.overlay import scalars_in_force, scalars_on
 from weights_pipeline.core.allocator.regime import FEATURES, classify
 from weights_pipeline.core.allocator.regime_walk import RegimeWalk
@@ -73,8 +74,14 @@ class Simulation:
         Risk scalar of each strategy: that of its sleeve where the sleeve has a map of its own, else that of the book.
     volatility_scalar : ndarray, shape (A,)
         Scalar of the volatility target at each rebalance; NaN without one.
+    funding : ndarray, shape (A,)
+        Factor that hedges leave of the scaled weights; NaN without hedges.
+    hedge : ndarray, shape (A, S)
+        What each strategy carries as a hedge; NaN without hedges.
+    scaled : ndarray, shape (A, S)
+        realized × scalars, with the hedges among them; NaN without overlay.
     final : ndarray, shape (A, S)
-        Weights to trade from a rebalance on: realized × scalars under an enabled overlay, else the realized ones.
+        Weights to trade from a rebalance on: the scaled ones under an enabled overlay, else the realized ones.
     turnover : ndarray, shape (A,)
         One-way turnover ½·Σ|realized − previous|.
     unscaled, traded : Series, shape (sessions,)
@@ -110,6 +117,9 @@ class Simulation:
     scalar_session: pd.DatetimeIndex
     strategy_scalar: Floats
     volatility_scalar: Floats
+    funding: Floats
+    hedge: Floats
+    scaled: Floats
     final: Floats
     turnover: Floats
     unscaled: pd.Series
@@ -150,7 +160,9 @@ class Simulation:
             regime="",
             volatility=np.nan,
             volatility_scalar=self.volatility_scalar[date],
-            scaled=self.realized.ravel() * self.strategy_scalar.ravel(),
+            funding=self.funding[date],
+            hedge=self.hedge.ravel(),
+            scaled=self.scaled.ravel(),
             applied=overlay is not None and overlay.enabled,
             final=self.final.ravel(),
         )
@@ -160,13 +172,12 @@ class Simulation:
         final["regime"] = self.regimes["regime"].reindex(self.scalar_session).fillna("").to_numpy()[date]
         if self.targeted is not None:
             final["volatility"] = self.targeted["volatility"].reindex(self.scalar_session).to_numpy()[date]
-            final["scaled"] *= self.volatility_scalar[date]
         weights = pd.DataFrame(self.realized, index=self.effective_from, columns=list(self.strategies))
         history = self.history
         returns = pd.DataFrame(history.returns, index=history.sessions, columns=list(history.strategies))
         regimes = self.regimes.rename_axis("session").reset_index()
         return tables | {
-            "allocator_state": state_of(weights, returns.dropna(how="all"), overlay.sleeves, self.policy.frequency),
+            "allocator_state": state_of(weights, returns.dropna(how="all"), overlay, self.policy.frequency),
             "risk_regime": regimes,
             "risk_scalar": scalar_table(regimes, overlay, self.targeted),
         }
@@ -329,7 +340,8 @@ class _Shared:
         """History of one policy, of results made here or known already."""
         strategies, overlay = policy.strategies, policy.overlay
         # The formulas of targets print parameters, and 1 prints other than 1.0.
-        chosen_by = (policy.method, repr(policy.method), policy.ensemble, _measured_by(policy))
+        hedges = policy.overlay.hedging if policy.overlay else ()
+        chosen_by = (policy.method, repr(policy.method), policy.ensemble, hedges, _measured_by(policy))
         tilted_by = (policy.limits, policy.base, policy.gross, chosen_by)
         tilts = self.once("tilts", tilted_by, lambda: self.tilts(policy))
         paced_by = policy.overlay.thresholds if policy.paced_by_regime and policy.overlay else None
@@ -337,29 +349,38 @@ class _Shared:
         path = self.once("path", moved_by, lambda: self.path(policy, tilts))
         final, traded, regimes, scalars, targeted = path.realized, path.earned, None, None, None
         scalar = np.full(len(self.as_of), np.nan)
-        strategy_scalar = np.full(path.realized.shape, np.nan)
-        volatility_scalar = np.full(len(self.as_of), np.nan)
+        strategy_scalar, hedge = np.full(path.realized.shape, np.nan), np.full(path.realized.shape, np.nan)
+        volatility_scalar, funding = np.full(len(self.as_of), np.nan), np.full(len(self.as_of), np.nan)
+        scaled = strategy_scalar
         scalar_session = pd.DatetimeIndex([pd.NaT] * len(self.as_of)).as_unit("us")
         if overlay is not None:
-            features = self.once("features", moved_by, lambda: self.features(strategies, path))
+            features = self.once("features", moved_by, lambda: self.features(policy, path))
             classified_by = (overlay.thresholds, moved_by)
             regimes = self.once("regimes", classified_by, lambda: classify(features, overlay.thresholds))
             by_sleeve = {name: risk_scalar(regimes["regime"], each) for name, each in overlay.profiles().items()}
             scalars = by_sleeve[WHOLE_BOOK]
             scalar, scalar_session, strategy_scalar = self.in_force_at(self.effective_from, by_sleeve, policy)
-            if wanted := overlay.volatility_target:
+            if target := overlay.volatility_target:
                 held = pd.Series(path.earned, index=self.days)
-                targeted_by, per_year = (wanted, moved_by), self.frequency.per_year
-                targeted = self.once("targeted", targeted_by, lambda: volatility_scalars(held, wanted, per_year))
+                targeted_by, per_year = (target, moved_by), self.frequency.per_year
+                targeted = self.once("targeted", targeted_by, lambda: volatility_scalars(held, target, per_year))
                 volatility_scalar = _targeted_on(scalar_session, targeted, overlay)
+            goal = wanted(regimes["regime"], policy.hedging.hedges) if policy.hedging else None
+            scaled = path.realized * strategy_scalar
+            scaled = scaled if targeted is None else scaled * volatility_scalar[:, None]
+            if policy.hedging and goal is not None:
+                funding, hedge = funded(scaled, _at(goal, scalar_session), policy.hedging)
+                scaled = scaled * funding[:, None] + hedge
             if overlay.enabled:
-                final = path.realized * strategy_scalar
-                final = final if targeted is None else final * volatility_scalar[:, None]
+                final = scaled
                 traded = self.earned(strategies, self.by_day(final))
             if overlay.enabled and overlay.apply == "daily":
                 _, used, daily = self.in_force_at(self.days, by_sleeve, policy)
                 each_day = self.by_day(path.realized) * daily.T
                 each_day = each_day if targeted is None else each_day * _targeted_on(used, targeted, overlay)
+                if policy.hedging and goal is not None:
+                    left, put = funded(each_day.T, _at(goal, used), policy.hedging)
+                    each_day = each_day * left + put.T
                 traded = self.earned(strategies, each_day)
         return Simulation(
             policy=policy,
@@ -378,6 +399,9 @@ class _Shared:
             scalar_session=scalar_session,
             strategy_scalar=strategy_scalar,
             volatility_scalar=volatility_scalar,
+            funding=funding,
+            hedge=hedge,
+            scaled=scaled,
             final=final,
             turnover=np.array([math.fsum(row) / 2 for row in np.abs(path.realized - path.previous).tolist()]),
             unscaled=pd.Series(path.earned, index=self.days, name="unscaled"),
@@ -472,7 +496,7 @@ class _Shared:
         walk, correlations = None, (np.empty(0), np.empty(0))
         if policy.paced_by_regime and policy.overlay:
             walk = RegimeWalk(self.days, self.components(policy.strategies), policy.overlay.thresholds)
-            correlations = self.correlations(policy.strategies)
+            correlations = self.correlations(policy)
         ends = self.days.searchsorted(self.as_of, side="right")
         weights = policy.weights
         for day, aim in enumerate(tilts.targets):
@@ -520,11 +544,12 @@ class _Shared:
             total += weight * np.where(np.isnan(returns), 0.0, returns)
         return total
 
-    def correlations(self, strategies: tuple[str, ...]) -> tuple[Floats, Floats]:
-        """Correlations of the components; they do not depend on weights."""
+    def correlations(self, policy: Policy) -> tuple[Floats, Floats]:
+        """Correlations of the components but for hedges; they do not depend on weights."""
         if len(self.days) <= WARM_UP:
             return np.empty(0), np.empty(0)
-        return self.once("correlations", strategies, lambda: component_correlations(self.components(strategies)))
+        watched = tuple(np.array(policy.strategies)[~policy.are_hedges].tolist())
+        return self.once("correlations", watched, lambda: component_correlations(self.components(watched)))
 
     def components(self, strategies: tuple[str, ...]) -> Floats:
         """Returns from the first day at weights on, shape (S, sessions); NaN where not live."""
@@ -532,7 +557,7 @@ class _Shared:
             "components", strategies, lambda: np.ascontiguousarray(self.history.of(strategies)[self.begin :].T)
         )
 
-    def features(self, strategies: tuple[str, ...], path: _Path) -> pd.DataFrame:
+    def features(self, policy: Policy, path: _Path) -> pd.DataFrame:
         """What risk regimes are read from, on every session after the warm-up."""
         equity = np.cumprod(1.0 + path.earned, dtype=np.float64)
         if (equity <= 0.0).any():
@@ -541,7 +566,7 @@ class _Shared:
         if len(self.days) <= WARM_UP:
             return pd.DataFrame(index=self.days[:0], columns=list(FEATURES), dtype=np.float64)
         per_year = self.frequency.per_year
-        found = required_features(path.earned, equity, self.correlations(strategies), per_year=per_year)
+        found = required_features(path.earned, equity, self.correlations(policy), per_year=per_year)
         return pd.DataFrame({name: found[name] for name in FEATURES}, index=self.days[WARM_UP:])
 
 
@@ -555,6 +580,11 @@ def _targeted_on(sessions: pd.DatetimeIndex, targeted: pd.DataFrame, overlay: Al
     """Scalars of a volatility target that go with the risk scalars of some sessions; 1 where there is none."""
     neutral, of = np.ones(len(sessions)), "volatility target"
     return scalars_on(targeted["volatility_scalar"], of, neutral, sessions, enabled=overlay.enabled)
+
+
+def _at(goal: pd.Series, sessions: pd.DatetimeIndex) -> Floats:
+    """Weight that hedges go for on some sessions; 0 where there is none, before the first scalar."""
+    return goal.reindex(sessions).fillna(0.0).to_numpy()
 
 
 def _label(grid: MetricGrid, policy: Policy) -> str:

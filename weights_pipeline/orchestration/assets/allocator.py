@@ -46,8 +46,9 @@ from weights_pipeline.workspace import BookSetup
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-_COMPARED = ("cagr", "sharpe", "max_drawdown", "worst_month", "share_scaled", "transitions_per_year")
-"""What the audit plots of the scaled and the unscaled portfolio; the last two there is of the scaled one alone."""
+_COMPARED = ("cagr", "sharpe", "max_drawdown", "worst_month", "share_scaled", "transitions_per_year", "carry")
+"""What the audit plots of the scaled and the unscaled portfolio; shares and transitions there are of the scaled one
+alone, and a carry of hedges."""
 
 
 def allocator_assets(setup: BookSetup, artefacts: Path, checks: Sequence[Check]) -> list[dg.AssetsDefinition]:

@@ -162,6 +162,21 @@ def test_a_valid_book_is_told_in_words(data, name, sentences):
         ),
         (
             {
+                "strategies": {"index_dip": 0.0, "rsi2": 1.0},
+                "overlay": {
+                    "hedges": {
+                        "strategies": ["index_dip"],
+                        "weight": 0.1,
+                        "regimes": ["CRISIS", "STRESS"],
+                        "ramp": 0.25,
+                    }
+                },
+            },
+            "In STRESS, CRISIS the hedges index_dip weigh 0.1 together, paid by all others in proportion, by steps of "
+            "at most 0.025 a session.",
+        ),
+        (
+            {
                 "adjustment": {
                     "rate": {"NORMAL": 0.1, "ELEVATED": 0.2, "STRESS": 0.5, "CRISIS": 1},
                     "turnover_cap": 0.05,

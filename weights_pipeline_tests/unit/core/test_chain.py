@@ -43,7 +43,7 @@ def run_chain(returns, as_of, policy=POLICY):
     targets = chain.target_table(metrics, policy)
     calendar = SESSIONS.append(pd.bdate_range("2019-07-01", periods=5))
     realized = chain.realized_table(pd.DataFrame(), targets, policy, calendar)
-    state = chain.state_table(returns, realized, policy.overlay.sleeves, DAILY)
+    state = chain.state_table(returns, realized, policy.overlay, DAILY)
     regimes = chain.regime_table(state, policy.overlay.thresholds)
     scalars = chain.scalar_table(regimes, policy.overlay)
     final = chain.final_table(realized, scalars, policy, calendar)

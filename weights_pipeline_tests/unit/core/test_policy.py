@@ -5,12 +5,13 @@ from dataclasses import replace
 
 import pytest
 
+from weights_pipeline.core.allocator.hedges import Hedges
 from weights_pipeline.core.allocator.scalar import AllocatorParameters
 from weights_pipeline.core.metrics.lookback import Lookback
 from weights_pipeline.core.metrics.starter import StarterMetrics
 from weights_pipeline.core.policy import Policy
 from weights_pipeline.core.returns.frequency import MONTHLY
-from weights_pipeline.core.targets.methods.base import Limits
+from weights_pipeline.core.targets.methods.base import GroupLimits, Limits
 from weights_pipeline.core.targets.methods.equal import Equal
 from weights_pipeline.core.targets.methods.minmax_tilt import SharpeTilt
 from weights_pipeline.core.targets.methods.power_tilt import CalmarTilt
@@ -135,3 +136,60 @@ def test_parts_that_contradict_each_other_are_refused_by_key(changes, message):
 )
 def test_policies_at_the_edge_are_taken(changes):
     assert replace(POLICY, **changes).strategies[0] == "a"
+
+
+HEDGES = Hedges(strategies=("a", "d"), weight=0.2, regimes=("STRESS",))
+HEDGED = Policy(base={"b": 0.6, "c": 0.4, "a": 0.0, "d": 0}, method=Equal(), overlay=AllocatorParameters(hedges=HEDGES))
+
+
+def hedged(policy=HEDGED, **changes):
+    return replace(policy, overlay=AllocatorParameters(hedges=replace(HEDGES, **changes)))
+
+
+def test_hedges_have_a_share_of_their_own_and_caps_of_the_policy():
+    assert HEDGED.are_hedges.tolist() == [True, False, False, True]
+    assert HEDGED.hedging.shares.tolist() == [0.5, 0.0, 0.0, 0.5]
+    assert (HEDGED.hedging.limits, HEDGED.hedging.gross) == ((), 1.0)
+    weights = replace(
+        HEDGED, limits=Limits(floor=0.0, cap=0.7, of="weight", groups={"g": GroupLimits(members=("a", "b"), cap=0.8)})
+    )
+    assert [(limit.name, limit.members.tolist(), limit.cap) for limit in weights.hedging.limits] == [
+        ("a", [0], 0.7),
+        ("d", [3], 0.7),
+        ("g", [0, 1], 0.8),
+    ]
+    assert POLICY.hedging is None
+    assert not POLICY.are_hedges.any()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            lambda: hedged(strategies=("a", "e", "f")),
+            r"^overlay.hedges.strategies: \['e', 'f'\] are not in the book; add them",
+        ),
+        (lambda: hedged(strategies=("a", "b")), r"^overlay.hedges.strategies: \['b'\] have base weights; .* give it 0"),
+        (
+            lambda: hedged(cap=0.15),
+            r"^overlay.hedges.weight: 0.2 can never be reached, gross and overlay.hedges.cap leave at most 0.15;",
+        ),
+        (
+            lambda: replace(HEDGED, limits=Limits(groups={"g": GroupLimits(members=("a",), cap=0.05)})),
+            r"^overlay.hedges.weight: 0.2 can never be reached, the cap of g leaves at most 0.1; that would do",
+        ),
+        (
+            lambda: replace(HEDGED, limits=Limits(capital=100.0, max_capital={"d": 6.0})),
+            r"^overlay.hedges.weight: .* the cap of d's capacity leaves at most 0.12;",
+        ),
+        (
+            lambda: replace(
+                hedged(weight=0.9, shares={"a": 0.9, "d": 0.1}), limits=Limits(floor=0.0, cap=0.7, of="weight")
+            ),
+            r"^overlay.hedges.weight: 0.9 can never be reached, the cap of a leaves at most 0.777",
+        ),
+    ],
+)
+def test_hedges_that_do_not_fit_are_refused_with_what_to_do(change, message):
+    with pytest.raises(ValueError, match=message):
+        change()

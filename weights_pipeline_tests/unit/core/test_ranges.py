@@ -48,7 +48,7 @@ def in_parts(returns, parts, policy, regimes):
         realized = pd.concat([realized, moved], ignore_index=True)
         scalars = None
         if policy.overlay is not None:
-            state = chain.state_table(rows, realized, policy.overlay.sleeves, policy.frequency)
+            state = chain.state_table(rows, realized, policy.overlay, policy.frequency)
             targeted = chain.volatility_table(rows, realized, policy.overlay, policy.frequency)
             scalars = chain.scalar_table(chain.regime_table(state, policy.overlay.thresholds), policy.overlay, targeted)
         final.append(chain.final_table(moved, scalars, policy, CALENDAR))

@@ -10,7 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from weights_pipeline.core import chain
+from weights_pipeline.core.allocator.hedges import Hedges
 from weights_pipeline.core.allocator.scalar import AllocatorParameters
+from weights_pipeline.core.allocator.volatility import VolatilityTarget
 from weights_pipeline.core.policy import Policy
 from weights_pipeline.core.targets.methods.base import CrossSection, Limits, target_weights, targets_frame
 from weights_pipeline.core.targets.methods.composite import Composite
@@ -286,6 +288,44 @@ def test_rate_one_jumps_and_a_new_strategy_starts_from_base():
 def test_every_state_of_the_overlay_in_words(overlay, scalars, operand, remark):
     steps = assert_exact(rows(SharpeTilt(), section(sharpe=[1.0, 2.0]), overlay=overlay, scalars=scalars))["s00"]
     assert (steps[-1].operands, steps[-1].remark) == ((operand,), remark)
+
+
+def test_hedges_and_what_pays_for_them_are_steps():
+    hedges = Hedges(strategies=("s02",), weight=0.1, regimes=("STRESS",))
+    overlay = AllocatorParameters(hedges=hedges)
+    cross = section([0.5, 0.5, 0.0], sharpe=[1.0, 1.0, NAN])
+    tables = rows(SharpeTilt(), cross, overlay=overlay, scalars=SCALARS)
+    found = assert_exact(tables)
+    assert [(step.name, step.operation, step.remark) for step in found["s00"]][-3:] == [
+        ("risk scalar", "times", "risk scalar of 2020-03-02 STRESS"),
+        ("funding", "times", "what hedges leave of it"),
+        ("final weight", "times", "with the hedges of the book"),
+    ]
+    np.testing.assert_allclose([step.value for step in found["s00"]][-4:], [0.5, 0.45, 0.4, 0.4], rtol=1e-15)
+    assert [(step.name, step.operation, step.value, step.remark) for step in found["s02"]][-3:] == [
+        ("funding", "times", 0.0, "what hedges leave of it"),
+        ("hedge", "plus", 0.1, "risk regime of 2020-03-02 STRESS"),
+        ("final weight", "times", 0.1, "with the hedges of the book"),
+    ]
+    targeted = replace(overlay, volatility_target=VolatilityTarget(target=0.1, window=5, cap=1.5))
+    scalars = SCALARS.assign(volatility=0.08, volatility_scalar=1.25)
+    both = assert_exact(rows(SharpeTilt(), cross, overlay=targeted, scalars=scalars))
+    assert [step.name for step in both["s02"]][-5:] == [
+        "risk scalar",
+        "volatility target",
+        "funding",
+        "hedge",
+        "final weight",
+    ]
+    np.testing.assert_allclose(both["s00"][-1].value, (1.125 - 0.1) / 2, rtol=1e-15)
+    calm = assert_exact(rows(SharpeTilt(), cross, overlay=overlay, scalars=SCALARS.assign(regime="NORMAL")))
+    assert [step.name for step in calm["s00"]][-2:] == ["realized weight", "final weight"]
+    shadow = AllocatorParameters(enabled=False, hedges=hedges)
+    unscaled = assert_exact(rows(SharpeTilt(), cross, overlay=shadow, scalars=SCALARS))
+    assert unscaled["s02"][-1].value == 0
+    targets, realized, final = tables
+    with pytest.raises(ReplayError, match="s02 on 2020-03-02: step 'final weight'"):
+        waterfalls(targets, realized, final.assign(hedge=final["hedge"] * 1.1))
 
 
 def spoilt(tables, table, column, value, strategy="s00"):

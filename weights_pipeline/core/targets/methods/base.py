@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import combinations
 from typing import Any, ClassVar, Literal, Protocol, Self
 
@@ -33,7 +33,7 @@ from weights_pipeline.core.targets.samples import Sample
 
 Codes = npt.NDArray[np.int8]
 
-MISSING = REASONS.index("missing")
+MISSING, HEDGE = REASONS.index("missing"), REASONS.index("hedge")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -297,6 +297,16 @@ class CrossSection:
             aligned[name] = metric
             codes[name] = np.array([reason_code(word) for word in words], dtype=np.int8)
         return cls(strategies=tuple(weights.index), base=budget, gross=gross, values=aligned, reasons=codes)
+
+    def without(self, hedges: npt.NDArray[np.bool_]) -> Self:
+        """The same with no metric of hedges, shape (n,): what they have earned tilts nothing."""
+        if not hedges.any():
+            return self
+        return replace(
+            self,
+            values={name: np.where(hedges, np.nan, values) for name, values in self.values.items()},
+            reasons={name: np.where(hedges, np.int8(HEDGE), codes) for name, codes in self.reasons.items()},
+        )
 
     def read(self, metrics: tuple[str, ...]) -> Codes:
         """Reason why any of some metrics is null, by strategy: that of the first one; 0 where all are measured."""

@@ -155,7 +155,7 @@ def history(
     volatility = np.where(np.arange(sessions) % 90 > 70, 0.04, 0.01)[:, None]
     returns = pd.DataFrame(random.normal(0.0, volatility, (sessions, 3)), index=days, columns=["trend", "b", "c"])
     weights = pd.DataFrame({"trend": [0.4], "b": [0.3], "c": [0.3]}, index=days[:1])
-    state = state_of(weights, returns, overlay.sleeves, DAILY)
+    state = state_of(weights, returns, overlay, DAILY)
     regimes = regime_table(state, overlay.thresholds)
     return state, regimes, scalar_table(regimes, overlay), days
 

@@ -30,7 +30,7 @@ def history(sessions: int = 400, seed: int = 1) -> tuple[pd.DataFrame, pd.Series
     returns = pd.DataFrame(random.normal(0.0004, burst, (sessions, 3)), index=days, columns=list("abc"))
     weights = pd.DataFrame([[0.5, 0.3, 0.2]], index=days[:1], columns=list("abc"))
     portfolio = pd.Series((returns.to_numpy() * weights.to_numpy()).sum(axis=1), index=days)
-    return state_of(weights, returns, {}, DAILY), portfolio
+    return state_of(weights, returns, AllocatorParameters(), DAILY), portfolio
 
 
 STATE, PORTFOLIO = history()

@@ -131,7 +131,7 @@ class TestWalk:
     def test_the_regime_used_is_the_one_later_stored_for_the_session(self, seed):
         returns = random_returns(seed)
         realized = realized_of(returns)
-        state = chain.state_table(long(returns), realized, PACED.overlay.sleeves, DAILY)
+        state = chain.state_table(long(returns), realized, PACED.overlay, DAILY)
         stored = chain.regime_table(state, PACED.overlay.thresholds).set_index("session")["regime"]
         used = realized.drop_duplicates("as_of").set_index("as_of")
         assert used["regime"].tolist() == stored.reindex(WEEKS).ffill().fillna("NORMAL").tolist()
@@ -165,7 +165,7 @@ class TestWalk:
             targets = targets_of(seen, dates, policy)
             made = chain.realized_table(realized, targets, policy, CALENDAR, long(seen))
             realized = pd.concat([realized, made], ignore_index=True)
-            found = chain.state_table(long(seen), realized, PACED.overlay.sleeves, DAILY)
+            found = chain.state_table(long(seen), realized, PACED.overlay, DAILY)
             begun = state["session"].max() if len(state) else found["session"].min() - pd.Timedelta(days=1)
             state = pd.concat([state, found[found["session"] > begun]], ignore_index=True)
         stored = chain.regime_table(state, PACED.overlay.thresholds).set_index("session")["regime"]
@@ -225,7 +225,9 @@ class TestDailyWeights:
     def tables(self, policy=POLICY, seed=4):
         returns = random_returns(seed)
         realized = realized_of(returns, MONTHS, policy)
-        regimes = chain.regime_table(chain.state_table(long(returns), realized, {}, DAILY), policy.overlay.thresholds)
+        regimes = chain.regime_table(
+            chain.state_table(long(returns), realized, AllocatorParameters(), DAILY), policy.overlay.thresholds
+        )
         return realized, chain.scalar_table(regimes, policy.overlay)
 
     def test_each_session_has_the_newest_weights_at_a_scalar_of_its_own(self):

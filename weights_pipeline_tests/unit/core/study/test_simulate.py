@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from weights_pipeline.core import chain
+from weights_pipeline.core.allocator.hedges import Hedges
 from weights_pipeline.core.allocator.overlay import performance
 from weights_pipeline.core.allocator.regime import RegimeThresholds
 from weights_pipeline.core.allocator.scalar import AllocatorParameters
@@ -51,6 +52,8 @@ STARTER = {
 }
 EAGER = MetricParameters(min_sessions=5)
 NERVOUS = RegimeThresholds(vol_accel_enter=1.1, vol_accel_exit=1.0, corr_shock_enter=0.05, corr_shock_exit=0.0)
+HEDGED = BASE | {"omega": 0.0, "delta": 0.0, "gamma": 0.45}
+HEDGES = Hedges(strategies=("omega", "delta"), weight=0.2, regimes=("ELEVATED", "STRESS", "CRISIS"), ramp=0.3, cap=0.25)
 POLICIES = {
     "calmar tilt, overlay on": (
         MONTHS,
@@ -145,6 +148,35 @@ POLICIES = {
         MONTHS,
         Policy(base=BASE, method=METHOD["equal"](), overlay=replace(OVERLAY, enabled=False, volatility_target=TARGET)),
     ),
+    "hedges pro rata, inside of a group": (
+        MONTHS,
+        Policy(
+            base=HEDGED,
+            method=METHOD["calmar_tilt"](),
+            rate={"NORMAL": 0.5, "ELEVATED": 0.5, "STRESS": 0.1, "CRISIS": 1.0},
+            limits=Limits(groups={"some": GroupLimits(members=("alpha", "omega"), cap=0.2)}),
+            overlay=AllocatorParameters(hedges=replace(HEDGES, shares={"omega": 0.7, "delta": 0.3})),
+        ),
+    ),
+    "hedges in cash, daily, computed and not applied": (
+        WEEKS,
+        Policy(
+            base=HEDGED,
+            method=METHOD["sharpe_tilt"](
+                lookback={"NORMAL": "60s", "ELEVATED": "60s", "STRESS": "20s", "CRISIS": "20s"}
+            ),
+            metrics=EAGER,
+            overlay=AllocatorParameters(enabled=False, apply="daily", lag=2, hedges=replace(HEDGES, funded="cash")),
+        ),
+    ),
+    "hedges after a volatility target, daily": (
+        MONTHS,
+        Policy(
+            base=HEDGED,
+            method=METHOD["calmar_tilt"](),
+            overlay=AllocatorParameters(apply="daily", hedges=HEDGES, volatility_target=TARGET),
+        ),
+    ),
     "composite of three metrics": (
         MONTHS,
         Policy(
@@ -200,7 +232,7 @@ def by_chain(history, as_of, policy, regimes=None):
     tables = {"target_weights": targets, "realized_weights": realized}
     scalars = None
     if policy.overlay is not None:
-        state = chain.state_table(returns.dropna(), realized, policy.overlay.sleeves, DAILY)
+        state = chain.state_table(returns.dropna(), realized, policy.overlay, DAILY)
         regime = chain.regime_table(state, policy.overlay.thresholds)
         targeted = chain.volatility_table(returns.dropna(), realized, policy.overlay, DAILY)
         scalars = chain.scalar_table(regime, policy.overlay, targeted)
@@ -303,6 +335,55 @@ def test_cases_reach_every_branch():
         assert 0 < held.sum() < len(held)
         np.testing.assert_allclose(simulation.turnover[held], np.array(caps)[held], rtol=1e-12)
         assert len(np.unique(simulation.strategy_scalar[-1])) == 3
+    pro_rata, cash = (simulated(case, 1) for case in HEDGED_CASES)
+    for simulation in (pro_rata, cash):
+        together = simulation.hedge.sum(axis=1)
+        assert 0 < (together > 0).sum() < len(together)
+        # Full, on the ramp, and held by a limit.
+        assert len(np.unique(together)) >= 4
+    assert 0 < pro_rata.funding.min() < pro_rata.funding.max() == 1
+    assert (cash.funding == 1).all()
+
+
+HEDGED_CASES = ["hedges pro rata, inside of a group", "hedges in cash, daily, computed and not applied"]
+
+
+@pytest.mark.parametrize("case", HEDGED_CASES)
+@pytest.mark.parametrize("enabled", [False, True])
+def test_hedges_that_are_never_on_leave_every_bit(case, enabled):
+    as_of, policy = POLICIES[case]
+    never = replace(policy.overlay, enabled=enabled, hedges=replace(HEDGES, regimes=("CRISIS",)))
+    # No session is in CRISIS.
+    never = replace(never, thresholds=replace(never.thresholds, crisis_score=4, stress_score=3, dd_crisis=-0.99))
+    history = history_of(random_returns(6) / 5)
+    hedged = simulate(history, as_of, CALENDAR, replace(policy, overlay=never, limits=Limits()))
+    others = {name: weight for name, weight in HEDGED.items() if weight}
+    without = replace(policy, base=others, overlay=replace(never, hedges=None), limits=Limits())
+    plain = simulate(history, as_of, CALENDAR, without)
+    assert "CRISIS" not in set(hedged.regimes["regime"])
+    pd.testing.assert_frame_equal(hedged.regimes, plain.regimes, check_exact=True)
+    kept = [hedged.strategies.index(name) for name in plain.strategies]
+    for name in ("target", "realized", "strategy_scalar", "scaled", "final"):
+        np.testing.assert_array_equal(getattr(hedged, name)[:, kept], getattr(plain, name), err_msg=name)
+    assert not np.delete(hedged.final, kept, axis=1).any()
+    pd.testing.assert_series_equal(hedged.traded, plain.traded, check_exact=True)
+
+
+@pytest.mark.parametrize("case", HEDGED_CASES)
+def test_hedges_of_every_day_keep_limits_and_are_those_of_the_rebalance(case):
+    policy = replace(POLICIES[case][1], overlay=replace(POLICIES[case][1].overlay, enabled=True))
+    tables = simulated(case, 1).tables()
+    tables["final_weights"] = tables["final_weights"].assign(final=tables["final_weights"]["scaled"])
+    every = chain.daily_table(tables["realized_weights"], tables["risk_scalar"], policy, CALENDAR, SESSIONS)
+    same = every.merge(tables["final_weights"], on=["as_of", "strategy"], suffixes=("", "_rebalance"))
+    assert len(same) == len(tables["final_weights"])
+    for column in ("funding", "hedge", "final"):
+        np.testing.assert_array_equal(same[column], same[f"{column}_rebalance"])
+    hedge, final = (every.pivot(index="as_of", columns="strategy", values=name) for name in ("hedge", "final"))
+    assert (hedge.sum(axis=1) <= 0.25 * final.sum(axis=1) + 1e-12).all()
+    assert (final.sum(axis=1) <= 1 + 1e-12).all()
+    for group in policy.groups:
+        assert all(group.keeps(row, 1e-12) for row in final.to_numpy())
 
 
 @pytest.mark.parametrize("measured", ["elsewhere", "omega"], ids=["outside the book", "without a base weight"])
