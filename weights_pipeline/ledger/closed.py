@@ -85,7 +85,7 @@ class ClosedLots:
         days = self.here["session"]
         inside = ((days >= first) & (days < after)).to_numpy()
         own = self.here if inside.all() else self.here[inside]
-        others = [block.between(first, after) for block in self._touched(first, after)]
+        others = [block.between(first, after) for block in self.touched(first, after)]
         # Where there is nothing to join, there is nothing to copy.
         parts = [part for part in (own, *others) if len(part)] or [own]
         return in_order(
@@ -97,11 +97,12 @@ class ClosedLots:
         days = self.here["session"]
         if ((days >= first) & (days < after)).any():
             return None
-        return sorted(f"{block.name} {block.lots}" for block in self._touched(first, after))
+        return sorted(f"{block.name} {block.lots}" for block in self.touched(first, after))
 
     def all(self) -> pd.DataFrame:
         """All lots, in order."""
         return self.between(pd.Timestamp.min, pd.Timestamp.max) if self.aside else self.here
 
-    def _touched(self, first: pd.Timestamp, after: pd.Timestamp) -> list[Block]:
+    def touched(self, first: pd.Timestamp, after: pd.Timestamp) -> list[Block]:
+        """Where lots of the sessions from one to before another may be set aside."""
         return [block for block in self.aside if block.first < after and first <= block.last]
