@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 
 from benchmarks.support.data import BOOK, edit_yaml
 from weights_pipeline.cli.commands import allocator
@@ -259,6 +260,37 @@ def test_an_audit_of_a_book_with_costs_is_before_and_after_them(weights, finishe
     said = weights("audit", "--book", BOOK).output
     assert "Weights constant between rebalances, before and after the costs that the book names:" in said
     assert "Scaled, after costs" in said
+
+
+def test_an_audit_says_what_hedges_cost(finished, own_data, monkeypatch):
+    monkeypatch.setenv("WEIGHTS_DATA", str(own_data))
+    monkeypatch.setenv("WEIGHTS_HOME", str(finished.settings.home))
+    file = own_data / "books" / f"{BOOK}.yaml"
+    base = yaml.safe_load(file.read_text())["strategies"]
+    base |= {"trend_short": 0, "trend_long": base["trend_long"] + base["trend_short"]}
+
+    def audited(**keys):
+        hedges = {"strategies": ["trend_short"], "weight": 0.1, "ramp": 0.5} | keys
+        thresholds = {"vol_accel_enter": 1.05, "vol_accel_exit": 1.0}
+        edit_yaml(file, strategies=base, overlay={"thresholds": thresholds, "hedges": hedges})
+        rows = json.loads(Result("allocator", "audit", "--book", BOOK, "--json").output)["figures"]
+        whole = {(row["portfolio"], row["metric"]): row["value"] for row in rows if row["window"] == "all"}
+        return whole, Result("allocator", "audit", "--book", BOOK).output
+
+    figures, said = audited(regimes=["ELEVATED", "STRESS", "CRISIS"])
+    assert 0 < figures["hedges", "share_on"] < 1
+    assert figures["hedges", "carry"] == figures["hedges", "earned"] - figures["hedges", "given_up"]
+    assert figures["scaled", "cagr"] != figures["unhedged", "cagr"]
+    assert "Scaled, no hedges" in said
+    assert f"Hedges were on in {figures['hedges', 'share_on']:.1%} of the sessions" in said
+    assert f"a carry of {figures['hedges', 'carry']:+.2%}." in said
+
+    cash, _ = audited(regimes=["ELEVATED", "STRESS", "CRISIS"], funded="cash")
+    assert cash["hedges", "given_up"] == 0
+    never, said = audited(regimes=["CRISIS"])
+    assert "Hedges were never on." in said
+    for metric in ("cagr", "sharpe", "max_drawdown"):
+        assert never["scaled", metric] == never["unhedged", metric] == figures["unhedged", metric]
 
 
 @pytest.mark.parametrize(
