@@ -117,13 +117,21 @@ def as_xml(folder):
     return {"files": ["fills.xml"], **foreign_said(records="day.fills.fill")}
 
 
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory):
+    """Lots, holdings and hashes of the trades in the ledger's own form."""
+    folder = tmp_path_factory.mktemp("plain")
+    (folder / "plain.csv").write_text(PLAIN)
+    here = source(["plain.csv"])
+    return lots(here, folder), hashes(here, folder)
+
+
 @pytest.mark.parametrize("form", [as_german, as_sections, as_json, as_parquet, as_lines, as_xml])
-def test_the_same_trades_in_another_form_are_the_same_lots(form, tmp_path):
-    (tmp_path / "plain.csv").write_text(PLAIN)
-    here, there = source(["plain.csv"]), source([form(tmp_path)])
-    for found, right in zip(lots(there, tmp_path), lots(here, tmp_path), strict=True):
+def test_the_same_trades_in_another_form_are_the_same_lots(form, plain, tmp_path):
+    there = source([form(tmp_path)])
+    for found, right in zip(lots(there, tmp_path), plain[0], strict=True):
         pd.testing.assert_frame_equal(found, right, check_exact=True)
-    assert hashes(there, tmp_path) == hashes(here, tmp_path)
+    assert hashes(there, tmp_path) == plain[1]
 
 
 # --------------------------------------------------------------------------- whose a fill is
