@@ -321,7 +321,7 @@ class Aside:
                 for entry in gone
                 for each in (self._entries[entry] or {})["blocks"]
             ]
-            ids = np.concatenate([table.column("id").to_numpy() for table in tables])
+            ids = np.sort(np.concatenate([table.column("id").to_numpy() for table in tables]))
             here = _among(ids, self._ids)
         except UNUSABLE:
             here = np.zeros(1, dtype=bool)
@@ -418,7 +418,9 @@ class Aside:
 
     def _own(self, rows: pd.DataFrame) -> pd.Series:
         """What amounts are in, where rows or their symbols say it."""
-        named: pd.Series = rows["currency"].fillna(rows["symbol"].map(self._instruments.currency)).astype("str")
+        named: pd.Series = rows["currency"]
+        if self._instruments.currency:
+            named = named.fillna(rows["symbol"].map(self._instruments.currency)).astype("str")
         return named.str.upper()
 
     def _told(self, part: Part, found: Sequence[_Judged], blocks: Sequence[_Judged]) -> dict[str, Any]:
