@@ -203,10 +203,14 @@ class Aside:
         said = self._entries[entry]
         if said is None or self._beyond(said):
             return prepared(self._kept.part)
-        blocks = [
-            _Block(self._folder / each["name"], each, partial(self._again, prepared, entry, said))
-            for each in said["blocks"]
-        ]
+
+        def again() -> None:
+            if (part := prepared(read_part)).version != version:
+                raise LedgerError(f"{file.path}: was written to while the ledger was being read; start again")
+            # Of a history that went less far, later lots were left.
+            self._judged(part, entry, pd.Timestamp(said["until"]))
+
+        blocks = [_Block(self._folder / each["name"], each, again) for each in said["blocks"]]
         self._found[file.path] = _Found(entry, said, _left(file.path, version, reading, said), blocks)
         return self._found[file.path].part
 
@@ -335,11 +339,6 @@ class Aside:
 
     # --- one file ---------------------------------------------------------------------------------------------
 
-    def _again(self, prepared: Callable[[Read], Part], entry: str, said: Mapping[str, Any]) -> None:
-        """Write the lots of a file once more."""
-        # Of a history that went less far, later ones were left.
-        self._judged(prepared(read_part), entry, pd.Timestamp(said["until"]))
-
     def _judged(self, part: Part, entry: str, until: pd.Timestamp = pd.Timestamp.max) -> dict[str, Any] | None:
         """What a file comes to by itself, its sound lots written; None where it is to be judged with others."""
         found = list[_Judged]()
@@ -354,7 +353,7 @@ class Aside:
                 faults=[fault._replace(row=fault.row - begin) for fault in part.faults if begin <= fault.row < end],
             )
             try:
-                judged = self._block(block, f"{entry[:40]}-{begin}", until, over=over)
+                judged = self._block(block, f"{entry} {begin}", until, over=over)
             except LedgerError as error:
                 # Of what is wrong with it, all files together are told in the order of their names.
                 _LOG.debug("%s: is not set aside: %s", part.name, error)
@@ -385,7 +384,14 @@ class Aside:
         accepted = typed[sound].assign(line=rows.line[sound], given=typed["pnl"].notna()[sound])
         lots = in_order(completed(accepted).assign(currency=pd.Series(dtype="str")), SORTED_BY)
         kept = lots[[*LOT_ORDER, "multiplier", "given", "line"]].assign(id=hashed(lots["lot_id"]))
-        file = f"{name}.arrow"
+        opened, last, latest = (
+            lots["open_session"].min(),
+            lots["session"].iloc[-1],
+            max(lots["opened_at"].max(), lots["closed_at"].max()),
+        )
+        # Others may read what was written when the history went less far, or its sessions were others.
+        hours = _hours(_arrays(span.hours), *np.array([opened, last], "datetime64[us]"))
+        file = f"{hashlib.sha256(f'{name} {latest} {hours}'.encode()).hexdigest()}.arrow"
         write_sealed(self._folder / file, file, pa.Table.from_pandas(kept, preserve_index=False), {})
         suspected = multiples_suspected(accepted)
         return _Judged(
@@ -395,11 +401,11 @@ class Aside:
                 "name": file,
                 "lots": len(lots),
                 "first": str(lots["session"].iloc[0]),
-                "last": str(lots["session"].iloc[-1]),
+                "last": str(last),
             },
             since=lots["opened_at"].min(),
-            until=max(lots["opened_at"].max(), lots["closed_at"].max()),
-            opened=lots["open_session"].min(),
+            until=latest,
+            opened=opened,
             strategies={str(name): (len(own), exact_sum(own["entry_value"])) for name, own in lots.groupby("strategy")},
             currencies=self._currencies(accepted),
             suspect=suspected.suspect,

@@ -239,8 +239,6 @@ def _judged(source: LedgerSource, root: Path, horizon: dt.date, kept: Kept | Non
         kinds = gather(source, root, zone, kept=kept, aside=aside)
     if kept is not None:
         kept.tidy()
-    if aside:
-        aside.keep()
     pa.default_memory_pool().release_unused()
     lots, fills, cash, openings, returns = kinds.values()
     if not any(part.read for rows in kinds.values() for part in rows.parts) and not lots.aside:
@@ -248,6 +246,8 @@ def _judged(source: LedgerSource, root: Path, horizon: dt.date, kept: Kept | Non
     instants = lots.typed["opened_at"], fills.typed["ts"], openings.typed["date"], cash.typed["ts"]
     hours, first, last, _, session_of = span(*instants, *([aside.earliest] if aside else []))
     sessions = pd.DatetimeIndex(hours.index)
+    if aside:
+        aside.keep()
 
     if lots.parts:
         placed(lots, session_of, instruments.multiplier)
@@ -258,7 +258,13 @@ def _judged(source: LedgerSource, root: Path, horizon: dt.date, kept: Kept | Non
         openings.typed["session"] = _on_or_after(openings.typed["date"], sessions)
         openings.typed["ts"] = _begins(openings.typed["date"], hours, zone)
     elsewhere = aside.currencies if aside else {}
-    currencies = Currencies(source, root, sessions, (lots, fills, cash, openings), instruments.currency, elsewhere)
+    try:
+        currencies = Currencies(source, root, sessions, (lots, fills, cash, openings), instruments.currency, elsewhere)
+    except LedgerError:
+        if not elsewhere:
+            raise
+        # Where each currency stands first, all rows together say.
+        return _judged(source, root, horizon, kept, None)
     for rows in (lots, fills, cash):
         currencies.convert_fees(rows)
     if instruments.multiplier:

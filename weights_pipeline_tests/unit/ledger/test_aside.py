@@ -287,6 +287,27 @@ def test_what_is_damaged_is_made_again_and_told(tmp_path, caplog, what, damage):
     assert not caplog.text
 
 
+def test_readers_up_to_different_days_do_not_disturb_each_other(tmp_path, judged):
+    write(tmp_path, "a", lot(1, closed_at="2024-02-05T23:30:00Z"), lot(2), lot(7, closed_at="2024-02-06T23:30:00Z"))
+    early, late = dt.date(2024, 2, 5), dt.date(2024, 2, 6)
+    first = read(source(), tmp_path, early)
+    second = read(source(), tmp_path, late)
+    assert len(judged) == 2
+    for intake, horizon in ((first, early), (second, late), (first, early)):
+        assert_same_intake(intake, read(source(), tmp_path, horizon, kept=False))
+
+
+def test_a_file_that_changes_before_its_lots_are_read_is_told(tmp_path):
+    path = write(tmp_path, "a", lot(1), lot(2))
+    read(source(), tmp_path)
+    intake = read(source(), tmp_path)
+    for block in {*(tmp_path / "cells" / "aside").glob("*.arrow")} - {tmp_path / "cells" / "aside" / "index.arrow"}:
+        block.unlink()
+    path.write_text(path.read_text().replace(",500,", ",400,"))
+    with pytest.raises(LedgerError, match=r"^lots/a.csv: was written to while the ledger was being read; start again$"):
+        _ = intake.lots
+
+
 def test_where_nothing_can_be_kept_the_ledger_is_read_all_the_same(tmp_path, caplog):
     months(tmp_path, 2)
     (tmp_path / "cells").write_text("no folder")
