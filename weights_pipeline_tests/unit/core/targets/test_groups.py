@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from dataclasses import replace
 
 import numpy as np
@@ -149,7 +150,8 @@ def test_a_waterfall_replays_a_target_that_a_group_holds():
     for target in rows.to_dict("records"):
         weight = target["target"]
         realized = {"target": weight, "previous": weight, "rate": 1.0, "realized": weight, "entered": False}
-        final = {"final": weight, "scalar": math.nan, "volatility_scalar": math.nan, "applied": False, "regime": ""}
+        # Whatever an overlay states of a weight: of none it is null.
+        final = defaultdict(lambda: math.nan, final=weight, applied=False, regime="")
         steps = waterfall(target, realized, final)
         scale = next(each for each in steps if each.name == "scale")
         assert ("cap of trend" in scale.remark) == (target["strategy"] in "ab")
