@@ -41,7 +41,7 @@ from weights_pipeline.ledger.closed import LOT_ORDER, SORTED_BY, completed, plac
 from weights_pipeline.ledger.errors import LedgerError
 from weights_pipeline.ledger.files import Part, read_part
 from weights_pipeline.ledger.instruments import Instruments
-from weights_pipeline.ledger.kept import UNUSABLE, Kept, digest_of, reader, sealed, write_sealed
+from weights_pipeline.ledger.kept import UNUSABLE, Kept, Read, digest_of, reader, sealed, write_sealed
 from weights_pipeline.ledger.mapping import SHOWN
 from weights_pipeline.ledger.places import File
 from weights_pipeline.ledger.rows import Rows, SetAside
@@ -50,7 +50,6 @@ from weights_pipeline.ledger.vocabulary import Reading
 
 _LOG = logging.getLogger(__name__)
 Ids = NDArray[np.uint64]
-Read = Callable[[File, Reading], Part]
 Pair = tuple[str, str]
 """A strategy and a symbol."""
 Instants = NDArray[np.datetime64]
@@ -59,6 +58,8 @@ Hours = tuple[Instants, Instants, Instants]
 
 BLOCK = 500_000
 """Rows that are judged at a time."""
+WORTH = 2_000
+"""Rows of a file that is worth to be set aside: one of fewer costs less when it is judged with others each time."""
 _AT_FAULT = 2_000
 """Rows at fault that a file may have and still be set aside."""
 _INDEX = "index.arrow"
@@ -188,18 +189,24 @@ class Aside:
             # It may come to other lots, with other ids.
             self._unsettle([entry])
         if moved or entry not in self._entries:
-            part = prepared(read_part)
+            whole = list[Part]()
+
+            def once(file: File, reading: Reading) -> Part:
+                if not whole:
+                    whole.append(read_part(file, reading))
+                return whole[0]
+
+            part = prepared(once)
             # Of a file that was written to in between, the entry would hold what it does not say.
             if part.version != version:
                 return part
             try:
-                self._entries[entry] = self._judged(part, entry)
+                self._entries[entry] = self._judged(part, entry) if len(part.line) >= WORTH else None
             except OSError as error:
                 _LOG.warning("%s: cannot be written, %s is judged with others: %s", self._folder, file.path, error)
                 self._together.add(file.path)
-                return part
-            if self._entries[entry] is None:
-                return part
+            if not self._entries.get(entry):
+                return prepared(partial(self._kept.part, read=once))
         said = self._entries[entry]
         if said is None or self._beyond(said):
             return prepared(self._kept.part)
@@ -377,7 +384,8 @@ class Aside:
         if not (over or sound[-1]):
             # Whether it is a footer, the rows after it say.
             return None
-        head = typed.head(SHOWN).assign(currency=self._own(typed.head(SHOWN)))
+        head = typed.head(SHOWN)
+        head = head.assign(currency=self._own(head), fees_currency=head["fees_currency"].str.upper())
         left = rows.only(~sound, [fault for fault in read if not sound[fault.row]])
         if not sound.any():
             return _Judged(head, left)

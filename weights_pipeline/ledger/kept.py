@@ -14,7 +14,7 @@ import hashlib
 import json
 import logging
 import platform
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
@@ -31,6 +31,7 @@ from weights_pipeline.ledger.places import File
 from weights_pipeline.ledger.sources.reading import PAGE
 from weights_pipeline.ledger.vocabulary import Reading
 
+Read = Callable[[File, Reading], Part]
 _LOG = logging.getLogger(__name__)
 _SEAL = hashlib.sha256().digest_size
 
@@ -48,8 +49,10 @@ class Kept:
         self._folder = folder
         self._used: set[str] = set()
 
-    def part(self, file: File, reading: Reading) -> Part:
+    def part(self, file: File, reading: Reading, read: Read | None = None) -> Part:
         """As :func:`~weights_pipeline.ledger.files.read_part` reads a file, parsed only if it has not been before.
+
+        Where it is parsed now, it is by ``read``, if that is given.
 
         Raises
         ------
@@ -62,7 +65,7 @@ class Kept:
         self._used.add(entry.name)
         if (known := _read(entry, reading)) is not None:
             return replace(known, name=file.path, version=version)
-        part = read_part(file, reading)
+        part = (read or read_part)(file, reading)
         # Of a file that was written to in between, the entry would hold what it does not say.
         if part.version == version:
             _write(entry, part)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import math
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -86,6 +87,14 @@ def read_as_from_nothing(of: LedgerSource, root: Path, horizon: dt.date = HORIZO
     else:
         assert with_kept == from_nothing
     return with_kept
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _of_any_size() -> Iterator[None]:
+    """Files of few rows are set aside too."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(aside, "WORTH", 1)
+        yield
 
 
 @pytest.fixture
@@ -306,6 +315,21 @@ def test_a_file_that_changes_before_its_lots_are_read_is_told(tmp_path):
     path.write_text(path.read_text().replace(",500,", ",400,"))
     with pytest.raises(LedgerError, match=r"^lots/a.csv: was written to while the ledger was being read; start again$"):
         _ = intake.lots
+
+
+def test_a_file_of_few_rows_is_judged_with_others_and_parsed_once(tmp_path, judged, monkeypatch):
+    monkeypatch.setattr(aside, "WORTH", 3)
+    write(tmp_path, "few", lot(1), lot(2))
+    write(tmp_path, "many", lot(3), lot(4), lot(5))
+    for _ in range(2):
+        intake = read_as_from_nothing(source(), tmp_path)
+        assert isinstance(intake, Intake)
+        assert [each["lot_id"].tolist() for each in (intake.closed.here, intake.lots)] == [
+            ["L1", "L2"],
+            ["L1", "L2", "L3", "L4", "L5"],
+        ]
+    assert sorted(judged) == ["lots/few.csv", "lots/many.csv"]
+    assert len([*(tmp_path / "cells").glob("*.arrow")]) == 1
 
 
 def test_where_nothing_can_be_kept_the_ledger_is_read_all_the_same(tmp_path, caplog):
