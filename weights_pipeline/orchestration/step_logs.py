@@ -37,6 +37,8 @@ class StepLogs(LocalComputeLogManager):
 
 def in_files_alone(instance: dg.DagsterInstance) -> dg.DagsterInstance:
     """Let an instance capture so, where its logs are on this machine alone; the same instance."""
+    if instance.is_ephemeral:
+        return instance
     local = instance.get_ref().compute_logs_data.class_name == LocalComputeLogManager.__name__
     if local and isinstance(stock := instance.compute_log_manager, LocalComputeLogManager):
         instance._compute_log_manager = StepLogs(stock._base_dir, stock.polling_timeout, stock.inst_data)
