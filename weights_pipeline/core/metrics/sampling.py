@@ -67,7 +67,7 @@ def sharpe_variance(returns: FloatArray, ratio: float, per_year: float) -> float
 def calmar_variance(returns: FloatArray, ratio: float, per_year: float) -> float:
     """Variance of the sampling error of a Calmar ratio, by the stationary bootstrap.
 
-    A maximum drawdown is of the path, so that there is no closed form. The window is drawn anew :data:`DRAWS` times, in
+    A maximum drawdown is of the path, so that there is no closed form. The window is drawn anew ``DRAWS`` times, in
     blocks of the length of Politis and White for these returns; the standard error is half of the interval that holds
     the middle 68.3% of what the draws give, as one standard deviation either side does of a normal distribution. The
     ratio's tail is too heavy for a variance: draws without a drawdown have an infinite ratio, and count as that.
