@@ -38,6 +38,7 @@ from weights_pipeline.core.returns.scale import multiples_suspected
 from weights_pipeline.core.returns.sessions import SessionOf
 from weights_pipeline.core.returns.sums import exact_sum
 from weights_pipeline.ledger.closed import LOT_ORDER, SORTED_BY, completed, placed
+from weights_pipeline.ledger.currencies import in_capitals, stated
 from weights_pipeline.ledger.errors import LedgerError
 from weights_pipeline.ledger.files import Part, read_part
 from weights_pipeline.ledger.instruments import Instruments
@@ -365,9 +366,11 @@ class Aside:
                 # Of what is wrong with it, all files together are told in the order of their names.
                 _LOG.debug("%s: is not set aside: %s", part.name, error)
                 return None
-            if judged is None or sum(len(each.left.typed) for each in found) > _AT_FAULT:
+            if judged is None:
                 return None
             found.append(judged)
+            if sum(len(each.left.typed) for each in found) + len(block.malformed) > _AT_FAULT:
+                return None
         blocks = [each for each in found if each.lots]
         return self._told(part, found, blocks) if blocks else None
 
@@ -385,7 +388,7 @@ class Aside:
             # Whether it is a footer, the rows after it say.
             return None
         head = typed.head(SHOWN)
-        head = head.assign(currency=self._own(head), fees_currency=head["fees_currency"].str.upper())
+        head = head.assign(**in_capitals(head, self._instruments.currency))
         left = rows.only(~sound, [fault for fault in read if not sound[fault.row]])
         if not sound.any():
             return _Judged(head, left)
@@ -415,27 +418,13 @@ class Aside:
             until=latest,
             opened=opened,
             strategies={str(name): (len(own), exact_sum(own["entry_value"])) for name, own in lots.groupby("strategy")},
-            currencies=self._currencies(accepted),
+            currencies={
+                name: int(accepted["line"].loc[row])
+                for name, row in stated(accepted.assign(**in_capitals(accepted, self._instruments.currency))).items()
+            },
             suspect=suspected.suspect,
             mixed=suspected.mixed,
         )
-
-    def _currencies(self, accepted: pd.DataFrame) -> dict[str, int]:
-        """Currencies that rows state, each with its first line."""
-        of_fees = accepted["fees_currency"].where(accepted["fees"].fillna(0.0) != 0).str.upper()
-        stated, lines = dict[str, int](), accepted["line"]
-        for column in (self._own(accepted), of_fees):
-            names = column.dropna().drop_duplicates()
-            for row, name in zip(names.index.tolist(), names, strict=True):
-                stated.setdefault(str(name), int(lines[row]))
-        return stated
-
-    def _own(self, rows: pd.DataFrame) -> pd.Series:
-        """What amounts are in, where rows or their symbols say it."""
-        named: pd.Series = rows["currency"]
-        if self._instruments.currency:
-            named = named.fillna(rows["symbol"].map(self._instruments.currency)).astype("str")
-        return named.str.upper()
 
     def _told(self, part: Part, found: Sequence[_Judged], blocks: Sequence[_Judged]) -> dict[str, Any]:
         """What is kept of a file besides its sound lots."""

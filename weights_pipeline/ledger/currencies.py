@@ -70,26 +70,18 @@ class Currencies:
         elsewhere: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         self.path, self._sessions = source.fx or "", sessions
-        stated: dict[str, str] = {}
+        places: dict[str, str] = {}
         kinds = [each for each in rows if each.parts]
         for each in kinds:
-            typed = each.typed
-            if of_symbols:
-                typed["currency"] = typed["currency"].fillna(typed["symbol"].map(of_symbols))
-            sound = each.flawless()
-            for column in [name for name in ("currency", "fees_currency") if name in typed]:
-                if typed[column].isna().all():
-                    continue
-                typed[column] = typed[column].str.upper()
-                counts = sound if column == "currency" else sound & (typed["fees"].fillna(0.0) != 0)
-                first = typed.loc[counts, column].dropna().drop_duplicates()
-                places = zip(first.tolist(), first.index.tolist(), strict=True)
-                stated = {name: each.place(row) for name, row in places} | stated
-        stated = {**elsewhere} | stated
-        self.several = {*stated} - {source.currency} != set() if source.currency else len(stated) > 1
-        self.own = source.currency or (next(iter(stated)) if len(stated) == 1 else "")
+            for column, named in in_capitals(each.typed, of_symbols).items():
+                each.typed[column] = named
+            first = stated(each.typed, each.flawless())
+            places = {name: each.place(row) for name, row in first.items()} | places
+        places = {**elsewhere} | places
+        self.several = {*places} - {source.currency} != set() if source.currency else len(places) > 1
+        self.own = source.currency or (next(iter(places)) if len(places) == 1 else "")
         if self.several and not self.path:
-            listed = ", ".join(f"{name} ({place})" for name, place in sorted(stated.items()))
+            listed = ", ".join(f"{name} ({place})" for name, place in sorted(places.items()))
             raise LedgerError(
                 f"ledger {source.name}: currency: amounts in {listed} cannot be added up; name the ledger's own as "
                 f"`currency` and a file of rates as `fx`, or take those of one currency with `where`"
@@ -98,7 +90,7 @@ class Currencies:
             each.typed["currency"] = each.typed["currency"].fillna(self.own)
         if not self.several:
             return
-        names = sorted({*stated} - {self.own})
+        names = sorted({*places} - {self.own})
         given = read_rates(source, root) if names else pd.DataFrame(index=pd.DatetimeIndex([]))
         self._rates = Rates.on(cast("pd.DataFrame", given).reindex(columns=names), sessions)
         self._needed = np.zeros((1 + len(names), len(sessions)), dtype=np.bool_)
@@ -228,6 +220,34 @@ class Currencies:
             )
             for name, days in dates.items()
         ]
+
+
+def in_capitals(rows: pd.DataFrame, of_symbols: Mapping[str, str]) -> dict[str, pd.Series]:
+    """Currencies of amounts and of fees in capitals, by column; of amounts that of the symbol, where a row has none."""
+    found = {name: rows[name] for name in ("currency", "fees_currency") if name in rows}
+    if of_symbols:
+        found["currency"] = found["currency"].fillna(rows["symbol"].map(of_symbols)).astype("str")
+    return {name: column if column.isna().all() else column.str.upper() for name, column in found.items()}
+
+
+def stated(rows: pd.DataFrame, sound: NDArray[np.bool_] | None = None) -> dict[str, int]:
+    """Currencies that rows are in, or those of them that are sound, each with the label of its first row.
+
+    What fees are in counts where there are fees.
+    """
+    first = dict[str, int]()
+    for column in [name for name in ("currency", "fees_currency") if name in rows]:
+        if rows[column].isna().all():
+            continue
+        counts = rows[column].notna()
+        if sound is not None:
+            counts &= sound
+        if column == "fees_currency":
+            counts &= rows["fees"].fillna(0.0) != 0
+        names = rows.loc[counts, column].drop_duplicates()
+        for name, row in zip(names.tolist(), names.index.tolist(), strict=True):
+            first.setdefault(name, row)
+    return first
 
 
 def read_rates(source: LedgerSource, root: Path) -> pd.DataFrame | None:

@@ -232,6 +232,8 @@ def _tune(options: argparse.Namespace) -> int:
         f"chosen by {options.score} on the {options.train} sessions before it. All at the scalar of the whole book,"
     )
     render.say("anew for every session, before costs.\n")
+    if run.overlay.volatility_target or run.overlay.hedges:
+        render.say("The book's volatility target and hedges are not in these figures, but in those of `audit`.\n")
     _print_tune(result, overfitting)
     return 0
 

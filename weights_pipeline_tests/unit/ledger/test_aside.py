@@ -332,6 +332,15 @@ def test_a_file_of_few_rows_is_judged_with_others_and_parsed_once(tmp_path, judg
     assert len([*(tmp_path / "cells").glob("*.arrow")]) == 1
 
 
+@pytest.mark.parametrize("rows", [[lot(2, open_price="x"), lot(3, side="up")], ["Total,5", '"never closed']])
+def test_a_file_with_many_rows_at_fault_is_judged_with_others(tmp_path, monkeypatch, rows):
+    monkeypatch.setattr(aside, "_AT_FAULT", 1)
+    write(tmp_path, "a", lot(1), *rows)
+    intake = read_as_from_nothing(source(), tmp_path)
+    assert isinstance(intake, Intake)
+    assert (len(intake.closed.aside), len(intake.rejected)) == (0, 2)
+
+
 def test_where_nothing_can_be_kept_the_ledger_is_read_all_the_same(tmp_path, caplog):
     months(tmp_path, 2)
     (tmp_path / "cells").write_text("no folder")
