@@ -2,7 +2,7 @@
 
 A synthetic ledger of closed lots (12 strategies, 300 symbols, 10 years, lots held up to 40 days) lies in one file, CSV
 or Parquet. Measured are reading and judging its rows, bringing them into stored form with their hashes, writing them to
-a DuckDB file, both a year at a time, and the daily returns from there. Of the peak, what is mapped from files may be
+a DuckDB file, a million lots at a time, and the daily returns from there. Of the peak, what is mapped from files may be
 taken back by the system when others need memory; what is held is the rest.
 
 Of a ledger that gets a file a month, reading is measured as a new month comes, with the cells of the files before it
@@ -19,8 +19,7 @@ from __future__ import annotations
 import datetime as dt
 import resource
 import tempfile
-from collections.abc import Sequence
-from itertools import groupby, pairwise, product
+from itertools import pairwise, product
 from pathlib import Path
 from threading import Event, Thread
 from typing import Any
@@ -34,10 +33,11 @@ from weights_pipeline.core.returns.matching import FILL, match_fifo
 from weights_pipeline.ledger import read_ledger
 from weights_pipeline.ledger.periods import ledger_months
 from weights_pipeline.ledger.source import load_ledger_source
-from weights_pipeline.ledger.tables import intake_rows, month_tables, stored_return_rows
+from weights_pipeline.ledger.tables import lot_rows, lots_at_a_time, month_tables, other_rows, stored_return_rows
 from weights_pipeline.store.duckdb_store import DuckDBStore
 from weights_pipeline.store.parts import Parts
-from weights_pipeline.tables.contract import Prepared, Window
+from weights_pipeline.tables import catalog
+from weights_pipeline.tables.contract import Prepared
 
 # hash() of a row number and a salt gives every draw; the same version of DuckDB gives the same ledger.
 LOTS = """
@@ -100,16 +100,18 @@ def measure(root: Path) -> dict[str, float]:
     laps = [_cpu_seconds()]
     intake = read_ledger(source, root, horizon=dt.date(2022, 1, 31), kept=root / "cells")
     laps.append(_cpu_seconds())
-    store, tables, stored_form = DuckDBStore(root / "weights.duckdb"), month_tables(source), 0.0
-    for year in _years(windows):
-        begun = _cpu_seconds()
-        rows = intake_rows(intake, source, year, now)
-        of = {"run_id": "bench", "recorded_at": now}
-        prepared = [Prepared.of("desk", table, rows.pop(table), year, **of) for table in tables]
-        stored_form += _cpu_seconds() - begun
-        store.commit(prepared)
-        del prepared
-    laps += [laps[-1] + stored_form, _cpu_seconds()]
+    store, of = DuckDBStore(root / "weights.duckdb"), {"run_id": "bench", "recorded_at": now}
+    lots = [
+        Prepared.of("desk", catalog.TRADE_LEDGER, lot_rows(intake, few), few, **of).laid_down(root)
+        for few in lots_at_a_time(intake, windows)
+    ]
+    others = other_rows(intake, source, windows, now)
+    tables = month_tables(source)
+    beside = [Prepared.of("desk", table, others[table], windows, **of) for table in tables if table in others]
+    laps.append(_cpu_seconds())
+    store.commit([Prepared.joined(lots), *beside])
+    del lots, beside
+    laps.append(_cpu_seconds())
     with store.view():
         parts = {table: Parts(store, "desk", table, [window.key for window in windows]) for table in tables}
         stored_return_rows(parts, source, root, windows, now)
@@ -120,10 +122,6 @@ def measure(root: Path) -> dict[str, float]:
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     seconds = {"read": read, "stored_form": stored_form, "write": write, "returns": returns}
     return seconds | {"cpu_seconds": sum(seconds.values()), "peak_mb": peak, "held_mb": held[0]}
-
-
-def _years(windows: Sequence[Window]) -> list[list[Window]]:
-    return [list(year) for _, year in groupby(windows, key=lambda window: window.key[:4])]
 
 
 def measure_months(root: Path) -> dict[str, dict[str, float]]:

@@ -5,7 +5,7 @@ Scope: declarations. Not here: what they compute (``core.verify``), nor the rule
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -15,7 +15,7 @@ from weights_pipeline.checks.behind import behind, finding
 from weights_pipeline.checks.declaration import Check, CheckList, Declaration
 from weights_pipeline.checks.verified import Verified
 from weights_pipeline.checks.written import RESTORE, stored_as_written
-from weights_pipeline.core import verify
+from weights_pipeline.core import shards, verify
 from weights_pipeline.core.ensembles import MAX_REGIME_AGE
 from weights_pipeline.core.verify import Finding
 from weights_pipeline.ledger import LedgerSource
@@ -42,6 +42,13 @@ class LedgerRows:
     def read(self, table: Table, columns: Sequence[str] | None = None) -> pd.DataFrame:
         """Rows of a table."""
         return self.store.read(self.schema, table, columns=columns)
+
+    def parts(self, table: Table, columns: Sequence[str]) -> Iterator[pd.DataFrame]:
+        """Rows of a table with partitions, as many of them at a time as fit into memory."""
+        records = self.store.partitions(self.schema, table.name)
+        counts = ((key, record.rows) for key, record in records.items())
+        for keys in shards.few_at_a_time(counts, shards.AT_ONCE):
+            yield self.store.read(self.schema, table, keys, columns=columns)
 
 
 LEDGER = CheckList[LedgerRows]("ledger")
@@ -127,7 +134,7 @@ def ledger_warnings(of: LedgerRows) -> Finding:
 @LEDGER.check(catalog.TRADE_LEDGER, blocking=True)
 def lots_unique(of: LedgerRows) -> Finding:
     """No lot is booked twice over the whole ledger."""
-    return verify.unique_lots(of.read(catalog.TRADE_LEDGER, ["session", "strategy", "lot_id"]))
+    return verify.unique_lots(lambda: of.parts(catalog.TRADE_LEDGER, ["session", "strategy", "lot_id"]))
 
 
 @LEDGER.check(

@@ -7,6 +7,7 @@ Not here: the recomputation (``versions.recompute``).
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -15,8 +16,10 @@ import pandas as pd
 
 from weights_pipeline.checks.verified import Verified
 from weights_pipeline.checks.written import altered
-from weights_pipeline.core import verify
+from weights_pipeline.core import shards, verify
 from weights_pipeline.core.metrics.table import MANUAL
+from weights_pipeline.core.returns.columns import in_order
+from weights_pipeline.core.returns.frequency import Frequency
 from weights_pipeline.core.targets.market_regime import market_regimes
 from weights_pipeline.core.verify import Finding
 from weights_pipeline.core.versions import canonical, digest
@@ -30,8 +33,11 @@ from weights_pipeline.ledger import (
     sessions_past,
 )
 from weights_pipeline.ledger.calendars import file_of
+from weights_pipeline.ledger.tables import strategies_at_a_time
 from weights_pipeline.store.base import Reader
+from weights_pipeline.store.parts import Parts
 from weights_pipeline.tables import catalog
+from weights_pipeline.tables.contract import no_rows
 from weights_pipeline.versions.inputs import LEDGER, code_version, parameters_of, started_from
 from weights_pipeline.versions.policies import stretches
 from weights_pipeline.versions.recompute import LedgerView, Taken, recomputed
@@ -80,13 +86,12 @@ def _recomputed(setup: BookSetup, store: Reader, final: pd.DataFrame, dates: pd.
         return []
     source, root = setup.source, setup.root
     realized, sets, updates, metrics, _ = (store.read(setup.name, table) for table in _BOOK)
-    lots, open_lots, given, cash, unknown = (store.read(source.schema_name, table) for table in LEDGER[:-1])
     ledger = LedgerView(
-        lots=lots,
-        open_lots=open_lots,
-        given=given,
-        cash=cash,
-        unknown=unknown,
+        lots=no_rows(catalog.TRADE_LEDGER),
+        open_lots=no_rows(catalog.OPEN_LOTS),
+        given=no_rows(catalog.GIVEN_RETURNS),
+        cash=no_rows(catalog.CASH),
+        unknown=store.read(source.schema_name, catalog.UNKNOWN_POSITIONS),
         capital=read_capital(source, root),
         prices=read_prices(source, root),
         rates=read_rates(source, root),
@@ -96,22 +101,48 @@ def _recomputed(setup: BookSetup, store: Reader, final: pd.DataFrame, dates: pd.
     )
     overrides = metrics[metrics["source"] == MANUAL]
     again, made = [], stretches(setup, store, catalog.FINAL_WEIGHTS)
+    policies = {
+        as_of: next(stretch.policies for stretch in made if stretch.first <= as_of < stretch.after) for as_of in dates
+    }
+    observed = {(as_of, policy.frequency) for as_of, tried in policies.items() for policy in tried}
+    returns = _returns(store, source.schema_name, ledger, observed)
     for as_of in dates:
         past, stored = realized[realized["as_of"] < as_of], final[final["as_of"] == as_of]
         opening = started_from(setup, store, final["as_of"].min())
         taken = Taken(
             past=past, opening=opening, sets=sets[sets["as_of"] < as_of], updates=updates, overrides=overrides
         )
-        (own,) = (stretch for stretch in made if stretch.first <= as_of < stretch.after)
-        for policy in own.policies:
-            known = ledger.cut(as_of)
+        known = ledger.cut(as_of)
+        for policy in policies[as_of]:
             if policy.ensemble:
                 known = replace(known, market=_market(setup, as_of))
-            found = recomputed(as_of, known, taken, policy)
+            found = recomputed(as_of, known, returns[as_of, policy.frequency], taken, policy)
             if verify.reproduced(found, stored).passed:
                 break
         again.append(found)
     return again
+
+
+def _returns(
+    store: Reader, schema: str, ledger: LedgerView, observed: Collection[tuple[pd.Timestamp, Frequency]]
+) -> dict[tuple[pd.Timestamp, Frequency], pd.DataFrame]:
+    """Daily returns as they could be computed on each day, as many strategies at a time as fit into memory."""
+    tables = {
+        table: Parts(store, schema, table, sorted(store.partitions(schema, table.name)))
+        for table in (catalog.TRADE_LEDGER, catalog.OPEN_LOTS, catalog.GIVEN_RETURNS, catalog.CASH)
+    }
+    named, opened = strategies_at_a_time(tables, shards.AT_ONCE)
+    found: dict[tuple[pd.Timestamp, Frequency], list[pd.DataFrame]] = {each: [] for each in observed}
+    pieces: Sequence[tuple[str, ...] | None] = named or [None]
+    for names in pieces:
+        among = None if names is None else {"strategy": names}
+        lots, open_lots, given, cash = (store.read(schema, table, among=among) for table in tables)
+        own = replace(ledger, lots=lots, open_lots=open_lots, given=given, cash=cash)
+        for as_of, frequency in observed:
+            found[as_of, frequency].append(own.cut(as_of).returns(as_of, frequency, opened))
+    return {
+        each: in_order(pd.concat(parts, ignore_index=True), ["session", "strategy"]) for each, parts in found.items()
+    }
 
 
 def _market(setup: BookSetup, as_of: pd.Timestamp) -> pd.Series:

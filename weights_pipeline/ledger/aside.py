@@ -33,6 +33,7 @@ from numpy.typing import NDArray
 
 from weights_pipeline.core.returns.cells import Fault
 from weights_pipeline.core.returns.columns import in_order
+from weights_pipeline.core.returns.identity import hashed
 from weights_pipeline.core.returns.lots import LOT_COLUMNS, lot_faults
 from weights_pipeline.core.returns.scale import multiples_suspected
 from weights_pipeline.core.returns.sessions import SessionOf
@@ -535,11 +536,6 @@ class _Judged:
     def lots(self) -> int:
         """How many are sound."""
         return int(self.block.get("lots", 0))
-
-
-def hashed(ids: pd.Series) -> Ids:
-    """A number of 64 bits for each id, the same for the same text."""
-    return np.asarray(pd.util.hash_array(ids.array, categorize=False), dtype=np.uint64)
 
 
 def _among(numbers: Ids, ascending: Ids) -> NDArray[np.bool_]:

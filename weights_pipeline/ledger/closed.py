@@ -92,6 +92,11 @@ class ClosedLots:
             pd.concat(parts, ignore_index=True) if len(parts) > 1 else parts[0], SORTED_BY, spent=len(parts) > 1
         )
 
+    def at_most(self, first: pd.Timestamp, after: pd.Timestamp) -> int:
+        """More lots than this are not of the sessions from one to before another."""
+        begin, end = self.here["session"].searchsorted([first, after])
+        return int(end - begin) + sum(block.lots for block in self.touched(first, after))
+
     def sources(self, first: pd.Timestamp, after: pd.Timestamp) -> list[str] | None:
         """What all lots of some sessions are set aside in, and how many are there; None where some are at hand."""
         days = self.here["session"]

@@ -21,6 +21,7 @@ from typing import NamedTuple, Protocol
 
 import pandas as pd
 
+from weights_pipeline.core import shards
 from weights_pipeline.core.chain import last_sessions, returns_table
 from weights_pipeline.core.returns.capital import CapitalPolicy
 from weights_pipeline.core.returns.columns import in_order
@@ -28,7 +29,7 @@ from weights_pipeline.core.returns.currencies import UnknownRateError
 from weights_pipeline.core.returns.daily import RuinError
 from weights_pipeline.core.returns.frequency import Frequency
 from weights_pipeline.core.returns.marking import UnpricedError
-from weights_pipeline.core.shards import Over, Shard
+from weights_pipeline.core.shards import Over, Shard, few_at_a_time
 from weights_pipeline.core.targets.market_regime import market_regimes
 from weights_pipeline.ledger import (
     Intake,
@@ -61,19 +62,37 @@ def intake_rows(
     Lots are shown open at the end of each month; of a month that goes on, after its newest closed session; and where
     their position became unknown, in the last session that it is known of.
     """
+    rows = {catalog.TRADE_LEDGER: lot_rows(intake, windows), **other_rows(intake, source, windows, now)}
+    return {table: rows[table] for table in month_tables(source)}
+
+
+def lot_rows(intake: Intake, windows: Sequence[Window]) -> pd.DataFrame:
+    """Rows of closed lots in some months."""
+    dates = window_dates(windows)
+    return intake.closed.between(dates.left[0], dates.right[-1])
+
+
+def lots_at_a_time(intake: Intake, windows: Sequence[Window]) -> Iterator[tuple[Window, ...]]:
+    """Months that follow each other, as many at a time as have closed lots that fit into memory, or one."""
+    spans = ((window, pd.Timestamp(window.first), pd.Timestamp(window.after)) for window in windows)
+    return few_at_a_time(((window, intake.closed.at_most(*span)) for window, *span in spans), shards.AT_ONCE)
+
+
+def other_rows(
+    intake: Intake, source: LedgerSource, windows: Sequence[Window], now: dt.datetime
+) -> dict[Table, pd.DataFrame]:
+    """Rows of all that a ledger books in some months but closed lots; see :func:`intake_rows`."""
     dates = window_dates(windows)
     sessions = closed_sessions(source, windows, f"{source.first_month}-01", now)
     begun = dates[dates.left <= sessions[-1]] if len(sessions) else dates[:0]
     lost = intake.lost_lots()
     shown = [intake.open_lots(last_sessions(sessions, begun)), lost[lost["snapshot"].isin(sessions)]]
-    rows = {
-        catalog.TRADE_LEDGER: intake.closed.between(dates.left[0], dates.right[-1]),
+    return {
         catalog.OPEN_LOTS: pd.concat([shown[0], only_windows(shown[1], "snapshot", windows)], ignore_index=True),
         catalog.CASH: only_windows(intake.cash, "session", windows),
         catalog.GIVEN_RETURNS: only_windows(intake.returns, "session", windows),
         catalog.UNKNOWN_POSITIONS: only_windows(intake.unknown_sessions(sessions), "session", windows),
     }
-    return {table: rows[table] for table in month_tables(source)}
 
 
 def month_tables(source: LedgerSource) -> list[Table]:
@@ -196,9 +215,6 @@ class Stored(Protocol):
         """Columns of one month after the other."""
 
 
-AT_ONCE = 1_000_000
-"""Rows that daily returns are computed from at a time, unless one strategy alone has more."""
-
 _READ = {
     catalog.TRADE_LEDGER: [
         name for name in catalog.TRADE_LEDGER.column_names() if name not in ("lot_id", "opened_at", "closed_at", "fees")
@@ -214,7 +230,7 @@ def stored_return_rows(
     windows: Sequence[Window],
     now: dt.datetime,
     *,
-    at_once: int = AT_ONCE,
+    at_once: int = shards.AT_ONCE,
     over: Over = map,
 ) -> pd.DataFrame:
     """Rows of daily returns, to the bit as :func:`return_rows` gives them, from a shard of strategies at a time.
@@ -232,39 +248,40 @@ def stored_return_rows(
     over
         Carries the work to shards of strategies; see :mod:`weights_pipeline.core.shards`.
     """
-    if sum(rows.count() for rows in stored.values()) <= at_once:
+    named, opened = strategies_at_a_time(stored, at_once)
+    if not named:
         whole = {table: rows.of(columns=_READ.get(table)) for table, rows in stored.items()}
         return return_rows(whole, source, root, windows, now)
-    counts, opened = Counter[str](), pd.Timestamp.max
-    for table, rows in stored.items():
-        for month in rows.each(["strategy", *["open_session"] * (table is catalog.TRADE_LEDGER)]):
-            counts.update({str(name): int(count) for name, count in month["strategy"].value_counts().items()})
-            if table is catalog.TRADE_LEDGER and len(month):
-                opened = min(opened, month["open_session"].min())
 
     def rows_of(*strategies: str) -> dict[Table, pd.DataFrame]:
         return {table: rows.of(strategies, _READ.get(table)) for table, rows in stored.items()}
 
-    shards = (Shard(names, rows_of(*names)) for names in _shards(counts, at_once))
+    pieces = (Shard(names, rows_of(*names)) for names in named)
     work = partial(_returns_or_ruin, _reading(source, root, windows, now, opened))
     with _explained(source, root, rows_of):
-        made = list(over(work, shards))
+        made = list(over(work, pieces))
         if ruins := [each for each in made if isinstance(each, RuinError)]:
             # The ledger's first, as where all is computed at once, whichever shard it is in.
             raise min(ruins, key=lambda ruin: (ruin.session, ruin.strategy))
         return in_order(pd.concat(made, ignore_index=True), ["session", "strategy"])
 
 
-def _shards(counts: Mapping[str, int], at_once: int) -> Iterator[tuple[str, ...]]:
-    """Strategies by name, as many at a time as have so many rows together."""
-    shard, rows = list[str](), 0
-    for name, count in sorted(counts.items()):
-        if shard and rows + count > at_once:
-            yield tuple(shard)
-            shard, rows = [], 0
-        shard.append(name)
-        rows += count
-    yield tuple(shard)
+def strategies_at_a_time(
+    stored: Mapping[Table, Stored], at_once: int
+) -> tuple[list[tuple[str, ...]], pd.Timestamp | None]:
+    """Strategies by name, as many at a time as have so many rows together; none where all rows are so few.
+
+    Also the session in which the first lot was opened, if there are shards and any lots.
+    """
+    if sum(rows.count() for rows in stored.values()) <= at_once:
+        return [], None
+    counts, opened = Counter[str](), pd.Timestamp.max
+    for table, rows in stored.items():
+        for month in rows.each(["strategy", *["open_session"] * (table is catalog.TRADE_LEDGER)]):
+            counts.update({str(name): int(count) for name, count in month["strategy"].value_counts().items()})
+            if table is catalog.TRADE_LEDGER and len(month):
+                opened = min(opened, month["open_session"].min())
+    return list(few_at_a_time(sorted(counts.items()), at_once)), None if opened == pd.Timestamp.max else opened
 
 
 def market_rows(source: LedgerSource, root: Path, windows: Sequence[Window], now: dt.datetime) -> pd.DataFrame:

@@ -10,10 +10,12 @@ once to read, and once to write what was made. A person may still run any of the
 import datetime as dt
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
+from copy import copy
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from itertools import chain
-from typing import Any, Final, NamedTuple
+from pathlib import Path
+from typing import Any, Final, NamedTuple, Self
 
 import dagster as dg
 import pandas as pd
@@ -85,6 +87,11 @@ class Made:
         What the asset is shown as, besides a table.
     automation
         When it is made by itself.
+    at_a_time
+        From the run to those of its partitions that are computed together, in order, where there may be more rows than
+        fit into memory: of a table without charts of its history, and whose partitions do not depend on each other.
+    aside
+        Folder for rows that wait to be written, where they are not all computed together.
     """
 
     table: Table
@@ -96,6 +103,8 @@ class Made:
     guards: Sequence[Guard] = ()
     kind: str = "pandas"
     automation: dg.AutomationCondition[Any] | None = None
+    at_a_time: Callable[["Run"], Iterable[Sequence[Window]]] = lambda run: [run.windows]
+    aside: Path | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -172,6 +181,12 @@ class Run:
             self._once[make] = make(self)
         return self._once[make]
 
+    def only(self, windows: Sequence[Window]) -> Self:
+        """The same run of some of its partitions alone."""
+        part = copy(self)
+        part.windows = list(windows)
+        return part
+
     def over(self, engine: str) -> Over:
         """Carries work to shards where an engine is, and logs how far it is."""
 
@@ -202,11 +217,14 @@ class Run:
 
 
 class _Done(NamedTuple):
-    """A table that was made, what its guards found, and the content hashes of what was stored before."""
+    """A table that was made, what is said of it, what its guards found, and the content hashes of before.
+
+    What is said of each partition is by its key; of a table without any, by an empty one.
+    """
 
     made: Made
     prepared: Prepared
-    computed: Computed
+    said: Mapping[str, Mapping[str, Any]]
     found: list[tuple[Declaration, Finding]]
     before: Mapping[str, str]
 
@@ -319,14 +337,21 @@ def guards(checks: Sequence[Check], table: Table) -> list[Guard]:
 def _make(run: Run, schema: str, made: Made) -> _Done:
     """Compute one table, and run its guards on the store as it will be."""
     given = run.parts if made.in_parts else run.load
-    computed = made.compute(run, **{name: given(each) for name, each in made.ins.items()})
-    windows = run.windows if made.partitions else ()
-    prepared = Prepared.of(
-        schema, made.table, computed.rows, windows, run_id=run.context.run.run_id, recorded_at=run.now
-    )
+    inputs = {name: given(each) for name, each in made.ins.items()}
+    groups = list(made.at_a_time(run)) if made.partitions else [()]
+    parts, said = list[Prepared](), dict[str, Mapping[str, Any]]()
+    for windows in groups:
+        rows, told = made.compute(run.only(windows) if windows else run, **inputs)
+        part = Prepared.of(schema, made.table, rows, windows, run_id=run.context.run.run_id, recorded_at=run.now)
+        parts.append(part if len(groups) == 1 else part.laid_down(made.aside))
+        if windows:
+            said |= per_partition(rows, made.table, windows, told, run.context.log.warning)
+        else:
+            said[""] = {**table_figures(rows, made.table), **told.figures(rows)}
+    prepared = Prepared.joined(parts)
     before = {key: record.content_hash for key, record in run.store.partitions(schema, made.table.name).items()}
     run.store.keep(prepared)
-    return _Done(made, prepared, computed, _guarded(run, schema, made), before)
+    return _Done(made, prepared, said, _guarded(run, schema, made), before)
 
 
 def _guarded(run: Run, schema: str, made: Made) -> list[tuple[Declaration, Finding]]:
@@ -342,27 +367,24 @@ def _result(schema: str, table: Table, said: Declaration, finding: Finding) -> d
 
 def _told(run: Run, done: _Done) -> Iterator[dg.MaterializeResult[Any] | dg.AssetMaterialization | dg.AssetCheckResult]:
     """The materialisation of a table, with its figures, and what its guards found."""
-    (schema, table), (rows, told) = (done.prepared.schema, done.made.table), done.computed
+    schema, table, said = done.prepared.schema, done.made.table, done.said
     key = dg.AssetKey([schema, table.name])
     windows = run.windows if done.made.partitions else []
-    by_partition = dict[str, dict[str, Any]]()
     if windows:
-        by_partition = per_partition(rows, table, windows, told, run.context.log.warning)
-        upstream = {each.table.name: each.dep.asset_key for each in done.made.ins.values()}
-        by_partition[windows[-1].key] |= column_lineage(table, upstream)
-        for partition, figures in by_partition.items():
+        newest, upstream = windows[-1].key, {each.table.name: each.dep.asset_key for each in done.made.ins.values()}
+        said = {**said, newest: {**said[newest], **column_lineage(table, upstream)}}
+        for partition, figures in said.items():
             run.context.add_asset_metadata(figures, asset_key=key, partition_key=partition)
     # What is given here is attached to every partition of the run alike.
     alike = written_to(schema, table, windows)
     contents = {record.key: record.content_hash for record in done.prepared.records}
     version, kept = of_partitions(run.context.instance, key, contents, done.before)
-    figures = {} if windows else {**table_figures(rows, table), **told.figures(rows)}
-    yield dg.MaterializeResult(asset_key=key, metadata=alike | figures, data_version=version)
+    yield dg.MaterializeResult(asset_key=key, metadata={**alike, **said.get("", {})}, data_version=version)
     for partition, own in kept.items():
-        metadata, tags = alike | by_partition.get(partition, figures), tags_of(run.context, key, own)
+        metadata, tags = {**alike, **said[partition]}, tags_of(run.context, key, own)
         yield dg.AssetMaterialization(asset_key=key, partition=partition or None, metadata=metadata, tags=tags)
-    for said, finding in done.found:
-        yield _result(schema, table, said, finding)
+    for declaration, finding in done.found:
+        yield _result(schema, table, declaration, finding)
 
 
 @lru_cache(maxsize=64)

@@ -11,6 +11,7 @@ from dataclasses import replace
 
 import pandas as pd
 
+from weights_pipeline.core import shards
 from weights_pipeline.store.base import Reader
 from weights_pipeline.tables.contract import PartitionRecord
 from weights_pipeline.tables.definition import PARTITION_COLUMN, Table
@@ -20,7 +21,8 @@ class ReadOnce:
     """A store as it is while one view of it is open; see :class:`~weights_pipeline.store.base.Reader`.
 
     Whole tables are kept, with their partition column, and handed out column by column; single partitions of a table
-    that is not in memory yet are read by themselves. Whoever reads must not change the frames.
+    that is not in memory yet are read by themselves, and so is whatever is asked of a table of too many rows to be
+    kept. Whoever reads must not change the frames.
     """
 
     def __init__(self, store: Reader) -> None:
@@ -51,7 +53,7 @@ class ReadOnce:
         among: Mapping[str, Collection[str]] | None = None,
     ) -> pd.DataFrame:
         """Rows of a table, ordered by its key."""
-        if keys is not None and (schema, table.name) not in self._read:
+        if (keys is not None and (schema, table.name) not in self._read) or self._is_large(schema, table):
             return self._store.read(schema, table, keys, columns=columns, among=among)
         rows = self._whole(schema, table)
         wanted = ({} if keys is None else {PARTITION_COLUMN: keys}) | dict(among or {})
@@ -60,6 +62,10 @@ class ReadOnce:
         if table.earlier is not None:
             rows = table.earlier(rows)
         return rows[table.column_names() if columns is None else list(columns)]
+
+    def _is_large(self, schema: str, table: Table) -> bool:
+        """Whether a table has too many rows to be kept."""
+        return sum(record.rows for record in self.partitions(schema, table.name).values()) > shards.AT_ONCE
 
     def _whole(self, schema: str, table: Table) -> pd.DataFrame:
         """All rows as they are stored, with their partition where the table has any."""

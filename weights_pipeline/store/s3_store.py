@@ -48,7 +48,6 @@ from weights_pipeline.tables.contract import (
     arrow_schema,
     content_hash,
     partition_records,
-    partition_slices,
     prepare,
     selection,
     to_frame,
@@ -311,7 +310,7 @@ class S3Store:
         columns = manifest.columns_with(str(place), table)
         for record in records if table.time_column is not None else ():
             _require_name("partition", record.key, _KEY)
-        parts = partition_slices(stored, table, [r.key for r in records])
+        parts = Prepared(place.schema, table, stored, records).contents()
 
         def put(record: PartitionRecord) -> None:
             content = io.BytesIO()

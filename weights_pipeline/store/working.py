@@ -12,7 +12,7 @@ import pandas as pd
 from weights_pipeline.core.returns.columns import in_order
 from weights_pipeline.store.base import Reader
 from weights_pipeline.store.once import ReadOnce
-from weights_pipeline.tables.contract import Prepared
+from weights_pipeline.tables.contract import Prepared, to_frame
 from weights_pipeline.tables.definition import PARTITION_COLUMN, Table
 
 
@@ -42,12 +42,36 @@ class Working(ReadOnce):
     ) -> pd.DataFrame:
         """Rows of the given partitions, ordered by the table's key."""
         made, prepared = self._made.get((schema, table.name), (set(), None))
+        if prepared is not None and self._is_large(schema, table):
+            return self._joined(prepared, keys, columns, among or {})
         if prepared is None or keys is None or not set(keys) & made:
             return super().read(schema, table, keys, columns=columns, among=among)
         if set(keys) == made and not among:
             return _ordered(prepared.frame, table)[table.column_names() if columns is None else list(columns)]
         self._whole(schema, table)
         return super().read(schema, table, keys, columns=columns, among=among)
+
+    def _joined(
+        self,
+        prepared: Prepared,
+        keys: Sequence[str] | None,
+        columns: Sequence[str] | None,
+        among: Mapping[str, Collection[str]],
+    ) -> pd.DataFrame:
+        """Rows of a table of too many to be kept: those that were made, and the others from where they are stored."""
+        schema, table = prepared.schema, prepared.table
+        asked = list(self.partitions(schema, table.name) if keys is None else keys)
+        names = table.column_names() if columns is None else list(columns)
+        read = [*dict.fromkeys([*names, *table.key, *among])]
+        own = to_frame(prepared.only(set(asked)).select(read if table.earlier is None else prepared.rows.column_names))
+        if table.earlier is not None:
+            own = table.earlier(own)[read]
+        for name, texts in among.items():
+            own = own[own[name].isin(list(texts))]
+        made = {record.key for record in prepared.records}
+        others = [key for key in asked if key not in made]
+        stored = self._store.read(schema, table, others, columns=read, among=among)
+        return in_order(pd.concat([stored, own], ignore_index=True), table.key, spent=True)[names]
 
     def _whole(self, schema: str, table: Table) -> pd.DataFrame:
         place = (schema, table.name)

@@ -8,15 +8,18 @@ from __future__ import annotations
 
 import datetime as dt
 import hashlib
+import tempfile
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import chain, combinations
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute
+import pyarrow.ipc
 
 from weights_pipeline.core.returns.columns import ascends, in_order
 from weights_pipeline.tables.definition import PARTITION_COLUMN, Column, Table, Type
@@ -219,6 +222,45 @@ class Prepared:
     def frame(self) -> pd.DataFrame:
         """The rows as a frame, made when it is first asked for."""
         return to_frame(self.rows)
+
+    def contents(self) -> dict[str, pa.Table]:
+        """Content of each partition by its key, without a copy; see :func:`partition_slices`."""
+        return {key: _said(part, self.table) for key, part in self._parts()}
+
+    def only(self, keys: Collection[str]) -> pa.Table:
+        """Rows of some partitions, in stored form, without a copy."""
+        return pa.concat_tables([self.rows.slice(0, 0), *(part for key, part in self._parts() if key in keys)])
+
+    def _parts(self) -> Iterator[tuple[str, pa.Table]]:
+        begin = 0
+        for record in self.records:
+            yield record.key, self.rows.slice(begin, record.rows)
+            begin += record.rows
+
+    def laid_down(self, folder: Path | None = None) -> Prepared:
+        """The same, with its rows in a file that goes with them: they take no memory that nobody else may have.
+
+        Parameters
+        ----------
+        folder
+            Where the file is made, created if need be; where the system has temporary files when left out.
+        """
+        if folder is not None:
+            folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=folder, suffix=".arrow") as file:
+            with pa.ipc.new_file(file, self.rows.schema) as rows:
+                rows.write_table(self.rows)
+            file.flush()
+            # What is mapped stays for as long as it is, without a name.
+            return replace(self, rows=pa.ipc.open_file(pa.memory_map(file.name)).read_all())
+
+    @classmethod
+    def joined(cls, parts: Sequence[Prepared]) -> Prepared:
+        """One write of several, of one table and of partitions that follow each other."""
+        if len(parts) == 1:
+            return parts[0]
+        records = [record for part in parts for record in part.records]
+        return replace(parts[0], rows=pa.concat_tables([part.rows for part in parts]), records=records)
 
     @classmethod
     def of(

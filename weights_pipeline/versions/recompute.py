@@ -24,6 +24,7 @@ from weights_pipeline.core.metrics.label import of_label
 from weights_pipeline.core.metrics.table import MANUAL, with_overrides
 from weights_pipeline.core.policy import Policy
 from weights_pipeline.core.returns.capital import CapitalPolicy
+from weights_pipeline.core.returns.frequency import Frequency
 from weights_pipeline.core.returns.history import ReturnHistory
 from weights_pipeline.core.verify import Finding, reproduced
 from weights_pipeline.core.versions import OPENING, WEIGHTS, known_before, published_before
@@ -90,6 +91,36 @@ class LedgerView:
             given=self.given[self.given["session"] <= as_of],
             cash=self.cash[self.cash["session"] <= as_of],
             unknown=self.unknown[self.unknown["session"] <= as_of],
+        )
+
+    def returns(self, as_of: pd.Timestamp, frequency: Frequency, opened: pd.Timestamp | None = None) -> pd.DataFrame:
+        """Daily returns to the end of the month of a day, for which the rows may be those of some strategies alone.
+
+        Parameters
+        ----------
+        as_of
+            The day.
+        frequency
+            How often returns are observed.
+        opened
+            Session in which the ledger's first lot was opened; that of the rows when left out.
+        """
+        if opened is None and len(self.lots):
+            opened = self.lots["open_session"].min()
+        first = self.begin if opened is None else min(self.begin, opened)
+        calendar = self.sessions(first.date(), as_of.date())
+        observed = frequency.observed(calendar)
+        return chain.returns_table(
+            self.lots,
+            self.open_lots,
+            self.given,
+            observed[observed < as_of + pd.offsets.MonthBegin()],
+            self.capital,
+            self.begin,
+            self.prices,
+            self.cash,
+            frequency,
+            self.rates,
         )
 
 
@@ -288,15 +319,20 @@ def require_one_origin(setup: BookSetup, store: Reader, final: pd.DataFrame, par
         )
 
 
-def recomputed(as_of: pd.Timestamp, ledger: LedgerView, taken: Taken, policy: Policy) -> pd.DataFrame:
-    """Final weights of one date, from ledger rows on.
+def recomputed(
+    as_of: pd.Timestamp, ledger: LedgerView, returns: pd.DataFrame, taken: Taken, policy: Policy
+) -> pd.DataFrame:
+    """Final weights of one date, from daily returns on.
 
     Parameters
     ----------
     as_of
         Last session of the rebalance.
     ledger
-        What is known of the ledger. Its rows may reach to the end of the month: a return is fixed on its session.
+        What is known of the ledger, whose lots are not read.
+    returns
+        Of all its strategies; see :meth:`LedgerView.returns`. They may reach to the end of the month: a return is
+        fixed on its session.
     taken
         What is not computed.
     policy
@@ -307,23 +343,7 @@ def recomputed(as_of: pd.Timestamp, ledger: LedgerView, taken: Taken, policy: Po
     DataFrame
         Rows of ``final_weights`` but for ``next_rebalance``, and their ``base``, ``previous`` and ``target``.
     """
-    first = min(ledger.begin, ledger.lots["open_session"].min()) if len(ledger.lots) else ledger.begin
-    calendar = ledger.sessions(first.date(), as_of.date())
-    month = calendar[calendar < as_of + pd.offsets.MonthBegin()]
-    observed = policy.frequency.observed(calendar)
-    returns = chain.returns_table(
-        ledger.lots,
-        ledger.open_lots,
-        ledger.given,
-        observed[observed.isin(month)],
-        ledger.capital,
-        ledger.begin,
-        ledger.prices,
-        ledger.cash,
-        policy.frequency,
-        ledger.rates,
-    )
-    sessions = calendar[calendar >= ledger.begin]
+    sessions = ledger.sessions(ledger.begin.date(), as_of.date())
     made = rebalanced(returns, ledger.unknown, pd.DatetimeIndex([as_of]), taken, policy, sessions, ledger.market)
     steps = made.realized[["base", "previous", "target"]].reset_index(drop=True)
     return pd.concat([made.final, steps], axis=1)
@@ -385,7 +405,7 @@ def reproduce(store: Store, book: str, version: int) -> Reproduction:
     first = past["as_of"].min() if len(past) else as_of
     opening = published_before(history[history["version"] < version], first) if known.starts else None
     taken = Taken(past=past, opening=opening, sets=sets, updates=updates, overrides=_overrides(rows))
-    again = recomputed(as_of, ledger, taken, known.policy)
+    again = recomputed(as_of, ledger, ledger.returns(as_of, known.policy.frequency), taken, known.policy)
     return _compared(rows, again, same_ledger=seen == ledger_hash)
 
 

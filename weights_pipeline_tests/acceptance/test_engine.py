@@ -206,6 +206,7 @@ def test_a_run_through_dagster_on_s3_stores_what_one_process_stores(
     moto().environment(monkeypatch)
     monkeypatch.setattr(shards, "SIZE", 3)
     monkeypatch.setitem(tables.stored_return_rows.__kwdefaults__, "at_once", 50)
+    monkeypatch.setattr(shards, "AT_ONCE", 50)
     settings = Settings(data=small_data, home=tmp_path, store=moto().store().location, engine=two_workers)
     with drawing(0):
         report = runs.materialise(Workspace(settings), BOOK, "2012-01", "2012-02", instance=instance)

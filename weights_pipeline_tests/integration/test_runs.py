@@ -10,6 +10,7 @@ import pytest
 
 from benchmarks.support.data import BOOK, LEDGER, edit_rows, edit_yaml, open_ended
 from weights_pipeline.checks import book_checks
+from weights_pipeline.core import shards
 from weights_pipeline.orchestration.runs import RangeError
 from weights_pipeline.tables import catalog
 from weights_pipeline_tests.support.by_library import assert_stored, tables_of
@@ -76,7 +77,9 @@ def test_a_correction_of_an_earlier_month_is_reported_as_late(finished, own_data
     assert "2012-10-01" in late.description
 
 
-def test_a_lot_moved_to_another_month_does_not_stay_in_both(finished, own_data, desk):
+def test_a_lot_moved_to_another_month_does_not_stay_in_both(finished, own_data, desk, monkeypatch):
+    # A few rows at a time, as ledgers of millions of lots are written.
+    monkeypatch.setattr(shards, "AT_ONCE", 50)
     moved = desk(own_data, like=finished)
     lots = moved.store.read(LEDGER, catalog.TRADE_LEDGER)
     chosen = lots[(lots["source"] == "lots") & (lots["session"] == "2013-03-12")]["lot_id"].iloc[0]

@@ -5,6 +5,7 @@ import pytest
 
 from benchmarks.support.data import BOOK, LEDGER
 from weights_pipeline.checks import Verified, book_checks, look_ahead
+from weights_pipeline.core import shards
 from weights_pipeline.store import integrity
 from weights_pipeline.store.once import ReadOnce
 
@@ -58,8 +59,11 @@ def test_what_was_verified_is_not_verified_again_and_says_the_same(finished, tmp
         assert (again[name].passed, again[name].value, again[name].summary) == (True, finding.value, finding.summary)
 
 
-@pytest.mark.parametrize("table", ["final_weights", "metrics"])
-def test_a_row_changed_by_hand_is_found_whatever_was_verified(finished, desk, tmp_path, counted, table):
+@pytest.mark.parametrize(("table", "at_once"), [("final_weights", 10**6), ("metrics", 200)])
+def test_a_row_changed_by_hand_is_found_whatever_was_verified(
+    finished, desk, tmp_path, counted, table, at_once, monkeypatch
+):
+    monkeypatch.setattr(shards, "AT_ONCE", at_once)
     own, file = desk(finished.settings.data, like=finished), tmp_path / "book.json"
     assert all(finding.passed for finding in verify(own, file).values())
     remembered, done = file.read_text(), counted["recomputed"]
@@ -72,9 +76,11 @@ def test_a_row_changed_by_hand_is_found_whatever_was_verified(finished, desk, tm
     assert file.read_text() != remembered
 
 
-def test_a_ledger_that_is_altered_is_not_taken_for_verified(finished, desk, tmp_path):
+@pytest.mark.parametrize("at_once", [10**6, 200])
+def test_a_ledger_that_is_altered_is_not_taken_for_verified(finished, desk, tmp_path, at_once, monkeypatch):
+    monkeypatch.setattr(shards, "AT_ONCE", at_once)
     own, file = desk(finished.settings.data, like=finished), tmp_path / "book.json"
-    verify(own, file)
+    assert all(finding.passed for finding in verify(own, file).values())
     change(own, f"UPDATE {LEDGER}.trade_ledger SET pnl = pnl * 2 WHERE session < '2012-06-01'")
     assert not verify(own, file)["no_look_ahead"].passed
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from itertools import pairwise
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from weights_pipeline.core.returns.cells import Fault, Indices
@@ -40,6 +41,11 @@ def repeats(rows: pd.DataFrame, names: Sequence[str]) -> bool:
     return any(
         bool(apart.take(order[start:end]).duplicated().any()) for start, end in pairwise([0, *ends]) if end - start > 1
     )
+
+
+def hashed(names: pd.Series) -> npt.NDArray[np.uint64]:
+    """A number of 64 bits for each text, the same for the same one."""
+    return np.asarray(pd.util.hash_array(names.array, categorize=False), dtype=np.uint64)
 
 
 def duplicate_faults(

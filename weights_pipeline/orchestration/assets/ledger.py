@@ -4,7 +4,7 @@ Scope: which tables there are, one call into ``ledger`` or ``core`` for each, an
 how a step reads and writes (``orchestration.steps``). All books on a ledger share these assets.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +18,12 @@ from weights_pipeline.ledger import Intake, LedgerSource, read_ledger
 from weights_pipeline.ledger.periods import horizon
 from weights_pipeline.ledger.tables import (
     finding_rows,
-    intake_rows,
     lot_hashes,
+    lot_rows,
+    lots_at_a_time,
     market_rows,
     month_tables,
+    other_rows,
     stored_return_rows,
 )
 from weights_pipeline.orchestration.freshness import follows, ledger_freshness
@@ -31,6 +33,7 @@ from weights_pipeline.orchestration.steps import Computed, Guard, Made, Run, Sho
 from weights_pipeline.store.base import Store
 from weights_pipeline.store.parts import Parts
 from weights_pipeline.tables import catalog
+from weights_pipeline.tables.contract import Window
 from weights_pipeline.tables.definition import Table
 
 OWNER = "team:allocation"
@@ -55,15 +58,21 @@ def ledger_assets(
     def intake(run: Run) -> Intake:
         return read_ledger(source, root, horizon=horizon(source, run.now), kept=kept)
 
-    def rows_by_table(run: Run) -> dict[Table, pd.DataFrame]:
-        return intake_rows(run.once(intake), source, run.windows, run.now)
+    def trade_ledger(run: Run) -> Computed:
+        return Computed(lot_rows(run.once(intake), run.windows), Told(figures=_lot_figures))
+
+    def months_at_a_time(run: Run) -> Iterable[Sequence[Window]]:
+        return lots_at_a_time(run.once(intake), run.windows)
+
+    def booked_beside(run: Run) -> dict[Table, pd.DataFrame]:
+        return other_rows(run.once(intake), source, run.windows, run.now)
 
     def booked_table(table: Table) -> Made:
         def rows(run: Run) -> Computed:
-            return Computed(run.once(rows_by_table)[table], Told(figures=_FIGURES.get(table, _no_figures)))
+            figures = _open_figures if table is catalog.OPEN_LOTS else _no_figures
+            return Computed(run.once(booked_beside)[table], Told(figures=figures))
 
-        late = [Guard(said=LATE_LOTS, find=no_late_lots)] if table is catalog.TRADE_LEDGER else []
-        return Made(table=table, compute=rows, partitions=months, guards=[*guards(checks, table), *late], kind="csv")
+        return Made(table=table, compute=rows, partitions=months, guards=guards(checks, table), kind="csv")
 
     def no_late_lots(run: Run) -> Finding:
         stored, written = store.partitions(schema, catalog.TRADE_LEDGER.name), [window.key for window in run.windows]
@@ -103,8 +112,18 @@ def ledger_assets(
         (catalog.REJECTED_LOTS, rejected_lots),
         (catalog.LEDGER_FINDINGS, ledger_findings),
     ]
+    lots = Made(
+        table=catalog.TRADE_LEDGER,
+        compute=trade_ledger,
+        partitions=months,
+        guards=[*guards(checks, catalog.TRADE_LEDGER), Guard(said=LATE_LOTS, find=no_late_lots)],
+        kind="csv",
+        at_a_time=months_at_a_time,
+        aside=kept,
+    )
     files = [
-        *(booked_table(table) for table in booked),
+        lots,
+        *(booked_table(table) for table in booked if table is not catalog.TRADE_LEDGER),
         *(Made(table=table, compute=rows, guards=guards(checks, table), kind="csv") for table, rows in quarantine),
     ]
     if source.benchmark is not None:
@@ -140,9 +159,6 @@ def _open_figures(rows: pd.DataFrame) -> Mapping[str, Any]:
     value = rows["entry_value"].groupby(rows["currency"].fillna("")).sum()
     named = {"open_value" + f"_{name}" * bool(name): float(own) for name, own in value.items()}
     return {"open_lots": len(rows), "open_value": 0.0} | named
-
-
-_FIGURES = {catalog.TRADE_LEDGER: _lot_figures, catalog.OPEN_LOTS: _open_figures}
 
 
 def _intake_figures(files: pd.DataFrame) -> Mapping[str, Any]:
