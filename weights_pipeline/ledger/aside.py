@@ -33,7 +33,7 @@ from numpy.typing import NDArray
 
 from weights_pipeline.core.returns.cells import Fault
 from weights_pipeline.core.returns.columns import in_order
-from weights_pipeline.core.returns.identity import hashed
+from weights_pipeline.core.returns.identity import hashed, joined
 from weights_pipeline.core.returns.lots import LOT_COLUMNS, lot_faults
 from weights_pipeline.core.returns.scale import multiples_suspected
 from weights_pipeline.core.returns.sessions import SessionOf
@@ -243,7 +243,8 @@ class Aside:
         self._unsettle([entry for entry in self._settled if entry not in here])
         known, merged = self._settled, self._ids
         new = [entry for entry in here if entry not in {*known}]
-        coming = np.sort(np.concatenate([merged[:0], *(_ids(here[entry].blocks) for entry in new)]))
+        coming = joined([block.ids() for entry in new for block in here[entry].blocks])
+        coming.sort()
         others = hashed(rows.typed["lot_id"].dropna().drop_duplicates())
         twice = [coming[1:][coming[1:] == coming[:-1]], coming[_among(coming, merged)]]
         twice += [others[_among(others, merged)], others[_among(others, coming)]]
@@ -252,7 +253,8 @@ class Aside:
             self._together |= {path for path, found in self._found.items() if _among(_ids(found.blocks), wanted).any()}
             return False
         if new:
-            self._settled, self._ids = [*known, *new], np.insert(merged, merged.searchsorted(coming), coming)
+            both = np.insert(merged, merged.searchsorted(coming), coming) if len(merged) else coming
+            self._settled, self._ids = [*known, *new], both
         return True
 
     def keep(self) -> None:
@@ -334,7 +336,8 @@ class Aside:
                 for entry in gone
                 for each in (self._entries[entry] or {})["blocks"]
             ]
-            ids = np.sort(np.concatenate([table.column("id").to_numpy() for table in tables]))
+            ids = joined([table.column("id").to_numpy() for table in tables])
+            ids.sort()
             here = _among(ids, self._ids)
         except UNUSABLE:
             here = np.zeros(1, dtype=bool)
@@ -548,7 +551,7 @@ def _among(numbers: Ids, ascending: Ids) -> NDArray[np.bool_]:
 
 def _ids(blocks: Sequence[_Block]) -> Ids:
     """Hashes of the ids of lots."""
-    return np.concatenate([block.ids() for block in blocks])
+    return joined([block.ids() for block in blocks])
 
 
 def _add(total: dict[str, tuple[int, Fraction]], own: Mapping[str, Sequence[Any]]) -> None:

@@ -48,6 +48,17 @@ def hashed(names: pd.Series) -> npt.NDArray[np.uint64]:
     return np.asarray(pd.util.hash_array(names.array, categorize=False), dtype=np.uint64)
 
 
+def joined(parts: list[npt.NDArray[np.uint64]]) -> npt.NDArray[np.uint64]:
+    """Numbers one after the other; the list is empty afterwards, so that of many no two copies are held."""
+    found = np.empty(sum(map(len, parts)), dtype=np.uint64)
+    end = len(found)
+    while parts:
+        part = parts.pop()
+        found[end - len(part) : end] = part
+        end -= len(part)
+    return found
+
+
 def duplicate_faults(
     content: pd.DataFrame, identity: Sequence[str], file: Indices, *, code: str, place: Callable[[int], str]
 ) -> list[Fault]:
