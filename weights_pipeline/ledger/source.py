@@ -147,6 +147,8 @@ class LedgerSource(Reading):
         Files of closed lots, of fills and of daily returns (in place of a ledger); at least one of them.
         Daily returns are long (``session``, ``strategy``, ``daily_return``) or wide (``date`` or
         ``session``, and one column per strategy).
+    books
+        Books whose earnings the one file of ``returns`` holds: it is written before each reading, from their tables.
     cash
         Files of cash that is part of a session's profit: dividends, funding, interest, fees.
     openings
@@ -205,6 +207,7 @@ class LedgerSource(Reading):
     cash: Sources | None = None
     openings: Sources | None = None
     returns: Sources | None = None
+    books: tuple[Name, ...] = ()
     long_only: bool | tuple[str, ...] = False
     incomplete: Literal["stop", "neutral"] = "stop"
     timezone: TimeZone
@@ -237,6 +240,13 @@ class LedgerSource(Reading):
         if isinstance(self.long_only, bool):
             return pd.Series(self.long_only, index=strategy.index)
         return strategy.isin(list(self.long_only))
+
+    @property
+    def written(self) -> str:
+        """File that holds what books have earned; empty where the ledger is of no books."""
+        entries: tuple[Entry, ...] = self.returns or ()
+        files = [name for entry in entries for name in entry.files or ("",)]
+        return files[0] if self.books and len(files) == 1 and not any(sign in files[0] for sign in "*?[") else ""
 
     @property
     def frequency(self) -> Frequency:
@@ -293,6 +303,10 @@ class LedgerSource(Reading):
             raise ValueError(f"last_month {self.last_month} is before first_month {self.first_month}")
         if self.unit == "monthly" and (self.lots or self.fills):
             raise ValueError("frequency: trades have days; expected returns alone beside frequency: monthly")
+        if self.books and (self.lots or self.fills or self.cash or not self.written.endswith(".csv")):
+            raise ValueError("books: what they have earned is written to a file; expected returns: [FILE.csv] alone")
+        if self.books and self.unit == "monthly":
+            raise ValueError("books: earn by session; expected no frequency: monthly beside books")
         if self.unit == "monthly" and self.sessions_per_year is not None:
             raise ValueError("sessions_per_year: a year has 12 months; expected no such key beside frequency: monthly")
         require_calendar(self.calendar, per_year=self.sessions_per_year)
@@ -354,6 +368,7 @@ def load_sources(
                 )
             source = sources.get(book.ledger) or _source_of(folder, book)
             _require_fitting(folder, book, source)
+            _require_books(folder, book, source, {each.name: each.ledger for each in books})
         except LedgerError as error:
             if dropped is None:
                 raise
@@ -370,6 +385,27 @@ def _source_of(folder: Path, book: Book) -> LedgerSource:
             f"book {book.name}: ledger: there is no {folder / book.ledger}.yaml; ledgers there are: {there}"
         )
     return load_ledger_source(folder / f"{book.ledger}.yaml")
+
+
+def _require_books(folder: Path, book: Book, source: LedgerSource, ledgers: Mapping[str, str]) -> None:
+    """Refuse a ledger of books that there are none of, or that read what they earn themselves."""
+    if unknown := [name for name in source.books if name not in ledgers]:
+        raise LedgerError(
+            f"{folder / source.name}.yaml: books: {', '.join(unknown)} not among the books there are: "
+            f"{', '.join(sorted(ledgers))}"
+        )
+    below, seen = [*source.books], set[str]()
+    while below:
+        name = below.pop()
+        if name == book.name:
+            raise LedgerError(
+                f"{folder / source.name}.yaml: books: book {name} reads this ledger, by itself or through others; "
+                f"expected books that do not depend on what they earn here"
+            )
+        if name not in seen:
+            seen.add(name)
+            file = folder / f"{ledgers[name]}.yaml"
+            below += [each for each in load_ledger_source(file).books if each in ledgers] if file.is_file() else []
 
 
 def _require_fitting(folder: Path, book: Book, source: LedgerSource) -> None:

@@ -8,14 +8,17 @@ which is one like any other.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
 
 import pandas as pd
 
 from weights_pipeline.books.book import Book
 from weights_pipeline.core.returns.daily import wide
 from weights_pipeline.core.study.book_comparison import net_returns
+from weights_pipeline.files import write_bytes
 from weights_pipeline.store.base import Reader
 from weights_pipeline.tables import catalog
+from weights_pipeline.tables.definition import Table
 from weights_pipeline.workspace import BookSetup
 
 
@@ -62,6 +65,22 @@ def book_returns(setups: Iterable[BookSetup], store: Reader) -> pd.DataFrame:
             )
         rows.append(pd.DataFrame({"session": earned.index, "strategy": setup.name, "daily_return": earned.to_numpy()}))
     return pd.concat(rows).sort_values(["session", "strategy"], ignore_index=True)
+
+
+def write_book_returns(file: Path, rows: pd.DataFrame) -> None:
+    """Write rows of :func:`book_returns` as a CSV file, unless it holds them already."""
+    # Every digit: what is read back is the same number.
+    content = rows.to_csv(index=False, date_format="%Y-%m-%d").encode()
+    if not file.is_file() or file.read_bytes() != content:
+        write_bytes(file, content)
+
+
+def tables_read(setup: BookSetup) -> list[tuple[str, Table]]:
+    """Schema and definition of the tables that a book's returns are made of."""
+    overlay = setup.book.overlay
+    daily = [catalog.DAILY_WEIGHTS] * (overlay is not None and overlay.apply == "daily")
+    own = [(setup.name, table) for table in (catalog.FINAL_WEIGHTS, *daily)]
+    return [*own, (setup.source.schema_name, catalog.STRATEGY_RETURNS)]
 
 
 def traded(book: Book, store: Reader, final: pd.DataFrame) -> pd.DataFrame:

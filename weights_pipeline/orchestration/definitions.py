@@ -22,6 +22,7 @@ from weights_pipeline.ledger import LedgerSource
 from weights_pipeline.orchestration.asset_checks import check_step
 from weights_pipeline.orchestration.assets.allocator import allocator_assets, daily_assets
 from weights_pipeline.orchestration.assets.comparison import comparison_assets
+from weights_pipeline.orchestration.assets.earned import earned_asset
 from weights_pipeline.orchestration.assets.history import history_asset
 from weights_pipeline.orchestration.assets.ledger import ledger_assets
 from weights_pipeline.orchestration.assets.live import live_asset
@@ -40,9 +41,10 @@ from weights_pipeline.orchestration.schedules import (
     rebalance_schedule,
     report_schedule,
 )
-from weights_pipeline.orchestration.sensors import alert_sensors, ledger_sensor
+from weights_pipeline.orchestration.sensors import alert_sensors, ledger_sensor, stored_state
 from weights_pipeline.settings import Settings
 from weights_pipeline.store import open_store
+from weights_pipeline.store.base import Store
 from weights_pipeline.workspace import BookSetup, Workspace
 
 
@@ -96,8 +98,12 @@ def _resources(settings: Settings) -> dict[str, Any]:
 
 def _briefly(workspace: Workspace) -> list[BookSetup]:
     """Every book over a store that is waited for briefly: a run may hold it for minutes, a tick has one."""
-    store = open_store(replace(workspace.settings, lock_timeout=5.0))
+    store = _brief_store(workspace)
     return [replace(setup, store=store) for setup in workspace.setups.values()]
+
+
+def _brief_store(workspace: Workspace) -> Store:
+    return open_store(replace(workspace.settings, lock_timeout=5.0))
 
 
 def _parts(workspace: Workspace, book: str) -> Iterator[_Part]:
@@ -137,14 +143,16 @@ def _of_ledger(workspace: Workspace, source: LedgerSource) -> _Part:
         f"Read the ledger {source.name!r} and compute daily strategy returns.",
     )
     checks = ledger_checks(source, workspace.readers[source.name])
+    books, root, store = [workspace.setup(name) for name in source.books], workspace.root, workspace.store
+    earned = [earned_asset(source, books, root, store)] if books else []
+    stored = partial(stored_state, books, _brief_store(workspace)) if books else None
+    kept, after = settings.cells / schema, [asset.key for asset in earned]
     return _Part(
-        assets=[
-            *ledger_assets(source, workspace.root, workspace.store, checks, settings.engine, settings.cells / schema)
-        ],
+        assets=[*earned, *ledger_assets(source, root, store, checks, settings.engine, kept, after)],
         jobs=[job],
         checks=[_checks_after(checks, workspace)],
         schedules=[ledger_schedule(source, job)],
-        sensors=[ledger_sensor(source, workspace.root, job)],
+        sensors=[ledger_sensor(source, root, job, stored)],
     )
 
 

@@ -7,10 +7,11 @@ whoever switches their schedules on.
 """
 
 import datetime as dt
+import hashlib
 import json
 import os
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
@@ -33,12 +34,15 @@ from weights_pipeline.checks import told_of
 from weights_pipeline.ledger import LedgerSource
 from weights_pipeline.ledger.changes import state
 from weights_pipeline.live import Keys
+from weights_pipeline.operations.book_returns import tables_read
 from weights_pipeline.orchestration.partitions import RANGE_TAGS, ledger_months
 from weights_pipeline.orchestration.resources import Notifier
 from weights_pipeline.orchestration.run_slots import free_dead_runs
 from weights_pipeline.orchestration.schedules import newest_months
 from weights_pipeline.settings import Settings
 from weights_pipeline.store import open_store
+from weights_pipeline.store.base import Store
+from weights_pipeline.tables.errors import StoreLockedError
 from weights_pipeline.workspace import BookSetup, Workspace
 
 RUNS_PER_TICK = 50
@@ -176,8 +180,26 @@ QUIET = dt.timedelta(minutes=2)
 """How long what a ledger reads has to stay as it is before it is read again: files may arrive one after the other."""
 
 
-def ledger_sensor(source: LedgerSource, root: Path, job: UnresolvedAssetJobDefinition) -> dg.SensorDefinition:
+def stored_state(books: Sequence[BookSetup], store: Store) -> str:
+    """What is stored of the weights of books and of what their strategies have earned."""
+    content = hashlib.sha256()
+    with store.view():
+        for setup in books:
+            for schema, table in tables_read(setup):
+                for key, record in store.partitions(schema, table.name).items():
+                    content.update(f"{schema} {key} {record.content_hash}\n".encode())
+    return content.hexdigest()
+
+
+def ledger_sensor(
+    source: LedgerSource,
+    root: Path,
+    job: UnresolvedAssetJobDefinition,
+    stored: Callable[[], str] | None = None,
+) -> dg.SensorDefinition:
     """Read a ledger again once its files, objects or rows have changed and are quiet: it alone, and no rebalance.
+
+    A ledger of books is read again once what is ``stored`` of these has changed: its file follows from that.
 
     Months before the open one and the one before it are not read; the check ``no_late_lots`` of the run tells when a
     change is in them.
@@ -192,7 +214,10 @@ def ledger_sensor(source: LedgerSource, root: Path, job: UnresolvedAssetJobDefin
     )
     def changes(context: dg.SensorEvaluationContext) -> dg.SensorResult:
         now = dt.datetime.now(dt.UTC)
-        found = state(source, root, os.environ)
+        try:
+            found = state(source, root, os.environ) if stored is None else stored()
+        except StoreLockedError as error:
+            return dg.SensorResult(skip_reason=f"Whether something has changed is seen later: {error}")
         before = Watched.parse(context.cursor) or Watched(read=found)
         if found == before.read:
             return dg.SensorResult(skip_reason="Nothing has changed.", cursor=str(Watched(read=found)))

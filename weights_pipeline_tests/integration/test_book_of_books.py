@@ -1,7 +1,9 @@
 """A book of books: what books have earned is a ledger, and a book on it is one like any other."""
 
 import json
+import shutil
 
+import dagster as dg
 import numpy as np
 import pandas as pd
 import pytest
@@ -9,8 +11,11 @@ import yaml
 
 from benchmarks.support.data import DATA, LEDGER
 from weights_pipeline.core.study.book_comparison import FEE
+from weights_pipeline.ledger import LedgerError
 from weights_pipeline.ledger.returns_file import read_returns_file
 from weights_pipeline.operations.book_returns import book_returns
+from weights_pipeline.orchestration import sensors
+from weights_pipeline.orchestration.definitions import build_definitions
 from weights_pipeline.report.facts import gather
 from weights_pipeline.tables import catalog
 from weights_pipeline_tests.support.commands import Result
@@ -81,3 +86,82 @@ def test_a_book_that_has_earned_nothing_is_named_and_no_file_is_left(
     result = Result("books", "returns", *BOOKS, "--output", str(file))
     assert (result.exit_code, file.exists()) == (2, False)
     assert f"book {BOOKS[there]}: its weights have not been in force" in result.errors
+
+
+DESK_BOOKS = {
+    "name": "desk_books",
+    "description": "What the books of the desk have earned, after fees.",
+    "returns": ["desk_books/returns.csv"],
+    "books": list(BOOKS),
+    "timezone": "America/New_York",
+    "calendar": "XNYS",
+    "first_month": "2012-01",
+}
+OF_BOOKS = {"name": "of_books", "ledger": "desk_books", "strategies": {BOOKS[0]: 0.6, BOOKS[1]: 0.4}}
+
+
+def meta_desk(like, desk, folder, **changes):
+    """The weekly desk with a ledger of its books and a book on that."""
+    data = shutil.copytree(like.settings.data, folder / "data")
+    meta = yaml.safe_load((DATA / "books" / "sharpe_weekly.yaml").read_text()) | OF_BOOKS
+    (data / "books" / "of_books.yaml").write_text(yaml.safe_dump(meta))
+    (data / "ledgers" / "desk_books.yaml").write_text(yaml.safe_dump(DESK_BOOKS | changes))
+    return desk(data, like=like)
+
+
+def test_a_ledger_of_books_is_written_before_it_is_read_and_read_again_when_they_change(
+    finished_weekly, desk, tmp_path, monkeypatch
+):
+    own = meta_desk(finished_weekly, desk, tmp_path)
+    graph = build_definitions(own.workspace).resolve_asset_graph()
+    earned = dg.AssetKey(["desk_books_ledger", "book_returns"])
+    above = {key.to_user_string() for key in graph.get(earned).parent_keys}
+    assert above == {f"{LEDGER}/strategy_returns", *(f"{name}/final_weights" for name in BOOKS)}
+    assert earned in graph.get(dg.AssetKey(["desk_books_ledger", "ledger_files"])).parent_keys
+
+    own.job("desk_books_ledger", "2012-01-01", "2012-12-01")
+    expected = book_returns([own.workspace.setup(name) for name in BOOKS], own.store)
+    expected = expected[expected["session"] < "2013-01-01"]
+    stored = own.store.read("desk_books_ledger", catalog.STRATEGY_RETURNS)
+    found = stored.merge(expected, on=["session", "strategy"], suffixes=("", "_expected"))
+    assert len(found) == len(expected) > 200
+    assert found["daily_return"].tolist() == found["daily_return_expected"].tolist()
+    weeks = own.workspace.setup("of_books").periods.keys("2012-01-01", "2012-02-29")
+    own.job("of_books", weeks[0], weeks[-1], checks=False)
+
+    monkeypatch.setattr(sensors, "QUIET", sensors.dt.timedelta())
+    sensor = build_definitions(own.workspace).resolve_sensor_def("desk_books_ledger_changes")
+
+    def tick(cursor):
+        with dg.build_sensor_context(instance=own.instance, cursor=cursor) as context:
+            return sensor.evaluate_tick(context)
+
+    begun = tick(None)
+    file = own.settings.data / "desk_books" / "returns.csv"
+    before = file.stat().st_mtime_ns
+    own.job("desk_books_ledger", "2012-12-01", checks=False)
+    # What holds what it held is left, and is no change.
+    assert file.stat().st_mtime_ns == before
+    assert tick(begun.cursor).skip_message == "Nothing has changed."
+    own.forget(BOOKS[0], max(own.store.partitions(BOOKS[0], "final_weights")))
+    changed = tick(begun.cursor)
+    assert "Something has changed" in changed.skip_message
+    assert tick(changed.cursor).run_requests
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"books": ["sharpe_weekly", "nobody"]}, "books: nobody not among the books there are"),
+        ({"books": ["sharpe_weekly", "of_books"]}, "books: book of_books reads this ledger"),
+        ({"returns": ["desk_books/*.csv"]}, "expected returns: [FILE.csv] alone"),
+        ({"returns": ["a.csv", "b.csv"]}, "expected returns: [FILE.csv] alone"),
+        ({"lots": ["lots.csv"]}, "expected returns: [FILE.csv] alone"),
+    ],
+)
+def test_a_ledger_of_books_that_cannot_be_is_refused(finished_weekly, desk, tmp_path, changes, said):
+    own = meta_desk(finished_weekly, desk, tmp_path, **changes)
+    with pytest.raises(LedgerError, match=r"desk_books\.yaml") as error:
+        own.workspace.setup("of_books")
+    assert said in str(error.value)
+    assert own.workspace.setup(BOOKS[0]).name == BOOKS[0]

@@ -5,6 +5,7 @@ how a step reads and writes (``orchestration.steps``). All books on a ledger sha
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -46,10 +47,12 @@ def ledger_assets(
     checks: Sequence[Check],
     engine: str = "",
     kept: Path | None = None,
+    after: Sequence[dg.AssetKey] = (),
 ) -> list[dg.AssetsDefinition]:
     """Steps of one ledger source, from files to daily returns.
 
-    ``checks`` are those of its tables, and ``kept`` is the folder of cells that are not parsed again.
+    ``checks`` are those of its tables, ``kept`` is the folder of cells that are not parsed again, and its files are
+    written by the assets that it comes ``after``, if any.
     """
     months, schema = ledger_months(source), source.schema_name
     booked = month_tables(source)
@@ -137,7 +140,7 @@ def ledger_assets(
         automation=follows(),
     )
     return [
-        table_step(f"{schema}_files", store, shown, files),
+        table_step(f"{schema}_files", store, shown, [replace(each, after=after) for each in files]),
         table_step(f"{schema}_returns", store, shown, [returns]),
     ]
 
