@@ -24,7 +24,7 @@ from weights_pipeline.core.realized.adjust import carried, step
 from weights_pipeline.core.returns.daily import wide
 from weights_pipeline.core.returns.delivered import odd_scales
 from weights_pipeline.core.returns.frequency import Frequency
-from weights_pipeline.core.returns.identity import hashed, joined
+from weights_pipeline.core.returns.identity import ascending, hashed
 from weights_pipeline.core.targets.normalise import Group
 
 SUM_TOLERANCE = 1e-9
@@ -453,8 +453,9 @@ def unique_lots(read: Callable[[], Iterable[pd.DataFrame]]) -> Finding:
         Gives session, strategy and ``lot_id`` of all lots, a part at a time. Of all parts only eight bytes a lot are
         held; they are read once more where these may be the same of two.
     """
-    numbers = joined([hashed(part["lot_id"]) for part in read()])
-    numbers.sort()
+    hashes = [hashed(part["lot_id"]) for part in read()]
+    total = sum(map(len, hashes))
+    numbers = ascending((hashes.pop() for _ in range(len(hashes))), total)
     twice = numbers[1:][numbers[1:] == numbers[:-1]]
     parts = [part[np.isin(hashed(part["lot_id"]), twice)] for part in read()] if len(twice) else []
     lots = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame({"lot_id": pd.Series(dtype="str")})

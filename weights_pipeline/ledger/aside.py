@@ -33,7 +33,7 @@ from numpy.typing import NDArray
 
 from weights_pipeline.core.returns.cells import Fault
 from weights_pipeline.core.returns.columns import in_order
-from weights_pipeline.core.returns.identity import hashed, joined
+from weights_pipeline.core.returns.identity import ascending, hashed
 from weights_pipeline.core.returns.lots import LOT_COLUMNS, lot_faults
 from weights_pipeline.core.returns.scale import multiples_suspected
 from weights_pipeline.core.returns.sessions import SessionOf
@@ -243,8 +243,7 @@ class Aside:
         self._unsettle([entry for entry in self._settled if entry not in here])
         known, merged = self._settled, self._ids
         new = [entry for entry in here if entry not in {*known}]
-        coming = joined([block.ids() for entry in new for block in here[entry].blocks])
-        coming.sort()
+        coming = _ids([block for entry in new for block in here[entry].blocks])
         others = hashed(rows.typed["lot_id"].dropna().drop_duplicates())
         twice = [coming[1:][coming[1:] == coming[:-1]], coming[_among(coming, merged)]]
         twice += [others[_among(others, merged)], others[_among(others, coming)]]
@@ -336,8 +335,7 @@ class Aside:
                 for entry in gone
                 for each in (self._entries[entry] or {})["blocks"]
             ]
-            ids = joined([table.column("id").to_numpy() for table in tables])
-            ids.sort()
+            ids = ascending((table.column("id").to_numpy() for table in tables), sum(map(len, tables)))
             here = _among(ids, self._ids)
         except UNUSABLE:
             here = np.zeros(1, dtype=bool)
@@ -550,8 +548,8 @@ def _among(numbers: Ids, ascending: Ids) -> NDArray[np.bool_]:
 
 
 def _ids(blocks: Sequence[_Block]) -> Ids:
-    """Hashes of the ids of lots."""
-    return joined([block.ids() for block in blocks])
+    """Hashes of the ids of lots, ascending."""
+    return ascending((block.ids() for block in blocks), sum(block.lots for block in blocks))
 
 
 def _add(total: dict[str, tuple[int, Fraction]], own: Mapping[str, Sequence[Any]]) -> None:

@@ -5,7 +5,7 @@ Scope: repeats and conflicts. Not here: what follows from a conflict (``stream``
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -48,14 +48,13 @@ def hashed(names: pd.Series) -> npt.NDArray[np.uint64]:
     return np.asarray(pd.util.hash_array(names.array, categorize=False), dtype=np.uint64)
 
 
-def joined(parts: list[npt.NDArray[np.uint64]]) -> npt.NDArray[np.uint64]:
-    """Numbers one after the other; the list is empty afterwards, so that of many no two copies are held."""
-    found = np.empty(sum(map(len, parts)), dtype=np.uint64)
-    end = len(found)
-    while parts:
-        part = parts.pop()
-        found[end - len(part) : end] = part
-        end -= len(part)
+def ascending(parts: Iterable[npt.NDArray[np.uint64]], total: int) -> npt.NDArray[np.uint64]:
+    """So many numbers in ascending order, of which no two copies are held where they come a part at a time."""
+    found, end = np.empty(total, dtype=np.uint64), 0
+    for part in parts:
+        found[end : end + len(part)] = part
+        end += len(part)
+    found.sort()
     return found
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from bisect import bisect_right
 from collections.abc import Sequence
+from itertools import combinations
 from typing import NamedTuple
 
 import numpy as np
@@ -244,6 +245,12 @@ def fit_within(weights: Floats, lower: Floats, upper: Floats, *, gross: float, s
     return fit_to_gross(weights, lower, upper, gross=gross - slack if total < gross - slack else gross)
 
 
+def overlap(groups: Sequence[Group]) -> bool:
+    """Whether two groups share strategies and neither lies within the other."""
+    members = [set(group.members.tolist()) for group in groups]
+    return any(one & other and not (one <= other or other <= one) for one, other in combinations(members, 2))
+
+
 def fit_to_groups(
     weights: Floats, lower: Floats, upper: Floats, groups: Sequence[Group], *, gross: float, slack: float = 0.0
 ) -> Fitted:
@@ -264,7 +271,8 @@ def fit_to_groups(
     weights, lower, upper, gross, slack
         See :func:`fit_within`.
     groups
-        Nested or disjoint, a group after all that lie within it.
+        A group after all that lie within it. Where two overlap and neither lies within the other, see
+        :func:`~weights_pipeline.core.targets.overlap.fit_to_overlapping`.
 
     Returns
     -------
@@ -277,6 +285,11 @@ def fit_to_groups(
         See :func:`fit_to_gross`; limits of a group that its members cannot keep are named.
     """
     nothing = np.full(len(weights), "", dtype=object)
+    if overlap(groups):
+        # Imported here: it makes the same kind of answer.
+        from weights_pipeline.core.targets.overlap import fit_to_overlapping
+
+        return fit_to_overlapping(weights, lower, upper, groups, gross=gross, slack=slack)
     if not groups:
         fitted, common = fit_within(weights, lower, upper, gross=gross, slack=slack)
         return Fitted(fitted, np.full_like(fitted, common), nothing.astype(str))

@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import combinations
 from typing import Any, ClassVar, Literal, Protocol, Self
 
 import numpy as np
@@ -107,7 +106,7 @@ class Limits:
     gross
         Whether weights add up to the book's gross ``exactly``, or ``at_most``: the rest then stays in cash.
     groups
-        Limits on sums of weights by name of the group; groups are nested or have no strategy in common.
+        Limits on sums of weights by name of the group.
     capital
         What a weight of 1 is worth, in the currency of the account; needed for ``max_capital`` and read for it alone.
     max_capital
@@ -146,13 +145,6 @@ class Limits:
         }.items():
             if amount is not None and not 0 < amount < math.inf:
                 raise ValueError(f"{key}: expected an amount above 0, got {amount!r}")
-        for (one, first), (other, second) in combinations(self.groups.items(), 2):
-            both = set(first.members) & set(second.members)
-            if both and both != set(first.members) and both != set(second.members):
-                raise ValueError(
-                    f"groups: {one} and {other} share {sorted(both)}, and neither lies within the other; expected "
-                    f"groups that are nested or have no strategy in common"
-                )
         if self.of == "weight":
             if not 0 <= self.floor < self.cap < math.inf:
                 raise ValueError(f"floor, cap: expected weights 0 <= floor < cap, got {self.floor!r} and {self.cap!r}")

@@ -27,11 +27,13 @@ class SolverError(NoSolutionError):
     multipliers
         What it last gave for those of the inequalities, shape (m,): where constraints contradict each other, how much
         each has a part in that.
+    contradiction
+        Whether that is what it found, rather than losing its way.
     """
 
-    def __init__(self, message: str, multipliers: Floats) -> None:
+    def __init__(self, message: str, multipliers: Floats, *, contradiction: bool = False) -> None:
         super().__init__(message)
-        self.multipliers = multipliers
+        self.multipliers, self.contradiction = multipliers, contradiction
 
 
 class Solution(NamedTuple):
@@ -103,7 +105,12 @@ def minimum(
         solution = clarabel.DefaultSolver(*program, settings).solve()
         if str(solution.status) in ("Solved", "AlmostSolved"):
             return Solution(np.array(solution.x), np.array(solution.z[len(equal[1]) :]) * scale)
-    raise SolverError(f"no solution: the solver stopped with {solution.status}", np.array(solution.z[len(equal[1]) :]))
+    status = str(solution.status)
+    raise SolverError(
+        f"no solution: the solver stopped with {status}",
+        np.array(solution.z[len(equal[1]) :]),
+        contradiction=status.endswith("PrimalInfeasible"),
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -83,6 +83,20 @@ POLICIES = {
             rate=0.5,
         ),
     ),
+    "groups that overlap": (
+        MONTHS,
+        Policy(
+            base=BASE,
+            method=METHOD["sharpe_tilt"](),
+            limits=Limits(
+                groups={
+                    "early": GroupLimits(members=("alpha", "beta", "delta"), floor=0.45, cap=0.52),
+                    "late": GroupLimits(members=("delta", "kappa", "omega"), floor=0.4),
+                }
+            ),
+            rate=0.5,
+        ),
+    ),
     "ensemble of softmax, limits of weight": (
         WEEKS,
         Policy(

@@ -22,6 +22,7 @@ from weights_pipeline.core.targets.methods.minmax_tilt import SharpeTilt
 from weights_pipeline.core.targets.methods.optimised import MaxHybrid
 from weights_pipeline.core.targets.normalise import Group, fit_to_groups, fit_within
 from weights_pipeline.core.targets.optimise.problem import NoSolutionError, Problem
+from weights_pipeline.core.targets.overlap import fit_to_overlapping
 from weights_pipeline.core.waterfall import waterfall
 
 BASE = {"a": 0.20, "b": 0.25, "c": 0.20, "d": 0.15, "e": 0.20}
@@ -32,8 +33,8 @@ TREND = Limits(groups={"trend": GroupLimits(members=("a", "b"), floor=0.1, cap=0
 seeds = st.integers(0, 2**32 - 1)
 
 
-def random_case(seed: int, zeros: bool = True):
-    """Weights, bounds and groups (nested and disjoint) that the base weights of the case keep."""
+def random_case(seed: int, zeros: bool = True, kind: str = "nested"):
+    """Weights, bounds and groups (nested and disjoint, or overlapping) that the base weights of the case keep."""
     rng = np.random.default_rng(seed)
     base = rng.dirichlet(np.ones(7))
     lower, upper = base * rng.uniform(0, 1, 7), base * rng.uniform(1, 3, 7)
@@ -45,14 +46,18 @@ def random_case(seed: int, zeros: bool = True):
         total = math.fsum(base[members])
         return Group(name, np.array(members), total * rng.uniform(0.4, 1), total * rng.uniform(1, 1.5))
 
-    groups = (group("inner", [0, 1]), group("pair", [4, 5]), group("outer", [0, 1, 2]))
-    return weights, lower, upper, groups
+    if kind == "nested":
+        return weights, lower, upper, (group("inner", [0, 1]), group("pair", [4, 5]), group("outer", [0, 1, 2]))
+    return weights, lower, upper, (group("left", [0, 1, 2]), group("right", [2, 3, 4]), group("ring", [0, 4, 5, 6]))
 
 
-@given(seed=seeds, slack=st.sampled_from([0.0, 0.3, 1.0]))
+kinds = st.sampled_from(["nested", "overlapping"])
+
+
+@given(seed=seeds, slack=st.sampled_from([0.0, 0.3, 1.0]), kind=kinds)
 @settings(deadline=None)
-def test_all_limits_hold_and_the_factors_replay_the_weights(seed, slack):
-    weights, lower, upper, groups = random_case(seed)
+def test_all_limits_hold_and_the_factors_replay_the_weights(seed, slack, kind):
+    weights, lower, upper, groups = random_case(seed, kind=kind)
     fitted = fit_to_groups(weights, lower, upper, groups, gross=1.0, slack=slack)
     assert 1 - slack - 1e-12 <= math.fsum(fitted.weights) <= 1 + 1e-12
     assert (fitted.weights >= lower).all()
@@ -90,10 +95,87 @@ def test_the_weights_are_those_of_least_relative_entropy(seed):
     assert found.fun >= entropy(fitted) - 1e-9
 
 
-@given(seed=seeds, shift=st.permutations(range(7)), factor=st.sampled_from([0.25, 2.0, 64.0]))
+@pytest.mark.parametrize("slack", [0.0, 1.0])
+@pytest.mark.parametrize("seed", range(20))
+def test_of_groups_that_overlap_the_weights_are_the_nearest_by_least_squares(seed, slack):
+    from scipy.optimize import minimize
+
+    weights, lower, upper, groups = random_case(seed, zeros=False, kind="overlapping")
+    weights = np.maximum(weights, 1e-3)
+    fitted = fit_to_groups(weights, lower, upper, groups, gross=1.0, slack=slack).weights
+
+    def distance(w):
+        return float(np.sum((w - weights) ** 2 / weights))
+
+    limits = [{"type": "ineq", "fun": lambda w: 1 - w.sum()}, {"type": "ineq", "fun": lambda w: w.sum() - (1 - slack)}]
+    for group in groups:
+        limits.append({"type": "ineq", "fun": lambda w, g=group: w[g.members].sum() - g.floor})
+        limits.append({"type": "ineq", "fun": lambda w, g=group: g.cap - w[g.members].sum()})
+    found = minimize(
+        distance,
+        fitted,
+        jac=lambda w: 2 * (w - weights) / weights,
+        bounds=list(zip(lower, upper, strict=True)),
+        constraints=limits,
+        method="SLSQP",
+        options={"ftol": 1e-14, "maxiter": 500},
+    )
+    assert found.fun >= distance(fitted) - 1e-9
+
+
+@given(seed=seeds, slack=st.sampled_from([0.0, 1.0]))
 @settings(deadline=None)
-def test_order_and_scale_of_the_weights_do_not_matter(seed, shift, factor):
-    weights, lower, upper, groups = random_case(seed)
+def test_of_nested_groups_least_squares_gives_the_same_weights(seed, slack):
+    weights, lower, upper, groups = random_case(seed, zeros=False)
+    expected = fit_to_groups(weights, lower, upper, groups, gross=1.0, slack=slack).weights
+    found = fit_to_overlapping(weights, lower, upper, groups, gross=1.0, slack=slack).weights
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-11)
+
+
+@given(seed=seeds)
+@settings(deadline=None)
+def test_limits_in_cents_that_leave_no_room_are_kept_all_the_same(seed):
+    rng = np.random.default_rng(seed)
+    base = rng.multinomial(100, np.full(6, 1 / 6)) / 100
+    groups = []
+    for name in "xyz":
+        members = np.sort(rng.choice(6, int(rng.integers(2, 5)), replace=False))
+        total = round(float(base[members].sum()), 2)
+        floor, cap = [(0.0, total), (total, total), (total, math.inf)][int(rng.integers(3))]
+        groups.append(Group(name, members, floor, cap))
+    weights = base * np.round(rng.uniform(0, 3, 6), 1)
+    fitted = fit_to_overlapping(weights, base / 2, base * 2, groups, gross=1.0).weights
+    assert ((fitted >= base / 2) & (fitted <= base * 2)).all()
+    assert math.fsum(fitted) == pytest.approx(1.0, abs=1e-11)
+    assert all(group.keeps(fitted, 1e-11) for group in groups)
+
+
+def test_golden_two_groups_that_overlap():
+    weights, groups = (
+        np.array([0.4, 0.3, 0.2, 0.1]),
+        (Group("x", np.array([0, 1]), 0.0, 0.6), Group("y", np.array([1, 2]), 0.0, 0.4)),
+    )
+    fitted = fit_to_groups(weights, np.zeros(4), np.ones(4), groups, gross=1.0)
+    # By hand: 0.7 p + 0.7 x + 0.3 y = 0.6, 0.5 p + 0.3 x + 0.5 y = 0.4, p + 0.7 x + 0.5 y = 1: p 1.68, x -0.6, y -0.52.
+    np.testing.assert_allclose(fitted.scale, [1.08, 0.56, 1.16, 1.68], rtol=1e-14)
+    np.testing.assert_allclose(fitted.weights, [0.432, 0.168, 0.232, 0.168], rtol=1e-14)
+    assert fitted.held.tolist() == ["cap of x", "cap of x and cap of y", "cap of y", ""]
+
+
+def test_groups_that_overlap_and_contradict_each_other_are_refused():
+    groups = (
+        Group("x", np.array([0, 1]), 0.7, 1.0),
+        Group("y", np.array([1, 2]), 0.7, 1.0),
+        Group("z", np.array([1]), 0, 0.2),
+    )
+    with pytest.raises(ValueError, match="groups: no weights keep all limits"):
+        fit_to_groups(np.full(3, 0.3), np.zeros(3), np.ones(3), groups, gross=1.0)
+
+
+@given(seed=seeds, shift=st.permutations(range(7)), factor=st.sampled_from([0.25, 2.0, 64.0]), kind=kinds)
+@settings(deadline=None)
+def test_order_and_scale_of_the_weights_do_not_matter(seed, shift, factor, kind):
+    weights, lower, upper, groups = random_case(seed, kind=kind)
     place = np.argsort(shift)
     moved = tuple(group._replace(members=np.sort(place[group.members])) for group in groups)
     fitted = fit_to_groups(weights, lower, upper, groups, gross=1.0).weights
@@ -103,10 +185,10 @@ def test_order_and_scale_of_the_weights_do_not_matter(seed, shift, factor):
     np.testing.assert_array_equal(scaled, fitted)
 
 
-@given(seed=seeds, at=st.integers(0, 6), more=st.floats(1.0, 10.0))
+@given(seed=seeds, at=st.integers(0, 6), more=st.floats(1.0, 10.0), kind=kinds)
 @settings(deadline=None)
-def test_a_larger_weight_never_ends_with_less(seed, at, more):
-    weights, lower, upper, groups = random_case(seed, zeros=False)
+def test_a_larger_weight_never_ends_with_less(seed, at, more, kind):
+    weights, lower, upper, groups = random_case(seed, zeros=False, kind=kind)
     larger = weights.copy()
     larger[at] *= more
     before, after = (fit_to_groups(w, lower, upper, groups, gross=1.0).weights[at] for w in (weights, larger))
@@ -142,8 +224,9 @@ def test_equal_multipliers_are_still_the_base_weights_to_the_bit():
     assert found.target.tolist() == [0.2] * 5
 
 
-def test_a_waterfall_replays_a_target_that_a_group_holds():
-    found = target_weights(SharpeTilt(), CROSS, TREND)
+@pytest.mark.parametrize("beside", [{}, {"late": GroupLimits(members=("b", "c"), cap=0.46)}])
+def test_a_waterfall_replays_a_target_that_a_group_holds(beside):
+    found = target_weights(SharpeTilt(), CROSS, Limits(groups={**TREND.groups, **beside}))
     rows = targets_frame([found], tuple(BASE), np.array(list(BASE.values()))).assign(
         as_of=pd.Timestamp("2020-01-31"), metric="sharpe_90d", weight_set=""
     )
@@ -215,10 +298,16 @@ def test_a_capacity_that_makes_no_sense_is_refused():
         Policy(base=BASE, method=SharpeTilt(), limits=Limits(capital=1e6, max_capital={"z": 1e5}))
 
 
-@given(seed=seeds, width=st.floats(0.001, 0.3), to=st.sampled_from(["edge", "target"]), rate=st.floats(0.05, 1.0))
+@given(
+    seed=seeds,
+    width=st.floats(0.001, 0.3),
+    to=st.sampled_from(["edge", "target"]),
+    rate=st.floats(0.05, 1.0),
+    kind=kinds,
+)
 @settings(deadline=None)
-def test_a_step_with_a_band_keeps_the_limits_of_groups(seed, width, to, rate):
-    weights, lower, upper, groups = random_case(seed)
+def test_a_step_with_a_band_keeps_the_limits_of_groups(seed, width, to, rate, kind):
+    weights, lower, upper, groups = random_case(seed, kind=kind)
     other = np.random.default_rng(seed + 1).permutation(weights)
     start, target = (
         fit_to_groups(each, lower, upper, groups, gross=1.0, slack=0.0).weights for each in (weights, other)
@@ -259,9 +348,7 @@ def test_the_whole_book_is_traded_where_single_trades_would_break_a_group():
 
 
 def test_groups_that_make_no_sense_are_refused():
-    one, other = GroupLimits(members=("a", "b"), cap=0.5), GroupLimits(members=("b", "c"), cap=0.5)
-    with pytest.raises(ValueError, match=r"one and other share \['b'\], and neither lies within the other"):
-        Limits(groups={"one": one, "other": other})
+    one = GroupLimits(members=("a", "b"), cap=0.5)
     with pytest.raises(ValueError, match="kept by capped only"):
         Limits(groups={"one": one}, normalisation="proportional")
     for wrong in ({"members": ()}, {"members": ("a", "a")}):
@@ -287,10 +374,10 @@ def test_the_check_finds_a_sum_beyond_its_group():
     assert found.offending[["group", "cap"]].to_numpy().tolist() == [["trend", 0.5]]
 
 
-def problem(seed: int, slack: float) -> Problem:
+def problem(seed: int, slack: float, other: tuple[int, ...] = (0, 1, 2, 3)) -> Problem:
     rng = np.random.default_rng(seed)
     returns = rng.normal(0.0004, 0.008, (252, 6)) + rng.normal(0.0002, 0.004, (252, 1))
-    groups = (Group("core", np.array([0, 1, 2]), 0.1, 0.35), Group("all", np.array([0, 1, 2, 3]), 0.2, 0.5))
+    groups = (Group("core", np.array([0, 1, 2]), 0.1, 0.35), Group("other", np.array(other), 0.2, 0.5))
     return Problem(
         strategies=tuple("abcdef"),
         returns=returns,
@@ -303,11 +390,14 @@ def problem(seed: int, slack: float) -> Problem:
     )
 
 
-@pytest.mark.parametrize(("seed", "slack"), [(3, 0.0), (5, 1.0), (8, 1.0)])
-def test_max_hybrid_is_the_maximum_inside_groups(seed, slack):
+@pytest.mark.parametrize(
+    ("seed", "slack", "other"),
+    [(3, 0.0, (0, 1, 2, 3)), (5, 1.0, (0, 1, 2, 3)), (8, 1.0, (0, 1, 2, 3)), (3, 0.0, (2, 3))],
+)
+def test_max_hybrid_is_the_maximum_inside_groups(seed, slack, other):
     from scipy.optimize import minimize
 
-    case = problem(seed, slack)
+    case = problem(seed, slack, other)
     found = MaxHybrid(max_drawdown=0.3, smallest=0.0).solve(case)
     assert all(group.keeps(found.weights, 1e-12) for group in case.groups)
     limits = [{"type": "ineq", "fun": lambda w: 1 - w.sum()}, {"type": "ineq", "fun": lambda w: w.sum() - (1 - slack)}]
@@ -333,12 +423,13 @@ def test_a_problem_whose_groups_contradict_its_limits_has_no_solution():
         replace(case, upper=np.array([0.0, 0.0, 0.05, 0.4, 0.4, 0.4]))
 
 
+@pytest.mark.parametrize("other", [(0, 1, 2, 3), (2, 3)])
 @pytest.mark.parametrize("kind", ["MeanRisk", "RiskBudgeting", "HierarchicalRiskParity"])
-def test_optimisers_of_skfolio_keep_groups(kind):
+def test_optimisers_of_skfolio_keep_groups(kind, other):
     pytest.importorskip("skfolio")
     from weights_pipeline.core.targets.methods.skfolio import Skfolio
 
-    case = problem(3, 0.0)
+    case = problem(3, 0.0, other)
     found = Skfolio(optimiser={"kind": kind}).solve(case)
     assert all(group.keeps(found.weights, 1e-9) for group in case.groups)
     assert math.fsum(found.weights) == pytest.approx(1.0, abs=1e-12)
