@@ -70,6 +70,8 @@ _FILE = "weights_file"
 _ENDINGS = ("", ".wal", ".wal.checkpoint", ".wal.recovery")
 """Of the files that DuckDB reads to open one: itself, and what a writer that died has left beside it."""
 _DATABASES_KEPT = 8
+_WRITING, _WRITING_EACH = 512, 64
+"""Megabytes that writing may take, in all and for each processor: rows of a block are put together on each."""
 
 
 class _Reading(threading.local):
@@ -98,7 +100,11 @@ def _database(path: str, process: int, *, read_only: bool) -> duckdb.DuckDBPyCon
 
     One for reading answers questions about the file and nothing else, whoever wrote the question.
     """
-    made = duckdb.connect(config={"python_enable_replacements": "false", "temp_directory": f"{path}.tmp"})
+    config = {"python_enable_replacements": "false", "temp_directory": f"{path}.tmp"}
+    if not read_only:
+        # Rows that are written go to the file as they come; by itself DuckDB would keep them while there is memory.
+        config["memory_limit"] = f"{max(_WRITING, _WRITING_EACH * (os.cpu_count() or 1))}MB"
+    made = duckdb.connect(config=config)
     if read_only:
         made.execute("SET allowed_paths = ?", [[path + ending for ending in _ENDINGS]]).fetchall()
         made.execute("SET enable_external_access = false").fetchall()
