@@ -100,7 +100,8 @@ def _database(path: str, process: int, *, read_only: bool) -> duckdb.DuckDBPyCon
 
     One for reading answers questions about the file and nothing else, whoever wrote the question.
     """
-    config = {"python_enable_replacements": "false", "temp_directory": f"{path}.tmp"}
+    config: dict[str, str | bool | int | float | list[str]] = {"python_enable_replacements": "false"}
+    config["temp_directory"] = f"{path}.tmp"
     if not read_only:
         # Rows that are written go to the file as they come; by itself DuckDB would keep them while there is memory.
         config["memory_limit"] = f"{max(_WRITING, _WRITING_EACH * (os.cpu_count() or 1))}MB"
