@@ -111,8 +111,8 @@ class Policy:
         if outside.any():
             names = [name for name, out in zip(self.strategies, outside, strict=True) if out]
             raise ValueError(f"limits: base weights of {names} lie outside floor and cap; a book starts from them")
-        for name in sorted(set(self.limits.max_capital) & set(self.base)):
-            most, needed = self.limits.max_capital[name], self.base[name] * (self.limits.capital or math.nan)
+        for name, most in sorted(self.limits.capacities.items()):
+            needed = self.base.get(name, 0.0) * (self.limits.capital or math.nan)
             if needed > most * (1 + GROSS_TOLERANCE):
                 raise ValueError(
                     f"limits.max_capital.{name}: {most:.12g} is less than its base weight takes of the capital; a book "

@@ -260,7 +260,7 @@ def _limits_in_words(book: Book) -> str:
     gross = f" In all they are at most {book.gross:g}; the rest is cash." if book.limits.gross == "at_most" else ""
     capacity = "".join(
         f" {name} is given at most {amount:,.6g} of a capital of {book.limits.capital:,.6g}."
-        for name, amount in sorted(book.limits.max_capital.items())
+        for name, amount in sorted(book.limits.capacities.items())
     )
     groups = "".join(map(_group_in_words, sorted(book.limits.groups.items())))
     return _bounds_in_words(book) + groups + capacity + gross

@@ -88,6 +88,36 @@ class GroupLimits:
 
 
 @dataclass(frozen=True, kw_only=True)
+class MarginLimit:
+    """Capital that a strategy can put to work until its margin is used up.
+
+    Parameters
+    ----------
+    margin
+        Most margin that it is given, in the currency of the account.
+    rate
+        Margin that a unit of capital at work asks for, such as 0.2.
+    """
+
+    margin: float
+    rate: float
+
+    __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
+
+    def __post_init__(self) -> None:
+        if not (0 < self.margin < math.inf and 0 < self.rate < math.inf):
+            raise ValueError(
+                f"margin, rate: expected an amount and a share of capital above 0, "
+                f"got {self.margin!r} and {self.rate!r}"
+            )
+
+    @property
+    def capital(self) -> float:
+        """The capital that the margin is for."""
+        return self.margin / self.rate
+
+
+@dataclass(frozen=True, kw_only=True)
 class Limits:
     """Hard limits on a weight.
 
@@ -110,8 +140,8 @@ class Limits:
     capital
         What a weight of 1 is worth, in the currency of the account; needed for ``max_capital`` and read for it alone.
     max_capital
-        Most capital that a strategy can put to work, by strategy: its weight is at most that share of ``capital``,
-        whatever its cap.
+        Most capital that a strategy can put to work, by strategy, as an amount or by its margin: its weight is at most
+        that share of ``capital``, whatever its cap.
     """
 
     floor: float = 0.5
@@ -121,7 +151,7 @@ class Limits:
     gross: Literal["exactly", "at_most"] = "exactly"
     groups: Mapping[str, GroupLimits] = field(default_factory=dict)
     capital: float | None = None
-    max_capital: Mapping[str, float] = field(default_factory=dict)
+    max_capital: Mapping[str, float | MarginLimit] = field(default_factory=dict)
 
     __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
 
@@ -141,7 +171,7 @@ class Limits:
             raise ValueError("capital, max_capital: expected both or neither; one is a share of the other")
         for key, amount in {
             "capital": self.capital,
-            **{f"max_capital.{k}": v for k, v in self.max_capital.items()},
+            **{f"max_capital.{name}": amount for name, amount in self.capacities.items()},
         }.items():
             if amount is not None and not 0 < amount < math.inf:
                 raise ValueError(f"{key}: expected an amount above 0, got {amount!r}")
@@ -155,6 +185,13 @@ class Limits:
             raise ValueError(f"floor: expected a multiple of base in [0, 1], got {self.floor!r}")
         if not 1 <= self.cap < math.inf:
             raise ValueError(f"cap: expected a finite multiple of base of at least 1, got {self.cap!r}")
+
+    @property
+    def capacities(self) -> dict[str, float]:
+        """Most capital of each strategy that has such a limit, in the currency of the account."""
+        return {
+            name: most.capital if isinstance(most, MarginLimit) else most for name, most in self.max_capital.items()
+        }
 
     def slack(self, gross: float) -> float:
         """How far below a book's gross its weights may stay."""
@@ -172,7 +209,7 @@ class Limits:
         """
         place = {name: at for at, name in enumerate(strategies)}
         found = []
-        for name, amount in sorted(self.max_capital.items()):
+        for name, amount in sorted(self.capacities.items()):
             if name not in place:
                 raise ValueError(f"limits.max_capital: {name} is no strategy of the book")
             share = amount / (self.capital or math.nan)

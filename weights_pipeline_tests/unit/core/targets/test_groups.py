@@ -16,7 +16,14 @@ from weights_pipeline.core import verify
 from weights_pipeline.core.policy import Policy
 from weights_pipeline.core.realized.adjust import capped_step, step
 from weights_pipeline.core.realized.band import Band
-from weights_pipeline.core.targets.methods.base import CrossSection, GroupLimits, Limits, target_weights, targets_frame
+from weights_pipeline.core.targets.methods.base import (
+    CrossSection,
+    GroupLimits,
+    Limits,
+    MarginLimit,
+    target_weights,
+    targets_frame,
+)
 from weights_pipeline.core.targets.methods.equal import Equal
 from weights_pipeline.core.targets.methods.minmax_tilt import SharpeTilt
 from weights_pipeline.core.targets.methods.optimised import MaxHybrid
@@ -272,7 +279,7 @@ def test_groups_that_no_weights_of_the_book_keep_are_refused(groups, words):
 
 def test_capacity_is_a_cap_that_follows_capital():
     plain = target_weights(SharpeTilt(), CROSS, Limits())
-    limits = Limits(capital=2_000_000.0, max_capital={"a": 500_000.0, "d": 400_000.0})
+    limits = Limits(capital=2_000_000.0, max_capital={"a": MarginLimit(margin=125_000.0, rate=0.25), "d": 400_000.0})
     found = target_weights(SharpeTilt(), CROSS, limits)
     assert found.target[0] == 0.25
     assert found.target[3] <= 0.2
@@ -292,6 +299,10 @@ def test_a_capacity_that_makes_no_sense_is_refused():
     for amount in (0.0, -1.0, math.nan, math.inf):
         with pytest.raises(ValueError, match=r"max_capital\.a: expected an amount above 0"):
             Limits(capital=1.0, max_capital={"a": amount})
+        with pytest.raises(ValueError, match="margin, rate: expected an amount and a share of capital above 0"):
+            MarginLimit(margin=1.0, rate=amount)
+        with pytest.raises(ValueError, match="margin, rate: expected"):
+            MarginLimit(margin=amount, rate=0.2)
     with pytest.raises(ValueError, match=r"limits\.max_capital\.a: 100000 is less .* 200000 would do"):
         Policy(base=BASE, method=SharpeTilt(), limits=Limits(capital=1e6, max_capital={"a": 1e5}))
     with pytest.raises(ValueError, match="z is no strategy of the book"):
