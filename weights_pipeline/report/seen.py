@@ -47,12 +47,16 @@ class SeenStore(ReadOnce):
         return rows if columns is None else rows[list(columns)]
 
     def partitions(self, schema: str, table_name: str) -> dict[str, PartitionRecord]:
-        """What was written under each partition key that had ended by the newest rebalance of the day."""
+        """What was written under each partition key that had ended by the newest rebalance of the day.
+
+        Of a ledger, which has no rebalances, under those that had begun by the day.
+        """
         records = super().partitions(schema, table_name)
-        if self._day is None:
+        if self._day is None or not records:
             return records
-        newest = self._newest(schema)
-        return {key: record for key, record in records.items() if key <= f"{newest:%Y-%m-%d}"}
+        is_book = (schema, catalog.FINAL_WEIGHTS.name) in self.tables()
+        through = self._newest(schema) if is_book else self._day
+        return {} if pd.isna(through) else {k: r for k, r in records.items() if k <= f"{through:%Y-%m-%d}"}
 
     def runs(self, check: Check) -> bool:
         """Whether a check means something: of a past day only where its table has dates and it needs no later rows."""

@@ -119,7 +119,7 @@ class _Rows:
     def of(self, keys: Sequence[str]) -> Iterator[tuple[Sequence[str], pa.Table]]:
         """Partitions, and rows that theirs are among."""
         if self._whole is not None:
-            yield keys, self._whole
+            yield from [(keys, self._whole)] if keys else []
             return
         counts = ((key, self.records[key].rows if key in self.records else 0) for key in keys)
         for group in shards.few_at_a_time(counts, shards.AT_ONCE):

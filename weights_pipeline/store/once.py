@@ -65,7 +65,7 @@ class ReadOnce:
 
     def _is_large(self, schema: str, table: Table) -> bool:
         """Whether a table has too many rows to be kept."""
-        return sum(record.rows for record in self.partitions(schema, table.name).values()) > shards.AT_ONCE
+        return sum(record.rows for record in self._recorded(schema, table.name).values()) > shards.AT_ONCE
 
     def _whole(self, schema: str, table: Table) -> pd.DataFrame:
         """All rows as they are stored, with their partition where the table has any."""
@@ -78,6 +78,9 @@ class ReadOnce:
 
     def partitions(self, schema: str, table_name: str) -> dict[str, PartitionRecord]:
         """What was written under each partition key of a table."""
+        return self._recorded(schema, table_name)
+
+    def _recorded(self, schema: str, table_name: str) -> dict[str, PartitionRecord]:
         place = (schema, table_name)
         if place not in self._records:
             self._records[place] = self._store.partitions(schema, table_name)

@@ -15,7 +15,7 @@ from weights_pipeline.store.once import ReadOnce
 from weights_pipeline.store.working import Working
 from weights_pipeline.tables.contract import Prepared, content_hashes
 from weights_pipeline_tests.support.examples import examples
-from weights_pipeline_tests.support.small_table import MONTHS, month_rows, small_table
+from weights_pipeline_tests.support.small_table import LOG, MONTHS, month_rows, small_table
 
 TABLE, NOW = small_table(), dt.datetime(2021, 1, 1, tzinfo=dt.UTC)
 KEYS = [window.key for window in MONTHS]
@@ -58,6 +58,19 @@ def test_what_was_altered_is_found(store, at_once, statement, altered):
     for seal in ("", whole.seal):
         found = compared(store, "desk", TABLE, seal)
         assert (found.altered, found.seal) == (altered, "" if altered else whole.seal)
+
+
+def test_what_was_never_written_holds_what_was_written(store, at_once):
+    store.write("desk", LOG, rows(MONTHS), **WRITE)
+    with duckdb.connect(str(store.path)) as connection:
+        connection.execute("DELETE FROM desk.log").fetchall()
+    assert compared(store, "desk", LOG).altered == [""]
+    with duckdb.connect(str(store.path)) as connection:
+        connection.execute("DELETE FROM store.partitions WHERE table_name = 'log'").fetchall()
+    for name in ("log", "never"):
+        for table in (small_table(name=name), small_table(name=name, time_column=None)):
+            if name == "never" or table.time_column is None:
+                assert compared(store, "desk", table) == ([], "")
 
 
 def test_what_was_compared_before_a_month_came_is_not_compared_again(store, at_once, monkeypatch):
