@@ -9,13 +9,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from fractions import Fraction
+from typing import NamedTuple
 
 import numpy as np
 
 from weights_pipeline.core.targets.normalise import Fitted, Floats, Group
 
-_LOW, _FREE, _HIGH = -1, 0, 1
-_NONE = Fraction(-1)
 _ROUNDING = 2.0**-42
 """Of gross, by which a limit may be missed where rounding of the limits themselves allows no better."""
 _FAINT = 2.0**-24
@@ -33,9 +32,9 @@ def fit_to_overlapping(
     its floor does, and 0 otherwise. Where groups are nested these are the weights of ``fit_to_groups``: a strategy
     has one factor there too.
 
-    A quadratic program tells which limits hold. Given these the :math:`y` solve linear equations, one for each group
-    whose limit holds, and all conditions are verified, in rational numbers: no digit of the answer is the solver's, and
-    the order of strategies is of no account.
+    A quadratic program tells which limits hold. From there the dual method of Goldfarb and Idnani (Mathematical
+    Programming 27, 1983) comes to the answer in rational numbers: no digit is the solver's, and the order of strategies
+    is of no account.
 
     Parameters
     ----------
@@ -84,151 +83,185 @@ def fit_to_overlapping(
     return Fitted(fitted, scale, held.astype(str))
 
 
+class _Limit(NamedTuple):
+    """A cap, of side 1, or a floor, of side -1, of a group or else of one strategy."""
+
+    grouped: bool
+    at: int
+    side: int
+
+
+_Prices = dict[_Limit, Fraction]
+"""What limits that hold cost, at least 0 each; their sums of weights are linearly independent."""
+
+
 class _Projection:
-    """One program, in rational numbers; limits that contradict each other by no more than rounding do not."""
+    """One program, in rational numbers; limits that contradict each other by no more than rounding do not.
+
+    Weights are always the nearest to those limits alone that have a price. So the distance grows with each limit that
+    is met, no set of them comes twice, and the method ends wherever it starts.
+    """
 
     def __init__(self, weights: Floats, lower: Floats, upper: Floats, groups: Sequence[Group]) -> None:
         self.floats, self.groups = (weights, lower, upper), groups
-        self.weights, self.lower, self.upper = ([Fraction(each) for each in of.tolist()] for of in self.floats)
-        self.members = [group.members.tolist() for group in groups]
+        self.weights, self.lower, highs = ([Fraction(each) for each in of.tolist()] for of in self.floats)
+        self.vary = np.flatnonzero((weights > 0) & (upper > lower)).tolist()
+        self.members = [set(group.members.tolist()) for group in groups]
         self.of = [[g for g, own in enumerate(self.members) if at in own] for at in range(len(weights))]
-        self.floor = [Fraction(group.floor) for group in groups]
-        everything = sum(self.upper, Fraction(groups[0].cap))
-        self.cap = [Fraction(group.cap) if np.isfinite(group.cap) else everything for group in groups]
+        self.most = {_Limit(True, g, 1): Fraction(each.cap) for g, each in enumerate(groups) if np.isfinite(each.cap)}
+        self.most |= {_Limit(True, g, -1): -Fraction(each.floor) for g, each in enumerate(groups)}
+        self.most |= {_Limit(False, at, 1): highs[at] for at in self.vary}
+        self.most |= {_Limit(False, at, -1): -self.lower[at] for at in self.vary}
         self.rounding = Fraction(groups[0].cap) * Fraction(_ROUNDING)
 
     def solved(self) -> tuple[list[Fraction], list[Fraction], list[Fraction]]:
         """Weights, the factor of each, and :math:`y` of each group."""
-        status, active = self._guess()
-        for _ in range(8 * (len(status) + len(active)) + 32):
-            prices = self._prices(status, active)
-            factors = [1 + sum((prices[g] for g in own), Fraction(0)) for own in self.of]
-            free = [weight * factor for weight, factor in zip(self.weights, factors, strict=True)]
-            bounds = zip(status, free, self.lower, self.upper, strict=True)
-            made = [low if side == _LOW else high if side == _HIGH else own for side, own, low, high in bounds]
-            if not self._mended(status, active, made, free, prices):
-                return made, factors, prices
-        raise ValueError("groups: which of their limits hold was not found")
+        prices, missed = self._start(), set[_Limit]()
+        while True:
+            of = self._of_groups(prices)
+            factors = [1 + sum((of[g] for g in own), Fraction(0)) for own in self.of]
+            made = list(self.lower)
+            for at in self.vary:
+                made[at] = self.weights[at] * factors[at]
+            made = self._held(made, prices)
+            sums = [sum((made[at] for at in own), Fraction(0)) for own in self.members]
+            worst, beyond = None, Fraction(0)
+            for limit, most in self.most.items():
+                miss = (sums if limit.grouped else made)[limit.at] * limit.side - most
+                if miss > beyond and limit not in missed:
+                    worst, beyond = limit, miss
+            if worst is None:
+                return made, factors, of
+            found = self._met(worst, beyond, prices)
+            if found is None:
+                missed.add(worst)
+            else:
+                prices = found
 
-    def _guess(self) -> tuple[list[int], list[int]]:
-        """Which bounds and which limits of groups hold, as the solver has them."""
+    def _start(self) -> _Prices:
+        """Prices of the limits that hold by the solver, without those that have none."""
+        prices = dict.fromkeys(self._guess(), Fraction(0))
+        while True:
+            groups, free = self._apart(prices)
+            given = self._held([self.weights[at] if at in free else low for at, low in enumerate(self.lower)], prices)
+            left = [
+                self.most[limit] * limit.side - sum((given[at] for at in self.members[limit.at]), Fraction(0))
+                for limit in groups
+            ]
+            solution = self._shared(groups, free, left)
+            of = {limit.at: y for limit, y in zip(groups, solution, strict=True) if y is not None}
+            for limit in list(prices):
+                if limit.grouped:
+                    price = -limit.side * of.get(limit.at, Fraction(limit.side))
+                else:
+                    factor = 1 + sum((of.get(g, Fraction(0)) for g in self.of[limit.at]), Fraction(0))
+                    price = limit.side * factor - self.most[limit] / self.weights[limit.at]
+                prices[limit] = price
+            below = [limit for limit, price in prices.items() if price < 0]
+            if not below:
+                return prices
+            # Those of groups first, by which those of strategies are too low.
+            for limit in [limit for limit in below if limit.grouped] or below:
+                del prices[limit]
+
+    def _guess(self) -> list[_Limit]:
+        """Limits that hold, as the solver has them; none where it loses its way."""
         # Whoever has no groups that overlap needs no solver.
         from weights_pipeline.core.targets.optimise.program import SolverError, minimum
 
-        weights, lower, upper = self.floats
-        vary = (weights > 0) & (upper > lower)
-        rest, unit = np.where(vary, 0.0, lower), np.eye(int(vary.sum()))
-        rows = np.array([np.isin(np.arange(len(weights)), own)[vary] for own in self.members], dtype=float)
-        held = np.array([math.fsum(rest[group.members]) for group in self.groups])
-        most = np.array([float(cap) for cap in self.cap]) - held
-        least = np.array([group.floor for group in self.groups]) - held
+        weights, lower, upper = (each[self.vary] for each in self.floats)
         # In units in which the objective is a sum of squares, however small a weight is.
-        by = np.sqrt(weights[vary])
-        sides = np.concatenate([most, -least]) + self.groups[0].cap * _ROUNDING
-        below = (
-            np.vstack([rows * by, -rows * by, unit, -unit]),
-            np.concatenate([sides, upper[vary] / by, -lower[vary] / by]),
-        )
-        nothing = np.empty((0, len(unit))), np.empty(0)
+        by, unit = np.sqrt(weights), np.eye(len(weights))
+        limits = [limit for limit in self.most if limit.grouped]
+        rows, sides = list[Floats](), list[float]()
+        for limit in limits:
+            rows.append(limit.side * by * [at in self.members[limit.at] for at in self.vary])
+            rest = math.fsum(float(self.lower[at]) for at in self.members[limit.at].difference(self.vary))
+            sides.append(float(self.most[limit]) - limit.side * rest + self.groups[0].cap * _ROUNDING)
+        below = np.vstack([*rows, unit, -unit]), np.concatenate([sides, upper / by, -lower / by])
         try:
-            found = minimum(unit, -by, equal=nothing, below=below)
-        except SolverError as error:
-            if error.contradiction:
-                raise ValueError(f"groups: no weights keep all limits: {error}") from None
-            # From nothing it takes longer, and comes to the same.
-            return [_FREE if varies else _LOW for varies in vary], [_HIGH, *[_FREE] * (len(self.groups) - 1)]
+            found = minimum(unit, -by, equal=(np.empty((0, len(unit))), np.empty(0)), below=below)
+        except SolverError:
+            return []
+        limits += [_Limit(False, at, side) for side in (1, -1) for at in self.vary]
         # In the answer of an interior point method, what holds has a price above the room it leaves.
-        holds = found.multipliers > below[1] - below[0] @ found.x
-        caps, floors = holds[: len(rows)], holds[len(rows) : 2 * len(rows)]
-        highs, lows = np.split(holds[2 * len(rows) :], 2)
-        status = np.full(len(weights), _LOW)
-        status[vary] = np.where(highs, _HIGH, np.where(lows, _LOW, _FREE))
-        return status.tolist(), np.where(caps, _HIGH, np.where(floors, _LOW, _FREE)).tolist()
+        prices, room = found.multipliers, below[1] - below[0] @ found.x
+        by_price = sorted(
+            (price, limit) for price, left, limit in zip(prices, room, limits, strict=True) if price > left
+        )
+        # Of a cap and a floor that are the same, the one that costs more is kept.
+        return list({limit[:2]: limit for _, limit in by_price}.values())
 
-    def _give_way(self, status: list[int], active: list[int], group: int, side: int) -> None:
-        """Of a group whose limit cannot hold free the largest strategy that is in its way, or else the limit."""
-        held = [at for at in self.members[group] if status[at] == side and self.lower[at] < self.upper[at]]
-        if held := [at for at in held if self.weights[at] > 0]:
-            status[max(held, key=lambda at: (self.weights[at], -at))] = _FREE
-        else:
-            active[group] = _FREE
+    def _met(self, new: _Limit, beyond: Fraction, prices: _Prices) -> _Prices | None:
+        """Prices with which one more limit is met, without those that fall to 0; None where rounding forbids it."""
+        prices, price = dict(prices), Fraction(0)
+        within = self.members[new.at] if new.grouped else {new.at}
+        while True:
+            groups, free = self._apart(prices)
+            own = [
+                sum((self.weights[at] for at in within & self.members[limit.at] & free), Fraction(0))
+                for limit in groups
+            ]
+            solution = self._shared(groups, free, own)
+            of = {limit.at: y for limit, y in zip(groups, solution, strict=True) if y is not None}
+            # Per unit of the new price: what of it the groups that hold do not take back, and what other prices lose.
+            rest = [
+                (at in within) - sum((of.get(g, Fraction(0)) for g in self.of[at]), Fraction(0))
+                for at in range(len(self.of))
+            ]
+            slope = sum((self.weights[at] * rest[at] ** 2 for at in free), Fraction(0))
+            falls = {
+                limit: limit.side * new.side * (of[limit.at] if limit.grouped else rest[limit.at]) for limit in prices
+            }
+            steps = {limit: prices[limit] / fall for limit, fall in falls.items() if fall > 0}
+            first = min(steps.values(), default=None)
+            if first is None and not slope:
+                if beyond > self.rounding:
+                    raise ValueError("groups: no weights keep all limits")
+                return None
+            step = min(each for each in (first, beyond / slope if slope else None) if each is not None)
+            price, beyond = price + step, beyond - step * slope
+            prices = {limit: one - step * falls[limit] for limit, one in prices.items()}
+            if not beyond:
+                return {**prices, new: price}
+            del prices[min(limit for limit, each in steps.items() if each == step)]
 
-    def _prices(self, status: list[int], active: list[int]) -> list[Fraction]:
-        """:math:`y` by which groups whose limits hold come to them; those that cannot hold with the others do not."""
-        own = [g for g, side in enumerate(active) if side]
-        rows = list[tuple[int, list[Fraction]]]()
-        for h in own:
-            row, left = [Fraction(0)] * len(own), self.floor[h] if active[h] == _LOW else self.cap[h]
-            for at in self.members[h]:
-                if status[at] != _FREE:
-                    left -= self.lower[at] if status[at] == _LOW else self.upper[at]
-                    continue
-                left -= self.weights[at]
-                for column, g in enumerate(own):
-                    row[column] += self.weights[at] * (g in self.of[at])
-            rows.append((h, [*row, left]))
+    def _apart(self, prices: _Prices) -> tuple[list[_Limit], set[int]]:
+        """Limits of groups that hold, and strategies that no limit of their own holds."""
+        return [limit for limit in prices if limit.grouped], {
+            at for at in self.vary if not {_Limit(False, at, 1), _Limit(False, at, -1)} & prices.keys()
+        }
+
+    def _held(self, weights: list[Fraction], prices: _Prices) -> list[Fraction]:
+        """Weights, those at their limits that limits of their own hold."""
+        for limit in prices:
+            if not limit.grouped:
+                weights[limit.at] = self.most[limit] * limit.side
+        return weights
+
+    def _of_groups(self, prices: _Prices) -> list[Fraction]:
+        """:math:`y` of each group."""
+        of = [Fraction(0)] * len(self.groups)
+        for limit, price in prices.items():
+            if limit.grouped:
+                of[limit.at] -= limit.side * price
+        return of
+
+    def _shared(self, groups: Sequence[_Limit], free: set[int], sums: Sequence[Fraction]) -> list[Fraction | None]:
+        """:math:`y` of groups that add so much to the sum of each; None of one that the others before it determine."""
+        own = [self.members[limit.at] & free for limit in groups]
+        rows = [
+            [*(sum((self.weights[at] for at in mine & its), Fraction(0)) for its in own), total]
+            for mine, total in zip(own, sums, strict=True)
+        ]
+        # Symmetric and positive semidefinite: the diagonal tells whether anything is left of a group.
         pivots = list[int]()
-        for column in range(len(own)):
-            place = len(pivots)
-            found = next((r for r in range(place, len(rows)) if rows[r][1][column]), None)
-            if found is None:
+        for column, chosen in enumerate(rows):
+            if not chosen[column]:
                 continue
-            rows[place], rows[found] = rows[found], rows[place]
-            chosen = rows[place][1]
-            for r, (h, row) in enumerate(rows):
-                if r != place and row[column]:
-                    times = row[column] / chosen[column]
-                    rows[r] = h, [mine - times * its for mine, its in zip(row, chosen, strict=True)]
             pivots.append(column)
-        for h, row in rows[len(pivots) :]:
-            if abs(row[-1]) > self.rounding:
-                self._give_way(status, active, h, _LOW if row[-1] > 0 else _HIGH)
-                return self._prices(status, active)
-        prices = [Fraction(0)] * len(self.groups)
-        for (_, row), column in zip(rows, pivots, strict=False):
-            prices[own[column]] = row[-1] / row[column]
-        return prices
-
-    def _mended(
-        self,
-        status: list[int],
-        active: list[int],
-        made: Sequence[Fraction],
-        free: Sequence[Fraction],
-        prices: Sequence[Fraction],
-    ) -> bool:
-        """Correct what breaks its condition most, of the first kind of which any does; False where nothing does."""
-        bounds = list(zip(made, free, self.lower, self.upper, status, strict=True))
-        outside = [max(low - own, own - high) if side == _FREE else _NONE for own, _, low, high, side in bounds]
-        if (at := self._worst(outside)) is not None:
-            status[at] = _LOW if made[at] < self.lower[at] else _HIGH
-            return True
-        sums = [sum((made[at] for at in own), Fraction(0)) for own in self.members]
-        broken = [
-            _NONE if side else max(floor - total, total - cap)
-            for total, floor, cap, side in zip(sums, self.floor, self.cap, active, strict=True)
-        ]
-        if (g := self._worst(broken)) is not None:
-            active[g] = _LOW if sums[g] < self.floor[g] else _HIGH
-            return True
-        pulled = [
-            _NONE if side == _FREE or low == high else own - low if side == _LOW else high - own
-            for _, own, low, high, side in bounds
-        ]
-        if (at := self._worst(pulled)) is not None:
-            status[at] = _FREE
-            return True
-        # A price is at most 0 at a cap and at least 0 at a floor; where both are the same it is either.
-        wrong = [
-            _NONE if floor == cap else price * side
-            for price, side, floor, cap in zip(prices, active, self.floor, self.cap, strict=True)
-        ]
-        if (g := self._worst(wrong)) is not None:
-            active[g] = _FREE
-            return True
-        return False
-
-    def _worst(self, amounts: Sequence[Fraction]) -> int | None:
-        """Where the largest amount is, the first of several, if it is more than rounding."""
-        at = max(range(len(amounts)), key=amounts.__getitem__)
-        return at if amounts[at] > self.rounding else None
+            for row in rows:
+                if row is not chosen and row[column]:
+                    times = row[column] / chosen[column]
+                    row[:] = [mine - times * its for mine, its in zip(row, chosen, strict=True)]
+        return [row[-1] / row[column] if column in pivots else None for column, row in enumerate(rows)]

@@ -27,13 +27,11 @@ class SolverError(NoSolutionError):
     multipliers
         What it last gave for those of the inequalities, shape (m,): where constraints contradict each other, how much
         each has a part in that.
-    contradiction
-        Whether that is what it found, rather than losing its way.
     """
 
-    def __init__(self, message: str, multipliers: Floats, *, contradiction: bool = False) -> None:
+    def __init__(self, message: str, multipliers: Floats) -> None:
         super().__init__(message)
-        self.multipliers, self.contradiction = multipliers, contradiction
+        self.multipliers = multipliers
 
 
 class Solution(NamedTuple):
@@ -105,12 +103,7 @@ def minimum(
         solution = clarabel.DefaultSolver(*program, settings).solve()
         if str(solution.status) in ("Solved", "AlmostSolved"):
             return Solution(np.array(solution.x), np.array(solution.z[len(equal[1]) :]) * scale)
-    status = str(solution.status)
-    raise SolverError(
-        f"no solution: the solver stopped with {status}",
-        np.array(solution.z[len(equal[1]) :]),
-        contradiction=status.endswith("PrimalInfeasible"),
-    )
+    raise SolverError(f"no solution: the solver stopped with {solution.status}", np.array(solution.z[len(equal[1]) :]))
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,6 +28,7 @@ from weights_pipeline.core.targets.methods.equal import Equal
 from weights_pipeline.core.targets.methods.minmax_tilt import SharpeTilt
 from weights_pipeline.core.targets.methods.optimised import MaxHybrid
 from weights_pipeline.core.targets.normalise import Group, fit_to_groups, fit_within
+from weights_pipeline.core.targets.optimise import program
 from weights_pipeline.core.targets.optimise.problem import NoSolutionError, Problem
 from weights_pipeline.core.targets.overlap import fit_to_overlapping
 from weights_pipeline.core.waterfall import waterfall
@@ -155,6 +156,39 @@ def test_limits_in_cents_that_leave_no_room_are_kept_all_the_same(seed):
     assert ((fitted >= base / 2) & (fitted <= base * 2)).all()
     assert math.fsum(fitted) == pytest.approx(1.0, abs=1e-11)
     assert all(group.keeps(fitted, 1e-11) for group in groups)
+
+
+def random_groups(seed: int):
+    """Weights over three decades, some zero, and groups at random that the base weights of the case keep."""
+    rng = np.random.default_rng(seed)
+    base = rng.dirichlet(np.ones(7))
+    lower, upper = base * rng.uniform(0, 1, 7), base * rng.uniform(1, 3, 7)
+    weights = base * 10 ** rng.uniform(-3, 0, 7) * (rng.random(7) > rng.choice([0.0, 0.3]))
+    groups = []
+    for name in "uvwxy":
+        members = np.sort(rng.choice(7, int(rng.integers(2, 7)), replace=False))
+        total = math.fsum(base[members])
+        floor, cap = [(0.0, total), (total, total), (total, math.inf), (total * 0.9, total * 1.1)][rng.integers(4)]
+        groups.append(Group(name, members, floor, cap))
+    return weights, lower, upper, tuple(groups)
+
+
+@pytest.mark.parametrize("seed", [*range(50), 148, 151, 349, 438])
+def test_where_limits_can_be_kept_they_are_wherever_the_search_starts(seed, monkeypatch):
+    weights, lower, upper, groups = random_groups(seed)
+    slack = (0.0, 0.3, 1.0)[seed % 3]
+    fitted = fit_to_overlapping(weights, lower, upper, groups, gross=1.0, slack=slack).weights
+    assert ((fitted >= lower) & (fitted <= upper)).all()
+    assert 1 - slack - 1e-12 <= math.fsum(fitted) <= 1 + 1e-12
+    assert all(group.keeps(fitted, 1e-12) for group in groups)
+    # A solver that loses its way tells nothing.
+    monkeypatch.setattr(program, "minimum", lost)
+    again = fit_to_overlapping(weights, lower, upper, groups, gross=1.0, slack=slack).weights
+    np.testing.assert_allclose(again, fitted, rtol=0, atol=1e-15)
+
+
+def lost(*_, **__):
+    raise program.SolverError("no solution: the solver stopped with InsufficientProgress", np.empty(0))
 
 
 def test_golden_two_groups_that_overlap():
