@@ -18,6 +18,7 @@ from weights_pipeline.checks.verified import Verified
 from weights_pipeline.checks.written import altered
 from weights_pipeline.core import shards, verify
 from weights_pipeline.core.metrics.table import MANUAL
+from weights_pipeline.core.policy import Policy
 from weights_pipeline.core.returns.columns import in_order
 from weights_pipeline.core.returns.frequency import Frequency
 from weights_pipeline.core.targets.market_regime import market_regimes
@@ -101,9 +102,10 @@ def _recomputed(setup: BookSetup, store: Reader, final: pd.DataFrame, dates: pd.
     )
     overrides = metrics[metrics["source"] == MANUAL]
     again, made = [], stretches(setup, store, catalog.FINAL_WEIGHTS)
-    policies = {
-        as_of: next(stretch.policies for stretch in made if stretch.first <= as_of < stretch.after) for as_of in dates
-    }
+    policies = dict[pd.Timestamp, Sequence[Policy]]()
+    for as_of in dates:
+        (own,) = (stretch for stretch in made if stretch.first <= as_of < stretch.after)
+        policies[as_of] = own.policies
     observed = {(as_of, policy.frequency) for as_of, tried in policies.items() for policy in tried}
     returns = _returns(store, source.schema_name, ledger, observed)
     for as_of in dates:

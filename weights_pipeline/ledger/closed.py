@@ -93,7 +93,7 @@ class ClosedLots:
         )
 
     def at_most(self, first: pd.Timestamp, after: pd.Timestamp) -> int:
-        """More lots than this are not of the sessions from one to before another."""
+        """An upper bound of how many lots are of the sessions from one to before another."""
         begin, end = self.here["session"].searchsorted([first, after])
         return int(end - begin) + sum(block.lots for block in self.touched(first, after))
 

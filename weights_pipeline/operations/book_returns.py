@@ -7,7 +7,8 @@ which is one like any other.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import datetime as dt
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -15,9 +16,12 @@ import pandas as pd
 from weights_pipeline.books.book import Book
 from weights_pipeline.core.returns.daily import wide
 from weights_pipeline.core.study.book_comparison import net_returns
-from weights_pipeline.files import write_bytes
+from weights_pipeline.files import write_text
+from weights_pipeline.ledger import LedgerSource, observed_sessions
+from weights_pipeline.ledger.tables import closed_sessions
 from weights_pipeline.store.base import Reader
 from weights_pipeline.tables import catalog
+from weights_pipeline.tables.contract import Window
 from weights_pipeline.tables.definition import Table
 from weights_pipeline.workspace import BookSetup
 
@@ -67,12 +71,55 @@ def book_returns(setups: Iterable[BookSetup], store: Reader) -> pd.DataFrame:
     return pd.concat(rows).sort_values(["session", "strategy"], ignore_index=True)
 
 
-def write_book_returns(file: Path, rows: pd.DataFrame) -> None:
-    """Write rows of :func:`book_returns` as a CSV file, unless it holds them already."""
+def within(source: LedgerSource, rows: pd.DataFrame) -> pd.DataFrame:
+    """Rows of :func:`book_returns` in the months of a ledger: it would reject all others."""
+    month = rows["session"].dt.strftime("%Y-%m")
+    kept: pd.DataFrame = rows[month.between(source.first_month, source.last_month or "9999-12")]
+    return kept.reset_index(drop=True)
+
+
+def require_earned(setups: Iterable[BookSetup], store: Reader, windows: Sequence[Window], now: dt.datetime) -> None:
+    """Refuse books whose returns do not reach the newest session of some months that had closed by an instant.
+
+    What is not there yet would count as a session on which the book earned nothing.
+
+    Parameters
+    ----------
+    setups, store
+        The books, and where the returns of their ledgers are.
+    windows
+        The months, of a ledger that these books are the strategies of.
+    now
+        The instant, zone-aware.
+
+    Raises
+    ------
+    NothingEarnedError
+        A book has earned nothing on a session that it should have.
+    """
+    for setup in setups:
+        source = setup.source
+        closed = closed_sessions(source, windows, f"{source.first_month}-01", now)
+        due = observed_sessions(source.calendar, source.frequency, closed)
+        if source.last_month:
+            due = due[due < pd.Timestamp(source.last_month) + pd.offsets.MonthBegin()]
+        months = [*store.partitions(source.schema_name, catalog.STRATEGY_RETURNS.name)][-1:]
+        read = store.read(source.schema_name, catalog.STRATEGY_RETURNS, months, columns=["session"])["session"]
+        if len(due) and not (read >= due[-1]).any():
+            raise NothingEarnedError(
+                f"book {setup.name}: the returns of ledger {source.name} do not reach {due[-1]:%Y-%m-%d}, the newest "
+                f"session that has closed; a book of books would take the rest for sessions without any. Read that "
+                f"ledger first: weights run --book {setup.name} --partition latest"
+            )
+
+
+def write_book_returns(file: Path, rows: pd.DataFrame) -> str:
+    """Write rows of :func:`book_returns` as a CSV file, unless it holds them already, and give what it holds."""
     # Every digit: what is read back is the same number.
-    content = rows.to_csv(index=False, date_format="%Y-%m-%d").encode()
-    if not file.is_file() or file.read_bytes() != content:
-        write_bytes(file, content)
+    content = rows.to_csv(index=False, date_format="%Y-%m-%d")
+    if not file.is_file() or file.read_bytes() != content.encode():
+        write_text(file, content)
+    return content
 
 
 def tables_read(setup: BookSetup) -> list[tuple[str, Table]]:

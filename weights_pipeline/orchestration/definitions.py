@@ -22,7 +22,6 @@ from weights_pipeline.ledger import LedgerSource
 from weights_pipeline.orchestration.asset_checks import check_step
 from weights_pipeline.orchestration.assets.allocator import allocator_assets, daily_assets
 from weights_pipeline.orchestration.assets.comparison import comparison_assets
-from weights_pipeline.orchestration.assets.earned import earned_asset
 from weights_pipeline.orchestration.assets.history import history_asset
 from weights_pipeline.orchestration.assets.ledger import ledger_assets
 from weights_pipeline.orchestration.assets.live import live_asset
@@ -144,11 +143,9 @@ def _of_ledger(workspace: Workspace, source: LedgerSource) -> _Part:
     )
     checks = ledger_checks(source, workspace.readers[source.name])
     books, root, store = [workspace.setup(name) for name in source.books], workspace.root, workspace.store
-    earned = [earned_asset(source, books, root, store)] if books else []
     stored = partial(stored_state, books, _brief_store(workspace)) if books else None
-    kept, after = settings.cells / schema, [asset.key for asset in earned]
     return _Part(
-        assets=[*earned, *ledger_assets(source, root, store, checks, settings.engine, kept, after)],
+        assets=[*ledger_assets(source, root, store, checks, settings.engine, settings.cells / schema, books)],
         jobs=[job],
         checks=[_checks_after(checks, workspace)],
         schedules=[ledger_schedule(source, job)],

@@ -24,7 +24,7 @@ import dagster as dg
 from weights_pipeline.books.book import Book
 from weights_pipeline.ledger import LedgerSource, exchange_timezone
 from weights_pipeline.operations.rebalance import daily_time
-from weights_pipeline.orchestration.schedules import LEDGER_TIME
+from weights_pipeline.orchestration.schedules import ledger_time
 from weights_pipeline.tables import catalog
 from weights_pipeline.tables.definition import Table
 from weights_pipeline.versions.publication import LIVE_TIME
@@ -41,7 +41,7 @@ _cron = cache(dg.FreshnessPolicy.cron)
 
 def ledger_freshness(source: LedgerSource) -> dg.FreshnessPolicy | None:
     """Each business day a ledger is read, after midnight at the exchange and by half an hour after its schedule."""
-    return _every_morning(source, LEDGER_TIME, exchange_timezone(source.calendar), _WEEKDAYS)
+    return _every_morning(source, ledger_time(source), exchange_timezone(source.calendar), _WEEKDAYS)
 
 
 def book_freshness(book: Book, source: LedgerSource, table: Table) -> dg.FreshnessPolicy | None:

@@ -17,8 +17,12 @@ from weights_pipeline.versions.policies import OF_TODAY
 from weights_pipeline.versions.publication import LIVE_TIME
 from weights_pipeline.workspace import BookSetup
 
-LEDGER_TIME = dt.time(5, 30)
-"""When a ledger is read, in the zone of its exchange: before any book rebalances."""
+_OF_FILES, _OF_BOOKS = dt.time(5, 30), dt.time(6, 0)
+
+
+def ledger_time(source: LedgerSource) -> dt.time:
+    """When a ledger is read, in the zone of its exchange: before any book rebalances, one of books after the others."""
+    return _OF_BOOKS if source.books else _OF_FILES
 
 
 def rebalance_schedule(setup: BookSetup, job: UnresolvedAssetJobDefinition) -> dg.ScheduleDefinition:
@@ -60,7 +64,7 @@ def ledger_schedule(source: LedgerSource, job: UnresolvedAssetJobDefinition) -> 
     return _every_day(
         f"{source.schema_name}_refresh",
         "Daily reading of the ledger: the open month and the one before it.",
-        LEDGER_TIME,
+        ledger_time(source),
         ledger_months(source),
         job,
     )

@@ -244,15 +244,26 @@ class Prepared:
         ----------
         folder
             Where the file is made, created if need be; where the system has temporary files when left out.
+
+        Raises
+        ------
+        StoreError
+            The file cannot be written.
         """
-        if folder is not None:
-            folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=folder, suffix=".arrow") as file:
-            with pa.ipc.new_file(file, self.rows.schema) as rows:
-                rows.write_table(self.rows)
-            file.flush()
-            # What is mapped stays for as long as it is, without a name.
-            return replace(self, rows=pa.ipc.open_file(pa.memory_map(file.name)).read_all())
+        try:
+            if folder is not None:
+                folder.mkdir(parents=True, exist_ok=True)
+            with tempfile.NamedTemporaryFile(dir=folder, suffix=".arrow") as file:
+                with pa.ipc.new_file(file, self.rows.schema) as rows:
+                    rows.write_table(self.rows)
+                file.flush()
+                # What is mapped stays for as long as it is, without a name.
+                return replace(self, rows=pa.ipc.open_file(pa.memory_map(file.name)).read_all())
+        except OSError as error:
+            raise StoreError(
+                f"{folder or tempfile.gettempdir()}: rows of {self.schema}.{self.table.name} cannot wait there to be "
+                f"written: {error}. Nothing was written. Free space on the disk, or run fewer months at a time."
+            ) from error
 
     @classmethod
     def joined(cls, parts: Sequence[Prepared]) -> Prepared:

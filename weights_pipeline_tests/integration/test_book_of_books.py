@@ -1,7 +1,10 @@
 """A book of books: what books have earned is a ledger, and a book on it is one like any other."""
 
+import datetime as dt
 import json
 import shutil
+from contextlib import nullcontext
+from dataclasses import replace
 
 import dagster as dg
 import numpy as np
@@ -12,8 +15,9 @@ import yaml
 from benchmarks.support.data import DATA, LEDGER
 from weights_pipeline.core.study.book_comparison import FEE
 from weights_pipeline.ledger import LedgerError
+from weights_pipeline.ledger.periods import ledger_months
 from weights_pipeline.ledger.returns_file import read_returns_file
-from weights_pipeline.operations.book_returns import book_returns
+from weights_pipeline.operations.book_returns import NothingEarnedError, book_returns, require_earned
 from weights_pipeline.orchestration import sensors
 from weights_pipeline.orchestration.definitions import build_definitions
 from weights_pipeline.report.facts import gather
@@ -112,21 +116,24 @@ def meta_desk(like, desk, folder, **changes):
 def test_a_ledger_of_books_is_written_before_it_is_read_and_read_again_when_they_change(
     finished_weekly, desk, tmp_path, monkeypatch
 ):
-    own = meta_desk(finished_weekly, desk, tmp_path)
+    own = meta_desk(finished_weekly, desk, tmp_path, first_month="2012-03")
     graph = build_definitions(own.workspace).resolve_asset_graph()
     earned = dg.AssetKey(["desk_books_ledger", "book_returns"])
     above = {key.to_user_string() for key in graph.get(earned).parent_keys}
     assert above == {f"{LEDGER}/strategy_returns", *(f"{name}/final_weights" for name in BOOKS)}
     assert earned in graph.get(dg.AssetKey(["desk_books_ledger", "ledger_files"])).parent_keys
 
-    own.job("desk_books_ledger", "2012-01-01", "2012-12-01")
+    own.job("desk_books_ledger", "2012-03-01", "2012-12-01")
     expected = book_returns([own.workspace.setup(name) for name in BOOKS], own.store)
-    expected = expected[expected["session"] < "2013-01-01"]
+    assert expected["session"].min() < pd.Timestamp("2012-03-01")
+    expected = expected[expected["session"].between("2012-03-01", "2012-12-31")]
+    # What the books have earned before the ledger begins is nothing to reject.
+    assert own.store.read("desk_books_ledger", catalog.REJECTED_LOTS).empty
     stored = own.store.read("desk_books_ledger", catalog.STRATEGY_RETURNS)
     found = stored.merge(expected, on=["session", "strategy"], suffixes=("", "_expected"))
     assert len(found) == len(expected) > 200
     assert found["daily_return"].tolist() == found["daily_return_expected"].tolist()
-    weeks = own.workspace.setup("of_books").periods.keys("2012-01-01", "2012-02-29")
+    weeks = own.workspace.setup("of_books").periods.keys("2012-03-01", "2012-04-30")
     own.job("of_books", weeks[0], weeks[-1], checks=False)
 
     monkeypatch.setattr(sensors, "QUIET", sensors.dt.timedelta())
@@ -147,6 +154,34 @@ def test_a_ledger_of_books_is_written_before_it_is_read_and_read_again_when_they
     changed = tick(begun.cursor)
     assert "Something has changed" in changed.skip_message
     assert tick(changed.cursor).run_requests
+
+
+def test_a_book_whose_returns_are_not_there_yet_is_named_and_nothing_is_read(finished_weekly, desk, tmp_path):
+    own = meta_desk(finished_weekly, desk, tmp_path)
+    definitions = build_definitions(own.workspace)
+    crons = [
+        definitions.resolve_schedule_def(f"{name}_refresh").cron_schedule for name in (LEDGER, "desk_books_ledger")
+    ]
+    assert crons == ["30 5 * * *", "0 6 * * *"]
+    own.job("desk_books_ledger", "2012-01-01", "2012-11-01", checks=False)
+    before = own.store.partitions("desk_books_ledger", "strategy_returns")
+    own.forget(LEDGER, "2012-12-01")
+    result = own.try_job("desk_books_ledger", "2012-11-01", "2012-12-01", checks=False)
+    assert not result.success
+    assert "book sharpe_weekly: the returns of ledger sample do not reach 2012-12-31" in "".join(own.errors(result))
+    assert own.store.partitions("desk_books_ledger", "strategy_returns") == before
+
+
+@pytest.mark.parametrize("ended", [True, False])
+def test_of_a_ledger_that_has_ended_nothing_later_is_asked_for(finished_weekly, ended):
+    setup = finished_weekly.workspace.setup(BOOKS[0])
+    last = "2013-01" if ended else None
+    setup = replace(setup, source=setup.source.model_copy(update={"last_month": last}))
+    months = ledger_months(setup.source).begun(dt.datetime(2013, 1, 31, tzinfo=dt.UTC))
+    later = replace(months[-1], key="2013-02-01", end=months[-1].end + dt.timedelta(days=28))
+    now = dt.datetime(2013, 3, 5, tzinfo=dt.UTC)
+    with nullcontext() if ended else pytest.raises(NothingEarnedError, match="do not reach 2013-02-28"):
+        require_earned([setup], finished_weekly.store, [*months, later], now)
 
 
 @pytest.mark.parametrize(

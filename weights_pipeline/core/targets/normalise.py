@@ -286,7 +286,7 @@ def fit_to_groups(
     """
     nothing = np.full(len(weights), "", dtype=object)
     if overlap(groups):
-        # Imported here: it makes the same kind of answer.
+        # It imports this module.
         from weights_pipeline.core.targets.overlap import fit_to_overlapping
 
         return fit_to_overlapping(weights, lower, upper, groups, gross=gross, slack=slack)

@@ -40,7 +40,8 @@ def fit_to_overlapping(
     ----------
     weights, lower, upper, gross, slack
         See :func:`~weights_pipeline.core.targets.normalise.fit_within`. Weights of zero stay at their lower bounds,
-        unless the others cannot reach what is asked for: then they share that in proportion to their upper bounds.
+        unless the others cannot reach what is asked for: then they count as a tiny share of their upper bounds, the
+        same of each.
     groups
         Any.
 
@@ -128,7 +129,8 @@ class _Projection:
             worst, beyond = None, Fraction(0)
             for limit, most in self.most.items():
                 miss = (sums if limit.grouped else made)[limit.at] * limit.side - most
-                if miss > beyond and limit not in missed:
+                # One that rounding forbids is given up, but only as far as rounding goes.
+                if miss > max(beyond, self.rounding if limit in missed else 0):
                     worst, beyond = limit, miss
             if worst is None:
                 return made, factors, of

@@ -10,13 +10,15 @@ from pathlib import Path
 import dagster as dg
 
 from weights_pipeline.ledger import LedgerSource
-from weights_pipeline.operations.book_returns import book_returns, tables_read, write_book_returns
-from weights_pipeline.orchestration.assets.ledger import OWNER
+from weights_pipeline.operations.book_returns import book_returns, tables_read, within, write_book_returns
 from weights_pipeline.orchestration.data_versions import of_content
 from weights_pipeline.orchestration.partitions import SINGLE_RUN
 from weights_pipeline.store.base import Store
 from weights_pipeline.versions.inputs import code_version
 from weights_pipeline.workspace import BookSetup
+
+OWNER = "team:allocation"
+"""Of ledgers."""
 
 
 def earned_key(source: LedgerSource) -> dg.AssetKey:
@@ -31,7 +33,7 @@ def earned_asset(source: LedgerSource, books: Sequence[BookSetup], root: Path, s
     @dg.asset(
         key=earned_key(source),
         group_name=source.schema_name,
-        description=f"What {', '.join(source.books)} have earned after fees, by session: the file of this ledger.",
+        description=f"Earned by {', '.join(source.books)} after fees, by session: the file of this ledger.",
         owners=[OWNER],
         kinds={"csv"},
         deps=list(dict.fromkeys(read)),
@@ -40,16 +42,16 @@ def earned_asset(source: LedgerSource, books: Sequence[BookSetup], root: Path, s
     )
     def earned() -> dg.MaterializeResult[None]:
         with store.view():
-            rows = book_returns(books, store)
-        write_book_returns(root / source.written, rows)
+            rows = within(source, book_returns(books, store))
+        content = write_book_returns(root / source.written, rows)
         return dg.MaterializeResult(
             metadata={
                 "file": source.written,
                 "dagster/row_count": len(rows),
-                "first": f"{rows['session'].min():%Y-%m-%d}",
-                "last": f"{rows['session'].max():%Y-%m-%d}",
+                "first": str(rows["session"].min())[:10],
+                "last": str(rows["session"].max())[:10],
             },
-            data_version=of_content(rows.to_csv(index=False)),
+            data_version=of_content(content),
         )
 
     return earned

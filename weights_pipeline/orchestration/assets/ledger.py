@@ -27,6 +27,8 @@ from weights_pipeline.ledger.tables import (
     other_rows,
     stored_return_rows,
 )
+from weights_pipeline.operations.book_returns import require_earned
+from weights_pipeline.orchestration.assets.earned import OWNER, earned_asset, earned_key
 from weights_pipeline.orchestration.freshness import follows, ledger_freshness
 from weights_pipeline.orchestration.metadata import Told
 from weights_pipeline.orchestration.partitions import ledger_history, ledger_months
@@ -36,8 +38,7 @@ from weights_pipeline.store.parts import Parts
 from weights_pipeline.tables import catalog
 from weights_pipeline.tables.contract import Window
 from weights_pipeline.tables.definition import Table
-
-OWNER = "team:allocation"
+from weights_pipeline.workspace import BookSetup
 
 
 def ledger_assets(
@@ -47,18 +48,20 @@ def ledger_assets(
     checks: Sequence[Check],
     engine: str = "",
     kept: Path | None = None,
-    after: Sequence[dg.AssetKey] = (),
+    books: Sequence[BookSetup] = (),
 ) -> list[dg.AssetsDefinition]:
     """Steps of one ledger source, from files to daily returns.
 
-    ``checks`` are those of its tables, ``kept`` is the folder of cells that are not parsed again, and its files are
-    written by the assets that it comes ``after``, if any.
+    ``checks`` are those of its tables, ``kept`` is the folder of cells that are not parsed again, and ``books`` are
+    those whose earnings its file holds, which is written first.
     """
     months, schema = ledger_months(source), source.schema_name
     booked = month_tables(source)
     reads = [table for table in booked if table is not catalog.UNKNOWN_POSITIONS]
 
     def intake(run: Run) -> Intake:
+        if run.windows:
+            require_earned(books, run.store, run.windows, run.now)
         return read_ledger(source, root, horizon=horizon(source, run.now), kept=kept)
 
     def trade_ledger(run: Run) -> Computed:
@@ -139,7 +142,9 @@ def ledger_assets(
         partitions=months,
         automation=follows(),
     )
+    after = [earned_key(source)] if books else []
     return [
+        *([earned_asset(source, books, root, store)] if books else []),
         table_step(f"{schema}_files", store, shown, [replace(each, after=after) for each in files]),
         table_step(f"{schema}_returns", store, shown, [returns]),
     ]

@@ -13,7 +13,7 @@ from weights_pipeline.store.duckdb_store import DuckDBStore
 from weights_pipeline.store.integrity import compared
 from weights_pipeline.store.once import ReadOnce
 from weights_pipeline.store.working import Working
-from weights_pipeline.tables.contract import Prepared, content_hashes
+from weights_pipeline.tables.contract import Prepared, StoreError, content_hashes
 from weights_pipeline_tests.support.examples import examples
 from weights_pipeline_tests.support.small_table import LOG, MONTHS, month_rows, small_table
 
@@ -118,6 +118,13 @@ def test_parts_that_wait_in_files_are_written_as_if_they_were_one(store, tmp_pat
     }
     store.commit([joined])
     assert compared(store, "desk", TABLE).altered == []
+
+
+def test_parts_that_cannot_wait_are_refused_in_words(tmp_path):
+    part, file = Prepared.of("desk", TABLE, rows(MONTHS), MONTHS, **WRITE), tmp_path / "file"
+    file.write_text("")
+    with pytest.raises(StoreError, match=r"file: rows of desk\.small cannot wait there .* Nothing was written"):
+        part.laid_down(file)
 
 
 @examples(60)

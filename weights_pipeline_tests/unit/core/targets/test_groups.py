@@ -59,6 +59,18 @@ def random_case(seed: int, zeros: bool = True, kind: str = "nested"):
     return weights, lower, upper, (group("left", [0, 1, 2]), group("right", [2, 3, 4]), group("ring", [0, 4, 5, 6]))
 
 
+def of_groups(groups):
+    """Limits of groups as SciPy takes them."""
+    return [
+        {"type": "ineq", "fun": side}
+        for group in groups
+        for side in (
+            lambda w, g=group: w[g.members].sum() - g.floor,
+            lambda w, g=group: g.cap - w[g.members].sum(),
+        )
+    ]
+
+
 kinds = st.sampled_from(["nested", "overlapping"])
 
 
@@ -88,9 +100,7 @@ def test_the_weights_are_those_of_least_relative_entropy(seed):
         return float(np.sum(w * (np.log(w / weights) - 1)))
 
     limits = [{"type": "eq", "fun": lambda w: w.sum() - 1}]
-    for group in groups:
-        limits.append({"type": "ineq", "fun": lambda w, g=group: w[g.members].sum() - g.floor})
-        limits.append({"type": "ineq", "fun": lambda w, g=group: g.cap - w[g.members].sum()})
+    limits += of_groups(groups)
     found = minimize(
         entropy,
         fitted,
@@ -116,9 +126,7 @@ def test_of_groups_that_overlap_the_weights_are_the_nearest_by_least_squares(see
         return float(np.sum((w - weights) ** 2 / weights))
 
     limits = [{"type": "ineq", "fun": lambda w: 1 - w.sum()}, {"type": "ineq", "fun": lambda w: w.sum() - (1 - slack)}]
-    for group in groups:
-        limits.append({"type": "ineq", "fun": lambda w, g=group: w[g.members].sum() - g.floor})
-        limits.append({"type": "ineq", "fun": lambda w, g=group: g.cap - w[g.members].sum()})
+    limits += of_groups(groups)
     found = minimize(
         distance,
         fitted,
@@ -128,7 +136,8 @@ def test_of_groups_that_overlap_the_weights_are_the_nearest_by_least_squares(see
         method="SLSQP",
         options={"ftol": 1e-14, "maxiter": 500},
     )
-    assert found.fun >= distance(fitted) - 1e-9
+    # The oracle itself passes limits by a little.
+    assert found.fun >= distance(fitted) * (1 - 1e-9)
 
 
 @given(seed=seeds, slack=st.sampled_from([0.0, 1.0]))
@@ -446,9 +455,7 @@ def test_max_hybrid_is_the_maximum_inside_groups(seed, slack, other):
     found = MaxHybrid(max_drawdown=0.3, smallest=0.0).solve(case)
     assert all(group.keeps(found.weights, 1e-12) for group in case.groups)
     limits = [{"type": "ineq", "fun": lambda w: 1 - w.sum()}, {"type": "ineq", "fun": lambda w: w.sum() - (1 - slack)}]
-    for group in case.groups:
-        limits.append({"type": "ineq", "fun": lambda w, g=group: w[g.members].sum() - g.floor})
-        limits.append({"type": "ineq", "fun": lambda w, g=group: g.cap - w[g.members].sum()})
+    limits += of_groups(case.groups)
 
     def loss(weights):
         figures = case.figures(weights)
