@@ -42,9 +42,9 @@ from weights_pipeline.tables.contract import Prepared
 # hash() of a row number and a salt gives every draw; the same version of DuckDB gives the same ledger.
 LOTS = """
     WITH draws AS (
-        SELECT i, 1325430000 + hash(i, 1) % (86400 * 3650) AS closed, hash(i, 2) % (86400 * 40) AS held,
+        SELECT i, 1325430000 + $begin + hash(i, 1) % $length AS closed, hash(i, 2) % (86400 * 40) AS held,
                1 + hash(i, 3) % 100000 / 100.0 AS price, (hash(i, 4) % 20001 / 10000.0 - 1) * 0.02 AS gain
-        FROM range($lots) AS numbers(i)
+        FROM range($first, $first + $lots) AS numbers(i)
     )
     SELECT 'L' || lpad(i::VARCHAR, 9, '0') AS lot_id, format('strategy_{:02d}', hash(i, 5) % 12) AS strategy,
            'SYM' || hash(i, 6) % 300 AS symbol, ['long', 'short'][1 + (hash(i, 7) % 2)::INT] AS side,
@@ -65,12 +65,19 @@ last_month: 2021-12
 """
 
 
-def create(root: Path, kind: str, lots: int) -> None:
-    """Write a data folder with one ledger of one file."""
-    _describe(root, f"lots.{kind}")
+TEN_YEARS = 3650 * 86_400
+
+
+def create(root: Path, kind: str, lots: int, files: int = 1) -> None:
+    """Write a data folder with one ledger of so many files, each with as many lots and as long a time as the others."""
+    _describe(root, f"*.{kind}")
+    few, length = lots // files, TEN_YEARS // files
     with duckdb.connect() as connection:
         connection.execute("SET enable_progress_bar = false").fetchall()
-        connection.execute(f"COPY ({LOTS}) TO '{root / f'lots.{kind}'}' (FORMAT {kind})", {"lots": lots}).fetchall()
+        for number in range(files):
+            drawn = {"first": number * few, "lots": few, "begin": number * length, "length": length}
+            file = root / f"lots_{number}.{kind}"
+            connection.execute(f"COPY ({LOTS}) TO '{file}' (FORMAT {kind})", drawn).fetchall()
 
 
 def create_months(root: Path, lots: int, years: int) -> None:
@@ -78,7 +85,8 @@ def create_months(root: Path, lots: int, years: int) -> None:
     _describe(root, "*.csv")
     with duckdb.connect() as connection:
         connection.execute("SET enable_progress_bar = false").fetchall()
-        connection.execute(f"CREATE TABLE lots AS {LOTS}", {"lots": lots}).fetchall()
+        drawn = {"first": 0, "lots": lots, "begin": 0, "length": TEN_YEARS}
+        connection.execute(f"CREATE TABLE lots AS {LOTS}", drawn).fetchall()
         for year, month in product(range(2012, 2012 + years), range(1, 13)):
             key = f"{year}-{month:02}"
             of_month = f"SELECT * FROM lots WHERE closed_at LIKE '{key}%'"
