@@ -138,6 +138,17 @@ def lots_unique(of: LedgerRows) -> Finding:
 
 
 @LEDGER.check(
+    catalog.STRATEGY_LIQUIDITY,
+    error=False,
+    when=lambda of: of.source.volumes is not None,
+    advice="Add the volumes of the sessions before: what is not known limits nothing.",
+)
+def volumes_known(of: LedgerRows) -> Finding:
+    """Of every symbol that was traded, the volumes of some session before are known."""
+    return verify.known_volumes(of.read(catalog.STRATEGY_LIQUIDITY))
+
+
+@LEDGER.check(
     catalog.STRATEGY_RETURNS,
     error=False,
     advice="Add the strategy to a book, or correct its name in the ledger.",

@@ -93,6 +93,7 @@ def _recomputed(setup: BookSetup, store: Reader, final: pd.DataFrame, dates: pd.
         given=no_rows(catalog.GIVEN_RETURNS),
         cash=no_rows(catalog.CASH),
         unknown=store.read(source.schema_name, catalog.UNKNOWN_POSITIONS),
+        liquidity=store.read(source.schema_name, catalog.STRATEGY_LIQUIDITY),
         capital=read_capital(source, root),
         prices=read_prices(source, root),
         rates=read_rates(source, root),

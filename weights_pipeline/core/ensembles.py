@@ -135,6 +135,7 @@ def sections_of(grid: MetricGrid, policy: Policy) -> list[CrossSection]:
             gross=policy.gross,
             values={name: measured.value[day] for name, measured in grid.measured.items()},
             reasons={name: measured.reason[day] for name, measured in grid.measured.items()},
+            liquid=policy.liquid({name: measured.value[day] for name, measured in grid.measured.items()}),
             as_of=grid.as_of[day],
         ).without(policy.are_hedges)
         for day in range(len(grid.as_of))

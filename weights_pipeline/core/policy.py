@@ -19,7 +19,7 @@ from weights_pipeline.core.allocator.regime import REGIMES
 from weights_pipeline.core.allocator.scalar import AllocatorParameters
 from weights_pipeline.core.metrics.label import metric_label
 from weights_pipeline.core.metrics.lookback import Lookback
-from weights_pipeline.core.metrics.measures import METRICS, MetricParameters
+from weights_pipeline.core.metrics.measures import LIQUID_CAPITAL, METRICS, MetricParameters
 from weights_pipeline.core.metrics.starter import StarterMetrics
 from weights_pipeline.core.realized.band import Band
 from weights_pipeline.core.realized.costs import Costs
@@ -118,6 +118,12 @@ class Policy:
                     f"limits.max_capital.{name}: {most:.12g} is less than its base weight takes of the capital; a book "
                     f"starts from that. {needed:.12g} would do, or a smaller base weight"
                 )
+        if unknown := sorted(set(self.limits.participations) - set(self.base)):
+            raise ValueError(f"limits.max_capital: {', '.join(unknown)} is no strategy of the book")
+        if self.limits.participations and self.ensemble:
+            raise ValueError(
+                "limits.max_capital: an ensemble reads weight sets of other dates; expected no limit by liquidity"
+            )
         # Base weights keep every limit, so the limits leave weights that do.
         for group in self.groups:
             if not group.keeps(self.weights, slack):
@@ -194,6 +200,11 @@ class Policy:
         for limit in self.hedging.limits if self.hedging else ():
             own = [hedges.share(self.strategies[at]) for at in limit.members]
             limits += [(f"the cap of {limit.name} leaves", limit.cap / math.fsum(own))] if any(own) else []
+        if unlimited := [name for name in hedges.strategies if name in self.limits.participations]:
+            raise ValueError(
+                f"limits.max_capital: {', '.join(unlimited)} carries weight as a hedge alone, which is known after "
+                f"liquidity has been looked at; expected an amount or a margin"
+            )
         by, most = min(limits, key=lambda limit: limit[1])
         if hedges.weight > most * (1 + GROSS_TOLERANCE):
             raise ValueError(
@@ -253,6 +264,17 @@ class Policy:
         """Label of the metric that is shown beside weights, over a lookback such as ``12m``."""
         metric = self.method.metric
         return metric_label(metric if isinstance(metric, str) else metric.name, lookback)
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """Every metric that targets depend on: those of the method, and what liquidity allows where that limits."""
+        own = self.method.reads
+        return own if not self.limits.participations or LIQUID_CAPITAL in own else (*own, LIQUID_CAPITAL)
+
+    def liquid(self, values: Mapping[str, Floats]) -> Floats | None:
+        """Largest weights by liquidity, shape (n,), from metrics of one date; None where it limits nothing."""
+        limits = self.limits
+        return limits.liquid(self.strategies, values[LIQUID_CAPITAL]) if limits.participations else None
 
     @property
     def slack(self) -> float:

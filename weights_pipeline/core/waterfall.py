@@ -14,6 +14,8 @@ from typing import Any
 
 import pandas as pd
 
+from weights_pipeline.core.targets.methods.base import BY_LIQUIDITY
+
 
 @dataclass(frozen=True)
 class Step:
@@ -151,7 +153,8 @@ def _to_target(row: Mapping[str, Any]) -> list[Step]:
         return [*steps, Step("target", "times", (base,), target, "the base weight")]
     weight = base * multiplier
     # A limit of a group that holds the target has made its scale.
-    bound = row["bound"] if row["bound"] in ("floor", "cap") else ""
+    by_liquidity = row["bound"].endswith(BY_LIQUIDITY)
+    bound = row["bound"] if row["bound"] in ("floor", "cap") or by_liquidity else ""
     group = row["bound"] if not bound else ""
     steps.append(Step("base weight", "times", (base,), weight))
     # To normalisation so small a weight is none; see fit_to_gross.
@@ -168,7 +171,7 @@ def _to_target(row: Mapping[str, Any]) -> list[Step]:
     steps.append(Step("scale", "times", (scale,), scaled, why))
     limits = f"floor {lower:.6g}, cap {upper:.6g}" + (f"; held at its {bound}" if bound else "")
     if bound and _clipped(scaled, lower, upper) != target:
-        steps.append(Step("target", "hold", (upper if bound == "cap" else lower,), target, limits))
+        steps.append(Step("target", "hold", (lower if bound == "floor" else upper,), target, limits))
     else:
         steps.append(Step("target", "clip", (lower, upper), target, limits))
     return steps

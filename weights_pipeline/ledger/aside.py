@@ -257,7 +257,7 @@ class Aside:
         return True
 
     def keep(self) -> None:
-        """Write what is known now, and remove what no file is set aside in any more."""
+        """Write what is known now, and remove what no file is set aside in any more. After it no file is looked at."""
         entries = {entry: said for entry, said in self._entries.items() if entry in self._used}
         said = {"entries": entries, "versions": self._versions, "settled": self._settled}
         blocks = {each["name"] for of in entries.values() if of for each in of["blocks"]}
@@ -270,6 +270,8 @@ class Aside:
         for file in self._folder.glob("*.arrow"):
             if file.name not in blocks and file.name != _INDEX and not file.name.startswith("."):
                 file.unlink(missing_ok=True)
+        # Lots are read long after this, and of a hundred million the ids would be most of what is held meanwhile.
+        self._ids = np.empty(0, dtype=np.uint64)
 
     # --- what is known of all ---------------------------------------------------------------------------------
 

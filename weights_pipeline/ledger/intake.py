@@ -49,6 +49,7 @@ from weights_pipeline.ledger.source import CapitalFile, LedgerSource
 from weights_pipeline.ledger.statements import read_statement, statement_findings
 from weights_pipeline.ledger.streams import read_streams
 from weights_pipeline.ledger.understood import Sample, samples
+from weights_pipeline.ledger.volumes import read_volumes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,6 +100,8 @@ class Intake:
         Every figure of the broker's newest statement, and what the ledger's rows come to.
     samples : list of Sample
         First rows of each kind of file, as they are written and as they were read.
+    volumes : DataFrame or None
+        What trades in each symbol, dates × symbols, in units of quantities; None where the ledger names no volumes.
     """
 
     closed: ClosedLots
@@ -113,6 +116,7 @@ class Intake:
     lots_before_history: int
     stated: Sequence[Break]
     samples: Sequence[Sample]
+    volumes: pd.DataFrame | None = None
 
     def __post_init__(self) -> None:
         listed = Counter(self.rejected["source_file"])
@@ -359,6 +363,7 @@ def _judged(source: LedgerSource, root: Path, horizon: dt.date, kept: Kept | Non
         lots_before_history=int((~in_history).sum()),
         stated=stated,
         samples=[each for rows in kinds.values() for each in samples(rows, currencies.own)],
+        volumes=read_volumes(source, root),
     )
 
 

@@ -25,6 +25,7 @@ from pydantic import (
 
 from weights_pipeline.books.book import Book, Name, Threshold, TimeZone
 from weights_pipeline.books.reading import BookError, Model, inside, read_yaml, validated
+from weights_pipeline.core.metrics.measures import LIQUID_CAPITAL
 from weights_pipeline.core.returns.capital import AverageLotValue, AveragePositionValue
 from weights_pipeline.core.returns.frequency import MONTHLY, Frequency
 from weights_pipeline.core.returns.reconciliation import TOLERANCE, Tolerance
@@ -179,6 +180,9 @@ class LedgerSource(Reading):
     prices
         File of closing prices (``date``, ``symbol``, ``close``). With it, lots from fills are marked to market while
         they are open; without, their profit is booked on exit, which understates drawdowns.
+    volumes
+        File of what trades in each symbol and session (``date``, ``symbol``, ``volume`` in units of quantities), which
+        may be the one of prices. With it, a book can limit what a strategy holds by the liquidity of its symbols.
     instruments
         File of what symbols are: ``symbol``, ``multiplier``, ``long_only``.
     actions
@@ -221,6 +225,7 @@ class LedgerSource(Reading):
     )
     benchmark: Benchmark | None = None
     prices: RelativePath | None = None
+    volumes: RelativePath | None = None
     instruments: RelativePath | None = None
     actions: _Entry | None = None
     positions: _Entry | None = None
@@ -299,6 +304,8 @@ class LedgerSource(Reading):
                 "prices: only lots from fills are known while they are open, and only allocations are of symbols; "
                 "expected one of the two beside prices"
             )
+        if self.volumes and not (self.lots or self.fills):
+            raise ValueError("volumes: are what lots are held against; expected lots or fills beside volumes")
         if self.last_month is not None and self.last_month < self.first_month:
             raise ValueError(f"last_month {self.last_month} is before first_month {self.first_month}")
         if self.unit == "monthly" and (self.lots or self.fills):
@@ -420,6 +427,11 @@ def _require_fitting(folder: Path, book: Book, source: LedgerSource) -> None:
             f"expected the benchmark that says which it is"
         )
     try:
-        book.policy(frequency=source.frequency)
+        policy = book.policy(frequency=source.frequency)
     except ValueError as error:
         raise LedgerError(f"book {book.name}, on ledger {source.name}: {error}") from error
+    if LIQUID_CAPITAL in policy.reads and source.volumes is None:
+        raise LedgerError(
+            f"{folder / source.name}.yaml: volumes: book {book.name} reads the liquidity of what its strategies trade; "
+            f"expected the file that says what trades in symbols"
+        )

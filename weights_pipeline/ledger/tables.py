@@ -28,12 +28,14 @@ from weights_pipeline.core.returns.columns import in_order
 from weights_pipeline.core.returns.currencies import UnknownRateError
 from weights_pipeline.core.returns.daily import RuinError
 from weights_pipeline.core.returns.frequency import Frequency
+from weights_pipeline.core.returns.liquidity import LIQUIDITY, liquidity, traded
 from weights_pipeline.core.returns.marking import UnpricedError
 from weights_pipeline.core.shards import Over, Shard, few_at_a_time
 from weights_pipeline.core.targets.market_regime import market_regimes
 from weights_pipeline.ledger import (
     Intake,
     LedgerSource,
+    calendar_sessions,
     observed_sessions,
     read_benchmark,
     read_capital,
@@ -44,7 +46,7 @@ from weights_pipeline.ledger import (
 from weights_pipeline.ledger.closed import ClosedLots
 from weights_pipeline.ledger.errors import LedgerError
 from weights_pipeline.ledger.kept import read_said, write_said
-from weights_pipeline.ledger.periods import only_windows, window_dates
+from weights_pipeline.ledger.periods import ledger_months, only_windows, window_dates
 from weights_pipeline.ledger.prices import blamed
 from weights_pipeline.tables import catalog
 from weights_pipeline.tables.contract import Window, arrow_schema, content_hashes, prepare
@@ -92,7 +94,24 @@ def other_rows(
         catalog.CASH: only_windows(intake.cash, "session", windows),
         catalog.GIVEN_RETURNS: only_windows(intake.returns, "session", windows),
         catalog.UNKNOWN_POSITIONS: only_windows(intake.unknown_sessions(sessions), "session", windows),
+        **_liquidity_rows(intake, source, windows, now),
     }
+
+
+def _liquidity_rows(
+    intake: Intake, source: LedgerSource, windows: Sequence[Window], now: dt.datetime
+) -> dict[Table, pd.DataFrame]:
+    """Rows of ``strategy_liquidity`` in some months; no table where the ledger names no volumes."""
+    if intake.volumes is None:
+        return {}
+    months = [month for month in ledger_months(source).begun(now) if month.key <= windows[-1].key]
+    spans = ((window_dates(few).left[0], window_dates(few).right[-1]) for few in lots_at_a_time(intake, months))
+    trades = traded(intake.closed.between(*span) for span in spans)
+    rows = pd.DataFrame(columns=[*LIQUIDITY])
+    if len(trades):
+        first, last = min(trades["open_session"].min(), intake.volumes.index[0]), trades["session"].max()
+        rows = liquidity(trades, intake.volumes, calendar_sessions(source.calendar, first.date(), last.date()))
+    return {catalog.STRATEGY_LIQUIDITY: only_windows(rows, "session", windows)}
 
 
 def month_tables(source: LedgerSource) -> list[Table]:
@@ -101,6 +120,7 @@ def month_tables(source: LedgerSource) -> list[Table]:
         catalog.TRADE_LEDGER,
         catalog.OPEN_LOTS,
         *[catalog.UNKNOWN_POSITIONS] * bool(source.fills),
+        *[catalog.STRATEGY_LIQUIDITY] * bool(source.volumes),
         *[catalog.CASH] * bool(source.cash),
         *[catalog.GIVEN_RETURNS] * bool(source.returns),
     ]

@@ -37,7 +37,7 @@ from weights_pipeline.tables import catalog
 from weights_pipeline.tables.contract import Window
 from weights_pipeline.versions.history import add_versions
 from weights_pipeline.versions.inputs import code_version, parameters_of, started_from
-from weights_pipeline.versions.recompute import Rebalanced, Taken, rebalanced
+from weights_pipeline.versions.recompute import Rebalanced, StoredLedger, Taken, rebalanced
 from weights_pipeline.workspace import BookSetup
 
 _YEAR = Lookback.parse("12m")
@@ -371,8 +371,7 @@ def plan(setup: BookSetup, periods: list[Window], figures: Mapping[str, StarterM
     as_of = last_sessions(sessions, window_dates([window]))
     with store.view():
         require_ready(setup, periods, trial=True)
-        read = (catalog.STRATEGY_RETURNS, catalog.UNKNOWN_POSITIONS, catalog.MARKET_REGIME)
-        returns, unknown, market = (store.read(source.schema_name, table) for table in read)
+        returns, unknown, liquidity, market = StoredLedger.of(store, source.schema_name)
         past, sets = (store.read(book.name, t) for t in (catalog.REALIZED_WEIGHTS, catalog.ENSEMBLE_WEIGHTS))
         updates = store.read(book.name, catalog.ENSEMBLE_UPDATES)
         held, origin = _held(store, book, as_of[0])
@@ -385,7 +384,9 @@ def plan(setup: BookSetup, periods: list[Window], figures: Mapping[str, StarterM
         history = ReturnHistory.from_long(returns, sessions=observed[observed <= as_of[0]]).with_unknown(unknown)
         overrides = overridden(metric_rows(history, as_of, policy), figures)
         taken = replace(taken, overrides=overrides)
-    made = rebalanced(returns, unknown, as_of, taken, policy, sessions, market.set_index("session")["regime"])
+    made = rebalanced(
+        returns, unknown, liquidity, as_of, taken, policy, sessions, market.set_index("session")["regime"]
+    )
     return _as_plan(window.key, made, held, origin)
 
 

@@ -37,6 +37,7 @@ _IDENTITY = {
     catalog.GIVEN_RETURNS: ["session", "strategy"],
     catalog.CASH: ["strategy", "cash_id"],
     catalog.UNKNOWN_POSITIONS: ["session", "strategy"],
+    catalog.STRATEGY_LIQUIDITY: ["session", "strategy"],
     catalog.MARKET_REGIME: ["session"],
     catalog.STRATEGY_RETURNS: ["session", "strategy"],
 }

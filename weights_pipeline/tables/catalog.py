@@ -152,6 +152,24 @@ UNKNOWN_POSITIONS = Table(
     kept=True,
 )
 
+STRATEGY_LIQUIDITY = Table(
+    name="strategy_liquidity",
+    description="The trade of a session that is largest against the usual volume of its symbol, by strategy.",
+    columns=(
+        _SESSION,
+        _STRATEGY,
+        Column("symbol", TEXT, "Instrument traded."),
+        Column("quantity", FLOAT, "Units that entered or left in one session, as far as they have left by this one."),
+        Column(
+            "usual_volume", FLOAT, "Mean volume of the 21 sessions before the trade; null if unknown.", nullable=True
+        ),
+    ),
+    key=("session", "strategy"),
+    time_column="session",
+    may_be_empty=True,
+    kept=True,
+)
+
 CASH = Table(
     name="cash",
     description="Cash that is part of a session's profit: dividends, funding, interest, fees.",
@@ -627,6 +645,7 @@ TABLES: dict[str, Table] = {
         LEDGER_FILES,
         LEDGER_FINDINGS,
         UNKNOWN_POSITIONS,
+        STRATEGY_LIQUIDITY,
         CASH,
         GIVEN_RETURNS,
         STRATEGY_RETURNS,

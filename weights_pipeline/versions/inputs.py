@@ -80,6 +80,7 @@ LEDGER = (
     catalog.GIVEN_RETURNS,
     catalog.CASH,
     catalog.UNKNOWN_POSITIONS,
+    catalog.STRATEGY_LIQUIDITY,
     catalog.MARKET_REGIME,
 )
 """Tables whose rows a version may be computed from; the market regimes for an ensemble alone."""

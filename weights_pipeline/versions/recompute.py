@@ -21,6 +21,7 @@ import pandas as pd
 from weights_pipeline.core import chain
 from weights_pipeline.core.ensembles import all_weight_sets, ensemble_targets, weight_sets
 from weights_pipeline.core.metrics.label import of_label
+from weights_pipeline.core.metrics.measures import LIQUID_CAPITAL
 from weights_pipeline.core.metrics.table import MANUAL, with_overrides
 from weights_pipeline.core.policy import Policy
 from weights_pipeline.core.returns.capital import CapitalPolicy
@@ -44,8 +45,9 @@ class LedgerView:
 
     Attributes
     ----------
-    lots, open_lots, given, cash, unknown
-        Rows of ``trade_ledger``, ``open_lots``, ``given_returns``, ``cash`` and ``unknown_positions``.
+    lots, open_lots, given, cash, unknown, liquidity
+        Rows of ``trade_ledger``, ``open_lots``, ``given_returns``, ``cash``, ``unknown_positions`` and
+        ``strategy_liquidity``.
     capital
         What profit is divided by.
     prices
@@ -65,6 +67,7 @@ class LedgerView:
     given: pd.DataFrame
     cash: pd.DataFrame
     unknown: pd.DataFrame
+    liquidity: pd.DataFrame
     capital: CapitalPolicy
     prices: pd.DataFrame | None
     rates: pd.DataFrame | None
@@ -91,6 +94,7 @@ class LedgerView:
             given=self.given[self.given["session"] <= as_of],
             cash=self.cash[self.cash["session"] <= as_of],
             unknown=self.unknown[self.unknown["session"] <= as_of],
+            liquidity=self.liquidity[self.liquidity["session"] <= as_of],
         )
 
     def returns(self, as_of: pd.Timestamp, frequency: Frequency, opened: pd.Timestamp | None = None) -> pd.DataFrame:
@@ -180,6 +184,7 @@ class Reproduction:
 def rebalanced(
     returns: pd.DataFrame,
     unknown: pd.DataFrame,
+    liquidity: pd.DataFrame,
     as_of: pd.DatetimeIndex,
     taken: Taken,
     policy: Policy,
@@ -192,8 +197,8 @@ def rebalanced(
     ----------
     returns
         Rows of ``strategy_returns`` from the ledger's first month on.
-    unknown
-        Rows of ``unknown_positions``.
+    unknown, liquidity
+        Rows of ``unknown_positions`` and of ``strategy_liquidity``.
     as_of
         Last session of each rebalance, ascending; of returns and market regimes nothing after it is used.
     taken
@@ -208,6 +213,8 @@ def rebalanced(
     returns = returns[returns["session"] <= as_of[-1]].reset_index(drop=True)
     observed = policy.frequency.observed(sessions)
     history = ReturnHistory.from_long(returns, sessions=observed[observed <= as_of[-1]]).with_unknown(unknown)
+    if LIQUID_CAPITAL in policy.reads:
+        history = history.with_liquidity(liquidity, returns)
     if policy.ensemble:
         market = market[market.index <= as_of[-1]]
         made = pd.concat([taken.sets, weight_sets(history, market, as_of, policy)], ignore_index=True)
@@ -225,10 +232,11 @@ def rebalanced(
 
 
 class StoredLedger(NamedTuple):
-    """What rebalances read of a ledger: rows of ``strategy_returns``, ``unknown_positions`` and ``market_regime``."""
+    """What rebalances read of a ledger: rows of the tables of ``STORED``."""
 
     returns: pd.DataFrame
     unknown: pd.DataFrame
+    liquidity: pd.DataFrame
     market: pd.DataFrame
 
     @classmethod
@@ -237,7 +245,7 @@ class StoredLedger(NamedTuple):
         return cls(*(store.read(schema, table) for table in STORED))
 
 
-STORED = catalog.STRATEGY_RETURNS, catalog.UNKNOWN_POSITIONS, catalog.MARKET_REGIME
+STORED = catalog.STRATEGY_RETURNS, catalog.UNKNOWN_POSITIONS, catalog.STRATEGY_LIQUIDITY, catalog.MARKET_REGIME
 """Tables of :class:`StoredLedger`."""
 
 
@@ -278,7 +286,9 @@ def from_returns(
     for policy, own in parts:
         dates = pd.DatetimeIndex(list(own.values()))
         sessions = sessions_past(source.calendar, begin.date(), dates[-1].date())
-        made.append(rebalanced(ledger.returns, ledger.unknown, dates, taken, policy, sessions, market))
+        made.append(
+            rebalanced(ledger.returns, ledger.unknown, ledger.liquidity, dates, taken, policy, sessions, market)
+        )
         past = pd.concat([taken.past, made[-1].realized], ignore_index=True)
         # What an ensemble makes of the past it has stored.
         taken = replace(taken, past=past, sets=sets[sets["as_of"] <= dates[-1]])
@@ -344,7 +354,8 @@ def recomputed(
         Rows of ``final_weights`` but for ``next_rebalance``, and their ``base``, ``previous`` and ``target``.
     """
     sessions = ledger.sessions(ledger.begin.date(), as_of.date())
-    made = rebalanced(returns, ledger.unknown, pd.DatetimeIndex([as_of]), taken, policy, sessions, ledger.market)
+    dates, unknown, liquidity = pd.DatetimeIndex([as_of]), ledger.unknown, ledger.liquidity
+    made = rebalanced(returns, unknown, liquidity, dates, taken, policy, sessions, ledger.market)
     steps = made.realized[["base", "previous", "target"]].reset_index(drop=True)
     return pd.concat([made.final, steps], axis=1)
 
@@ -388,13 +399,14 @@ def reproduce(store: Store, book: str, version: int) -> Reproduction:
         sets = read_named(store, catalog.ENSEMBLE_WEIGHTS, {k: v for each in made for k, v in each.items()})
         updates = read_named(store, catalog.ENSEMBLE_UPDATES, known.sets)
     seen = known.ledger_hash(tables, as_of)
-    lots, open_lots, given, cash, unknown, market = (tables[table] for table in LEDGER)
+    lots, open_lots, given, cash, unknown, liquidity, market = (tables[table] for table in LEDGER)
     ledger = LedgerView(
         lots=lots,
         open_lots=open_lots,
         given=given,
         cash=cash,
         unknown=unknown,
+        liquidity=liquidity,
         capital=known.capital,
         prices=known.prices,
         rates=known.rates,

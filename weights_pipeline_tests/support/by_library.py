@@ -52,6 +52,8 @@ def tables_of(data: Path, now: dt.datetime = LATE) -> dict[str, pd.DataFrame]:
     calendar = calendar_sessions(source.calendar, windows[0].first, newest.date() + dt.timedelta(days=14))
     as_of = last_sessions(calendar, window_dates(windows))
     history = ReturnHistory.from_long(returns, sessions=calendar[calendar <= newest])
+    if catalog.STRATEGY_LIQUIDITY in frames:
+        history = history.with_liquidity(frames[catalog.STRATEGY_LIQUIDITY], returns)
     made = simulate(history, as_of, calendar, book.policy(load_starter_metrics(book, data)))
     return {"trade_ledger": lots, "strategy_returns": returns, **made.tables()}
 

@@ -47,7 +47,7 @@ def cross_sections(metrics: pd.DataFrame, policy: Policy) -> tuple[pd.DatetimeIn
         A metric that the method reads is not in the table, or a date has more than one lookback.
     """
     there = set(metrics["metric"].unique())
-    if absent := sorted(set(policy.method.reads) - there):
+    if absent := sorted(set(policy.reads) - there):
         raise ValueError(f"metrics {absent} are not in the table, which has {sorted(there)}")
     by_date = metrics.groupby("as_of")["lookback"].agg(["first", "nunique"])
     if (several := by_date["nunique"] > 1).any():
@@ -55,7 +55,7 @@ def cross_sections(metrics: pd.DataFrame, policy: Policy) -> tuple[pd.DatetimeIn
     as_of = pd.DatetimeIndex(by_date.index).rename(None)
     shape = (len(as_of), len(policy.strategies))
     values, reasons = dict[str, Floats](), dict[str, Codes]()
-    for name in policy.method.reads:
+    for name in policy.reads:
         rows = metrics[metrics["metric"] == name]
         values[name], reasons[name] = np.full(shape, np.nan), np.full(shape, MISSING, dtype=np.int8)
         day = as_of.get_indexer(pd.DatetimeIndex(rows["as_of"]))
@@ -73,6 +73,7 @@ def cross_sections(metrics: pd.DataFrame, policy: Policy) -> tuple[pd.DatetimeIn
             gross=policy.gross,
             values={name: grid[day] for name, grid in values.items()},
             reasons={name: grid[day] for name, grid in reasons.items()},
+            liquid=policy.liquid({name: grid[day] for name, grid in values.items()}),
             as_of=as_of[day],
         ).without(policy.are_hedges)
         for day in range(len(as_of))

@@ -167,6 +167,8 @@ class WindowQuantities:
         Sum of the returns of the active sessions.
     closed_lots, winning_lots : ndarray of float
         Lots closed in the window; NaN when the history carries none.
+    liquid_capital : ndarray of float
+        Least capital at which what was traded would have been all that usually trades; NaN where none is known.
     insufficient : ndarray of bool
         Fewer sessions or closed lots than asked for.
     ended : ndarray of bool
@@ -193,6 +195,7 @@ class WindowQuantities:
     active_sum: FloatArray
     closed_lots: FloatArray
     winning_lots: FloatArray
+    liquid_capital: FloatArray
     insufficient: BoolArray
     ended: BoolArray
     per_year: float
@@ -291,6 +294,9 @@ def share_of(part: FloatArray | IntArray, whole: FloatArray | IntArray) -> Float
     return share
 
 
+LIQUID_CAPITAL = "liquid_capital"
+"""The metric that is known where volumes are."""
+
 METRICS: Mapping[str, Callable[[WindowQuantities], Measured]] = MappingProxyType(
     {
         "total_return": lambda w: _estimate(w, w.total_return),
@@ -308,6 +314,7 @@ METRICS: Mapping[str, Callable[[WindowQuantities], Measured]] = MappingProxyType
         "n_sessions": lambda w: _measured(w.n.astype(np.float64)),
         "months_of_data": lambda w: _measured(w.months.astype(np.float64)),
         "closed_lots": lambda w: _measured(w.closed_lots, (np.isnan(w.closed_lots), "no_lots")),
+        LIQUID_CAPITAL: lambda w: _measured(w.liquid_capital, (np.isnan(w.liquid_capital), "no_lots")),
     }
 )
 """Every metric by name; an entry here is all a new one needs. Estimates may be insufficient, counts never."""

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from weights_pipeline.core.metrics.lookback import Lookback
 from weights_pipeline.core.metrics.measures import (
     DEFAULT_PARAMETERS,
+    LIQUID_CAPITAL,
     METRICS,
     REASONS,
     Measured,
@@ -129,7 +130,7 @@ def metrics_grid(
     frequency : Frequency
         How often returns are observed: what annualises, and what a lookback spans.
     metrics : sequence of str, optional
-        Which ones; all of ``METRICS`` when left out.
+        Which ones; all of ``METRICS`` when left out, the liquid capital where volumes are known.
     strategies : sequence of str, optional
         Strategies to report, by default those of the history. One the history has never seen has no sessions.
     starter : mapping of str to StarterMetrics, optional
@@ -150,7 +151,8 @@ def metrics_grid(
     Raises
     ------
     ValueError
-        When an as-of day is not a session of the history or the daily risk-free rate misses a session.
+        When an as-of day is not a session of the history, the daily risk-free rate misses a session, or the liquid
+        capital is asked for of a history without volumes.
     """
     as_of = pd.DatetimeIndex(as_of.unique().sort_values()).as_unit(history.sessions.unit).rename(None)
     rows = frequency.rows(history.sessions, as_of)
@@ -168,7 +170,10 @@ def metrics_grid(
 
     incomplete = _incomplete(history, rows, starts, names)
     found, source = dict[str, Measured](), dict[str, NDArray[np.int8]]()
-    for name in METRICS if metrics is None else metrics:
+    if history.liquid is None and LIQUID_CAPITAL in (metrics or ()):
+        raise ValueError(f"{LIQUID_CAPITAL}: needs the volumes of what was traded, of which the history has none")
+    known = [name for name in METRICS if name != LIQUID_CAPITAL or history.liquid is not None]
+    for name in known if metrics is None else metrics:
         measured = METRICS[name](w)
         origin = np.where(measured.reason == 0, SOURCES.index("live"), SOURCES.index("none"))
         if name in blended:
@@ -334,6 +339,7 @@ def _window_quantities(
         active_sum=window_statistic(SUM, np.where(active, returns, 0.0), column, start, stop)["total"],
         closed_lots=closed_lots,
         winning_lots=winning_lots,
+        liquid_capital=_least(history.liquid, used, column, start, stop),
         insufficient=(n < parameters.sessions_needed(lookback, frequency)) | (closed_lots < parameters.min_closed_lots),
         ended=ended,
         per_year=per_year,
@@ -371,6 +377,18 @@ def _count(flags: NDArray[np.generic], column: IntArray, start: IntArray, stop: 
     place = used.cumsum() - 1
     counts: IntArray = before[place[stop], column] - before[place[start], column]
     return counts
+
+
+def _least(
+    values: FloatArray | None, used: slice | IntArray, column: IntArray, start: IntArray, stop: IntArray
+) -> FloatArray:
+    """Least known value of each window, shape (K,); NaN where there is none."""
+    if values is None:
+        return np.full(column.shape, np.nan)
+    padded = np.asfortranarray(np.pad(values[used], ((0, 0), (0, 1)), constant_values=np.nan))
+    least = [np.fmin.reduce(padded[a:b, at], initial=np.inf) for at, a, b in zip(column, start, stop, strict=True)]
+    found = np.array(least, dtype=np.float64)
+    return np.where(np.isinf(found), np.nan, found)
 
 
 def _active_rows(values: FloatArray, active: BoolArray) -> FloatArray:

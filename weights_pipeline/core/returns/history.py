@@ -39,6 +39,9 @@ class ReturnHistory:
     unknown : ndarray of bool, shape (T, N), or None
         Whether a position of the strategy is not known in the session, so that its return is not either. None where all
         are known.
+    liquid : ndarray of float, shape (T, N), or None
+        Capital at which what a strategy has traded would have been all that usually trades in the symbol where that is
+        least; NaN in a session in which that is not known, or nothing was traded. None where no volumes are known.
     without_lots : frozenset of str
         Strategies whose returns were delivered without lots, where those of others have some.
 
@@ -55,6 +58,7 @@ class ReturnHistory:
     winning_lots: IntArray | None
     active: BoolArray
     unknown: BoolArray | None = None
+    liquid: FloatArray | None = None
     without_lots: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
@@ -64,7 +68,7 @@ class ReturnHistory:
         shape = (len(self.sessions), len(self.strategies))
         if (self.closed_lots is None) != (self.winning_lots is None):
             raise ValueError("closed_lots and winning_lots: expected both or neither")
-        for name in ("returns", "closed_lots", "winning_lots", "active", "unknown"):
+        for name in ("returns", "closed_lots", "winning_lots", "active", "unknown", "liquid"):
             array = getattr(self, name)
             if array is not None and array.shape != shape:
                 raise ValueError(f"{name}: expected shape {shape} (sessions, strategies), got {array.shape}")
@@ -227,7 +231,29 @@ class ReturnHistory:
             winning_lots=None if self.winning_lots is None else widened(self.winning_lots, 0),
             active=widened(self.active, False),
             unknown=unknown,
+            liquid=None if self.liquid is None else widened(self.liquid, np.nan),
         )
+
+    def with_liquidity(self, rows: pd.DataFrame, returns: pd.DataFrame) -> Self:
+        """Say how much capital the liquidity of what was traded would have been for.
+
+        Parameters
+        ----------
+        rows : DataFrame
+            ``session``, ``strategy``, ``quantity`` and ``usual_volume``, as
+            :func:`~weights_pipeline.core.returns.liquidity.liquidity` gives them. Sessions and strategies that the
+            history does not have are left aside.
+        returns : DataFrame
+            ``session``, ``strategy`` and ``capital`` (null while unknown) of the same sessions.
+        """
+        traded = rows.merge(returns[["session", "strategy", "capital"]], on=["session", "strategy"])
+        row = self.sessions.get_indexer(pd.DatetimeIndex(traded["session"]))
+        column = pd.Index(self.strategies, dtype=object).get_indexer(pd.Index(traded["strategy"], dtype=object))
+        known = (row >= 0) & (column >= 0)
+        liquid = np.full((len(self.sessions), len(self.strategies)), np.nan, order="F")
+        share = traded["usual_volume"].to_numpy(np.float64) / traded["quantity"].to_numpy(np.float64)
+        liquid[row[known], column[known]] = (traded["capital"].to_numpy(np.float64) * share)[known]
+        return replace(self, liquid=liquid)
 
     @classmethod
     def from_arrays(cls, returns: ArrayLike, sessions: pd.DatetimeIndex, strategies: Sequence[str]) -> Self:

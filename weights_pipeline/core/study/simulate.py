@@ -436,7 +436,7 @@ class _Shared:
         grids = self.once(
             "metrics",
             _measured_by(policy),
-            lambda: metric_grids(self.history, self.as_of, policy, policy.method.reads),
+            lambda: metric_grids(self.history, self.as_of, policy, policy.reads),
         )
         by_date = {}
         for grid in grids:
@@ -573,7 +573,7 @@ class _Shared:
 def _measured_by(policy: Policy) -> tuple[Any, ...]:
     """What the metrics of a policy depend on."""
     regimes = (policy.base, policy.gross, policy.overlay) if policy.adaptive else ()
-    return policy.method.reads, policy.lookbacks, policy.metrics, policy.strategies, policy.starter, *regimes
+    return policy.reads, policy.lookbacks, policy.metrics, policy.strategies, policy.starter, *regimes
 
 
 def _targeted_on(sessions: pd.DatetimeIndex, targeted: pd.DataFrame, overlay: AllocatorParameters) -> Floats:

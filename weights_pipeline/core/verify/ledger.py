@@ -153,6 +153,31 @@ def unique_lots(read: Callable[[], Iterable[pd.DataFrame]]) -> Finding:
     )
 
 
+def known_volumes(liquidity: pd.DataFrame) -> Finding:
+    """Usual volumes are known of every symbol that was traded.
+
+    Parameters
+    ----------
+    liquidity
+        Rows of ``strategy_liquidity``.
+    """
+    unknown = liquidity[liquidity["usual_volume"].isna()]
+    first = unknown.sort_values(["session", "strategy"]).drop_duplicates("symbol")
+    named = [
+        f"{symbol} on {day:%Y-%m-%d}"
+        for symbol, day in first[["symbol", "session"]].head(LISTED).itertuples(index=False)
+    ]
+    return Finding(
+        passed=unknown.empty,
+        value=float(len(unknown)),
+        limit=0.0,
+        summary=f"{len(unknown)} of {len(liquidity)} sessions traded symbols without volumes before: {', '.join(named)}"
+        if named
+        else f"{len(liquidity)} sessions traded symbols whose usual volumes are known",
+        offending=unknown,
+    )
+
+
 def known_strategies(seen: Collection[str], booked: Collection[str]) -> Finding:
     """Ledger and books name the same strategies."""
     rows = [(s, "in the ledger, in no book") for s in sorted(set(seen) - set(booked))]

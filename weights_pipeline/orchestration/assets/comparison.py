@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from weights_pipeline.books.comparisons import Comparison
+from weights_pipeline.core.metrics.measures import LIQUID_CAPITAL
 from weights_pipeline.core.policy import Policy
 from weights_pipeline.core.returns.history import ReturnHistory
 from weights_pipeline.core.study.comparison import Comparison as Compared
@@ -31,15 +32,20 @@ def comparison_assets(comparison: Comparison, policies: Mapping[str, Policy], se
     reads = [catalog.STRATEGY_RETURNS]
     if any(policy.ensemble for policy in policies.values()):
         reads.append(catalog.MARKET_REGIME)
+    if by_liquidity := any(LIQUID_CAPITAL in policy.reads for policy in policies.values()):
+        reads.append(catalog.STRATEGY_LIQUIDITY)
 
     def walk_forward(run: Run) -> Compared:
-        returns, *regimes = (run.store.read(source.schema_name, table) for table in reads)
+        read = {table: run.store.read(source.schema_name, table) for table in reads}
+        returns, regimes = read[catalog.STRATEGY_RETURNS], read.get(catalog.MARKET_REGIME)
         if returns.empty:
             raise dg.Failure(f"{source.schema_name}.strategy_returns has no rows. Materialise the ledger first.")
         newest = returns["session"].max()
         begin = pd.Timestamp(f"{source.first_month}-01")
         observed = source.frequency.observed(sessions_past(source.calendar, begin.date(), newest.date()))
         history = ReturnHistory.from_long(returns, sessions=observed[observed <= newest])
+        if by_liquidity:
+            history = history.with_liquidity(read[catalog.STRATEGY_LIQUIDITY], returns)
         return compare(
             history,
             history.sessions,
@@ -49,7 +55,7 @@ def comparison_assets(comparison: Comparison, policies: Mapping[str, Policy], se
             costs=comparison.charged,
             drift=comparison.drift,
             risk_free=comparison.risk_free,
-            market_regimes=regimes[0].set_index("session")["regime"] if regimes else None,
+            market_regimes=None if regimes is None else regimes.set_index("session")["regime"],
         )
 
     def figures(run: Run) -> Computed:

@@ -57,7 +57,8 @@ def ledger_assets(
     """
     months, schema = ledger_months(source), source.schema_name
     booked = month_tables(source)
-    reads = [table for table in booked if table is not catalog.UNKNOWN_POSITIONS]
+    beside = (catalog.UNKNOWN_POSITIONS, catalog.STRATEGY_LIQUIDITY)
+    reads = [table for table in booked if table not in beside]
 
     def intake(run: Run) -> Intake:
         if run.windows:

@@ -203,8 +203,9 @@ def _longest(setup: BookSetup) -> int:
 
 def _measured_on(setup: BookSetup, back: Back) -> list[Input]:
     """Tables of a ledger that strategies are measured on."""
-    unknown = catalog.UNKNOWN_POSITIONS
-    tables = [catalog.STRATEGY_RETURNS, *[unknown] * (unknown in month_tables(setup.source))]
+    beside = (catalog.UNKNOWN_POSITIONS, catalog.STRATEGY_LIQUIDITY)
+    there = month_tables(setup.source)
+    tables = [catalog.STRATEGY_RETURNS, *(table for table in beside if table in there)]
     return [ledger_input(setup, table, back) for table in tables]
 
 
@@ -214,11 +215,13 @@ def _earned(setup: BookSetup, run: Run, tables: dict[str, pd.DataFrame]) -> dict
 
 
 def _seen(tables: Mapping[str, pd.DataFrame], windows: Sequence[Window], source: LedgerSource) -> ReturnHistory:
-    """Returns up to the last session of the run's partitions, and where they are not known."""
+    """Returns up to the last session of the run's partitions, how liquid they were, and where they are not known."""
     sessions = sessions_of(source, windows)
     newest, observed = last_sessions(sessions, window_dates(windows))[-1], source.frequency.observed(sessions)
     returns = known(tables[catalog.STRATEGY_RETURNS.name], windows)
     history = ReturnHistory.from_long(returns, sessions=observed[observed <= newest])
+    if (liquidity := tables.get(catalog.STRATEGY_LIQUIDITY.name)) is not None:
+        history = history.with_liquidity(known(liquidity, windows), returns)
     unknown = tables.get(catalog.UNKNOWN_POSITIONS.name)
     return history if unknown is None else history.with_unknown(known(unknown, windows))
 

@@ -32,6 +32,9 @@ from weights_pipeline.core.targets.samples import Sample
 
 Codes = npt.NDArray[np.int8]
 
+BY_LIQUIDITY = "'s liquidity"
+"""How the limit ends in words that liquidity is the cap of."""
+
 MISSING, HEDGE = REASONS.index("missing"), REASONS.index("hedge")
 
 
@@ -118,6 +121,29 @@ class MarginLimit:
 
 
 @dataclass(frozen=True, kw_only=True)
+class LiquidityLimit:
+    """Capital that a strategy can put to work until it trades so much of what usually trades in a symbol.
+
+    The capital itself is known at a rebalance: ``participation`` times the liquid capital of the window, see
+    :func:`~weights_pipeline.core.returns.liquidity.liquidity`. A participation cap is how capacity is usually
+    estimated, as by QuantConnect's ``StrategyCapacity``.
+
+    Parameters
+    ----------
+    participation
+        Largest share of a symbol's usual volume, such as 0.05.
+    """
+
+    participation: float
+
+    __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
+
+    def __post_init__(self) -> None:
+        if not 0 < self.participation <= 1:
+            raise ValueError(f"participation: expected a share of volume in (0, 1], got {self.participation!r}")
+
+
+@dataclass(frozen=True, kw_only=True)
 class Limits:
     """Hard limits on a weight.
 
@@ -140,8 +166,10 @@ class Limits:
     capital
         What a weight of 1 is worth, in the currency of the account; needed for ``max_capital`` and read for it alone.
     max_capital
-        Most capital that a strategy can put to work, by strategy, as an amount or by its margin: its weight is at most
-        that share of ``capital``, whatever its cap.
+        Most capital that a strategy can put to work, by strategy, as an amount, by its margin, or by the liquidity of
+        its symbols: its weight is at most that share of ``capital``, whatever its cap. What follows from liquidity is
+        known at a rebalance alone: it is a cap of that date, which its floor gives way to, and what other caps and
+        gross then leave over stays in cash.
     """
 
     floor: float = 0.5
@@ -151,7 +179,7 @@ class Limits:
     gross: Literal["exactly", "at_most"] = "exactly"
     groups: Mapping[str, GroupLimits] = field(default_factory=dict)
     capital: float | None = None
-    max_capital: Mapping[str, float | MarginLimit] = field(default_factory=dict)
+    max_capital: Mapping[str, float | MarginLimit | LiquidityLimit] = field(default_factory=dict)
 
     __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
 
@@ -175,6 +203,16 @@ class Limits:
         }.items():
             if amount is not None and not 0 < amount < math.inf:
                 raise ValueError(f"{key}: expected an amount above 0, got {amount!r}")
+        if self.participations and self.gross != "at_most":
+            raise ValueError(
+                f"max_capital: what liquidity allows {', '.join(self.participations)} is known at a rebalance alone, "
+                f"and may be less than others can take over; expected gross: at_most"
+            )
+        if self.participations and (floors := sorted(name for name, of in self.groups.items() if of.floor > 0)):
+            raise ValueError(
+                f"groups.{floors[0]}.floor: cannot be promised where liquidity limits "
+                f"{', '.join(self.participations)}; expected no floors of groups"
+            )
         if self.of == "weight":
             if not 0 <= self.floor < self.cap < math.inf:
                 raise ValueError(f"floor, cap: expected weights 0 <= floor < cap, got {self.floor!r} and {self.cap!r}")
@@ -188,10 +226,32 @@ class Limits:
 
     @property
     def capacities(self) -> dict[str, float]:
-        """Most capital of each strategy that has such a limit, in the currency of the account."""
+        """Most capital of each strategy that has such a limit of its own, in the currency of the account."""
         return {
-            name: most.capital if isinstance(most, MarginLimit) else most for name, most in self.max_capital.items()
+            name: most.capital if isinstance(most, MarginLimit) else most
+            for name, most in self.max_capital.items()
+            if not isinstance(most, LiquidityLimit)
         }
+
+    @property
+    def participations(self) -> dict[str, float]:
+        """Largest share of a symbol's usual volume, of each strategy that liquidity limits."""
+        limits = sorted(self.max_capital.items())
+        return {name: most.participation for name, most in limits if isinstance(most, LiquidityLimit)}
+
+    def liquid(self, strategies: Sequence[str], liquid_capital: Floats) -> Floats:
+        """Largest weights by liquidity, shape (n,); infinite where there is no such limit, or nothing known.
+
+        Parameters
+        ----------
+        strategies
+            Names, n of them.
+        liquid_capital
+            Capital at which they would trade all of a symbol's usual volume, shape (n,); NaN where that is not known.
+        """
+        share = np.array([self.participations.get(name, math.nan) for name in strategies])
+        most = share * liquid_capital / (self.capital or math.nan)
+        return np.where(np.isnan(most), np.inf, most)
 
     def slack(self, gross: float) -> float:
         """How far below a book's gross its weights may stay."""
@@ -261,6 +321,8 @@ class CrossSection:
         Metrics by name without window, each of shape (n,); NaN is null.
     reasons
         Why each is null: codes into ``REASONS``, 0 where measured.
+    liquid
+        Largest weights by liquidity, shape (n,); None where it limits nothing.
     as_of
         The date; None where a method is asked that depends on none.
     sample
@@ -275,6 +337,7 @@ class CrossSection:
     gross: float
     values: Mapping[str, Floats]
     reasons: Mapping[str, Codes]
+    liquid: Floats | None = None
     as_of: pd.Timestamp | None = None
     sample: Sample | None = None
     held: Floats | None = None
@@ -439,6 +502,8 @@ class Targets:
         a group hold, the factor of each strategy, shape (n,).
     lower, upper
         The limits promised, as weights.
+    liquid
+        Where liquidity is what the upper limit follows from, shape (n,); None where it limits nothing.
     slack
         How far below gross the weights may stay.
     held
@@ -451,6 +516,7 @@ class Targets:
     lower: Floats
     upper: Floats
     slack: float
+    liquid: npt.NDArray[np.bool_] | None = None
     held: npt.NDArray[np.str_] | None = None
 
 
@@ -469,8 +535,8 @@ def targets_frame(targets: Sequence[Targets], strategies: Sequence[str], base: F
     DataFrame
         Date by date, strategy by strategy: ``strategy``, ``base``, ``metric_value``, ``reason``, ``score``,
         ``formula``, ``raw_multiplier``, ``multiplier``, ``note``, ``scale``, ``target``, ``lower``, ``upper``,
-        ``slack`` and ``bound`` (``floor`` or ``cap`` where that limit holds the target, ``cap of GROUP`` where that of
-        a group does, otherwise empty).
+        ``slack`` and ``bound`` (``floor`` or ``cap`` where that limit holds the target, ``cap of NAME's liquidity``
+        where the cap follows from that, ``cap of GROUP`` where that of a group does, otherwise empty).
     """
     dates, n = len(targets), len(base)
 
@@ -482,6 +548,10 @@ def targets_frame(targets: Sequence[Targets], strategies: Sequence[str], base: F
     weight = np.tile(base, dates)
     bound = np.select([weight == 0, target >= upper, target <= lower], [0, 2, 1], default=0)
     bounds = ["", "floor", "cap"]
+    if any(t.liquid is not None for t in targets):
+        by_liquidity = stacked(lambda t: np.zeros(n, dtype=np.bool_) if t.liquid is None else t.liquid)
+        bound = np.where((bound == 2) & by_liquidity, len(bounds) + np.tile(np.arange(n), dates), bound)
+        bounds += [f"cap of {name}{BY_LIQUIDITY}" for name in strategies]
     if any(t.held is not None for t in targets):
         names, group = np.unique(stacked(lambda t: np.full(n, "") if t.held is None else t.held), return_inverse=True)
         bound = np.where((bound == 0) & (weight > 0) & (names[group] != ""), len(bounds) + group, bound)
@@ -537,7 +607,11 @@ def target_weights(method: Method, section: CrossSection, limits: Limits) -> Tar
     base, gross = section.base, section.gross
     tilt = method.multipliers(section, limits)
     lower, upper = limits.bounds(base, gross)
-    slack = limits.slack(gross)
+    slack, liquid = limits.slack(gross), None
+    if section.liquid is not None:
+        liquid = section.liquid < upper
+        upper = np.minimum(upper, section.liquid)
+        lower = np.minimum(lower, upper)
     common = float(tilt.value[base.argmax()])
     scale: float
     groups = limits.grouped(section.strategies)
@@ -553,6 +627,7 @@ def target_weights(method: Method, section: CrossSection, limits: Limits) -> Tar
             lower=lower,
             upper=upper,
             slack=slack,
+            liquid=liquid,
             held=fitted.held,
         )
     elif limits.normalisation == "proportional":
@@ -563,7 +638,7 @@ def target_weights(method: Method, section: CrossSection, limits: Limits) -> Tar
         target, scale = capped(base, tilt.value, floor=limits.floor, cap=limits.cap, gross=gross)
     else:
         target, scale = fit_within(base * tilt.value, lower, upper, gross=gross, slack=slack)
-    return Targets(tilt=tilt, target=target, scale=scale, lower=lower, upper=upper, slack=slack)
+    return Targets(tilt=tilt, target=target, scale=scale, lower=lower, upper=upper, slack=slack, liquid=liquid)
 
 
 def shares_as_multipliers(section: CrossSection, null: npt.NDArray[np.bool_], shares: Floats) -> Floats:

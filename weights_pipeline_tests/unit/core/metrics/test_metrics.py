@@ -16,6 +16,7 @@ from pydantic import TypeAdapter, ValidationError
 from weights_pipeline.core.metrics import table as metrics
 from weights_pipeline.core.metrics.lookback import Lookback
 from weights_pipeline.core.metrics.measures import (
+    LIQUID_CAPITAL,
     METRICS,
     REASONS,
     MetricParameters,
@@ -310,7 +311,7 @@ def test_golden_metrics_of_four_sessions():
         "closed_lots": 8,
         "months_of_data": 1,
     }
-    assert set(got) == set(expected) == set(METRICS)
+    assert set(got) == set(expected) == MEASURED
     for name, value in expected.items():
         assert got[name] == (pytest.approx(value, rel=1e-12), "", "live"), name
 
@@ -409,7 +410,9 @@ def test_no_drawdown_and_no_volatility_are_measured_zeros():
     assert got["volatility"] == (0.0, "", "live")
 
 
-ESTIMATES = set(METRICS) - {"n_sessions", "closed_lots", "months_of_data"}
+MEASURED = set(METRICS) - {LIQUID_CAPITAL}
+"""Those of a history without volumes."""
+ESTIMATES = MEASURED - {"n_sessions", "closed_lots", "months_of_data"}
 
 
 @pytest.mark.parametrize(
@@ -502,7 +505,7 @@ def test_a_constant_daily_rate_is_the_annual_rate():
     h = history(market(252, 2))
     rate = pd.Series(0.045 / 252, index=h.sessions[::-1])
     plain, daily = last(h, YEAR), last(h, YEAR, risk_free_daily=rate)
-    for name in METRICS:
+    for name in MEASURED:
         assert daily[name][0] == pytest.approx(plain[name][0], rel=1e-12), name
 
 
@@ -540,7 +543,7 @@ def test_active_days_only_follows_its_definition():
     assert got["sortino"][0] == pytest.approx((sample.mean() * a_year - 0.045) / downside, rel=1e-11)
     assert got["mean_active_return"][0] == pytest.approx(sample.mean(), rel=1e-11)
     assert got["mean_return"][0] == pytest.approx(returns[-100:, 1].mean(), rel=1e-11)
-    untouched = set(METRICS) - {"volatility", "sharpe", "sortino"}
+    untouched = MEASURED - {"volatility", "sharpe", "sortino"}
     assert {name: got[name] for name in untouched} == {name: plain[name] for name in untouched}
     # Neither punished nor flattered: idle days change the Sharpe of an infrequent trader by little.
     assert got["sharpe"][0] == pytest.approx(plain["sharpe"][0], rel=0.02)
@@ -792,11 +795,11 @@ def test_the_table_is_long_and_ordered():
         "reason": "str",
         "source": "str",
     }
-    assert len(table) == 2 * 3 * len(METRICS)
+    assert len(table) == 2 * 3 * len(MEASURED)
     keys = table[["as_of", "strategy", "metric"]]
     assert_frame_equal(keys, keys.sort_values(list(keys.columns), ignore_index=True))
     assert not keys.duplicated().any()
-    assert set(table["metric"]) == set(METRICS)
+    assert set(table["metric"]) == MEASURED
     assert set(table["lookback"]) == {"90d"}
     some = metrics_table(
         h, h.sessions[[400, 300]], QUARTER, strategies=["s2", "s0", "zz"], metrics=["sharpe", "calmar"]

@@ -20,6 +20,7 @@ from weights_pipeline.core.targets.methods.base import (
     CrossSection,
     GroupLimits,
     Limits,
+    LiquidityLimit,
     MarginLimit,
     target_weights,
     targets_frame,
@@ -485,3 +486,61 @@ def test_optimisers_of_skfolio_keep_groups(kind, other):
     found = Skfolio(optimiser={"kind": kind}).solve(case)
     assert all(group.keeps(found.weights, 1e-9) for group in case.groups)
     assert math.fsum(found.weights) == pytest.approx(1.0, abs=1e-12)
+
+
+def by_liquidity(**liquid: float) -> CrossSection:
+    """The cross-section with the largest weights that liquidity allows."""
+    return replace(CROSS, liquid=np.array([liquid.get(name, math.inf) for name in CROSS.strategies]))
+
+
+def test_liquidity_is_a_cap_of_its_date_that_leaves_cash():
+    limits = Limits(gross="at_most", capital=1e6, max_capital={"a": LiquidityLimit(participation=0.05)})
+    plain = target_weights(SharpeTilt(), CROSS, limits)
+    liquid = limits.liquid(tuple(BASE), np.array([4e6, 1.0, math.nan, 1.0, 1.0]))
+    assert liquid.tolist() == [0.2, *[math.inf] * 4]
+    for section, most in ((by_liquidity(a=0.2), 0.2), (by_liquidity(a=0.01), 0.01), (by_liquidity(a=0.0), 0.0)):
+        found = target_weights(SharpeTilt(), section, limits)
+        # The cap wins over the floor, which is half of base.
+        assert found.upper[0] == most
+        assert found.lower[0] == min(plain.lower[0], most)
+        assert found.target[0] == most
+        assert math.fsum(found.target) <= 1
+        rows = targets_frame([found], tuple(BASE), np.array(list(BASE.values())))
+        assert rows["bound"].iloc[0] == "cap of a's liquidity"
+    # What is no limit changes no bit.
+    for section in (by_liquidity(), by_liquidity(a=plain.upper[0])):
+        found = target_weights(SharpeTilt(), section, limits)
+        np.testing.assert_array_equal(found.target, plain.target)
+        assert (
+            targets_frame([found], tuple(BASE), np.array(list(BASE.values())))["bound"].iloc[0]
+            != "cap of a's liquidity"
+        )
+
+
+@given(most=st.floats(0.0, 0.7), more=st.floats(0.0, 0.3), groups=st.booleans())
+def test_more_liquidity_never_takes_weight_and_limits_hold(most, more, groups):
+    named = {"trend": GroupLimits(members=("a", "b"), cap=0.5)} if groups else {}
+    limits = Limits(gross="at_most", capital=1.0, max_capital={"a": LiquidityLimit(participation=1.0)}, groups=named)
+    less, enough = (target_weights(SharpeTilt(), by_liquidity(a=value), limits) for value in (most, most + more))
+    assert less.target[0] <= enough.target[0]
+    for found in (less, enough):
+        assert (found.target <= found.upper).all()
+        assert math.fsum(found.target) <= 1 + 1e-15
+        assert not groups or math.fsum(found.target[:2]) <= 0.5 + 1e-12
+
+
+def test_a_limit_by_liquidity_that_cannot_be_promised_is_refused():
+    by = {"a": LiquidityLimit(participation=0.05)}
+    for share in (0.0, -0.1, 1.5, math.nan):
+        with pytest.raises(ValueError, match="participation: expected a share of volume"):
+            LiquidityLimit(participation=share)
+    with pytest.raises(ValueError, match="what liquidity allows a is known at a rebalance alone"):
+        Limits(capital=1e6, max_capital=by)
+    with pytest.raises(ValueError, match=r"groups\.x\.floor: cannot be promised where liquidity limits a"):
+        Limits(gross="at_most", capital=1e6, max_capital=by, groups={"x": GroupLimits(members=("b",), floor=0.1)})
+    sound = Limits(gross="at_most", capital=1e6, max_capital=by)
+    assert Policy(base=BASE, method=SharpeTilt(), limits=sound).reads == ("sharpe", "liquid_capital")
+    with pytest.raises(ValueError, match="z is no strategy of the book"):
+        Policy(base=BASE, method=SharpeTilt(), limits=replace(sound, max_capital={"z": by["a"]}))
+    with pytest.raises(ValueError, match="an ensemble reads weight sets of other dates"):
+        Policy(base=BASE, method=SharpeTilt(), limits=sound, ensemble=True)
