@@ -495,7 +495,7 @@ def _unknown_findings(unknown: Sequence[Unknown]) -> Iterator[LedgerFinding]:
 
 
 def _scale_findings(lots: Rows, aside: Aside | None) -> Iterator[LedgerFinding]:
-    if not lots.parts:
+    if not lots.parts or (aside is None and lots.typed["pnl"].array.isna().all()):
         return
     sound = lots.accepted_with_origin()
     rows = aside.suspects(sound) if aside else sound

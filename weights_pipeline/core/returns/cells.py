@@ -199,13 +199,13 @@ def against(mask: pd.Series | Mask, code: str, template: str, *columns: pd.Serie
 
 def _text(cells: pd.Series, blank: pd.Series) -> pd.Series:
     """Cells without the spaces around them, the empty ones null; `blank` where all are, and no copy where none is."""
-    if cells.isna().all():
+    if cells.array.isna().all():
         return blank
     text = cells.str.strip()
-    size = text.str.len()
-    if size.min() == 0:
-        return text.mask(size == 0)
-    return cells if size.sum() == cells.str.len().sum() else text
+    if text.equals(cells):
+        text = cells
+    empty = text == ""
+    return text.mask(empty) if empty.to_numpy().any() else text
 
 
 def _plain(text: pd.Series, formats: Formats) -> pd.Series:

@@ -51,7 +51,9 @@ def in_order(rows: pd.DataFrame, names: Sequence[str], *, spent: bool = False) -
         order = order[np.argsort(codes[order], kind="stable")]
     if not spent:
         return rows.take(order).reset_index(drop=True)
-    return pd.DataFrame({name: rows.pop(name).array.take(order) for name in [*rows]}, copy=False)
+    columns = {name: rows[name].array for name in rows}
+    rows.drop(columns=[*columns], inplace=True)
+    return pd.DataFrame({name: columns.pop(name).take(order) for name in [*columns]}, copy=False)
 
 
 def ascends(rows: pd.DataFrame, names: Sequence[str], *, each_once: bool = False) -> bool:

@@ -43,6 +43,8 @@ def profit_multiples(lots: pd.DataFrame) -> list[Multiple]:
         Of at least two lots with a profit given and a price that moved; ``row`` is the label of the first.
     """
     rows = _compared(lots)
+    if rows.empty:
+        return []
     # Nearly all are at their scale, and seen to be so at once.
     scale = rows.groupby(["strategy", "symbol"], sort=False)["ratio"].transform("median")
     rows = rows[(scale - 1).abs() > WITHIN / 2]
