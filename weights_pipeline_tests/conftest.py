@@ -37,7 +37,7 @@ gc.set_threshold(100_000, 50, 1000)
 
 # How long an example takes says how busy the machine is, and nothing else.
 settings.register_profile("new", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.register_profile("fixed", settings.get_profile("new"), derandomize=True, max_examples=30)
+settings.register_profile("fixed", settings.get_profile("new"), derandomize=True, max_examples=20)
 if settings.get_current_profile_name() == "default":
     # A suite that passed passes again; `make fuzz` draws new examples.
     settings.load_profile("fixed")

@@ -25,7 +25,8 @@ def edit_rows(file: Path, change: Callable[[dict[str, str]], dict[str, str] | No
 
 
 def edit_yaml(file: Path, **changes: object) -> None:
-    file.write_text(yaml.safe_dump(yaml.safe_load(file.read_text()) | changes, sort_keys=False))
+    content = yaml.load(file.read_text(), Loader=yaml.CSafeLoader)
+    file.write_text(yaml.dump(content | changes, Dumper=yaml.CSafeDumper, sort_keys=False))
 
 
 def cut_ledger(data: Path, end: str) -> None:

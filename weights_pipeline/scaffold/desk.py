@@ -11,6 +11,7 @@ import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import MISSING, dataclass, fields
+from functools import cache
 from importlib import resources
 from pathlib import Path
 from string import Template
@@ -293,7 +294,9 @@ def _shares(count: int) -> list[float]:
     return [*[share] * (count - 1), round(1 - share * (count - 1), 10)]
 
 
-def _schemas() -> dict[str, str]:
+@cache
+def _schemas() -> Mapping[str, str]:
+    """Schemas as they are written beside a desk's files; they take longer to make than all the rest of it."""
     made = {"data/book.schema.json": book_schema(), "data/ledger.schema.json": ledger_schema()}
     return {
         path: json.dumps(schema, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n"

@@ -9,6 +9,6 @@ from hypothesis import settings
 
 
 def examples(number: int, **others: Any) -> settings:
-    """So many examples where they are new, as in ``make fuzz``, or try mutants; a third where they never change."""
+    """So many examples where they are new, as in ``make fuzz``, or try mutants; a quarter where they never change."""
     fixed = settings.get_current_profile_name() == "fixed"
-    return settings(max_examples=max(number // 3, min(number, 5)) if fixed else number, deadline=None, **others)
+    return settings(max_examples=max(number // 4, min(number, 3)) if fixed else number, deadline=None, **others)

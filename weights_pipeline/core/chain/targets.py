@@ -110,8 +110,9 @@ def targets_in_turn(
             start, _ = carried(held, policy.strategies, policy.weights)
             section = replace(section, held=start, fees=fees)
         made.append(target_weights(method, section, policy.limits))
-        # A policy that counts costs goes to its targets at once.
-        held = pd.Series(made[-1].target, index=pd.Index(policy.strategies))
+        if fees is not None:
+            # A policy that counts costs goes to its targets at once.
+            held = pd.Series(made[-1].target, index=pd.Index(policy.strategies))
     return made
 
 

@@ -161,7 +161,7 @@ def parse_cells(
     days, near = dict[str, Any](), dict[str, Any]()
     for name, column in columns.items():
         text = texts[name]
-        given = text.notna().to_numpy()
+        given = ~text.array.isna()
         if column.required:
             faults += against(~given, f"missing_{name}", f"{name}: is empty")
         findings: list[_Finding] = []
@@ -204,8 +204,8 @@ def _text(cells: pd.Series, blank: pd.Series) -> pd.Series:
     text = cells.str.strip()
     if text.equals(cells):
         text = cells
-    empty = text == ""
-    return text.mask(empty) if empty.to_numpy().any() else text
+    empty = (text == "").to_numpy()
+    return text.mask(empty) if empty.any() else text
 
 
 def _plain(text: pd.Series, formats: Formats) -> pd.Series:

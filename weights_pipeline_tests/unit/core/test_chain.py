@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmarks.support.data import BOOK, DATA
@@ -83,7 +83,7 @@ def test_whatever_happens_after_a_date_earlier_tables_are_the_same_bits(seed, mo
         pd.testing.assert_frame_equal(found[name], table, check_exact=True)
 
 
-@settings(max_examples=5, deadline=None)
+@examples(12)
 @given(seed=st.integers(0, 10_000))
 def test_weights_keep_their_promises_on_any_history(seed):
     realized = run_chain(simulated_returns(seed), AS_OF)["realized"]

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import Phase, given, settings
+from hypothesis import Phase, given
 
 from weights_pipeline.core.versions import (
     CONTENT,
@@ -26,6 +26,7 @@ from weights_pipeline.core.versions import (
     unbroken,
     version_rows,
 )
+from weights_pipeline_tests.support.examples import examples
 from weights_pipeline_tests.support.versions_by_hand import (
     FOUR,
     NOTHING,
@@ -92,7 +93,7 @@ def test_earlier_rebalances_as_they_stood_when_a_version_was_made():
 
 
 # Nothing is gained from a smaller example that takes minutes to find.
-@settings(max_examples=6, deadline=None, phases=[Phase.explicit, Phase.reuse, Phase.generate])
+@examples(12, phases=[Phase.explicit, Phase.reuse, Phase.generate])
 @given(runs)
 def test_versions_are_numbered_without_a_gap_and_hold_the_newest_content(drawn):
     made = made_of(drawn)

@@ -8,13 +8,14 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 from weights_pipeline.core.chain import last_sessions, returns_table
 from weights_pipeline.core.returns.capital import AverageLotValue, AveragePositionValue, CapitalPolicy
 from weights_pipeline.ledger import Intake, LedgerError, LedgerSource, calendar_sessions, read_ledger, read_rates
 from weights_pipeline.ledger.changes import state
+from weights_pipeline_tests.support.examples import examples
 
 HORIZON = dt.date(2024, 6, 28)
 SESSIONS = calendar_sessions("XNYS", dt.date(2024, 1, 1), HORIZON)
@@ -150,7 +151,7 @@ TRADE = st.tuples(st.sampled_from("XY"), st.integers(1, 20), st.integers(-50, 50
 
 
 @given(trades=st.lists(TRADE, min_size=1, max_size=8), factor=st.sampled_from([0.5, 8.0, 3.0, 0.7]))
-@settings(max_examples=5, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(12, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_amounts_in_another_currency_and_back_leave_returns(
     tmp_path: Path, trades: list[tuple[str, int, int, int]], factor: float
 ) -> None:

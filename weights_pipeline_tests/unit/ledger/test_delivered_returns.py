@@ -9,13 +9,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 from weights_pipeline.core.returns.frequency import MONTHLY
 from weights_pipeline.ledger import Intake, LedgerError, LedgerSource, calendar_sessions, read_ledger, read_returns_file
 from weights_pipeline.ledger.periods import ledger_months
 from weights_pipeline.ledger.tables import intake_rows, return_rows
+from weights_pipeline_tests.support.examples import examples
 
 HORIZON = dt.date(2024, 6, 28)
 NOW = dt.datetime(2024, 6, 29, tzinfo=dt.UTC)
@@ -85,7 +86,7 @@ def test_equal_dates_are_judged_before_they_are_compounded(tmp_path: Path) -> No
     assert intake.rejected["reasons"].tolist() == ["exact_duplicate", "duplicate_return", "duplicate_return"]
 
 
-@settings(max_examples=5, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(12, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
 def test_a_file_cut_at_a_session_gives_its_rows_bit_for_bit(tmp_path: Path, data: st.DataObject) -> None:
     days = list(pd.date_range("2024-01-02", "2024-03-28"))

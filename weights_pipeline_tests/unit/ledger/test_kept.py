@@ -20,6 +20,7 @@ from weights_pipeline.ledger.files import Part, read_part
 from weights_pipeline.ledger.kept import Kept
 from weights_pipeline.ledger.places import File, file_at
 from weights_pipeline.ledger.vocabulary import PLAIN, Reading
+from weights_pipeline_tests.support.examples import examples
 
 HORIZON = dt.date(2024, 6, 28)
 HEADER = "lot_id,strategy,symbol,side,quantity,opened_at,closed_at,open_price,close_price,pnl,fees,note"
@@ -235,7 +236,7 @@ FOUND = st.lists(
 STEP = st.tuples(st.sampled_from("abcd"), st.one_of(st.none(), st.sampled_from("abcd"), FOUND))
 
 
-@settings(max_examples=6, deadline=None)
+@examples(12)
 @given(steps=st.lists(STEP, min_size=2, max_size=3))
 def test_files_added_corrected_removed_renamed_and_exchanged_read_as_from_nothing(tmp_path_factory, steps):
     """A step writes a file, removes it (None), or puts it in the place of another."""

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import yaml
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 from benchmarks.support.data import DATA
@@ -609,7 +609,7 @@ FILLS = [
 ]
 
 
-@settings(max_examples=5, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(12, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_accepted_rows_do_not_depend_on_order_or_files(tmp_path: Path, data: st.DataObject) -> None:
     def spread(kind: str, header: str, rows: list[str]) -> None:

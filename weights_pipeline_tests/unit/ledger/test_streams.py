@@ -11,7 +11,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import HealthCheck, example, given
 from hypothesis import strategies as st
 
 from weights_pipeline.core.chain import last_sessions, returns_table
@@ -565,7 +565,7 @@ def test_dust_left_by_a_fee_in_the_instrument_is_no_position(tmp_path: Path) -> 
     assert sold.holdings["until"].notna().all()
 
 
-@settings(max_examples=4, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(12, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(seed=st.integers(0, 2**32 - 1), cut=st.integers(5, 100))
 @example(seed=6300500, cut=5)  # nothing was closed yet
 def test_returns_never_move_by_an_ulp_when_a_file_is_read_again(tmp_path: Path, seed: int, cut: int) -> None:
@@ -646,7 +646,7 @@ def test_a_damaged_stream_never_books_what_the_full_one_does_not(
     assert [(each.strategy, each.symbol) for each in part.unknown] == [(strategy, symbol)]
 
 
-@settings(max_examples=5, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(12, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(rows=ledgers(), data=st.data())
 def test_files_that_overlap_and_rows_that_repeat_change_nothing(
     tmp_path: Path, rows: list[list[str]], data: st.DataObject
@@ -671,7 +671,7 @@ def test_what_an_instant_held_before_a_hole_in_it_is_not_held_after(tmp_path: Pa
     assert [lot[0] for lot in booked(part)] == ["a|X|n5>n6"]
 
 
-@settings(max_examples=5, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(12, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(rows=ledgers(), data=st.data())
 def test_a_stream_is_whole_again_after_a_flat_position_is_stated(
     tmp_path: Path, rows: list[list[str]], data: st.DataObject

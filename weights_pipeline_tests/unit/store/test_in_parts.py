@@ -1,6 +1,8 @@
 """Tables of more rows than are held at a time: read, compared and written a part at a time, to the same bits."""
 
 import datetime as dt
+import shutil
+from pathlib import Path
 
 import duckdb
 import pandas as pd
@@ -26,11 +28,16 @@ def rows(windows, value=0.0):
     return pd.concat([month_rows(window, value + number) for number, window in enumerate(windows)], ignore_index=True)
 
 
-@pytest.fixture
-def store(tmp_path):
-    made = DuckDBStore(tmp_path / "weights.duckdb")
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
+    made = DuckDBStore(tmp_path_factory.mktemp("written") / "weights.duckdb")
     made.write("desk", TABLE, rows(MONTHS), MONTHS, **WRITE)
-    return made
+    return made.path
+
+
+@pytest.fixture
+def store(written, tmp_path):
+    return DuckDBStore(Path(shutil.copy(written, tmp_path)))
 
 
 @pytest.fixture(params=[8, 10**6])
@@ -87,19 +94,34 @@ def test_what_was_compared_before_a_month_came_is_not_compared_again(store, at_o
     assert asked == [KEYS[-1], *KEYS]
 
 
-@pytest.mark.parametrize("keys", [None, KEYS[2:4], KEYS[:1], KEYS[1:3], []])
-@pytest.mark.parametrize("columns", [None, ["value"]])
-@pytest.mark.parametrize("among", [None, {"name": ["a", "c"]}])
-def test_what_is_read_of_a_run_under_way_is_what_it_will_store(store, at_once, keys, columns, among):
+ASKED = [
+    (keys, {"columns": columns, "among": among})
+    for keys in (None, KEYS[2:4], KEYS[:1], KEYS[1:3], [])
+    for columns in (None, ["value"])
+    for among in (None, {"name": ["a", "c"]})
+]
+
+
+def test_what_is_read_of_a_run_under_way_is_what_it_will_store(store, at_once):
     made = Prepared.of("desk", TABLE, rows(MONTHS[2:6], 100.0), MONTHS[2:6], **WRITE)
-    working, before = Working(store), ReadOnce(store)
-    with working.view():
-        old = before.read("desk", TABLE, keys, columns=columns, among=among)
+
+    def all_read(by):
+        return [by().read("desk", TABLE, keys, **others) for keys, others in ASKED]
+
+    def kept():
+        working = Working(store)
         working.keep(made)
-        seen = working.read("desk", TABLE, keys, columns=columns, among=among)
-    pd.testing.assert_frame_equal(old, store.read("desk", TABLE, keys, columns=columns, among=among))
+        return working
+
+    with store.view():
+        old, seen = all_read(lambda: ReadOnce(store)), all_read(kept)
+        plain = all_read(lambda: store)
     store.commit([made])
-    pd.testing.assert_frame_equal(seen, store.read("desk", TABLE, keys, columns=columns, among=among))
+    with store.view():
+        stored = all_read(lambda: store)
+    for asked, *frames in zip(ASKED, old, plain, seen, stored, strict=True):
+        pd.testing.assert_frame_equal(*frames[:2], obj=str(asked))
+        pd.testing.assert_frame_equal(*frames[2:], obj=str(asked))
 
 
 def test_parts_that_wait_in_files_are_written_as_if_they_were_one(store, tmp_path):

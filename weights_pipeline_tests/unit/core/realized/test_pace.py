@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from weights_pipeline.core import chain
@@ -126,7 +126,7 @@ class TestPolicy:
 
 
 class TestWalk:
-    @settings(max_examples=3, deadline=None)
+    @examples(12)
     @given(seed=st.integers(0, 10_000))
     def test_the_regime_used_is_the_one_later_stored_for_the_session(self, seed):
         returns = random_returns(seed)
@@ -141,7 +141,7 @@ class TestWalk:
         assert (turnover <= used["regime"].map(CAPS) * (1 + 1e-12)).all()
         assert recurrence(realized).passed
 
-    @settings(max_examples=3, deadline=None)
+    @examples(12)
     @given(seed=st.integers(0, 10_000), data=st.data())
     def test_a_range_is_the_same_bits_as_date_by_date_and_sees_no_future(self, seed, data):
         returns = random_returns(seed)

@@ -293,7 +293,7 @@ def test_cutting_the_fills_gives_the_lots_closed_by_then_bit_for_bit(rows: pd.Da
     )
 
 
-@settings(max_examples=5, deadline=None)
+@examples(12)
 @given(ledgers())
 def test_snapshots_show_what_was_open_when_the_fills_stopped_there(rows: pd.DataFrame) -> None:
     snapshots = START + pd.to_timedelta([-1, 0, 2, 3, 6, 9], unit="D")

@@ -8,7 +8,7 @@ from typing import Annotated
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import Field, TypeAdapter, ValidationError
 
@@ -240,7 +240,7 @@ def test_sessions_before_the_first_lot_change_no_bit(policy: CapitalPolicy, seed
     assert_same_bits(daily_returns(lots, SESSIONS, policy), daily_returns(lots, SESSIONS[earlier:], policy))
 
 
-@settings(max_examples=5, deadline=None)
+@examples(12)
 @given(seed=seeds)
 def test_month_by_month_from_fills_equals_one_batch(seed: int):
     lots, open_lots = with_snapshots(random_ledger(seed))
@@ -505,7 +505,7 @@ def seven_after(day: pd.Timestamp, rates: pd.DataFrame) -> pd.DataFrame:
 
 
 @pytest.mark.parametrize("openings_known", [False, True])
-@settings(max_examples=3, deadline=None)
+@examples(12)
 @given(seed=seeds)
 def test_capital_counts_what_each_session_held_at_the_rates_of_that_session(openings_known: bool, seed: int):
     lots, rates = in_currencies(seed, "EUR", "GBP")
@@ -534,7 +534,7 @@ def test_average_lot_value_counts_a_lot_at_the_rate_of_the_session_it_was_closed
 
 
 @WINDOWED
-@settings(max_examples=5, deadline=None)
+@examples(12)
 @given(seed=seeds, cut=st.integers(5, len(SESSIONS) - 2))
 def test_in_several_currencies_no_later_lot_or_rate_no_order_and_no_company_changes_a_bit(
     policy: CapitalPolicy, seed: int, cut: int
@@ -552,7 +552,7 @@ def test_in_several_currencies_no_later_lot_or_rate_no_order_and_no_company_chan
         assert_same_bits(beta, daily_returns(lots[own], SESSIONS, policy, rates=rates))
 
 
-@settings(max_examples=5, deadline=None)
+@examples(12)
 @given(seed=seeds)
 def test_marked_days_add_up_to_the_pnl_at_the_rate_of_the_exit_and_a_month_that_ends_changes_no_bit(seed: int):
     lots, rates = in_currencies(seed, "EUR", "GBP")
@@ -573,7 +573,7 @@ def test_marked_days_add_up_to_the_pnl_at_the_rate_of_the_exit_and_a_month_that_
 
 
 @WINDOWED
-@settings(max_examples=5, deadline=None)
+@examples(12)
 @given(seed=seeds, rate=st.sampled_from([0.5, 8.0, 0.7, 3.0]))
 def test_a_rate_that_never_moves_leaves_returns(policy: CapitalPolicy, seed: int, rate: float):
     lots, open_lots = with_snapshots(random_ledger(seed))

@@ -151,8 +151,14 @@ def test_shares_stay_positive_where_rounding_of_base_exceeds_the_measured(method
 
 
 @each(*READING)
-@pytest.mark.parametrize("reason", REASONS[1:])
-@pytest.mark.parametrize("base", [BASE.tolist(), [1 / 3, 1 / 3, 0.3333333333], [0.6, 0.0, 0.4]], ids=str)
+@pytest.mark.parametrize(
+    ("reason", "base"),
+    [
+        *((reason, BASE.tolist()) for reason in REASONS[1:]),
+        *((REASONS[1], base) for base in ([1 / 3, 1 / 3, 0.3333333333], [0.6, 0.0, 0.4])),
+    ],
+    ids=str,
+)
 def test_without_measured_strategies_targets_are_base_bit_for_bit(method: Method, reason: str, base: list[float]):
     cross = alike([NAN] * len(base), base, reason=reason)
     for limits in limits_for(method, cross):

@@ -318,7 +318,7 @@ DECISIONS = (
     ],
 )
 @given(order=st.permutations(DECISIONS))
-@settings(max_examples=5, deadline=None)
+@examples(12)
 def test_a_date_follows_the_newest_decision_made_by_then(as_of, percent, label, order):
     cross = dataclasses.replace(section([0.5, 0.5]), as_of=as_of and pd.Timestamp(as_of))
     tilt = Fixed(decisions=tuple(order)).multipliers(cross, WEIGHTS)
