@@ -28,6 +28,9 @@ class Result:
         self.output, self.errors = output.getvalue(), errors.getvalue()
 
 
-def loaded_by(statement: str) -> set[str]:
-    code = f"import sys\n{statement}\nprint(' '.join(m for m in sys.modules if '.' not in m))"
-    return set(subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout.split())
+def loaded_by(*statements: str) -> list[set[str]]:
+    """Packages that a new process has loaded after each statement."""
+    code = "".join(f"{each}\nprint(*(m for m in sys.modules if '.' not in m))\n" for each in statements)
+    command = [sys.executable, "-c", f"import sys\n{code}"]
+    said = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    return [set(line.split()) for line in said.splitlines()]

@@ -182,11 +182,21 @@ def test_every_module_says_what_belongs_there():
     assert silent == []
 
 
-def test_core_is_importable_alone():
-    statement = "import importlib, pkgutil, weights_pipeline.core as c\n" + (
+def test_each_room_loads_what_it_needs_and_no_more():
+    core = "import importlib, pkgutil, weights_pipeline.core as c\n" + (
         "[importlib.import_module(m.name) for m in pkgutil.walk_packages(c.__path__, c.__name__ + '.')]"
     )
-    assert not loaded_by(statement) & {"dagster", "duckdb", "pydantic", "exchange_calendars", "clarabel", "skfolio"}
+    simulations_and_manual_updates = (
+        "import weights_pipeline.ledger.periods, weights_pipeline.core.study.simulate, "
+        "weights_pipeline.operations.ensemble_updates, weights_pipeline.ledger"
+    )
+    of_core, without_orchestrator, before_a_chart = loaded_by(
+        core, simulations_and_manual_updates, "import weights_pipeline.definitions"
+    )
+    assert not of_core & {"dagster", "duckdb", "pydantic", "exchange_calendars", "clarabel", "skfolio"}
+    assert "dagster" not in without_orchestrator
+    assert "dagster" in before_a_chart
+    assert not before_a_chart & {"matplotlib", "PIL"}
 
 
 def test_reading_commands_load_neither_dagster_nor_pandas():
@@ -194,12 +204,4 @@ def test_reading_commands_load_neither_dagster_nor_pandas():
         "import weights_pipeline.cli.app, weights_pipeline.cli.render, weights_pipeline.store.queries, "
         "weights_pipeline.settings, weights_pipeline.live, weights_pipeline.core.decide"
     )
-    assert not loaded_by(statement) & {"dagster", "pandas", "numpy", "pyarrow", "pydantic"}
-
-
-def test_simulations_and_manual_updates_need_no_orchestrator():
-    statement = (
-        "import weights_pipeline.ledger.periods, weights_pipeline.core.study.simulate, "
-        "weights_pipeline.operations.ensemble_updates, weights_pipeline.ledger"
-    )
-    assert "dagster" not in loaded_by(statement)
+    assert not loaded_by(statement)[0] & {"dagster", "pandas", "numpy", "pyarrow", "pydantic"}

@@ -5,8 +5,6 @@ from __future__ import annotations
 import base64
 import datetime as dt
 import io
-import subprocess
-import sys
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
@@ -322,12 +320,6 @@ def test_colours_of_small_marks_survive_the_palette():
     image = picture(style.markdown(weights.realized(realized()), "x")).convert("RGB")
     seen = {f"#{r:02x}{g:02x}{b:02x}" for _, (r, g, b) in image.getcolors(1 << 16)}
     assert {style.SKY, style.ORANGE, style.BLACK, "#ffffff"} <= seen
-
-
-def test_matplotlib_is_loaded_by_the_first_chart_alone():
-    code = "import sys, weights_pipeline.definitions; print('matplotlib' in sys.modules, 'PIL' in sys.modules)"
-    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
-    assert done.stdout.split() == ["False", "False"]
 
 
 class Metadata:

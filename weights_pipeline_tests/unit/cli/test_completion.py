@@ -13,7 +13,7 @@ from weights_pipeline_tests.support.commands import Result, loaded_by
 BASH = shutil.which("bash")
 
 ASK = """
-eval "$(weights completion bash)"
+eval "$2"
 COMP_LINE=$1 COMP_POINT=${#1} COMP_TYPE=9
 function=$(complete -p weights | sed -n 's/.* -F \\([^ ]*\\) .*/\\1/p')
 IFS=' ' read -ra COMP_WORDS <<< "$1"
@@ -59,7 +59,7 @@ def test_bash_completes(desk, line, offered):
     path = f"{desk / 'bin'}{os.pathsep}{os.environ['PATH']}"
     environment = {name: value for name, value in os.environ.items() if not name.startswith("WEIGHTS_")}
     asked = subprocess.run(
-        [str(BASH), "--norc", "-c", ASK, "bash", line],
+        [str(BASH), "--norc", "-c", ASK, "bash", line, Result("completion", "bash").output],
         cwd=desk,
         env=environment | {"PATH": path, "PYTHONPATH": os.pathsep.join(map(str, sys.path))},
         capture_output=True,
@@ -89,4 +89,4 @@ def test_an_answer_loads_nothing_heavy():
         "from weights_pipeline.cli import app\nfrom weights_pipeline.cli.commands.completion import answer\n"
         "answer(app._parser)"
     )
-    assert not loaded_by(statement) & {"dagster", "duckdb", "numpy", "pandas", "pydantic", "yaml"}
+    assert not loaded_by(statement)[0] & {"dagster", "duckdb", "numpy", "pandas", "pydantic", "yaml"}

@@ -85,4 +85,4 @@ def test_the_component_is_found_by_name_and_costs_nobody_else_anything():
     assert "Desk" in dir(weights_pipeline)
     with pytest.raises(AttributeError, match="no attribute 'Desks'"):
         weights_pipeline.Desks  # noqa: B018
-    assert not {"dagster", "pandas", "numpy"} & loaded_by("import weights_pipeline.live")
+    assert not {"dagster", "pandas", "numpy"} & loaded_by("import weights_pipeline.live")[0]

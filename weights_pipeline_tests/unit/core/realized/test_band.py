@@ -207,7 +207,7 @@ class TestChain:
         ids=["edge", "target", "book", "turnover"],
     )
     def test_one_by_one_is_all_at_once_and_every_weight_follows_from_its_row(self, band):
-        returns, weeks = random_returns(7), WEEKS[:30]
+        returns, weeks = random_returns(7), WEEKS[:15]
         policy = replace(PLAIN, band=band, turnover_cap=0.05)
         metrics = chain.metric_rows(history(returns), weeks, policy)
         targets = chain.target_table(metrics, policy)

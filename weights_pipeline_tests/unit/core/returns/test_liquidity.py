@@ -13,6 +13,7 @@ from weights_pipeline.core.metrics.measures import LIQUID_CAPITAL
 from weights_pipeline.core.metrics.table import metrics_grid
 from weights_pipeline.core.returns.history import ReturnHistory
 from weights_pipeline.core.returns.liquidity import USUAL, liquidity, traded
+from weights_pipeline_tests.support.examples import examples
 
 SESSIONS = pd.bdate_range("2024-01-01", periods=40).as_unit("us")
 NAMES, SYMBOLS = ("a", "b"), ("X", "Y", "Z")
@@ -78,6 +79,7 @@ def volumes_drawn(seed: int) -> pd.DataFrame:
     return pd.DataFrame(values, index=SESSIONS, columns=list(SYMBOLS))
 
 
+@examples(30)
 @given(books, st.integers(0, 99), st.randoms(use_true_random=False), st.integers(5, 39))
 def test_order_parts_and_what_comes_later_change_nothing(rows, seed, random, end) -> None:
     frame, volumes = lots(*rows), volumes_drawn(seed)
@@ -93,6 +95,7 @@ def test_order_parts_and_what_comes_later_change_nothing(rows, seed, random, end
     pd.testing.assert_frame_equal(known, whole[whole["session"] <= cut].reset_index(drop=True), check_exact=True)
 
 
+@examples(30)
 @given(books, st.integers(0, 99), st.sampled_from([0.25, 2.0, 8.0]))
 def test_more_volume_is_more_liquid_and_units_do_not_matter(rows, seed, factor) -> None:
     frame, volumes = lots(*rows), volumes_drawn(seed)
