@@ -7,7 +7,7 @@ Not here: the recomputation (``versions.recompute``).
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -34,7 +34,7 @@ from weights_pipeline.ledger import (
     sessions_past,
 )
 from weights_pipeline.ledger.calendars import file_of
-from weights_pipeline.ledger.tables import strategies_at_a_time
+from weights_pipeline.ledger.tables import spread_of
 from weights_pipeline.store.base import Reader
 from weights_pipeline.store.parts import Parts
 from weights_pipeline.tables import catalog
@@ -134,9 +134,10 @@ def _returns(
         table: Parts(store, schema, table, sorted(store.partitions(schema, table.name)))
         for table in (catalog.TRADE_LEDGER, catalog.OPEN_LOTS, catalog.GIVEN_RETURNS, catalog.CASH)
     }
-    named, opened = strategies_at_a_time(tables, shards.AT_ONCE)
+    spread = spread_of(tables, shards.AT_ONCE)
+    opened = spread.opened if spread else None
     found: dict[tuple[pd.Timestamp, Frequency], list[pd.DataFrame]] = {each: [] for each in observed}
-    pieces: Sequence[tuple[str, ...] | None] = named or [None]
+    pieces: Iterable[tuple[str, ...] | None] = spread.strategies_at_a_time(shards.AT_ONCE) if spread else [None]
     for names in pieces:
         among = None if names is None else {"strategy": names}
         lots, open_lots, given, cash = (store.read(schema, table, among=among) for table in tables)

@@ -14,7 +14,6 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
-from functools import partial
 from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple, Protocol
@@ -163,7 +162,7 @@ def return_rows(
     if opened is None and len(lots):
         opened = lots["open_session"].min()
     with _explained(source, root, lambda _: rows):
-        return _returns_of(_reading(source, root, windows, now, opened), Shard((), rows))
+        return _returns_of(_Piece(rows, _reading(source, root, windows, now, opened)))
 
 
 class _Reading(NamedTuple):
@@ -175,6 +174,15 @@ class _Reading(NamedTuple):
     prices: pd.DataFrame | None
     rates: pd.DataFrame | None
     frequency: Frequency
+    fills: bool
+
+    def between(self, first: pd.Timestamp, last: pd.Timestamp) -> _Reading:
+        """The same for a stretch of sessions, with as many before it as returns depend on."""
+        begin = self.sessions.searchsorted(first)
+        known = max(int(begin) - 2 * self.capital.sessions, 0)
+        return self._replace(
+            sessions=self.sessions[known : self.sessions.searchsorted(last, side="right")], start=first
+        )
 
 
 def _reading(
@@ -183,24 +191,49 @@ def _reading(
     begin = pd.Timestamp(f"{source.first_month}-01")
     first = begin if opened is None else min(begin, opened)
     sessions = observed_sessions(source.calendar, source.frequency, closed_sessions(source, windows, first, now))
-    capital, prices, rates = read_capital(source, root), read_prices(source, root), read_rates(source, root)
-    return _Reading(sessions, window_dates(windows).left[0], capital, prices, rates, source.frequency)
-
-
-def _returns_of(by: _Reading, shard: Shard) -> pd.DataFrame:
-    """Daily returns of some strategies, from their rows by table."""
-    rows = shard.rows
-    given, cash = rows.get(catalog.GIVEN_RETURNS, pd.DataFrame()), rows.get(catalog.CASH)
-    lots, open_lots = rows[catalog.TRADE_LEDGER], rows[catalog.OPEN_LOTS]
-    return returns_table(
-        lots, open_lots, given, by.sessions, by.capital, by.start, by.prices, cash, by.frequency, by.rates
+    return _Reading(
+        sessions=sessions,
+        start=window_dates(windows).left[0],
+        capital=read_capital(source, root),
+        prices=read_prices(source, root),
+        rates=read_rates(source, root),
+        frequency=source.frequency,
+        fills=bool(source.fills),
     )
 
 
-def _returns_or_ruin(by: _Reading, shard: Shard) -> pd.DataFrame | RuinError:
-    """Daily returns of a shard, or its first ruin, which others may come before."""
+class _Piece(NamedTuple):
+    """Rows by table, what returns are computed with, and first sessions of strategies that the rows may not reach."""
+
+    rows: Mapping[Table, pd.DataFrame]
+    by: _Reading
+    first: Mapping[str, pd.Timestamp] | None = None
+
+
+def _returns_of(piece: _Piece) -> pd.DataFrame:
+    """Daily returns of a piece."""
+    rows, by = piece.rows, piece.by
+    given, cash = rows.get(catalog.GIVEN_RETURNS, pd.DataFrame()), rows.get(catalog.CASH)
+    lots, open_lots = rows[catalog.TRADE_LEDGER], rows[catalog.OPEN_LOTS] if by.fills else None
+    return returns_table(
+        lots,
+        open_lots,
+        given,
+        by.sessions,
+        by.capital,
+        by.start,
+        by.prices,
+        cash,
+        by.frequency,
+        by.rates,
+        piece.first,
+    )
+
+
+def _returns_or_ruin(shard: Shard) -> pd.DataFrame | RuinError:
+    """Daily returns of a shard's piece, or its first ruin, which others may come before."""
     try:
-        return _returns_of(by, shard)
+        return _returns_of(shard.rows)
     except RuinError as error:
         return error
 
@@ -225,11 +258,20 @@ def _explained(
 class Stored(Protocol):
     """Rows of a table that are stored, from the ledger's first month on, to be read in parts."""
 
+    @property
+    def keys(self) -> Sequence[str]:
+        """Of the months that there are."""
+
     def count(self) -> int:
         """How many there are."""
 
-    def of(self, strategies: Collection[str] | None = None, columns: Sequence[str] | None = None) -> pd.DataFrame:
-        """Those of some strategies, or all."""
+    def of(
+        self,
+        strategies: Collection[str] | None = None,
+        columns: Sequence[str] | None = None,
+        keys: Sequence[str] | None = None,
+    ) -> pd.DataFrame:
+        """Those of some strategies, or all, and of some months, or all."""
 
     def each(self, columns: Sequence[str]) -> Iterator[pd.DataFrame]:
         """Columns of one month after the other."""
@@ -242,6 +284,11 @@ _READ = {
 }
 """Columns that daily returns are made of, where there are many others."""
 
+_BOOKED = {
+    catalog.TRADE_LEDGER: ["strategy", "session", "open_session", "entry_value", "pnl", "margin_used", "currency"]
+}
+"""The same of a ledger whose lots are all given closed."""
+
 
 def stored_return_rows(
     stored: Mapping[Table, Stored],
@@ -253,9 +300,11 @@ def stored_return_rows(
     at_once: int = shards.AT_ONCE,
     over: Over = map,
 ) -> pd.DataFrame:
-    """Rows of daily returns, to the bit as :func:`return_rows` gives them, from a shard of strategies at a time.
+    """Rows of daily returns, to the bit as :func:`return_rows` gives them, from a piece of the ledger at a time.
 
-    No strategy's returns depend on another's, so memory is that of a shard and does not grow with the ledger.
+    No strategy's returns depend on another's, so that strategies are taken apart. Where all lots are given closed, no
+    return depends on what was closed two windows of capital before it, and so are months: memory is that of a piece,
+    and no month before those windows is read.
 
     Parameters
     ----------
@@ -264,44 +313,88 @@ def stored_return_rows(
     source, root, windows, now
         As of :func:`return_rows`.
     at_once
-        Rows of a shard; a strategy that has more is one by itself.
+        Rows of a piece; a month of a strategy that has more is one by itself.
     over
         Carries the work to shards of strategies; see :mod:`weights_pipeline.core.shards`.
     """
-    named, opened = strategies_at_a_time(stored, at_once)
-    if not named:
+    spread = spread_of(stored, at_once)
+    if spread is None:
         whole = {table: rows.of(columns=_READ.get(table)) for table, rows in stored.items()}
         return return_rows(whole, source, root, windows, now)
+    by = _reading(source, root, windows, now, spread.opened)
+    booked = not (source.fills or source.cash or source.returns)
+    read = _BOOKED if booked else _READ
 
-    def rows_of(*strategies: str) -> dict[Table, pd.DataFrame]:
-        return {table: rows.of(strategies, _READ.get(table)) for table, rows in stored.items()}
+    def rows_of(*strategies: str, keys: Sequence[str] | None = None) -> dict[Table, pd.DataFrame]:
+        return {table: rows.of(strategies, read.get(table), keys) for table, rows in stored.items()}
 
-    pieces = (Shard(names, rows_of(*names)) for names in named)
-    work = partial(_returns_or_ruin, _reading(source, root, windows, now, opened))
+    def pieces() -> Iterator[Shard]:
+        for names in spread.strategies_at_a_time(at_once):
+            if not booked:
+                yield Shard(names, _Piece(rows_of(*names), by))
+                continue
+            first = {name: spread.first[name] for name in names}
+            for few in few_at_a_time(((window, spread.rows_of(names, window.key)) for window in windows), at_once):
+                own = by.between(pd.Timestamp(few[0].first), pd.Timestamp(few[-1].after) - pd.Timedelta(days=1))
+                since = f"{own.sessions[0]:%Y-%m}" if len(own.sessions) else few[0].key
+                keys = [key for key in spread.months if since <= key <= few[-1].key]
+                if len(own.sessions):
+                    yield Shard(names, _Piece(rows_of(*names, keys=keys), own, first))
+
     with _explained(source, root, rows_of):
-        made = list(over(work, pieces))
+        made = list(over(_returns_or_ruin, pieces()))
         if ruins := [each for each in made if isinstance(each, RuinError)]:
             # The ledger's first, as where all is computed at once, whichever shard it is in.
             raise min(ruins, key=lambda ruin: (ruin.session, ruin.strategy))
         return in_order(pd.concat(made, ignore_index=True), ["session", "strategy"])
 
 
-def strategies_at_a_time(
-    stored: Mapping[Table, Stored], at_once: int
-) -> tuple[list[tuple[str, ...]], pd.Timestamp | None]:
-    """Strategies by name, as many at a time as have so many rows together; none where all rows are so few.
+class Spread(NamedTuple):
+    """Where the rows of a large ledger are.
 
-    Also the session in which the first lot was opened, if there are shards and any lots.
+    Attributes
+    ----------
+    rows
+        How many, by strategy and month.
+    months
+        Those there are.
+    first
+        Session in which the first lot of each strategy left.
+    opened
+        Session in which the first lot of all was opened; None where there are no lots.
     """
+
+    rows: Mapping[str, Mapping[str, int]]
+    months: Sequence[str]
+    first: Mapping[str, pd.Timestamp]
+    opened: pd.Timestamp | None
+
+    def rows_of(self, strategies: Collection[str], month: str) -> int:
+        """How many rows some strategies have in a month."""
+        return sum(self.rows[name].get(month, 0) for name in strategies)
+
+    def strategies_at_a_time(self, at_once: int) -> Iterator[tuple[str, ...]]:
+        """Strategies by name, as many at a time as have so many rows together."""
+        return few_at_a_time(((name, sum(of.values())) for name, of in sorted(self.rows.items())), at_once)
+
+
+def spread_of(stored: Mapping[Table, Stored], at_once: int) -> Spread | None:
+    """Where rows are, read month by month; None where all of them are so few that they can be read at once."""
     if sum(rows.count() for rows in stored.values()) <= at_once:
-        return [], None
-    counts, opened = Counter[str](), pd.Timestamp.max
+        return None
+    counts, first, opened = dict[str, Counter[str]](), dict[str, pd.Timestamp](), pd.Timestamp.max
     for table, rows in stored.items():
-        for month in rows.each(["strategy", *["open_session"] * (table is catalog.TRADE_LEDGER)]):
-            counts.update({str(name): int(count) for name, count in month["strategy"].value_counts().items()})
-            if table is catalog.TRADE_LEDGER and len(month):
+        lots = table is catalog.TRADE_LEDGER
+        columns = ["strategy", *["open_session", "session"] * lots]
+        for key, month in zip(rows.keys, rows.each(columns), strict=True):
+            for name, count in month["strategy"].value_counts().items():
+                counts.setdefault(str(name), Counter())[key] += int(count)
+            if lots and len(month):
                 opened = min(opened, month["open_session"].min())
-    return list(few_at_a_time(sorted(counts.items()), at_once)), None if opened == pd.Timestamp.max else opened
+                for name, session in month.groupby("strategy")["session"].min().items():
+                    first.setdefault(str(name), session)
+    months = sorted({key for rows in stored.values() for key in rows.keys})
+    return Spread(counts, months, first, None if opened == pd.Timestamp.max else opened)
 
 
 def market_rows(source: LedgerSource, root: Path, windows: Sequence[Window], now: dt.datetime) -> pd.DataFrame:

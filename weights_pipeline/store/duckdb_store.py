@@ -70,8 +70,10 @@ _FILE = "weights_file"
 _ENDINGS = ("", ".wal", ".wal.checkpoint", ".wal.recovery")
 """Of the files that DuckDB reads to open one: itself, and what a writer that died has left beside it."""
 _DATABASES_KEPT = 8
-_WRITING, _WRITING_EACH = 512, 64
-"""Megabytes that writing may take, in all and for each processor: rows of a block are put together on each."""
+_MEMORY, _MEMORY_EACH = 512, 64
+"""Megabytes that a file may take in memory, in all and for each processor: rows of a block are put together on each.
+
+What needs more lies beside the file meanwhile."""
 
 
 class _Reading(threading.local):
@@ -102,9 +104,8 @@ def _database(path: str, process: int, *, read_only: bool) -> duckdb.DuckDBPyCon
     """
     config: dict[str, str | bool | int | float | list[str]] = {"python_enable_replacements": "false"}
     config["temp_directory"] = f"{path}.tmp"
-    if not read_only:
-        # Rows that are written go to the file as they come; by itself DuckDB would keep them while there is memory.
-        config["memory_limit"] = f"{max(_WRITING, _WRITING_EACH * (os.cpu_count() or 1))}MB"
+    # By itself DuckDB keeps what it reads, and what it is yet to write, while the machine has memory.
+    config["memory_limit"] = f"{max(_MEMORY, _MEMORY_EACH * (os.cpu_count() or 1))}MB"
     made = duckdb.connect(config=config)
     if read_only:
         made.execute("SET allowed_paths = ?", [[path + ending for ending in _ENDINGS]]).fetchall()

@@ -39,10 +39,16 @@ class Parts:
         records = self.store.partitions(self.schema, self.table.name)
         return sum(records[key].rows for key in self.keys)
 
-    def of(self, strategies: Collection[str] | None = None, columns: Sequence[str] | None = None) -> pd.DataFrame:
-        """Rows of some strategies, or all, ordered by the table's key."""
+    def of(
+        self,
+        strategies: Collection[str] | None = None,
+        columns: Sequence[str] | None = None,
+        keys: Sequence[str] | None = None,
+    ) -> pd.DataFrame:
+        """Rows of some strategies, or all, and of some partitions, or all, ordered by the table's key."""
         among = None if strategies is None else {"strategy": strategies}
-        return self.store.read(self.schema, self.table, self.keys, columns=columns, among=among)
+        chosen = self.keys if keys is None else [key for key in self.keys if key in {*keys}]
+        return self.store.read(self.schema, self.table, chosen, columns=columns, among=among)
 
     def each(self, columns: Sequence[str]) -> Iterator[pd.DataFrame]:
         """Columns of one partition after the other."""

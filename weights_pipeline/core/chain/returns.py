@@ -5,6 +5,8 @@ Scope: ``strategy_returns``, of lots, marked to market while open, or as a strat
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import pandas as pd
 
@@ -39,7 +41,7 @@ def last_sessions(sessions: pd.DatetimeIndex, windows: pd.IntervalIndex) -> pd.D
 
 def returns_table(
     lots: pd.DataFrame,
-    open_lots: pd.DataFrame,
+    open_lots: pd.DataFrame | None,
     given: pd.DataFrame,
     sessions: pd.DatetimeIndex,
     policy: CapitalPolicy,
@@ -48,13 +50,14 @@ def returns_table(
     cash: pd.DataFrame | None = None,
     frequency: Frequency = DAILY,
     rates: pd.DataFrame | None = None,
+    first_activity: Mapping[str, pd.Timestamp] | None = None,
 ) -> pd.DataFrame:
     """Daily returns from ``start`` on, from lots or, where a strategy delivers them, as given.
 
     Parameters
     ----------
     lots, open_lots
-        Rows of ``trade_ledger`` and ``open_lots`` from the first session on.
+        Rows of ``trade_ledger`` and ``open_lots`` from the first session on; None where no lot is from fills.
     given
         Rows of ``given_returns`` from the first session on; see :func:`delivered` for a session without one.
     sessions
@@ -71,15 +74,27 @@ def returns_table(
         How often returns are observed.
     rates
         Rates of exchange into account currency, dates × currencies; needed where lots are in others.
+    first_activity
+        First session of each strategy, where the rows do not reach back to it.
 
     Returns
     -------
     DataFrame
         Rows of ``strategy_returns``.
     """
-    marked = None if prices is None else mark_to_market(lots, open_lots, prices, sessions, rates)
+    marked = None
+    if prices is not None and open_lots is not None:
+        marked = mark_to_market(lots, open_lots, prices, sessions, rates)
     booked = daily_returns(
-        lots, sessions, policy, open_lots=open_lots, marked=marked, cash=cash, rates=rates, start=start
+        lots,
+        sessions,
+        policy,
+        open_lots=open_lots,
+        marked=marked,
+        cash=cash,
+        rates=rates,
+        first_activity=first_activity,
+        start=start,
     )
     if given.empty:
         return booked

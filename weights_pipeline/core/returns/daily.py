@@ -277,7 +277,11 @@ def _coded(
     opened = np.maximum(positions(rows, "open_session", sessions), 0)
     entry_value, pnl = rows["entry_value"].to_numpy(np.float64), rows["pnl"].to_numpy(np.float64)
     currency = None if rates is None else rows["currency"].to_numpy(np.intp)
-    cell = (session * len(names) + strategy) * len(sessions) + opened
+    # By the day itself: a grid that begins later may not bring lots of several days together.
+    day = rows["open_session"].to_numpy("datetime64[D]").astype(np.int64)
+    if len(day):
+        day -= day.min()
+    cell = (session * len(names) + strategy) * (day.max(initial=0) + 1) + day
     order = _by_cell(cell, entry_value, pnl, *([] if currency is None else [currency]))
     return LotArrays(
         strategies=tuple(names),
