@@ -30,6 +30,7 @@ SUITES = {
     "metrics_table": bench_metrics.run_tables,
     "ledger": bench_ledger.run,
     "intake": bench_intake.run,
+    "large": bench_intake.run_large,
     "months": bench_intake.run_months,
     "fills": bench_intake.run_fills,
     "sources": bench_sources.run,

@@ -10,8 +10,8 @@ kept and without.
 
 Of fills, FIFO matching is measured alone: 100,000 and a million of them, or 10,000.
 
-Run ``python -m benchmarks intake [--quick]``: 10 million lots, or 20,000; and ``python -m benchmarks months`` and
-``python -m benchmarks fills``.
+Run ``python -m benchmarks intake [--quick]``: 10 million lots, or 20,000; ``python -m benchmarks large``: a hundred
+million in ten files, a quarter of an hour; and ``python -m benchmarks months`` and ``python -m benchmarks fills``.
 """
 
 from __future__ import annotations
@@ -177,6 +177,15 @@ def run(quick: bool = False) -> list[dict[str, Any]]:
             measured = done(measure, Path(folder))
         found.append({"file": kind, "lots": lots} | {name: round(figure, 2) for name, figure in measured.items()})
     return found
+
+
+def run_large(quick: bool = False) -> list[dict[str, Any]]:
+    """Measure a hundred million lots in ten Parquet files."""
+    lots, done = 20_000 if quick else 100_000_000, apart(quick)
+    with tempfile.TemporaryDirectory() as folder:
+        done(create, Path(folder), "parquet", lots, 10)
+        measured = done(measure, Path(folder))
+    return [{"file": "parquet", "lots": lots} | {name: round(figure, 2) for name, figure in measured.items()}]
 
 
 def run_months(quick: bool = False) -> list[dict[str, Any]]:

@@ -5,10 +5,12 @@ import math
 import os
 import shutil
 import subprocess
+from pathlib import Path
 
 import pytest
 
 from benchmarks import __main__ as benchmarks
+from benchmarks import peers
 from benchmarks.support import circumstances
 from benchmarks.support.apart import apart
 
@@ -65,3 +67,13 @@ def test_a_commit_is_that_of_the_checkout_and_of_nothing_around_it(tmp_path):
     (tmp_path / "file").write_text("two")
     assert circumstances.commit_of(tmp_path) == git("rev-parse", "HEAD").strip() + " changed"
     assert circumstances.commit_of(tmp_path / "unpacked") == "unknown"
+
+
+def test_what_is_said_of_the_peer_that_is_installed_here_comes_out() -> None:
+    rows = peers.skfolio_rows()
+    limit, short_of_it = peers.said_by(rows["limits of groups"]).split(" and ")
+    assert limit == "0.35"
+    assert -1e-5 < float(short_of_it) < 0
+    assert peers.said_by(rows["contradicting limits"]).startswith("ConvexOptimizationError: Solver 'CLARABEL' failed")
+    page = (Path(peers.__file__).parents[1] / "docs" / "compared.md").read_text()
+    assert {name for name in peers.PEERS if name.split("-")[0].lower() not in page.lower()} == set()

@@ -117,6 +117,7 @@ EXITS = {
 
 ELSEWHERE = {
     "source .venv/bin/activate",
+    "uv run --no-project --with bt==1.4.1 python benchmarks/peers.py bt",
     "dask scheduler --host 10.0.0.5",
     "dask worker tcp://10.0.0.5:8786 --nthreads 1",
     "export WEIGHTS_ENGINE=tcp://10.0.0.5:8786",
