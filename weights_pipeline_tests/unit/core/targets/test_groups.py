@@ -476,6 +476,7 @@ def test_a_problem_whose_groups_contradict_its_limits_has_no_solution():
         replace(case, upper=np.array([0.0, 0.0, 0.05, 0.4, 0.4, 0.4]))
 
 
+@pytest.mark.xdist_group("skfolio")
 @pytest.mark.parametrize("other", [(0, 1, 2, 3), (2, 3)])
 @pytest.mark.parametrize("kind", ["MeanRisk", "RiskBudgeting", "HierarchicalRiskParity"])
 def test_optimisers_of_skfolio_keep_groups(kind, other):
