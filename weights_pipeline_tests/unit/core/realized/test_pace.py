@@ -146,15 +146,16 @@ class TestWalk:
     @given(seed=st.integers(0, 10_000), data=st.data())
     def test_a_range_is_the_same_bits_as_date_by_date_and_sees_no_future(self, seed, data):
         returns = random_returns(seed)
-        targets = targets_of(returns, WEEKS)
+        weeks = WEEKS[::2]
+        targets = targets_of(returns, weeks)
         whole = realized_of(returns, targets=targets)
-        start = data.draw(st.integers(0, len(WEEKS) - 3))
-        stored = whole[whole["as_of"] < WEEKS[start]]
-        for date in WEEKS[start : start + 3]:
+        start = data.draw(st.integers(0, len(weeks) - 3))
+        stored = whole[whole["as_of"] < weeks[start]]
+        for date in weeks[start : start + 3]:
             seen = long(returns.loc[:date])
             made = chain.realized_table(stored, targets[targets["as_of"] == date], PACED, CALENDAR, seen)
             stored = pd.concat([stored, made], ignore_index=True)
-        expected = whole[whole["as_of"] <= WEEKS[start + 2]]
+        expected = whole[whole["as_of"] <= weeks[start + 2]]
         pd.testing.assert_frame_equal(stored, expected, check_exact=True)
 
     def test_a_strategy_that_joins_is_a_component_from_then_on_as_in_the_stored_history(self):

@@ -188,7 +188,7 @@ def test_a_general_solver_from_many_starts_finds_nothing_better():
         found = solve(posed, WHOLE)
         assert admissible(posed, found.weights, WHOLE.max_drawdown), name
         equal = np.full(n, min(float(posed.upper[0]), posed.gross / n))
-        starts = [0.3 * equal, *(rng.dirichlet(np.ones(n)) * rng.uniform(0.1, 1) * equal.sum() for _ in range(4))]
+        starts = [0.3 * equal, *(rng.dirichlet(np.ones(n)) * rng.uniform(0.1, 1) * equal.sum() for _ in range(2))]
         assert found.objective >= slsqp(posed, WHOLE, starts) * (1 - 1e-7), name
         bound |= {*found.binding, "cap"} if (found.weights == posed.upper).any() else {*found.binding}
         count += 1
