@@ -154,6 +154,8 @@ class BookReport:
     regime, scalar, volatility_scalar, applied
         Risk regime and scalar behind the weights (NaN: there is none, or one per sleeve), that of a volatility target
         (NaN: there is none), and whether they were applied.
+    hedged, funding
+        What hedges weigh together, and the factor that they leave of all scaled weights; NaN without hedges.
     final, targets
         Weights traded from each session on, and targets from each rebalance on; columns strategies.
     scalars, regimes
@@ -201,6 +203,8 @@ class BookReport:
     scalar: float
     volatility_scalar: float
     applied: bool
+    hedged: float
+    funding: float
     final: pd.DataFrame
     targets: pd.DataFrame
     scalars: pd.Series
@@ -321,6 +325,7 @@ class Report:
                     "regime": each.regime,
                     "scalar": each.scalar,
                     "volatility_scalar": each.volatility_scalar,
+                    "hedged": each.hedged,
                     "turnover": each.turnover,
                     "weights": {move.strategy: move.final for move in sorted(each.moves, key=lambda m: m.strategy)},
                 }
@@ -466,6 +471,8 @@ def _book(setup: BookSetup, seen: SeenStore) -> BookReport:
         scalar=float(scalars[0]) if len(scalars) == 1 else math.nan,
         volatility_scalar=float(one["volatility_scalar"]),
         applied=applied,
+        hedged=float(in_force["hedge"].sum(skipna=False)),
+        funding=float(one["funding"]),
         final=held_by_session,
         targets=by_session(targets.assign(effective_from=targets["as_of"].map(since)), "target"),
         scalars=_by_session(seen.read(book.name, catalog.RISK_SCALAR), "scalar"),

@@ -327,6 +327,7 @@ def _environment() -> jinja2.Environment:
         "why": words.why,
         "driver": words.driver,
         "headline": words.headline,
+        "hedges": words.hedges,
         "since": words.since,
         "in_short": words.in_short,
         "verdict": words.verdict,

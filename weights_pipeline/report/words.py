@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
@@ -101,7 +101,37 @@ def headline(book: BookReport) -> str:
     effect = "applied" if book.applied else "computed, not applied"
     scalar = "one risk scalar per sleeve" if math.isnan(book.scalar) else f"risk scalar {book.scalar:.2f}"
     scalar += "" if math.isnan(book.volatility_scalar) else f", volatility target {book.volatility_scalar:.2f}"
+    scalar += "" if math.isnan(book.hedged) else f", hedges {book.hedged:.2%}"
     return f"{since_when} Regime {book.regime or 'not known yet'}, {scalar}, {effect}."
+
+
+def hedges(book: BookReport) -> str:
+    """Which hedges there are and when, what they weigh now and who pays, what they have given and cost."""
+    of = book.book.overlay.hedges if book.book.overlay else None
+    if of is None:
+        return ""
+    said = f"Hedges: {', '.join(of.strategies)}, in {', '.join(of.regimes)} up to {of.weight:.2%} together"
+    if not book.hedged > 0:
+        said += "; they weigh nothing now."
+    elif of.funded == "pro_rata":
+        said += (
+            f"; they weigh {book.hedged:.2%} now, for which all others keep {book.funding:.2%} of their scaled weights."
+        )
+    else:
+        said += f"; they weigh {book.hedged:.2%} now, paid by cash."
+    audited = book.audit[book.audit["portfolio"] == "hedges"]
+    return said if audited.empty else f"{said} {carried_by_hedges(audited.set_index('metric')['value'])}"
+
+
+def carried_by_hedges(audited: Mapping[str, float] | pd.Series) -> str:
+    """What hedges have given and cost a year, by the metrics of their audit."""
+    if not audited["share_on"] > 0:
+        return "Hedges were never on."
+    return (
+        f"Hedges were on in {audited['share_on']:.1%} of the sessions, with a mean weight of "
+        f"{audited['mean_weight']:.2%} together. They earned {audited['earned']:+.2%} a year, and what paid for them "
+        f"would have earned {audited['given_up']:+.2%}: a carry of {audited['carry']:+.2%}."
+    )
 
 
 def basis(book: BookReport) -> str:

@@ -25,6 +25,7 @@ from weights_pipeline.alerts import Outbox
 from weights_pipeline.alerts.delivery import Remote, deliver
 from weights_pipeline.checks import book_checks, ledger_checks
 from weights_pipeline.cli import main
+from weights_pipeline.core.allocator.hedges import Hedges
 from weights_pipeline.core.allocator.overlay import performance
 from weights_pipeline.core.returns.daily import wide
 from weights_pipeline.core.returns.frequency import DAILY, MONTHLY
@@ -226,6 +227,29 @@ def test_a_book_with_costs_has_figures_before_and_after_them(finished, own_data,
         words.signed(costs[side]["sharpe"]) for side in ("before", "after")
     ]
     assert "| After costs |" in render_markdown(own)
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_hedges_are_named_with_their_weight_who_pays_and_what_they_cost(report):
+    plain = report.books[0]
+    assert math.isnan(plain.hedged)
+    assert "Hedges" not in render(report)
+    hedges = Hedges(strategies=("rsi2",), regimes=("STRESS",), weight=0.1, ramp=0.5)
+    book = plain.book.model_copy(update={"overlay": dataclasses.replace(plain.book.overlay, hedges=hedges)})
+    figures = {"share_on": 0.25, "mean_weight": 0.04, "earned": 0.01, "given_up": 0.03, "carry": -0.02}
+    audit = pd.DataFrame({"window": "all", "portfolio": "hedges", "metric": [*figures], "value": [*figures.values()]})
+    audit = pd.concat([plain.audit, audit.assign(as_of=plain.as_of, reason="")], ignore_index=True)
+    own = dataclasses.replace(plain, book=book, audit=audit, hedged=0.05, funding=0.95)
+    text = render(dataclasses.replace(report, books=(own,)))
+    assert "Hedges: rsi2, in STRESS up to 10.00% together; they weigh 5.00% now" in text
+    assert "for which all others keep 95.00% of their scaled weights." in text
+    assert "on in 25.0% of the sessions, with a mean weight of 4.00% together" in text
+    assert "a carry of -2.00%." in text
+    assert "hedges 5.00%" in words.headline(own)
+    assert "they weigh nothing now" in words.hedges(dataclasses.replace(own, hedged=0.0))
+    by_cash = dataclasses.replace(book.overlay, hedges=dataclasses.replace(hedges, funded="cash"))
+    cash = book.model_copy(update={"overlay": by_cash})
+    assert "5.00% now, paid by cash." in words.hedges(dataclasses.replace(own, book=cash))
 
 
 def test_the_choice_among_weightings_is_doubted_in_every_form(report, page):

@@ -220,20 +220,23 @@ def _tune(options: argparse.Namespace) -> int:
     except ValueError as error:
         common.stop(f"{run.name}: {error}", common.FAILED)
     overfitting = of_returns(result.held.to_numpy())
+    parts = {"volatility target": run.overlay.volatility_target, "hedges": run.overlay.hedges}
+    left_out = [name for name, part in parts.items() if part is not None]
     if options.json:
         frames = ("choices", "trials", "windows", "totals")
         content: dict[str, Any] = {name: _records(getattr(result, name).reset_index()) for name in frames}
         parameters = {"score": options.score, "train": options.train, "test": options.test, "lag": run.overlay.lag}
         content["overfitting"] = asdict(overfitting) if overfitting else None
-        common.print_json({"name": run.name, **parameters, **content, "verdict": result.verdict, "note": _UNTOUCHED})
+        content |= {"verdict": result.verdict, "note": _UNTOUCHED, "left_out": left_out}
+        common.print_json({"name": run.name, **parameters, **content})
         return 0
     render.say(f"{run.name}: {len(made)} choices, {len(result.windows)} windows of {options.test} sessions, each")
     render.say(
         f"chosen by {options.score} on the {options.train} sessions before it. All at the scalar of the whole book,"
     )
     render.say("anew for every session, before costs.\n")
-    if run.overlay.volatility_target or run.overlay.hedges:
-        render.say("The book's volatility target and hedges are not in these figures, but in those of `audit`.\n")
+    if left_out:
+        render.say(f"The book's {' and '.join(left_out)} are not in these figures, but in those of `audit`.\n")
     _print_tune(result, overfitting)
     return 0
 
@@ -310,7 +313,9 @@ def _print_audit(audited: pd.DataFrame) -> None:
     lines = [[metric.replace("_", " "), *[*empty, *cells("all", metric)][-len(told) :]] for metric in whole]
     render.table(lines, ["Whole history", *told.values()])
     if "unhedged" in told:
-        render.say(_hedges_in_words(values))
+        from weights_pipeline.report.words import carried_by_hedges
+
+        render.say(carried_by_hedges(audited[audited["portfolio"] == "hedges"].set_index("metric")["value"]))
     render.say()
     shown = {
         "total_return": "Return",
@@ -326,19 +331,6 @@ def _print_audit(audited: pd.DataFrame) -> None:
         render.table(rows, ["Window", *headings, shown["share_scaled"]])
     if missing := [name for name in windows if name not in covered]:
         render.say(f"Not covered by the history: {', '.join(missing)}.")
-
-
-def _hedges_in_words(values: Mapping[Any, float]) -> str:
-    """What hedges have given and cost a year, by the values of an audit."""
-    on, weight, earned, given_up, carry = (
-        values["all", metric, "hedges"] for metric in ("share_on", "mean_weight", "earned", "given_up", "carry")
-    )
-    if not on > 0:
-        return "Hedges were never on."
-    return (
-        f"Hedges were on in {on:.1%} of the sessions, with a mean weight of {weight:.2%} together. They earned "
-        f"{earned:+.2%} a year, and what paid for them would have earned {given_up:+.2%}: a carry of {carry:+.2%}."
-    )
 
 
 def _print_costs(costs: Mapping[str, Any]) -> None:
