@@ -344,8 +344,9 @@ def progress(*, quiet: bool) -> Iterator[Callable[[int, int, str], None]]:
         MofNCompleteColumn(),
         TimeElapsedColumn(),
     )
-    # The stream of now: while a run goes on, standard error is its log.
-    with Progress(*columns, console=Console(file=sys.stderr), disable=quiet) as bar:
+    # The stream of now: while a run goes on, standard error is its log. A file is shown the last line alone.
+    console = Console(file=sys.stderr)
+    with Progress(*columns, console=console, auto_refresh=console.is_terminal, disable=quiet) as bar:
         task = bar.add_task("starting", total=None)
         yield lambda done, total, what: bar.update(task, completed=done, total=total, description=what)
 
