@@ -24,7 +24,7 @@ from contextlib import AbstractContextManager, ExitStack, closing, contextmanage
 from dataclasses import dataclass, field, replace
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import duckdb
 
@@ -77,15 +77,19 @@ What needs more lies beside the file meanwhile."""
 
 
 class _Reading(threading.local):
-    """Reading connections that a thread holds open, and the tables that were seen over them, by path."""
+    """Reading connections that a thread holds open, and what was seen over them, by path: each sees one state."""
 
     def __init__(self) -> None:
         self.connections: dict[Path, duckdb.DuckDBPyConnection] = {}
         self.tables: dict[Path, list[tuple[str, str]]] = {}
+        self.records: dict[Path, dict[str, _Records]] = {}
 
 
 _READING = _Reading()
 
+
+_Records: TypeAlias = "dict[str, dict[str, PartitionRecord]]"
+"""What was written under each partition key, by table."""
 
 Columns = Mapping[str, tuple[str, bool]]
 """Type and nullability of each stored column, in storage order."""
@@ -162,6 +166,7 @@ class DuckDBStore:
             finally:
                 del held[self.path]
                 _READING.tables.pop(self.path, None)
+                _READING.records.pop(self.path, None)
 
     @contextmanager
     def view(self) -> Iterator[None]:
@@ -293,20 +298,14 @@ class DuckDBStore:
 
     def partitions(self, schema: str, table_name: str) -> dict[str, PartitionRecord]:
         """Return the manifest of one table."""
-        from weights_pipeline.tables.contract import PartitionRecord
-
         if not self.path.exists():
             return {}
         with self.reading() as connection:
-            try:
-                rows = connection.execute(
-                    "SELECT partition_key, row_count, content_hash, run_id, recorded_at "  # noqa: S608
-                    f"FROM {MANIFEST} WHERE table_schema = ? AND table_name = ? ORDER BY partition_key",
-                    [schema, table_name],
-                ).fetchall()
-            except duckdb.CatalogException:
-                return {}
-        return {row[0]: PartitionRecord(*row) for row in rows}
+            seen = _READING.records.setdefault(self.path, {})
+            if schema not in seen:
+                # Who asks for one table asks for the others of its schema next, and a query costs more than its rows.
+                seen[schema] = _records(connection, schema)
+            return {**seen[schema].get(table_name, {})}
 
     def tables(self) -> list[tuple[str, str]]:
         """Every table of the file but the manifest."""
@@ -411,6 +410,24 @@ def _in_words(path: Path, error: duckdb.Error) -> StoreError | None:
             f"materialise everything again."
         )
     return None
+
+
+def _records(connection: duckdb.DuckDBPyConnection, schema: str) -> _Records:
+    """The manifest of every table of a schema."""
+    from weights_pipeline.tables.contract import PartitionRecord
+
+    try:
+        rows = connection.execute(
+            "SELECT table_name, partition_key, row_count, content_hash, run_id, recorded_at "  # noqa: S608
+            f"FROM {MANIFEST} WHERE table_schema = ? ORDER BY partition_key",
+            [schema],
+        ).fetchall()
+    except duckdb.CatalogException:
+        return {}
+    found: _Records = {}
+    for table, key, *row in rows:
+        found.setdefault(table, {})[key] = PartitionRecord(key, *row)
+    return found
 
 
 def _columns(connection: duckdb.DuckDBPyConnection, schema: str, table: str) -> Columns:
