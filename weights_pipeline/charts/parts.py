@@ -38,7 +38,8 @@ def canvas(rows: int, panels: int = 1) -> tuple[Figure, list[Axes]]:
     axes = list(drawn.subplots(1, panels, squeeze=False)[0])
     for ax in axes:
         ax.set_ylim(max(rows, 1) - 0.5, -0.5)
-        ax.set_yticks([])
+        ax.yaxis.set_visible(False)
+        _without_label(ax.xaxis)
         ax.spines["left"].set_visible(False)
         ax.tick_params("x", labelsize=_SMALL, length=2)
         ax.grid(axis="x")
@@ -108,12 +109,18 @@ def marks(ax: Axes, at: Floats, marker: str | int, label: str, **looks: Any) -> 
 
 def date_axis(ax: Axes, dates: pd.DatetimeIndex, *, named: bool = True) -> None:
     """Dates side by side, without the days between them; at most six months named, each at its first date."""
+    _without_label(ax.xaxis)
     ax.set_xlim(-0.5, len(dates) - 0.5)
     months = dates.year * 12 + dates.month - 1
     first = np.flatnonzero(np.diff(months, prepend=months[0] - 1))
     apart = next((step for step in _MONTHS_APART if (months[first] % step == 0).sum() <= _DATES_NAMED), 1)
     at = first[months[first] % apart == 0]
     ax.set_xticks(at, [f"{date:%Y-%m}" for date in dates[at]] if named else [""] * len(at))
+
+
+def _without_label(axis: Axis) -> None:
+    """Give an axis that has no label a place for it: Matplotlib would measure every tick for one that fits."""
+    axis.set_label_coords(0.5, 0)
 
 
 def percent_axis(axis: Axis, ticks: int = 5) -> None:

@@ -156,7 +156,7 @@ def volumes_known(of: LedgerRows) -> Finding:
 def strategies_known(of: LedgerRows) -> Finding:
     """Ledger and books name the same strategies."""
     tables = (catalog.STRATEGY_RETURNS, catalog.UNKNOWN_POSITIONS)
-    seen = {strategy for table in tables for strategy in of.read(table, ["strategy"])["strategy"]}
+    seen = {strategy for table in tables for strategy in of.read(table, ["strategy"])["strategy"].unique()}
     booked = {strategy for setup in of.books for each in setup.book.every for strategy in each.strategies}
     return verify.known_strategies(sorted(seen), sorted(booked))
 
