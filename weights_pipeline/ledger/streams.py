@@ -15,7 +15,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from weights_pipeline.core.returns.actions import Lineage, match_over
-from weights_pipeline.core.returns.ambiguity import ambiguous_order, opposites
+from weights_pipeline.core.returns.ambiguity import ambiguous_order, at_one_instant, opposites
 from weights_pipeline.core.returns.cells import ZONES, Fault
 from weights_pipeline.core.returns.findings import LedgerFinding
 from weights_pipeline.core.returns.lots import cancelled_faults, fill_faults, opening_faults, signed_amounts
@@ -283,7 +283,8 @@ def _stream_findings(fills: Rows, openings: Rows, stream: Stream, acted_on: Coll
             figures={"stated": each.stated, "found": each.found},
             setting="correct the opening, or add the fills that are missing",
         )
-    for order in ambiguous_order(stream.events):
+    together = at_one_instant(stream.events)
+    for order in ambiguous_order(stream.events, together):
         yield LedgerFinding(
             code="ambiguous_order",
             strategy=order.strategy,
@@ -311,7 +312,7 @@ def _stream_findings(fills: Rows, openings: Rows, stream: Stream, acted_on: Coll
             figures={"times": float(turned.times), "held": turned.held},
             setting="a split in the file of actions",
         )
-    for pair in opposites(stream.events):
+    for pair in opposites(together):
         yield LedgerFinding(
             code="possible_cancellation",
             strategy=pair.strategy,

@@ -364,7 +364,7 @@ def _sessions(history: ReturnHistory, due: Iterable[Rebalances], calendar: str) 
 
 def _table(trial: Trial, simulation: Simulation) -> pd.DataFrame:
     """All weights of a simulation: per rebalance and strategy, from base weight to the weight to trade."""
-    tables = simulation.tables()
+    tables = simulation.weights()
     keys = ["as_of", "strategy"]
     realized = tables["realized_weights"][[*keys, "effective_from", "base", "previous", "target", "rate", "realized"]]
     targets = tables["target_weights"][[*keys, "metric", "metric_value", "multiplier", "note", "weight_set"]]

@@ -46,16 +46,17 @@ class _Fill(NamedTuple):
     multiplier: float
 
 
-def ambiguous_order(events: pd.DataFrame) -> Iterator[Ambiguity]:
+def ambiguous_order(events: pd.DataFrame, rows: pd.DataFrame) -> Iterator[Ambiguity]:
     """Instants at which fills of both signs happen that no ``sequence`` orders.
 
     Parameters
     ----------
     events : DataFrame
         As for :func:`~weights_pipeline.core.returns.matching.match_fifo`.
+    rows : DataFrame
+        Those that :func:`at_one_instant` finds among them.
     """
     pair = ["strategy", "symbol"]
-    rows = _at_one_instant(events)
     if rows.empty:
         return
     instant = [rows[name] for name in (*pair, "ts")]
@@ -93,9 +94,14 @@ def ambiguous_order(events: pd.DataFrame) -> Iterator[Ambiguity]:
             _realized(queue, given)
 
 
-def opposites(events: pd.DataFrame) -> list[Opposites]:
-    """Fills with their opposite, each in one pair at most; the first of a size with the first of the other sign."""
-    rows = _at_one_instant(events)
+def opposites(rows: pd.DataFrame) -> list[Opposites]:
+    """Fills with their opposite, each in one pair at most; the first of a size with the first of the other sign.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        Fills that :func:`at_one_instant` finds.
+    """
     if rows.empty:
         return []
     same = ["strategy", "symbol", "ts", "price", "size"]
@@ -107,7 +113,7 @@ def opposites(events: pd.DataFrame) -> list[Opposites]:
     return [Opposites(strategy, symbol, ts, int(min(a, b)), int(max(a, b))) for strategy, symbol, ts, a, b in found]
 
 
-def _at_one_instant(events: pd.DataFrame) -> pd.DataFrame:
+def at_one_instant(events: pd.DataFrame) -> pd.DataFrame:
     """Fills of instants at which a strategy and symbol has several: of most ledgers few, or none."""
     fills = np.flatnonzero(events["event"] == FILL)
     together = fills[events["ts"].take(fills).duplicated(keep=False)]

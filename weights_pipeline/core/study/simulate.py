@@ -137,8 +137,25 @@ class Simulation:
         Returns
         -------
         dict of str to DataFrame
-            ``target_weights``, ``realized_weights``, ``final_weights`` (but for ``next_rebalance``); with an overlay
-            also ``allocator_state``, ``risk_regime`` and ``risk_scalar``.
+            Those of :meth:`weights`; with an overlay also ``allocator_state``, ``risk_regime`` and ``risk_scalar``.
+        """
+        tables, overlay = self.weights(), self.policy.overlay
+        if overlay is None or self.regimes is None:
+            return tables
+        weights = pd.DataFrame(self.realized, index=self.effective_from, columns=list(self.strategies))
+        history = self.history
+        returns = pd.DataFrame(history.returns, index=history.sessions, columns=list(history.strategies))
+        regimes = self.regimes.rename_axis("session").reset_index()
+        return tables | {
+            "allocator_state": state_of(weights, returns.dropna(how="all"), overlay, self.policy.frequency),
+            "risk_regime": regimes,
+            "risk_scalar": scalar_table(regimes, overlay, self.targeted),
+        }
+
+    def weights(self) -> dict[str, pd.DataFrame]:
+        """Tables of weights alone: ``target_weights``, ``realized_weights``, ``final_weights``.
+
+        As :meth:`tables` gives them; ``next_rebalance`` is not among their columns.
         """
         n, overlay = len(self.strategies), self.policy.overlay
         date = np.repeat(np.arange(len(self.as_of)), n)
@@ -166,21 +183,11 @@ class Simulation:
             applied=overlay is not None and overlay.enabled,
             final=self.final.ravel(),
         )
-        tables = {"target_weights": targets, "realized_weights": realized, "final_weights": final}
-        if overlay is None or self.regimes is None:
-            return tables
-        final["regime"] = self.regimes["regime"].reindex(self.scalar_session).fillna("").to_numpy()[date]
-        if self.targeted is not None:
-            final["volatility"] = self.targeted["volatility"].reindex(self.scalar_session).to_numpy()[date]
-        weights = pd.DataFrame(self.realized, index=self.effective_from, columns=list(self.strategies))
-        history = self.history
-        returns = pd.DataFrame(history.returns, index=history.sessions, columns=list(history.strategies))
-        regimes = self.regimes.rename_axis("session").reset_index()
-        return tables | {
-            "allocator_state": state_of(weights, returns.dropna(how="all"), overlay, self.policy.frequency),
-            "risk_regime": regimes,
-            "risk_scalar": scalar_table(regimes, overlay, self.targeted),
-        }
+        if overlay is not None and self.regimes is not None:
+            final["regime"] = self.regimes["regime"].reindex(self.scalar_session).fillna("").to_numpy()[date]
+            if self.targeted is not None:
+                final["volatility"] = self.targeted["volatility"].reindex(self.scalar_session).to_numpy()[date]
+        return {"target_weights": targets, "realized_weights": realized, "final_weights": final}
 
 
 def simulate(
