@@ -28,6 +28,7 @@ from weights_pipeline.orchestration.partitions import range_tags
 from weights_pipeline.settings import Settings
 from weights_pipeline.store.duckdb_store import DuckDBStore
 from weights_pipeline.tables import catalog
+from weights_pipeline.tables.contract import no_rows
 from weights_pipeline.tables.definition import Column, Type
 from weights_pipeline.tables.errors import DamagedError, MixedInputsError
 from weights_pipeline.versions.history import NoVersionError, add_versions, list_versions, weights_known
@@ -415,6 +416,7 @@ def test_a_ledger_cut_on_a_day_gives_the_returns_of_the_whole(finished):
     lots, open_lots, given, cash, unknown = (finished.store.read(LEDGER, table) for table in read)
     ledger = LedgerView(
         lots=lots, open_lots=open_lots, given=given, cash=cash, unknown=unknown, prices=None, rates=None,
+        liquidity=no_rows(catalog.STRATEGY_LIQUIDITY),
         capital=read_capital(WORKSPACE.sources["sample"], DATA),
         sessions=partial(sessions_past, "XNYS"), begin=pd.Timestamp("2012-01-01"), market=pd.Series(dtype="str"),
     )  # fmt: skip
