@@ -16,7 +16,7 @@ import pandas as pd
 
 from weights_pipeline.core.policy import Policy
 from weights_pipeline.core.targets.methods.fixed import Fixed
-from weights_pipeline.core.versions import changed_keys, digest, intact, newest_versions
+from weights_pipeline.core.versions import changed_keys, digest, intact
 from weights_pipeline.store.base import Reader
 from weights_pipeline.tables import catalog
 from weights_pipeline.tables.definition import Table
@@ -130,10 +130,10 @@ class Kept:
     def __init__(self, setup: BookSetup, store: Reader) -> None:
         self._setup, self._store = setup, store
         columns = ["version", "rebalance", "as_of", "recorded_at", "parameters_hash"]
-        history = store.read(setup.name, catalog.WEIGHT_HISTORY, columns=columns)
-        newest = newest_versions(history).drop_duplicates("rebalance").set_index("rebalance")
-        told = newest[list(_Newest._fields)].itertuples(index=False)
-        self._newest = {str(key): _Newest(*row) for key, row in zip(newest.index, told, strict=True)}
+        versions = store.read(setup.name, catalog.WEIGHT_HISTORY, columns=columns).drop_duplicates("version")
+        # In the order of their numbers: the last one of each rebalance is its newest.
+        told = zip(*(versions[name].tolist() for name in columns[1:]), strict=True)
+        self._newest = {str(key): _Newest(*row) for key, *row in told}
         self._today: dict[tuple[int, int], str] = {}
         self._read: dict[str, Policy] = {}
 
