@@ -25,14 +25,15 @@ class Verified:
     Attributes
     ----------
     altered
-        What of a schema was found altered, and how many tables there are, once it has been looked for.
+        What of a schema, or of some of its tables by their names, was found altered, and how many tables there are,
+        once it has been looked for.
     """
 
     def __init__(self, file: Path | None = None) -> None:
         self._file = file
         self._before = _entries(file)
         self._now: dict[str, dict[str, str]] = {}
-        self.altered: dict[str, tuple[pd.DataFrame, int]] = {}
+        self.altered: dict[tuple[str, ...], tuple[pd.DataFrame, int]] = {}
 
     @classmethod
     def of(cls, folder: Path, schema: str) -> Self:

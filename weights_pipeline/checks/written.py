@@ -5,6 +5,7 @@ Scope: one declaration, shared. Not here: the comparison (``store.integrity``).
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from functools import partial
 from typing import Protocol
 
@@ -15,6 +16,7 @@ from weights_pipeline.core import verify
 from weights_pipeline.core.verify import Finding
 from weights_pipeline.store.base import Reader
 from weights_pipeline.store.integrity import altered_tables
+from weights_pipeline.tables.definition import Table
 
 RESTORE = "The store was changed by hand or is damaged: restore a backup, or materialise what is named again."
 """Advice of the check, which is shown at the table of a schema that is written last."""
@@ -48,9 +50,10 @@ def stored_as_written(of: Written) -> Finding:
 _CHECK = stored_as_written.__name__
 
 
-def altered(store: Reader, schema: str, verified: Verified) -> tuple[pd.DataFrame, int]:
-    """Altered partitions of a schema and the number of its tables, found once for all checks that ask."""
-    if schema not in verified.altered:
+def altered(store: Reader, schema: str, verified: Verified, among: Collection[Table] = ()) -> tuple[pd.DataFrame, int]:
+    """Altered partitions of tables of a schema, all when left out, and their number; found once for all that ask."""
+    asked = schema, *(table.name for table in among)
+    if asked not in verified.altered:
         before, passed = partial(verified.before, _CHECK), partial(verified.passed, _CHECK)
-        verified.altered[schema] = altered_tables(store, schema, before, passed)
-    return verified.altered[schema]
+        verified.altered[asked] = altered_tables(store, schema, before, passed, among)
+    return verified.altered[asked]

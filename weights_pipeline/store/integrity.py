@@ -6,7 +6,7 @@ Scope: the comparison. Not here: what a content's hash covers (``tables.contract
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import NamedTuple
@@ -152,8 +152,9 @@ def altered_tables(
     schema: str,
     before: Callable[[str], str] = lambda name: "",
     passed: Callable[[str, str], None] = lambda name, seal: None,
+    among: Collection[Table] = (),
 ) -> tuple[pd.DataFrame, int]:
-    """Altered partitions of every table of a schema, and how many tables there are.
+    """Altered partitions of tables of a schema, and how many tables there are.
 
     Parameters
     ----------
@@ -161,6 +162,8 @@ def altered_tables(
         Where to look.
     before, passed
         Seal of an earlier comparison by ``SCHEMA/TABLE``, and what takes the new one; see :func:`compared`.
+    among
+        Which tables; every one of the schema when left out.
 
     Returns
     -------
@@ -169,7 +172,8 @@ def altered_tables(
     int
         Tables compared.
     """
-    names = [name for owner, name in store.tables() if owner == schema and name in catalog.TABLES]
+    asked = {table.name for table in among} or catalog.TABLES.keys()
+    names = [name for owner, name in store.tables() if owner == schema and name in asked]
     altered = []
     for name in names:
         found = compared(store, schema, catalog.TABLES[name], before(place := f"{schema}/{name}"))
