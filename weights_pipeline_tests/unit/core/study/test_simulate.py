@@ -33,7 +33,7 @@ METHOD = {method.__dataclass_fields__["kind"].default: method for method in METH
 NAMES = ("alpha", "beta", "delta", "gamma", "kappa", "omega")
 BASE = dict(zip(NAMES, (0.10, 0.25, 0.15, 0.20, 0.20, 0.10), strict=True))
 CALENDAR = pd.bdate_range("2018-01-01", "2020-06-30").as_unit("us")
-SESSIONS = CALENDAR[:560]
+SESSIONS = CALENDAR[:440]
 
 
 def ends(sessions, period):
