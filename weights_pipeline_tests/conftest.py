@@ -23,6 +23,7 @@ ON_ONE_WORKER = (
     "full",  # of test_allocator_runs
     "decided",  # of test_change_a_book
     "corrected",  # of test_history
+    "limited",  # of test_liquidity
     "by_hand",  # of test_cli_operation
     "package",  # of test_by_hand
     "desk_of_pages",  # of test_docs

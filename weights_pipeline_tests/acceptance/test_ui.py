@@ -126,7 +126,8 @@ def test_schedule_says_when_it_rebalances_next_and_in_which_zone(page: Page):
     expect(page.get_by_role("row", name="Description")).to_contain_text("monthly on day 1 at 06:30")
     expect(page.get_by_role("row", name="Execution timezone")).to_contain_text("America/New_York")
     page.get_by_role("row", name="Running").get_by_role("img").click()
-    expect(page.get_by_role("row", name="Next tick")).to_contain_text(re.compile(r" 1, 6:30.* AM E[SD]T"))
+    # Of another year the page names it.
+    expect(page.get_by_role("row", name="Next tick")).to_contain_text(re.compile(r" 1, (\d{4}, )?6:30.* AM E[SD]T"))
 
 
 def test_partition_shows_its_figures_and_its_chart(page: Page):

@@ -416,7 +416,8 @@ def test_a_ledger_cut_on_a_day_gives_the_returns_of_the_whole(finished):
     lots, open_lots, given, cash, unknown = (finished.store.read(LEDGER, table) for table in read)
     ledger = LedgerView(
         lots=lots, open_lots=open_lots, given=given, cash=cash, unknown=unknown, prices=None, rates=None,
-        liquidity=no_rows(catalog.STRATEGY_LIQUIDITY), capital=read_capital(WORKSPACE.sources["sample"], DATA),
+        liquidity=no_rows(catalog.STRATEGY_LIQUIDITY),
+        capital=read_capital(WORKSPACE.sources["sample"], DATA),
         sessions=partial(sessions_past, "XNYS"), begin=pd.Timestamp("2012-01-01"), market=pd.Series(dtype="str"),
     )  # fmt: skip
     sessions = calendar_sessions("XNYS", lots["open_session"].min().date(), dt.date(2013, 6, 28))
