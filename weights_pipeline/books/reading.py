@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import yaml
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+from pydantic_core import ErrorDetails
 
 LARGEST_FILE = 500_000
 """Bytes that a file of settings may have; with its aliases written out it may stand for as many characters."""
@@ -86,11 +88,51 @@ def validated(
         return adapter.validate_python(content, context=context)
     except ValidationError as error:
         lines = [
-            f"{file}: {'.'.join(map(str, e['loc'])) or '(whole file)'}: {e['msg'].removeprefix('Value error, ')}"
+            f"{file}: {'.'.join(map(str, key)) or '(whole file)'}: {e['msg'].removeprefix('Value error, ')}"
             + ("" if isinstance(e["input"], dict | list) else f", got {e['input']!r}")
-            for e in error.errors(include_url=False)
+            for key, e in _nearest(error.errors(include_url=False), content)
         ]
         raise BookError("\n".join(lines)) from error
+
+
+_OF_A_FIELD = ("missing", "missing_argument", "extra_forbidden", "unexpected_keyword_argument")
+"""Kinds of errors whose key ends with the name of a field that is not there, or should not be."""
+
+Key = tuple[int | str, ...]
+
+
+def _nearest(errors: Sequence[ErrorDetails], content: Any) -> Iterator[tuple[Key, ErrorDetails]]:
+    """Errors by key. Of what may be one of several things, those of the one that it is nearest to."""
+    ways: dict[Key, dict[int | str, list[ErrorDetails]]] = {}
+    for error in errors:
+        key = error["loc"]
+        at = _where(key, content, whole=error["type"] in _OF_A_FIELD)
+        ways.setdefault(key[:at], {}).setdefault(key[at] if at < len(key) else "", []).append(error)
+    for key, by_way in ways.items():
+        if len(by_way) < 2:
+            yield from ((error["loc"], error) for found in by_way.values() for error in found)
+            continue
+        found = min(by_way.values(), key=partial(_distance, len(key) + 1))
+        yield from (((*key, *error["loc"][len(key) + 1 :]), error) for error in found)
+
+
+def _distance(depth: int, errors: Sequence[ErrorDetails]) -> tuple[bool, bool, int]:
+    """How far something is from what was expected: less when it has its form, or was read further than its kind."""
+    formless = all(error["type"] != "value_error" for error in errors)
+    return formless, all(len(error["loc"]) == depth for error in errors), len(errors)
+
+
+def _where(key: Key, content: Any, *, whole: bool) -> int:
+    """How many parts of a key lead through content; the part after them names what the rest was taken for.
+
+    ``whole`` says that the last part names a field, whether it is there or not.
+    """
+    for at, part in enumerate(key):
+        there = part in content if isinstance(content, dict) else isinstance(content, list) and isinstance(part, int)
+        if not there:
+            return len(key) if whole and at + 1 == len(key) else at
+        content = content[part]
+    return len(key)
 
 
 def inside(root: Path, relative: str, key: str) -> Path:

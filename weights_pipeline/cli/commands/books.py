@@ -261,6 +261,9 @@ def _limits_in_words(book: Book) -> str:
     capacity = "".join(
         f" {name} is given at most {amount:,.6g} of a capital of {book.limits.capital:,.6g}."
         for name, amount in sorted(book.limits.capacities.items())
+    ) + "".join(
+        f" {name} is given what it can trade with at most {share:.6g} of the usual volume of a symbol."
+        for name, share in book.limits.participations.items()
     )
     groups = "".join(map(_group_in_words, sorted(book.limits.groups.items())))
     return _bounds_in_words(book) + groups + capacity + gross

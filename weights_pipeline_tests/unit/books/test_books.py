@@ -105,6 +105,26 @@ def test_refused_books_name_file_key_and_expectation(file, changes, expected):
         load_book(file)
 
 
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [
+        ({"participaton": 1}, ["rsi2.participation: Field required", "rsi2.participaton: Unexpected keyword argument"]),
+        ({"margin": 5}, ["rsi2.rate: Field required"]),
+        ({"participation": 5}, ["rsi2: participation: expected a share of volume in (0, 1], got 5.0"]),
+        ("much", ["rsi2: Input should be a valid number"]),
+        ([1], ["rsi2: Input should be a valid number"]),
+    ],
+)
+def test_of_what_may_be_several_things_the_nearest_is_what_was_expected(file, said, expected):
+    edit_yaml(file, limits={"gross": "at_most", "capital": 1e6, "max_capital": {"rsi2": said}})
+    with pytest.raises(BookError) as caught:
+        load_book(file)
+    lines = str(caught.value).splitlines()
+    assert len(lines) == len(expected)
+    for line, words in zip(lines, expected, strict=True):
+        assert f": limits.max_capital.{words}" in line
+
+
 def test_all_problems_are_reported_at_once(file):
     edit_yaml(file, max_age=-1, timezone="Nowhere", surprise=1)
     with pytest.raises(BookError) as caught:
