@@ -168,6 +168,8 @@ for name in sys.argv[3:]:
         raise AssertionError("goes on")
 
     ledger.read_ledger = stopped
+    # Whoever runs the tests may have asked not to be told of it, as nohup does.
+    signal.signal(getattr(signal, name), signal.SIG_DFL)
     report = runs.materialise(Workspace(settings), BOOK, "2012-01", "2012-01")
     print(json.dumps({"success": report.success, "errors": report.errors, "run": report.run_ids[-1]}))
 """
