@@ -106,6 +106,14 @@ def cvxportfolio_rows() -> dict[str, Row]:
         plain, charged = (run(cvx.Uniform(), costs=each).v.iloc[-1] for each in ([], of))
         return f"uniform weights over 20 days cost {plain - charged:,.0f} of a million"
 
+    def liquidity() -> object:
+        thin = cvx.UserProvidedMarketData(
+            returns=returns, volumes=volumes / 100, prices=CLOSES.set_axis(days), cash_key="cash"
+        )
+        simulator = cvx.StockMarketSimulator(market_data=thin, costs=[], cash_key="cash", round_trades=False)
+        first = simulator.backtest(cvx.Uniform(), start_time=days[350], end_time=days[352], initial_value=1e6).u
+        return f"of {1e6 / 6:,.0f} asked for in each asset, {first.iloc[0]['a']:,.0f} were traded on the first day"
+
     def contradiction() -> object:
         bounds = [cvx.MinWeights(0.5), cvx.MaxWeights(0.1)]
         return run(cvx.SinglePeriodOptimization(goal, [*limits, *bounds]), 352)
@@ -115,6 +123,7 @@ def cvxportfolio_rows() -> dict[str, Row]:
         "no-trade conditions": untraded,
         "several periods": several,
         "costs": costs,
+        "share of volume": liquidity,
         "contradicting limits": contradiction,
     }
 

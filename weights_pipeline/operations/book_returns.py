@@ -30,6 +30,10 @@ class NothingEarnedError(LookupError):
     """The weights of a book have not been in force on any session that the store has returns of."""
 
 
+class OthersFileError(ValueError):
+    """A file that returns of books would replace holds something else."""
+
+
 def book_returns(setups: Iterable[BookSetup], store: Reader) -> pd.DataFrame:
     """Daily returns of books after fees, on all sessions on which their weights were in force.
 
@@ -114,11 +118,29 @@ def require_earned(setups: Iterable[BookSetup], store: Reader, windows: Sequence
 
 
 def write_book_returns(file: Path, rows: pd.DataFrame) -> str:
-    """Write rows of :func:`book_returns` as a CSV file, unless it holds them already, and give what it holds."""
+    """Write rows of :func:`book_returns` as a CSV file, unless it holds them already, and give what it holds.
+
+    Raises
+    ------
+    OthersFileError
+        The file is there, and is not one of returns of these books: somebody else's is never replaced.
+    """
     # Every digit: what is read back is the same number.
     content = rows.to_csv(index=False, date_format="%Y-%m-%d")
-    if not file.is_file() or file.read_bytes() != content.encode():
-        write_text(file, content)
+    if file.is_file():
+        there = file.read_bytes().decode(errors="replace")
+        if there == content:
+            return content
+        header, *lines = there.splitlines() or [""]
+        own = {*rows["strategy"]}
+        others = sorted({line.split(",")[1] if "," in line else line for line in lines} - own)
+        begins = "" if header == ",".join(rows.columns) else f"begins with {header[:60]!r}"
+        if what := begins or ", ".join(f"has {name}" for name in others[:3]):
+            raise OthersFileError(
+                f"{file}: {what}: it holds something other than returns of {', '.join(sorted(own))}, and was not "
+                f"replaced. Move it away, or name another file"
+            )
+    write_text(file, content)
     return content
 
 

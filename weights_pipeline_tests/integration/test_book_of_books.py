@@ -17,7 +17,13 @@ from weights_pipeline.core.study.book_comparison import FEE
 from weights_pipeline.ledger import LedgerError
 from weights_pipeline.ledger.periods import ledger_months
 from weights_pipeline.ledger.returns_file import read_returns_file
-from weights_pipeline.operations.book_returns import NothingEarnedError, book_returns, require_earned
+from weights_pipeline.operations.book_returns import (
+    NothingEarnedError,
+    OthersFileError,
+    book_returns,
+    require_earned,
+    write_book_returns,
+)
 from weights_pipeline.orchestration import sensors
 from weights_pipeline.orchestration.definitions import build_definitions
 from weights_pipeline.report.facts import gather
@@ -90,6 +96,27 @@ def test_a_book_that_has_earned_nothing_is_named_and_no_file_is_left(
     result = Result("books", "returns", *BOOKS, "--output", str(file))
     assert (result.exit_code, file.exists()) == (2, False)
     assert f"book {BOOKS[there]}: its weights have not been in force" in result.errors
+
+
+@pytest.mark.parametrize(
+    ("there", "said"),
+    [
+        ("date,carry,fade\n2024-01-02,0.001,\n", "begins with 'date,carry,fade'"),
+        ("session,strategy,daily_return\n2024-01-02,carry,0.001\n", "has carry"),
+        ("", "begins with ''"),
+    ],
+)
+def test_somebody_elses_file_is_not_replaced(tmp_path, there, said):
+    file = tmp_path / "returns.csv"
+    rows = pd.DataFrame({"session": [pd.Timestamp("2024-01-02")], "strategy": ["one"], "daily_return": [0.1]})
+    file.write_text(there)
+    with pytest.raises(OthersFileError, match=f"{said}: it holds something other than returns of one"):
+        write_book_returns(file, rows)
+    assert file.read_text() == there
+    file.unlink()
+    written = write_book_returns(file, rows)
+    later = pd.concat([rows, rows.assign(session=pd.Timestamp("2024-01-03"))])
+    assert written == write_book_returns(file, rows) == file.read_text() != write_book_returns(file, later)
 
 
 DESK_BOOKS = {

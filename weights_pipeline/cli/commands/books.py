@@ -91,7 +91,12 @@ def _validate(options: argparse.Namespace) -> int:
 def _returns(options: argparse.Namespace) -> int:
     """Write what books have earned, after fees, as daily returns that a ledger may name: a book may hold books."""
     from weights_pipeline.cli import render
-    from weights_pipeline.operations.book_returns import NothingEarnedError, book_returns, write_book_returns
+    from weights_pipeline.operations.book_returns import (
+        NothingEarnedError,
+        OthersFileError,
+        book_returns,
+        write_book_returns,
+    )
 
     workspace = common.workspace()
     setups = [common.setup_named(workspace, name) for name in dict.fromkeys(options.book)]
@@ -102,6 +107,8 @@ def _returns(options: argparse.Namespace) -> int:
         common.stop(str(error), common.INVALID)
     try:
         write_book_returns(options.output, rows)
+    except OthersFileError as error:
+        common.stop(str(error), common.INVALID)
     except OSError as error:
         common.stop(f"{options.output}: cannot be written: {error}", common.FAILED)
     first, last = (f"{day:%Y-%m-%d}" for day in (rows["session"].min(), rows["session"].max()))
