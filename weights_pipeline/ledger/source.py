@@ -182,7 +182,8 @@ class LedgerSource(Reading):
         they are open; without, their profit is booked on exit, which understates drawdowns.
     volumes
         File of what trades in each symbol and session (``date``, ``symbol``, ``volume`` in units of quantities), which
-        may be the one of prices. With it, a book can limit what a strategy holds by the liquidity of its symbols.
+        may be the one of prices. With it, a book can limit what a strategy holds by the liquidity of its symbols. Not
+        beside `actions`, which change units.
     instruments
         File of what symbols are: ``symbol``, ``multiplier``, ``long_only``.
     actions
@@ -306,6 +307,11 @@ class LedgerSource(Reading):
             )
         if self.volumes and not (self.lots or self.fills):
             raise ValueError("volumes: are what lots are held against; expected lots or fills beside volumes")
+        if self.volumes and self.actions:
+            raise ValueError(
+                "volumes: splits and renames are not carried into them, and quantities would be held against volumes "
+                "in other units; expected no actions beside volumes"
+            )
         if self.last_month is not None and self.last_month < self.first_month:
             raise ValueError(f"last_month {self.last_month} is before first_month {self.first_month}")
         if self.unit == "monthly" and (self.lots or self.fills):

@@ -160,9 +160,8 @@ STRATEGY_LIQUIDITY = Table(
         _STRATEGY,
         Column("symbol", TEXT, "Instrument traded."),
         Column("quantity", FLOAT, "Units that entered or left in one session, as far as they have left by this one."),
-        Column(
-            "usual_volume", FLOAT, "Mean volume of the 21 sessions before the trade; null if unknown.", nullable=True
-        ),
+        Column("usual_volume", FLOAT, "Mean volume of the 21 sessions before; null if unknown.", nullable=True),
+        Column("unknown", TEXT, "Instrument traded whose volumes are not known; null where all are.", nullable=True),
     ),
     key=("session", "strategy"),
     time_column="session",

@@ -19,7 +19,7 @@ Floats = NDArray[np.float64]
 USUAL = 21
 """Sessions before a trade whose mean volume is the usual one."""
 
-LIQUIDITY = ("session", "strategy", "symbol", "quantity", "usual_volume")
+LIQUIDITY = ("session", "strategy", "symbol", "quantity", "usual_volume", "unknown")
 
 _TRADED = ["strategy", "symbol", "open_session", "session"]
 
@@ -63,8 +63,9 @@ def liquidity(trades: pd.DataFrame, volumes: pd.DataFrame, sessions: pd.Datetime
     Returns
     -------
     DataFrame
-        By session and strategy: ``session``, ``strategy``, ``symbol``, ``quantity``, ``usual_volume`` (NaN where no
-        volume of a symbol is stated in the sessions before a trade in it: then that trade is the one named).
+        By session and strategy: ``session``, ``strategy``; ``symbol``, ``quantity`` and ``usual_volume`` of that trade,
+        of those whose usual volume is known (NaN where none is: then of the first one); ``unknown``, the first symbol
+        by name of which no volume is stated in the sessions before a trade, null where there is none.
     """
     exits = _summed(trades, ["strategy", "symbol", "session"]).assign(at=lambda rows: rows["session"])
     entered = trades.groupby(_TRADED[:3], sort=False)["quantity"].cumsum()
@@ -73,8 +74,10 @@ def liquidity(trades: pd.DataFrame, volumes: pd.DataFrame, sessions: pd.Datetime
     rows["usual_volume"] = _usual(rows, volumes, sessions)
     tightness = rows["usual_volume"] / rows["quantity"]
     order = ["session", "strategy", "tightness", "symbol", "quantity"]
-    rows = rows.assign(tightness=tightness).sort_values(order, na_position="first", kind="stable")
-    return rows.drop_duplicates(["session", "strategy"])[[*LIQUIDITY]].reset_index(drop=True)
+    rows = rows.assign(tightness=tightness).sort_values(order, na_position="last", kind="stable")
+    unknown = rows[rows["usual_volume"].isna()].groupby(order[:2])["symbol"].min().rename("unknown").reset_index()
+    tightest = rows.drop_duplicates(order[:2]).merge(unknown, on=order[:2], how="left")
+    return tightest[[*LIQUIDITY]].astype({"unknown": "str"})
 
 
 def _summed(rows: pd.DataFrame, by: list[str]) -> pd.DataFrame:

@@ -161,12 +161,9 @@ def known_volumes(liquidity: pd.DataFrame) -> Finding:
     liquidity
         Rows of ``strategy_liquidity``.
     """
-    unknown = liquidity[liquidity["usual_volume"].isna()]
-    first = unknown.sort_values(["session", "strategy"]).drop_duplicates("symbol")
-    named = [
-        f"{symbol} on {day:%Y-%m-%d}"
-        for symbol, day in first[["symbol", "session"]].head(LISTED).itertuples(index=False)
-    ]
+    unknown = liquidity[liquidity["unknown"].notna()]
+    first = unknown.sort_values(["session", "strategy"]).drop_duplicates("unknown").head(LISTED)
+    named = [f"{symbol} on {day:%Y-%m-%d}" for symbol, day in zip(first["unknown"], first["session"], strict=True)]
     return Finding(
         passed=unknown.empty,
         value=float(len(unknown)),

@@ -46,7 +46,7 @@ def test_volumes_beside_closes_are_what_trades_are_held_against(tmp_path: Path) 
     assert catalog.STRATEGY_LIQUIDITY in month_tables(source)
     # A entered against 1,000 and left against 2,000; nothing is known of B by the day of its entry.
     assert found["usual_volume"].iloc[0] == 1000
-    assert found["usual_volume"].isna().tolist() == [False, True]
+    assert found["unknown"].fillna("").tolist() == ["", "B"]
     said = verify.known_volumes(found)
     assert not said.passed
     assert said.summary == "1 of 2 sessions traded symbols without volumes before: B on 2024-02-15"
@@ -82,3 +82,5 @@ def test_a_book_that_reads_liquidity_needs_volumes_and_volumes_need_trades(tmp_p
         load_sources(tmp_path / "ledgers", [book])
     with pytest.raises(ValueError, match="volumes: are what lots are held against; expected lots or fills"):
         LedgerSource.model_validate(SETTINGS | {"returns": ["returns.csv"]})
+    with pytest.raises(ValueError, match="volumes: splits and renames are not carried into them"):
+        LedgerSource.model_validate(SETTINGS | {"fills": ["fills.csv"], "actions": "actions.csv"})

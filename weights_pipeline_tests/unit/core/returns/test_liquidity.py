@@ -36,14 +36,12 @@ def test_what_left_and_what_had_entered_is_held_against_the_sessions_before_it()
     found = liquidity(made, volumes, SESSIONS).set_index("session")
     # Session 26: 20 left; the usual volume has the one of session 25 in it. Of the entry in session 23, 20 are known.
     usual = (20 * 1_000.0 + 22_000.0) / USUAL
-    assert found.loc[SESSIONS[26]].to_dict() == {
-        "strategy": "a", "symbol": "X", "quantity": 20.0, "usual_volume": 1_000.0,
-    }  # fmt: skip
+    columns = ["strategy", "symbol", "quantity", "usual_volume"]
+    assert found["unknown"].isna().all()
+    assert found.loc[SESSIONS[26], columns].tolist() == ["a", "X", 20.0, 1_000.0]
     # Session 30: of X 10 left against `usual`, but 30 entered in session 23 are known, against 1,000.
     assert usual > 1_000.0
-    assert found.loc[SESSIONS[30]].to_dict() == {
-        "strategy": "a", "symbol": "X", "quantity": 30.0, "usual_volume": 1_000.0,
-    }  # fmt: skip
+    assert found.loc[SESSIONS[30], columns].tolist() == ["a", "X", 30.0, 1_000.0]
 
 
 def test_sessions_without_a_stated_volume_are_left_out_and_none_at_all_is_unknown() -> None:
@@ -54,8 +52,12 @@ def test_sessions_without_a_stated_volume_are_left_out_and_none_at_all_is_unknow
     found = liquidity(made, volumes, SESSIONS).set_index(["strategy", "session"])
     assert found.loc[("a", SESSIONS[21]), "usual_volume"] == 100.0
     # Of Y nothing was stated before it was entered, though it was before it left; Z is never stated.
-    assert np.isnan(found.loc[("b", SESSIONS[12]), "usual_volume"])
-    assert found.loc[("b", SESSIONS[30]), "symbol"] == "Z"
+    assert found.loc[("b", SESSIONS[12]), ["usual_volume", "unknown"]].tolist() == [5.0, "Y"]
+    assert np.isnan(found.loc[("b", SESSIONS[30]), "usual_volume"])
+    assert found.loc[("b", SESSIONS[30]), ["symbol", "unknown"]].tolist() == ["Z", "Z"]
+    # What is known limits whatever else is not.
+    both = traded([lots(("b", "X", 32, 33, 4.0), ("b", "Z", 20, 33, 1.0))])
+    assert liquidity(both, volumes, SESSIONS).iloc[0, 2:].tolist() == ["X", 4.0, 100.0, "Z"]
 
 
 def test_a_day_without_trade_in_the_market_is_a_volume() -> None:
