@@ -126,8 +126,11 @@ def _targets_volatility(of: BookRows) -> bool:
 
 
 def _has_groups(of: BookRows) -> bool:
-    """Whether groups, or single ones by their capital, have limits, now or under an earlier policy of its file."""
-    return any(book.limits.groups or book.limits.max_capital for book in of.setup.book.every)
+    """Whether groups, or single ones by their capital, have limits, now or under an earlier policy of its file.
+
+    What liquidity allows is a cap of its date, which ``hard_limits`` looks at.
+    """
+    return any(book.limits.groups or book.limits.capacities for book in of.setup.book.every)
 
 
 def _within_groups(of: BookRows, table: Table, column: str) -> Finding:

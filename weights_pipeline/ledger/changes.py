@@ -57,7 +57,7 @@ def _paths(source: LedgerSource, root: Path, entries: list[Entry]) -> Iterator[s
     """Every path and glob that the ledger names."""
     if (sessions := file_of(source.calendar)) is not None:
         yield sessions.resolve().relative_to(root.resolve()).as_posix()
-    yield from (path for path in (source.prices, source.instruments, source.fx) if path)
+    yield from (path for path in (source.prices, source.volumes, source.instruments, source.fx) if path)
     if isinstance(source.capital, CapitalFile):
         yield source.capital.file
     if source.benchmark:

@@ -40,6 +40,7 @@ from weights_pipeline.ledger import (
     read_capital,
     read_prices,
     read_rates,
+    recorded_bounds,
     session_closes,
 )
 from weights_pipeline.ledger.closed import ClosedLots
@@ -109,7 +110,9 @@ def _liquidity_rows(
     rows = pd.DataFrame(columns=[*LIQUIDITY])
     if len(trades):
         first, last = min(trades["open_session"].min(), intake.volumes.index[0]), trades["session"].max()
-        rows = liquidity(trades, intake.volumes, calendar_sessions(source.calendar, first.date(), last.date()))
+        # Volumes may reach further back than a calendar does.
+        begin = max(first.date(), recorded_bounds(source.calendar)[0])
+        rows = liquidity(trades, intake.volumes, calendar_sessions(source.calendar, begin, last.date()))
     return {catalog.STRATEGY_LIQUIDITY: only_windows(rows, "session", windows)}
 
 

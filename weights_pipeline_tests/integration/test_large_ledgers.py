@@ -24,14 +24,9 @@ class Told(Parts):
 
     asked: list[Sequence[str] | None] = field(default_factory=list)
 
-    def of(
-        self,
-        strategies: Collection[str] | None = None,
-        columns: Sequence[str] | None = None,
-        keys: Sequence[str] | None = None,
-    ) -> pd.DataFrame:
+    def of(self, strategies: Collection[str] | None = None, *which: Sequence[str] | None, **named) -> pd.DataFrame:
         self.asked.append(None if strategies is None else list(strategies))
-        return super().of(strategies, columns, keys)
+        return super().of(strategies, *which, **named)
 
 
 @pytest.mark.parametrize("at_once", [1, 400, 10**9])
@@ -64,13 +59,8 @@ def test_returns_are_the_same_bits_however_much_is_read_at_once(finished: Desk, 
 class Ruined(Parts):
     """Lots of which the last of the first strategy, and the first of the last, lost more than there is."""
 
-    def of(
-        self,
-        strategies: Collection[str] | None = None,
-        columns: Sequence[str] | None = None,
-        keys: Sequence[str] | None = None,
-    ) -> pd.DataFrame:
-        rows = super().of(strategies, columns, keys).reset_index(drop=True)
+    def of(self, *which: Collection[str] | None, **named) -> pd.DataFrame:
+        rows = super().of(*which, **named).reset_index(drop=True)
         if "pnl" in rows and self.table is catalog.TRADE_LEDGER:
             names = sorted({*super().of(columns=["strategy"])["strategy"]})
             for name, at in ((names[0], -1), (names[-1], 0)):

@@ -12,9 +12,12 @@ from benchmarks.support.data import BOOK, DATA, edit_yaml
 from weights_pipeline.books.load import load_book
 from weights_pipeline.core import verify
 from weights_pipeline.ledger import LedgerError, LedgerSource, read_ledger
+from weights_pipeline.ledger.calendars import sessions_file
+from weights_pipeline.ledger.changes import state
 from weights_pipeline.ledger.periods import ledger_months
 from weights_pipeline.ledger.source import load_sources
 from weights_pipeline.ledger.tables import intake_rows, month_tables
+from weights_pipeline.ledger.vocabulary import RelativePath
 from weights_pipeline.tables import catalog
 
 NOW = dt.datetime(2024, 3, 10, tzinfo=dt.UTC)
@@ -70,6 +73,31 @@ def test_a_line_that_is_wrong_is_named(tmp_path: Path, lines: list[str], header:
     source = desk(tmp_path, *lines, header=header)
     with pytest.raises(LedgerError, match=f"closes.csv: .*{words}"):
         read_ledger(source, tmp_path, horizon=dt.date(2024, 2, 29))
+
+
+def test_volumes_may_reach_further_back_than_the_calendar(tmp_path: Path) -> None:
+    (tmp_path / "sessions.csv").write_text("date\n" + "".join(f"2024-02-{day:02}\n" for day in range(1, 30)))
+    source = desk(tmp_path, "1950-01-03,A,1,9", "2024-01-31,A,50,5000", "2024-02-01,A,50,1000", "2024-02-02,B,50,1000")
+    for calendar in ("XNYS", sessions_file(tmp_path / "sessions.csv", "UTC")):
+        own = source.model_copy(update={"calendar": calendar})
+        windows = ledger_months(own).begun(NOW)
+        rows = intake_rows(read_ledger(own, tmp_path, horizon=dt.date(2024, 2, 29)), own, windows, NOW)
+        usual = rows[catalog.STRATEGY_LIQUIDITY]["usual_volume"]
+        # Without the day that its calendar does not have.
+        assert usual.iloc[0] == (3000 if calendar == "XNYS" else 1000)
+
+
+def test_every_file_that_a_ledger_names_is_watched(tmp_path: Path) -> None:
+    """A file beside the rows that a sensor does not look at would change and nobody would read it."""
+    named = [name for name, each in LedgerSource.model_fields.items() if each.annotation == RelativePath | None]
+    assert {"prices", "volumes", "instruments", "fx"} <= {*named}
+    source = desk(tmp_path)
+    for name in named:
+        own = source.model_copy(update=dict.fromkeys(named) | {name: f"{name}.csv"})
+        (tmp_path / f"{name}.csv").write_text("a\n")
+        before = state(own, tmp_path, {})
+        (tmp_path / f"{name}.csv").write_text("a\nb\n")
+        assert state(own, tmp_path, {}) != before, name
 
 
 def test_a_book_that_reads_liquidity_needs_volumes_and_volumes_need_trades(tmp_path: Path) -> None:
